@@ -1,0 +1,215 @@
+"""Which scores survive: exactly the `count` highest, ties going to the lowest flat index.
+
+One rule for every device, dtype and memory format: rank by |score| (by the score itself when `signed`), tensors in
+the order given, elements in C order. A whole tensor is never sorted.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Below this many scores a partition of them all is as fast as finding a band first.
+_BAND_FROM = 1 << 14
+_SAMPLE = 1 << 14
+
+
+@functools.lru_cache(maxsize=4096)
+def keep_count(keep: float, n: int) -> int:
+    """How many of n weights are kept: ⌈keep·n⌉ in decimal arithmetic, at least 1 (0 of 0).
+
+    Args:
+        keep: fraction kept, in (0, 1], meant as the decimal number it prints as: 0.07 of 1000 is 70.
+        n: number of weights.
+
+    Raises:
+        ValueError: keep is outside (0, 1].
+    """
+    if not 0 < keep <= 1:
+        raise ValueError(f"keep must be in (0, 1], got {keep}")
+    return min(n, max(1, math.ceil(Decimal(repr(float(keep))) * n)))
+
+
+def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: str = "") -> list[Tensor]:
+    """The mask of the ⌈keep·n⌉ highest scores of all the tensors together.
+
+    Args:
+        scores: tensors of any shapes, one dtype, one device; n elements in all.
+        keep: fraction kept.
+        signed: rank by the scores themselves instead of by their absolute values.
+        names: the tensors' names, separated by commas, for errors.
+
+    Returns:
+        Boolean tensors of the same shapes, ⌈keep·n⌉ of their elements true.
+
+    Raises:
+        ValueError: a score is NaN; the message names the tensor.
+    """
+    cut = _cut(scores, keep, signed, names)
+    if cut is None:
+        return [torch.ones(score.shape, dtype=torch.bool, device=score.device) for score in scores]
+    masks = [_rank(score, signed) > cut[0] for score in scores]
+    for mask, tied in zip(masks, _tied(scores, *cut, signed), strict=True):
+        mask[tied] = True
+    return masks
+
+
+@torch.library.custom_op("untrained::keep_top", mutates_args=())
+def keep_top(
+    weights: Sequence[Tensor], scores: Sequence[Tensor], keep: float, signed: bool, names: str
+) -> list[Tensor]:
+    """The weights whose scores are among the top ⌈keep·n⌉ of all n scores given, and 0 for the others.
+
+    Forward: W_eff = W ⊙ top(|s|). Backward, straight through the choice, for every edge, kept or not:
+    ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff).
+    An operator of its own, so that torch.compile sees one call and no numpy.
+
+    Args:
+        weights: frozen weights.
+        scores: one tensor of scores per weight, of its shape; one dtype, one device.
+        keep: fraction kept of all the scores together.
+        signed: rank by the scores themselves instead of by their absolute values.
+        names: the tensors' names, separated by commas, for errors.
+
+    Returns:
+        The effective weights, fresh tensors.
+
+    Raises:
+        ValueError: a score is NaN; the message names the tensor.
+
+    Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
+    """
+    cut = _cut(scores, keep, signed, names)
+    if cut is None:
+        return [weight.clone() for weight in weights]
+    floor, ties = cut
+    # These two backward kernels of torch are, for our purpose, `weight * (rank > floor)` in one pass over memory.
+    keep_above = torch.ops.aten.threshold_backward if signed else torch.ops.aten.hardshrink_backward
+    effective = [
+        keep_above(weight, score, floor)
+        if weight.dtype == score.dtype
+        else torch.where(_rank(score, signed) > floor, weight, 0)
+        for weight, score in zip(weights, scores, strict=True)
+    ]
+    for masked, weight, tied in zip(effective, weights, _tied(scores, floor, ties, signed), strict=True):
+        masked[tied] = weight[tied]
+    return effective
+
+
+@keep_top.register_fake
+def _(weights: Sequence[Tensor], scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> list[Tensor]:
+    return [torch.empty_like(weight) for weight in weights]
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    weights, scores, _, ctx.signed, _ = inputs
+    ctx.save_for_backward(*weights, *scores)
+
+
+def _straight_through(ctx, grads):
+    half = len(ctx.saved_tensors) // 2
+    weights, scores = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+    signs = [torch.ones_like(score) if ctx.signed else torch.sgn(score) for score in scores]
+    for sign, weight, grad in zip(signs, weights, grads, strict=True):
+        sign.mul_(weight).mul_(grad)  # in place: fresh memory costs more than the arithmetic
+    return [None] * half, signs, None, None, None
+
+
+keep_top.register_autograd(_straight_through, setup_context=_setup_context)
+
+
+def _rank(score: Tensor, signed: bool) -> Tensor:
+    return score if signed else score.abs()
+
+
+def _cut(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> tuple[float, int] | None:
+    """(floor, ties): keep every rank above `floor` and the first `ties` equal to it. None: keep everything."""
+    n = sum(score.numel() for score in scores)
+    count = keep_count(keep, n)
+    ranks = _ranks(scores, n, signed)
+    floor, above, has_nan = (_floor_numpy if ranks.device.type == "cpu" else _floor_torch)(ranks, n - count)
+    if has_nan:
+        broken = [name for name, score in zip(names.split(","), scores, strict=False) if torch.isnan(score).any()]
+        raise ValueError(f"the scores of {', '.join(map(repr, broken))} hold NaN: the search has diverged")
+    return None if count == n else (floor, count - above)
+
+
+def _floor_numpy(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
+    """(the highest rank that may be dropped, how many ranks lie above it, whether any is NaN); `ranks` is used up.
+
+    The floor is looked for in a narrow band around the same quantile of a regular sample, and in the whole tensor
+    when the band misses it.
+    """
+    rank = ranks.numpy()
+    n = len(rank)
+    if n and np.isnan(rank.max()):
+        return 0.0, 0, True
+    if dropped == 0:
+        return -math.inf, n, False
+    if n >= _BAND_FROM:
+        sample = rank[:: n // _SAMPLE].copy()
+        centre, spread = (dropped - 1) * len(sample) // n, 2 * math.isqrt(len(sample))
+        low, high = max(centre - spread, 0), min(centre + spread, len(sample) - 1)
+        sample.partition((low, high))
+        floor, ceiling = sample[low] if centre > spread else -math.inf, sample[high]
+        below = np.count_nonzero(rank < floor)
+        band = rank[(rank >= floor) & (rank <= ceiling)]
+        place = dropped - 1 - below
+        if 0 <= place < len(band):
+            band.partition(place)
+            above = n - below - len(band) + np.count_nonzero(band[place + 1 :] > band[place])
+            return float(band[place]), int(above), False
+    rank.partition(dropped - 1)
+    return float(rank[dropped - 1]), int(np.count_nonzero(rank[dropped:] > rank[dropped - 1])), False
+
+
+def _floor_torch(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
+    """What `_floor_numpy` returns, by torch's own selection, for devices that numpy cannot reach; one host sync."""
+    if dropped == 0:
+        return -math.inf, len(ranks), bool(torch.isnan(ranks).any())
+    floor = ranks.kthvalue(dropped).values
+    found = torch.stack([floor.double(), (ranks > floor).sum().double(), torch.isnan(ranks).any().double()])
+    value, above, has_nan = found.tolist()
+    return value, int(above), bool(has_nan)
+
+
+def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[tuple[Tensor, ...]]:
+    """Per tensor, the index of those of its ranks that equal the floor and are kept: the first `ties` of them all."""
+    for score in scores:
+        equal = torch.nonzero(_rank(score, signed) == floor)[:ties] if ties else score.new_empty((0, score.ndim)).long()
+        ties -= len(equal)
+        yield equal.unbind(1)
+
+
+_scratch = threading.local()
+
+
+def _ranks(scores: Sequence[Tensor], n: int, signed: bool) -> Tensor:
+    """All ranks in one flat tensor that the caller may overwrite; on the CPU this thread's own, used every time."""
+    dtype = torch.float64 if scores[0].dtype == torch.float64 else torch.float32
+    device = scores[0].device
+    if device.type != "cpu":
+        flat = torch.empty(n, dtype=dtype, device=device)
+    else:
+        kept = vars(_scratch).setdefault(dtype, torch.empty(0, dtype=dtype))
+        if len(kept) < n:
+            kept = vars(_scratch)[dtype] = torch.empty(n, dtype=dtype)
+        flat = kept[:n]
+    start = 0
+    for score in scores:
+        part = flat[start : start + score.numel()].view(score.shape)
+        if signed:
+            part.copy_(score)
+        elif score.dtype == dtype:
+            torch.abs(score, out=part)
+        else:
+            part.copy_(score).abs_()
+        start += score.numel()
+    return flat

@@ -1,0 +1,284 @@
+import copy
+import json
+import math
+import pickle
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from untrained import models
+from untrained.models import MAX_WEIGHTS, NETWORKS, build
+
+IMAGENET = {"shape": (3, 224, 224), "classes": 1000}
+# The ResNets' counts are torchvision's less the biases and the norms' weights and biases.
+WEIGHTS = [
+    ("fc", {}, 266_200),
+    ("conv2", {}, 4_300_992),
+    ("conv4", {}, 2_425_024),
+    ("conv6", {}, 2_261_184),
+    ("conv8", {}, 5_275_840),
+    ("mnist-conv", {}, 1_199_648),
+    ("resnet18", IMAGENET, 11_678_912),
+    ("resnet34", IMAGENET, 21_779_648),
+    ("resnet50", IMAGENET, 25_502_912),
+    ("resnet101", IMAGENET, 44_442_816),
+    ("wide-resnet50", IMAGENET, 68_814_016),
+    ("wide-resnet101", IMAGENET, 126_747_840),
+]
+# Other than the defaults in every argument, and small enough to run.
+SMALL = {
+    "fc": {"widths": [7, 5], "shape": [2, 3, 4], "classes": 3},
+    **{f"conv{n}": {"width": 0.1, "shape": [1, 19, 24], "classes": 3} for n in (2, 4, 6, 8)},
+    "mnist-conv": {"shape": [2, 9, 6], "classes": 3},
+    **{n: {"width": 0.05, "shape": [2, 40, 33], "classes": 3, "stem": "large"} for n in NETWORKS if "res" in n},
+}
+
+
+def on_meta(name, arguments):
+    with torch.device("meta"):
+        return build(name, **arguments)
+
+
+def shapes(model):
+    return {key: tuple(value.shape) for key, value in model.state_dict().items()}
+
+
+def test_every_network_is_counted():
+    assert {name for name, _, _ in WEIGHTS} == set(NETWORKS) == set(SMALL)
+
+
+@pytest.mark.parametrize(("name", "arguments", "weights"), WEIGHTS)
+def test_weights(name, arguments, weights):
+    model = on_meta(name, arguments)
+    assert sum(p.numel() for p in model.parameters()) == weights
+    assert all(key.endswith(".weight") and p.dim() in (2, 4) for key, p in model.named_parameters())
+    for module in model.modules():
+        assert getattr(module, "bias", None) is None
+        if isinstance(module, nn.BatchNorm2d):
+            assert not module.affine and module.track_running_stats
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert len(norms) == (len(convolutions) if "resnet" in name else 0)
+
+
+@pytest.mark.parametrize(("name", "arguments", "weights"), WEIGHTS)
+def test_output_shape_at_full_size(name, arguments, weights):
+    model = on_meta(name, arguments)
+    shape = model.built_by["arguments"]["shape"]
+    assert model(torch.empty(2, *shape, device="meta")).shape == (2, model.built_by["arguments"]["classes"])
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_output_shape_and_gradients(name, batch):
+    model = build(name, **SMALL[name])
+    output = model(torch.randn(batch, *SMALL[name]["shape"]))
+    assert output.shape == (batch, 3)
+    output.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert model.eval()(torch.randn(1, *SMALL[name]["shape"])).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("fc", (20,)),
+        ("conv2", (3, 2, 3)),
+        ("conv8", (4, 16, 31)),
+        ("conv4", (1, 28, 28)),
+        ("mnist-conv", (3, 6, 6)),
+        ("resnet18", (1, 8, 8)),
+        ("resnet50", (3, 64, 96)),
+        ("resnet50", (3, 65, 65)),
+    ],
+)
+def test_output_shape_of_other_inputs(name, shape):
+    model = on_meta(name, {"shape": shape, "classes": 1}).eval()
+    assert model(torch.empty(1, *shape, device="meta")).shape == (1, 1)
+
+
+def test_layers_of_conv4():
+    model = on_meta("conv4", {"width": 0.5})
+    kernels = [tuple(p.shape) for p in model.parameters()]
+    assert kernels[:4] == [(32, 3, 3, 3), (32, 32, 3, 3), (64, 32, 3, 3), (64, 64, 3, 3)]
+    assert kernels[4:] == [(128, 64 * 8 * 8), (128, 128), (10, 128)]
+    kinds = [type(m).__name__ for m in model]
+    pair = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
+    assert kinds == [*pair, *pair, "Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear"]
+
+
+def test_width_never_removes_a_layer():
+    assert shapes(models.conv2(width=1e-9))["conv2.weight"] == (1, 1, 3, 3)
+
+
+def test_fc_without_hidden_layers_is_linear():
+    assert shapes(models.fc(widths=())) == {"fc1.weight": (10, 784)}
+
+
+@pytest.mark.parametrize(("height", "kernel"), [(64, 3), (65, 7)])
+def test_stem_follows_from_height(height, kernel):
+    model = on_meta("resnet18", {"shape": (3, height, 64)})
+    assert model.conv.kernel_size == (kernel, kernel)
+    assert ("pool" in dict(model.named_children())) == (kernel == 7)
+    other = "large" if kernel == 3 else "small"
+    model = on_meta("resnet18", {"shape": (3, height, 64), "stem": other})
+    assert model.conv.kernel_size == (10 - kernel, 10 - kernel)
+
+
+@pytest.mark.parametrize(("stem", "stride"), [("small", 8), ("large", 32)])
+def test_total_stride_of_resnets(stem, stride):
+    model = on_meta("resnet50", {"shape": (3, 64, 96), "stem": stem})
+    stages = nn.Sequential(*[m for key, m in model.named_children() if key not in ("mean", "flatten", "fc1")])
+    expected = (1, 2048, 64 // stride, 96 // stride)
+    assert stages(torch.empty(1, 3, 64, 96, device="meta")).shape == expected
+
+
+def test_wide_resnet_doubles_only_the_inner_channels():
+    plain, wide = (shapes(on_meta(name, {})) for name in ("resnet50", "wide-resnet50"))
+    assert plain.keys() == wide.keys()
+    assert plain["stage1.1.body.0.weight"] == (64, 256, 1, 1)
+    assert wide["stage1.1.body.0.weight"] == (128, 256, 1, 1)
+    assert wide["stage1.1.body.3.weight"] == (128, 128, 3, 3)
+    assert wide["stage1.1.body.6.weight"] == (256, 128, 1, 1)
+
+
+def test_residual_block_adds_its_input():
+    model = models.resnet18(width=0.1).eval()
+    block = model.stage1[0]
+    nn.init.zeros_(block.body[3].weight)
+    x = torch.randn(2, 6, 5, 5)
+    torch.testing.assert_close(block(x), x.relu())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_built_by_survives_json_copy_and_pickle(name):
+    for arguments in ({"width": 0.05} if "res" in name else {}, SMALL[name]):
+        model = build(name, **arguments)
+        built_by = json.loads(json.dumps(model.built_by))
+        assert built_by == model.built_by
+        assert built_by["name"] == name
+        assert built_by["arguments"].items() >= arguments.items()
+        again = build(built_by["name"], **built_by["arguments"])
+        assert shapes(again) == shapes(model)
+        assert repr(again) == repr(model)
+        assert again.built_by == built_by
+        assert copy.deepcopy(model).built_by == built_by
+        assert pickle.loads(pickle.dumps(model)).built_by == built_by
+
+
+def test_built_by_holds_all_arguments_of_a_direct_call():
+    assert models.fc((5,), classes=2).built_by == {
+        "name": "fc",
+        "arguments": {"widths": [5], "shape": [1, 28, 28], "classes": 2},
+    }
+    expected = {"width": 0.05, "shape": [3, 32, 32], "classes": 10, "stem": None}
+    assert models.resnet18(0.05).built_by["arguments"] == expected
+    assert type(models.conv2(width=1).built_by["arguments"]["width"]) is float
+
+
+def test_counting_draws_nothing_from_the_generator():
+    torch.manual_seed(3)
+    expected = nn.Linear(784, 5, bias=False).weight
+    torch.manual_seed(3)
+    assert models.fc(widths=(5,)).fc1.weight.equal(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "least"),
+    [
+        ("conv2", (3, 1, 32), "2 or more"),
+        ("conv8", (3, 15, 32), "16 or more"),
+        ("mnist-conv", (1, 28, 5), "6 or more"),
+        ("resnet18", (3, 7, 32), "8 or more"),
+        ("resnet50", (3, 224, 31), "32 or more"),
+    ],
+)
+def test_too_small_an_input_is_named(name, shape, least):
+    with pytest.raises(ValueError, match="too small") as caught:
+        build(name, shape=shape)
+    assert str(shape) in str(caught.value)
+    assert least in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n != "fc"])
+@pytest.mark.parametrize("shape", [[32], [3, 32], [1, 3, 32, 32]])
+def test_images_have_three_dimensions(name, shape):
+    with pytest.raises(ValueError, match=r"must be \(channels, height, width\)"):
+        build(name, shape=shape)
+
+
+@pytest.mark.parametrize("name", ["conv3", "", "x" * 10**6, None, 3, ["fc"], {"fc": 1}, "wide_resnet50"])
+def test_unknown_name_lists_the_names(name):
+    with pytest.raises(ValueError, match="unknown network") as caught:
+        build(name)
+    assert all(known in str(caught.value) for known in NETWORKS)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("key", ["widths", "name", "self", "builder", "args", "kwargs", "stem", "bias"])
+def test_unknown_argument_is_named(key):
+    with pytest.raises(ValueError, match=f"no argument '{key}'"):
+        build("conv4", **{key: 1})
+
+
+NESTED = [1]
+for _ in range(500):
+    NESTED = [NESTED]
+NEITHER = [None, "3", "x" * 10**6, True, {}, {"a": 1}, b"3", 1j, math.nan, math.inf, -math.inf, NESTED]
+HOSTILE = {
+    "width": [*NEITHER, 0, -1, -0.5, 65, 1e308, 10**400, [1.0]],
+    "classes": [*NEITHER, 0, -1, 1.0, 2**20 + 1, 10**400, [10]],
+    "shape": [
+        *NEITHER,
+        *([3, 32, value] for value in (*NEITHER, 0, -1, 32.0, 10**400)),
+        [],
+        32,
+        [2**14, 2**14, 2],
+        [1] * 10**6,
+    ],
+    "widths": [*NEITHER, *([value] for value in (*NEITHER, 0, -1, 3.0, 10**400)), [1] * 33, [[1, 2]]],
+    "stem": ["", "medium", "x" * 10**6, True, 0, ["small"], {}, NESTED],
+}
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_hostile_values_are_refused_at_once(key):
+    name = {"widths": "fc", "stem": "resnet18"}.get(key, "conv4")
+    start = time.perf_counter()
+    for value in HOSTILE[key]:
+        with pytest.raises(ValueError, match=key) as caught:
+            build(name, **{key: value})
+        assert len(str(caught.value)) < 300
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("fc", {"widths": [2**20] * 32}),
+        ("fc", {"widths": [2**20], "shape": [2**14, 2**14], "classes": 2**20}),
+        ("fc", {"widths": [2**14, 2**14], "shape": [1], "classes": 1}),
+        ("conv2", {"shape": [1, 2**14, 2**14]}),
+        ("conv2", {"shape": [1, 2**14, 2**14], "width": 64, "classes": 2**20}),
+        ("conv8", {"width": 64.0}),
+        ("mnist-conv", {"shape": [1, 2**14, 2**14]}),
+        ("wide-resnet101", {"width": 64.0, "shape": [2**18, 32, 32], "classes": 2**20}),
+    ],
+)
+def test_too_many_weights_are_refused_before_allocation(name, arguments, monkeypatch):
+    real_memory = []
+    register = nn.Module.register_parameter
+
+    def watch(self, key, parameter):
+        if parameter is not None and parameter.device.type != "meta":
+            real_memory.append(key)
+        register(self, key, parameter)
+
+    monkeypatch.setattr(nn.Module, "register_parameter", watch)
+    with pytest.raises(ValueError, match=f"the limit is {MAX_WEIGHTS:,}"):
+        build(name, **arguments)
+    assert not real_memory
+    build("fc", widths=[1])
+    assert real_memory
