@@ -188,7 +188,12 @@ def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> It
         yield equal.unbind(1)
 
 
-_scratch = threading.local()
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.by_dtype: dict[torch.dtype, Tensor] = {}
+
+
+_scratch = _Scratch()
 
 
 def _ranks(scores: Sequence[Tensor], n: int, signed: bool) -> Tensor:
@@ -198,10 +203,10 @@ def _ranks(scores: Sequence[Tensor], n: int, signed: bool) -> Tensor:
     if device.type != "cpu":
         flat = torch.empty(n, dtype=dtype, device=device)
     else:
-        kept = vars(_scratch).setdefault(dtype, torch.empty(0, dtype=dtype))
-        if len(kept) < n:
-            kept = vars(_scratch)[dtype] = torch.empty(n, dtype=dtype)
-        flat = kept[:n]
+        flat = _scratch.by_dtype.get(dtype)
+        if flat is None or len(flat) < n:
+            flat = _scratch.by_dtype[dtype] = torch.empty(n, dtype=dtype)
+        flat = flat[:n]
     start = 0
     for score in scores:
         part = flat[start : start + score.numel()].view(score.shape)

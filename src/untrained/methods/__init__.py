@@ -1,0 +1,1 @@
+"""One file per method, and base.py with the law they obey."""

@@ -1,0 +1,33 @@
+"""Everything kept: the random network as it is, the other honest baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import decode_mask
+
+
+@final
+@dataclass(frozen=True)
+class Dense(Method):
+    """Every weight kept; its scores are zeros that nobody reads."""
+
+    learns: ClassVar[bool] = False
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.zeros_like(weight)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: torch.ones_like(weight, dtype=torch.int8) for name, weight in weights.items()}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: weight.clone() for name, weight in weights.items()}

@@ -1,0 +1,47 @@
+"""A random subnetwork: a seeded random choice of ⌈keep·n⌉ weights per tensor, and no learning.
+
+The honest baseline of every search: what a mask of the same size is worth when nobody looked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import decode_mask, top_codes, uniform_scores
+from untrained.select import keep_count
+
+
+@final
+@dataclass(frozen=True)
+class RandomSubnetwork(Method):
+    """Random scores that never learn.
+
+    Args:
+        keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n, in every tensor.
+    """
+
+    keep: float = 0.5
+
+    learns: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        keep_count(self.keep, 1)
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        return uniform_scores(weight, generator)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return top_codes(scores, self.keep, together=False, signed=False)
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        codes = self.codes(weights, scores)
+        return {name: self.decode(weight, codes[name]) for name, weight in weights.items()}
