@@ -40,7 +40,12 @@ class Group:
         if len(states) > 1 and any(not isinstance(s.scores, nn.Parameter) for s in states):
             raise ValueError("a choice over all tensors together needs every tensor whole; shard the root module only")
         with contextlib.nullcontext() if torch.compiler.is_compiling() else _plain_saving():
-            return self.method.effective({s.name: s.frozen for s in states}, {s.name: s.scores for s in states})
+            return self.method.effective(*self.tensors(states))
+
+    @staticmethod
+    def tensors(states: Sequence[MaskState]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(frozen weights, scores) by name."""
+        return {state.name: state.frozen for state in states}, {state.name: state.scores for state in states}
 
 
 def _plain_saving() -> contextlib.AbstractContextManager[None]:
@@ -68,8 +73,8 @@ class MaskState(nn.Module):
             return self._computed[1]
         states = self.group.states if self.group.method.together else [self]
         computed = self.group.choose(states)
-        # A compiler may not store from inside a checkpointed region, and finds equal calls by itself. Under FSDP2 and
-        # functional_call the parameters change hands within a forward.
+        # A compiler may not store from inside a checkpointed region; under FSDP2 and functional_call the parameters
+        # change hands within a forward.
         if self._in_forward and not torch.compiler.is_compiling() and type(self.scores) is nn.Parameter:
             for state in states:
                 state._computed = grad, computed[state.name]
@@ -207,7 +212,10 @@ def codes(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         ValueError: the model is not masked, or a score is NaN.
     """
-    return {name: code for group in record(model).groups for name, code in group.method.codes(*group.by_name()).items()}
+    chosen = {}
+    for group in record(model).groups:
+        chosen |= group.method.codes(*group.tensors(group.states))
+    return chosen
 
 
 def masks(model: nn.Module) -> dict[str, Tensor]:
@@ -355,9 +363,10 @@ def _enter_forward(root: nn.Module, args: tuple) -> None:
         state._in_forward = True
     if torch.compiler.is_compiling():
         for group in record(root).groups:
-            if group.method.together:
-                for state, tensor in zip(group.states, group.choose().values(), strict=True):
-                    state._computed = torch.is_grad_enabled(), tensor
+            if all(type(state.scores) is nn.Parameter for state in group.states):
+                computed = group.choose()
+                for state in group.states:
+                    state._computed = torch.is_grad_enabled(), computed[state.name]
 
 
 def _leave_forward(root: nn.Module, args: tuple, output: object) -> None:
