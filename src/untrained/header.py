@@ -1,0 +1,232 @@
+"""The header of a ticket: JSON in one safetensors metadata key, composed strictly and parsed without trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from untrained._version import __version__
+from untrained.codec import Encoded
+from untrained.methods import Method
+from untrained.weights import WeightLaw
+
+KEY = "untrained"
+FORMAT = 1
+# Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
+MOST_WEIGHTS_PER_BYTE = 1 << 18
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+class TicketError(ValueError):
+    """A ticket that cannot be read, or that does not fit the model."""
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """How one tensor comes from the seed: masked by a method, constant, or (neither) drawn and kept whole."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    method: Method | None = None
+    constant: float | None = None
+
+
+class Coded(NamedTuple):
+    """What the header says of the codes of one tensor."""
+
+    coding: Any
+    values: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+class Header(NamedTuple):
+    """A parsed header: the fields of a Ticket, and how its codes are coded."""
+
+    tensors: dict[str, TensorEntry]
+    coded: dict[str, Coded]
+    rest: dict[str, Any]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def to_json(value: Any) -> str:
+    """The one way we write JSON: keys sorted, no spaces, ASCII, finite numbers only.
+
+    Raises:
+        ValueError: the value is not JSON-able.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"this cannot be written as JSON: {error}") from None
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """Parse JSON that `to_json` wrote; anything written otherwise is refused."""
+    try:
+        value = json.loads(text)
+        canonical = to_json(value)
+    except (ValueError, RecursionError) as error:
+        raise TicketError(f"its header is not JSON ({error})") from None
+    if not isinstance(value, dict) or canonical != text:
+        raise TicketError("its header is not an object in canonical JSON")
+    return value
+
+
+def compose(
+    *,
+    seed: int,
+    law: WeightLaw | None,
+    tensors: Mapping[str, TensorEntry],
+    encoded: Mapping[str, Encoded],
+    built_by: Mapping[str, Any] | None,
+    meta: Mapping[str, Any],
+    weights_sha256: str,
+    sample_sha256: str,
+) -> dict[str, Any]:
+    """The header as a JSON-able object, without its own sha256."""
+    methods: list[Method] = []
+    described = {}
+    for name, entry in tensors.items():
+        line: dict[str, Any] = {"shape": list(entry.shape), "dtype": dtype_name(entry.dtype)}
+        if entry.constant is not None:
+            line["constant"] = entry.constant
+        if entry.method is not None:
+            if entry.method not in methods:
+                methods.append(entry.method)
+            codes = encoded[name]
+            line |= {"method": methods.index(entry.method), "coding": codes.coding}
+            line |= {"values": list(codes.values), "counts": list(codes.counts)}
+        described[name] = line
+    return {
+        "format": FORMAT,
+        "seed": seed,
+        "weights": None if law is None else _describe(law),
+        "methods": [_describe(method) for method in methods],
+        "tensors": described,
+        "network": built_by,
+        "meta": meta,
+        "weights_sha256": weights_sha256,
+        "sample_sha256": sample_sha256,
+        "producer": f"untrained {__version__}",
+    }
+
+
+def parse(head: Mapping[str, Any]) -> Header:
+    """Check a header field by field.
+
+    Raises:
+        TicketError: a field is missing, unknown, or not what the format allows.
+    """
+    version = head.get("format")
+    if type(version) is not int or version != FORMAT:
+        raise TicketError(f"its format is {version!r}; this version of untrained reads format {FORMAT}")
+    _check_keys("the header", head, _HEADER_KINDS, set())
+    if not 0 <= head["seed"] < 1 << 64:
+        raise TicketError(f"seed must be in [0, 2**64), got {head['seed']}")
+    law = None if head["weights"] is None else _revive("weights law", WeightLaw, head["weights"])
+    methods = [_revive("method", Method, method) for method in head["methods"]]
+    network = head["network"]
+    if network is not None:
+        _check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
+    tensors, coded = {}, {}
+    for name, line in head["tensors"].items():
+        if not isinstance(line, dict):
+            raise TicketError(f"{name!r} is described by {line!r}")
+        masked = line.keys() >= {"method"}
+        kinds = {"shape": (list,), "dtype": (str,)}
+        kinds |= {"method": (int,), "coding": (str,), "values": (list,), "counts": (list,)} if masked else {}
+        _check_keys(repr(name), line, kinds, set() if masked else {"constant"})
+        for field in ("shape", *(("values", "counts") if masked else ())):
+            if any(type(number) is not int for number in line[field]):
+                raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
+        if any(size < 0 for size in line["shape"]) or len(line["shape"]) > 64:
+            raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
+        if line["dtype"] not in DTYPES:
+            raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
+        constant = line.get("constant")
+        if constant is not None and type(constant) is not float:
+            raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
+        if constant is None and len(line["shape"]) < 2:
+            raise TicketError(f"{name!r}: only tensors of two or more dimensions are drawn, got shape {line['shape']}")
+        method = None
+        if masked:
+            if not 0 <= line["method"] < len(methods):
+                raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
+            method = methods[line["method"]]
+            coded[name] = Coded(line["coding"], tuple(line["values"]), tuple(line["counts"]))
+        elif constant is None and law is None:
+            raise TicketError(f"{name!r} is to be drawn, and the ticket has no weights law")
+        tensors[name] = TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant)
+    if not coded:
+        raise TicketError("it holds no codes")
+    rest = {"seed": head["seed"], "law": law, "built_by": network, "meta": head["meta"]}
+    rest |= {field: head[field] for field in ("weights_sha256", "sample_sha256")}
+    return Header(tensors, coded, rest)
+
+
+def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
+    """Refuse a file that asks for far more memory than any honest ticket of its size."""
+    weights = sum(math.prod(entry.shape) for entry in tensors.values())
+    if weights > MOST_WEIGHTS_PER_BYTE * file_bytes:
+        raise TicketError(f"it claims {weights:,} weights in {file_bytes:,} bytes")
+
+
+_HEADER_KINDS: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    "seed": (int,),
+    "weights": (dict, type(None)),
+    "methods": (list,),
+    "tensors": (dict,),
+    "network": (dict, type(None)),
+    "meta": (dict,),
+    "weights_sha256": (str,),
+    "sample_sha256": (str,),
+    "producer": (str,),
+    "sha256": (str,),
+}
+
+
+def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
+    if wrong := (given.keys() ^ kinds.keys()) - (optional & given.keys()):
+        raise TicketError(f"{what} has missing or unknown fields: {', '.join(sorted(wrong))}")
+    for field, allowed in kinds.items():
+        if type(given[field]) not in allowed:
+            raise TicketError(f"{what}: {field} must be a {allowed[0].__name__}, got {str(given[field])[:80]!r}")
+
+
+def _describe(config: Any) -> dict[str, Any]:
+    """A law or a method as JSON: its class name and its fields."""
+    return {"name": type(config).__name__, **dataclasses.asdict(config)}
+
+
+def _revive(what: str, base: type, described: Any) -> Any:
+    """The law or method that `_describe` wrote down: only known classes, only their own fields."""
+    known = {cls.__name__: cls for cls in base.__subclasses__()}
+    if not isinstance(described, dict) or described.get("name") not in known:
+        name = described.get("name") if isinstance(described, dict) else described
+        hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
+        raise TicketError(f"{hint}. If it is your own, import the module that defines it first")
+    cls = known[described["name"]]
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    fields = {key: value for key, value in described.items() if key != "name"}
+    if fields.keys() != defaults.keys() or any(type(fields[k]) is not type(v) for k, v in defaults.items()):
+        raise TicketError(f"{what} {cls.__name__} has the wrong fields: {str(fields)[:200]}")
+    try:
+        return cls(**fields)
+    except (TypeError, ValueError) as error:
+        raise TicketError(f"{what} {cls.__name__}: {error}") from None

@@ -1,0 +1,371 @@
+"""A ticket: a seed and one small integer per weight, in memory and as a file that loads bit-exactly anywhere.
+
+The file format is specified in docs/format.md. A reader takes nothing on trust: whatever is wrong with a file raises
+a `TicketError` that names the file and the cause, and the model it was meant for is left as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, final
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from untrained import attach, header
+from untrained.codec import Encoded, decode, encode
+from untrained.files import written_whole
+from untrained.header import TensorEntry, TicketError
+from untrained.methods import Method
+from untrained.models import build
+from untrained.weights import WeightLaw
+
+_SAMPLE = 256
+
+
+@final
+@dataclass(frozen=True)
+class Ticket:
+    """A found network as data.
+
+    Attributes:
+        seed: what the frozen weights are drawn from.
+        law: their distribution, or None when they are a pretrained model's own.
+        tensors: how each tensor that needs no bytes of its own comes about, by name.
+        codes: the choice, int8, by the name of the masked tensor.
+        extra: what the seed does not give, whole: running statistics and tensors that were also trained.
+        built_by: name and arguments of the network, when it is one of `untrained.models`.
+        meta: anything JSON-able that belongs to the model. The command line keeps here: data, accuracy, labels,
+            shape, mean, std.
+    """
+
+    seed: int
+    law: WeightLaw | None
+    tensors: Mapping[str, TensorEntry]
+    codes: Mapping[str, Tensor]
+    extra: Mapping[str, Tensor]
+    built_by: Mapping[str, Any] | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+    sample_sha256: str = ""
+
+    @staticmethod
+    @torch.no_grad()
+    def of(model: nn.Module, meta: Mapping[str, Any] | None = None) -> Ticket:
+        """The ticket of a masked model as it stands.
+
+        Args:
+            model: a model that `mask_` was called on.
+            meta: JSON-able facts to keep with it.
+
+        Raises:
+            ValueError: the model is not masked, a score is NaN, or meta is not JSON-able.
+        """
+        record = attach.record(model)
+        plain = _plain_tensors(model)
+        tensors = {
+            state.name: TensorEntry(tuple(state.frozen.shape), state.frozen.dtype, method=group.method)
+            for group in record.groups
+            for state in group.states
+        }
+        for name in record.drawn:
+            tensors[name] = TensorEntry(tuple(plain[name].shape), plain[name].dtype)
+        for name, value in record.constant.items():
+            tensors[name] = TensorEntry(tuple(plain[name].shape), plain[name].dtype, constant=value)
+        extra = {
+            name: tensor.detach().cpu().contiguous().clone()
+            for name, tensor in plain.items()
+            if name not in tensors and (record.law is not None or not _belongs_to_backbone(tensor))
+        }
+        codes = {name: code.cpu().contiguous() for name, code in attach.codes(model).items()}
+        built_by = getattr(model, "built_by", None)
+        facts = json.loads(header.to_json(dict(meta or {})))
+        ticket = Ticket(record.seed, record.law, tensors, codes, extra, built_by, facts)
+        base = None if record.law is not None else {state.name: state.frozen for state in record.states()}
+        full, sample = _hashes(ticket.rebuilt(base))
+        return replace(ticket, weights_sha256=full, sample_sha256=sample)
+
+    @property
+    def method(self) -> Method:
+        """The method of all its masked tensors.
+
+        Raises:
+            ValueError: they have several; `tensors[name].method` tells each one's.
+        """
+        first, *others = {id(m): m for entry in self.tensors.values() if (m := entry.method)}.values()
+        if others:
+            raise ValueError(f"this ticket has {1 + len(others)} methods; see tensors[name].method")
+        return first
+
+    def rebuilt(self, base: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor that comes from the seed and the codes, one after the other, by name.
+
+        Args:
+            base: the frozen weights by name, when the ticket has no law of its own.
+
+        Yields:
+            (name, tensor on the CPU): the effective weights, frozen whole tensors and constants.
+        """
+        for name, entry in sorted(self.tensors.items()):
+            if entry.constant is not None:
+                yield name, torch.full(entry.shape, entry.constant, dtype=entry.dtype)
+                continue
+            if self.law is not None:
+                keep = getattr(entry.method, "keep", 1.0)
+                weight = self.law.draw(entry.shape, seed=self.seed, name=name, keep=keep).to(entry.dtype)
+            else:
+                assert base is not None, "a ticket without a law needs the weights it was found on"
+                weight = base[name].detach().cpu()
+            yield name, weight if entry.method is None else entry.method.decode(weight, self.codes[name])
+
+    def to_bytes(self) -> bytes:
+        """The ticket as the bytes of its file; the same ticket always gives the same bytes."""
+        encoded = {name: encode(code) for name, code in self.codes.items()}
+        stored = {f"codes/{name}": _as_bytes(e.data) for name, e in encoded.items()}
+        stored |= {f"extra/{name}": tensor for name, tensor in self.extra.items()}
+        head = header.compose(
+            seed=self.seed,
+            law=self.law,
+            tensors=self.tensors,
+            encoded=encoded,
+            built_by=self.built_by,
+            meta=self.meta,
+            weights_sha256=self.weights_sha256,
+            sample_sha256=self.sample_sha256,
+        )
+        head["sha256"] = _stored_hash(head, stored)
+        data = safetensors.torch.save(stored, metadata={header.KEY: header.to_json(head)})
+        header.check_expansion(self.tensors, len(data))
+        return data
+
+    def save(self, path: str | Path) -> None:
+        """Write the ticket, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        data = self.to_bytes()
+        with written_whole(path) as unfinished:
+            unfinished.write_bytes(data)
+
+    @staticmethod
+    def load(path: str | Path) -> Ticket:
+        """Read a ticket and check everything that needs no weights.
+
+        Raises:
+            TicketError: the file is missing, damaged, not a ticket, or of a format this version does not know.
+        """
+        with _naming(path):
+            head, stored = _read(Path(path))
+            if head.get("sha256") != _stored_hash({k: v for k, v in head.items() if k != "sha256"}, stored):
+                raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
+            parsed = header.parse(head)
+            header.check_expansion(parsed.tensors, Path(path).stat().st_size)
+            expected = {f"codes/{name}" for name in parsed.coded}
+            for name in sorted(stored.keys() ^ expected):
+                if name in expected:
+                    raise TicketError(f"{name!r} is named in the header and missing")
+                if not name.startswith("extra/"):
+                    raise TicketError(f"{name!r} is stored and not named in the header")
+            codes = {}
+            for name, (coding, values, counts) in parsed.coded.items():
+                data = stored[f"codes/{name}"]
+                if data.dtype != torch.uint8 or data.ndim != 1:
+                    raise TicketError(f"the codes of {name!r} are not a row of bytes")
+                if sum(counts) != math.prod(parsed.tensors[name].shape):
+                    raise TicketError(f"{name!r} has {sum(counts)} codes for shape {parsed.tensors[name].shape}")
+                try:
+                    flat = decode(Encoded(coding, values, counts, data.numpy().tobytes()))
+                except ValueError as error:
+                    raise TicketError(f"the codes of {name!r}: {error}") from None
+                codes[name] = flat.reshape(parsed.tensors[name].shape)
+            extra = {name.removeprefix("extra/"): t for name, t in stored.items() if name.startswith("extra/")}
+            for name in extra.keys() & parsed.tensors.keys():
+                raise TicketError(f"{name!r} is both stored and drawn from the seed")
+            return Ticket(codes=codes, extra=extra, tensors=parsed.tensors, **parsed.rest)
+
+    @torch.no_grad()
+    def apply_(self, model: nn.Module) -> nn.Module:
+        """Turn a freshly built model into the found network: plain, dense, frozen; in place.
+
+        Args:
+            model: a model of the architecture that the ticket was made from; with `weights=None` tickets, the same
+                pretrained model.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            TicketError: a tensor is missing, unknown, of another shape or dtype, or the weights come out different
+                from those that were saved. The model is unchanged then.
+        """
+        plain = _plain_tensors(model)
+        if vars(model).get("_untrained") is not None:
+            raise TicketError("the model is masked; a ticket applies to a plain model")
+        wanted = {name: (entry.shape, entry.dtype) for name, entry in self.tensors.items()}
+        wanted |= {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in self.extra.items()}
+        for name, (shape, dtype) in wanted.items():
+            if name not in plain:
+                raise TicketError(f"{name!r} is in the ticket and not in the model")
+            if tuple(plain[name].shape) != shape:
+                raise TicketError(
+                    f"{name!r} has shape {shape} in the ticket and {tuple(plain[name].shape)} in the model"
+                )
+            if plain[name].dtype != dtype:
+                raise TicketError(
+                    f"{name!r} is {header.dtype_name(dtype)} in the ticket and "
+                    f"{header.dtype_name(plain[name].dtype)} in the model; load first and convert afterwards"
+                )
+        for name, tensor in plain.items():
+            if name not in wanted and (self.law is not None or not _belongs_to_backbone(tensor)):
+                raise TicketError(f"{name!r} {tuple(tensor.shape)} is in the model and not in the ticket")
+        rebuilt = dict(self.rebuilt(plain))
+        full, sample = _hashes(rebuilt.items(), sample_only=self.law is not None)
+        # A law gives the same weights or quite other ones; somebody else's pretrained weights may differ in one.
+        if sample != self.sample_sha256 or (self.law is None and full != self.weights_sha256):
+            raise TicketError("the weights come out different from those that were saved (sha256 of the weights)")
+        for name, tensor in (*rebuilt.items(), *self.extra.items()):
+            plain[name].copy_(tensor)
+        return model.requires_grad_(False)
+
+    def verify(self, model: nn.Module | None = None) -> None:
+        """Make every weight again and check the sha256 of them all.
+
+        Args:
+            model: the pretrained model, for a ticket found with `weights=None`.
+
+        Raises:
+            TicketError: the hash differs, or a pretrained model is needed and was not given.
+        """
+        if self.law is None and model is None:
+            raise TicketError("this ticket was found on a pretrained model; verify it with that model")
+        base = None if model is None or self.law is not None else _plain_tensors(model)
+        if base is not None and (missing := self.codes.keys() - base.keys()):
+            raise TicketError(f"{min(missing)!r} is in the ticket and not in the model")
+        if _hashes(self.rebuilt(base))[0] != self.weights_sha256:
+            raise TicketError("the weights come out different from those that were saved (sha256 of the weights)")
+
+
+def save(model: nn.Module, path: str | Path, *, meta: Mapping[str, Any] | None = None) -> None:
+    """Save a masked model as a ticket: the seed and a bit per weight.
+
+    Args:
+        model: a model that `mask_` was called on.
+        path: the file to write; a half-written file never takes its place.
+        meta: JSON-able facts to keep with it.
+
+    Raises:
+        ValueError: the model is not masked, a score is NaN, or meta is not JSON-able.
+        OSError: the file cannot be written.
+    """
+    Ticket.of(model, meta).save(path)
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """Load a ticket into a freshly built model, bit for bit the network that was saved.
+
+    Args:
+        path: the ticket.
+        model: a model of the same architecture; may be left out when the network is one of `untrained.models`.
+
+    Returns:
+        The model: a plain dense nn.Module, frozen.
+
+    Raises:
+        TicketError: the file is damaged or not a ticket, or it does not fit the model, which is unchanged then.
+    """
+    ticket = Ticket.load(path)
+    with _naming(path):
+        return ticket.apply_(rebuild(ticket) if model is None else model)
+
+
+def rebuild(ticket: Ticket) -> nn.Module:
+    """The network of a ticket, freshly built, when it is one of `untrained.models`.
+
+    Raises:
+        TicketError: it is not one of ours, or its arguments are refused.
+    """
+    if ticket.built_by is None:
+        raise TicketError("it does not say how its network is built; pass a freshly built model")
+    try:
+        return build(ticket.built_by["name"], **ticket.built_by["arguments"])
+    except ValueError as error:
+        raise TicketError(f"its network cannot be built: {error}") from None
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name in front of every TicketError raised inside."""
+    try:
+        yield
+    except TicketError as error:
+        raise TicketError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise TicketError("no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+        raise TicketError(f"not a ticket, or a damaged one ({error})") from None
+    if header.KEY not in metadata:
+        raise TicketError("a safetensors file, but not a ticket: its metadata have no 'untrained'")
+    return header.from_json(metadata[header.KEY]), stored
+
+
+def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by their first name, without those of the search."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, attach.MaskState):
+            continue
+        buffers = {k: b for k, b in module._buffers.items() if k not in module._non_persistent_buffers_set}
+        for leaf, tensor in (*module._parameters.items(), *buffers.items()):
+            if tensor is not None:
+                found.setdefault(id(tensor), (f"{path}.{leaf}".lstrip("."), tensor))
+    return dict(found.values())
+
+
+def _belongs_to_backbone(tensor: Tensor) -> bool:
+    """Whether a plain tensor of a pretrained model is the model's own and not part of what was found."""
+    return isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+
+
+def _as_bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+
+
+def _raw(tensor: Tensor) -> Any:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()  # a buffer of the elements' bytes
+
+
+def _stored_hash(head: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(header.to_json(head).encode())
+    for name, tensor in sorted(stored.items()):
+        shape = ",".join(map(str, tensor.shape))
+        digest.update(f"\n{name} {header.dtype_name(tensor.dtype)} {shape}\n".encode())
+        digest.update(_raw(tensor))
+    return digest.hexdigest()
+
+
+def _hashes(rebuilt: Iterable[tuple[str, Tensor]], *, sample_only: bool = False) -> tuple[str, str]:
+    """sha256 of all elements of all tensors, and of at most 256 of each, evenly spread."""
+    full, sample = hashlib.sha256(), hashlib.sha256()
+    for name, tensor in rebuilt:
+        flat = tensor.contiguous().reshape(-1)
+        picked = torch.arange(min(_SAMPLE, len(flat))) * len(flat) // max(1, min(_SAMPLE, len(flat)))
+        for digest, part in ((sample, flat[picked]), *([] if sample_only else [(full, flat)])):
+            digest.update(f"\n{name}\n".encode())
+            digest.update(_raw(part))
+    return full.hexdigest(), sample.hexdigest()
