@@ -360,7 +360,7 @@ def _new_masked(base: type[nn.Module], leaves: tuple[str, ...]) -> nn.Module:
 
 def _enter_forward(root: nn.Module, args: tuple) -> None:
     for state in record(root).states():
-        state._in_forward = True
+        state._in_forward, state._computed = True, None  # an interrupt may have left an old one behind
     if torch.compiler.is_compiling():
         for group in record(root).groups:
             if all(type(state.scores) is nn.Parameter for state in group.states):

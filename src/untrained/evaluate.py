@@ -1,0 +1,82 @@
+"""How well a network does on labelled batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from untrained.attach import baked
+
+
+class Result(NamedTuple):
+    """Mean cross entropy, share of right answers in 0..1, and the number of examples they are taken over."""
+
+    loss: float
+    accuracy: float
+    examples: int
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Result:
+    """Evaluate a classifier, masked or plain, in evaluation mode; the model is left as it was.
+
+    Args:
+        model: gives logits (batch, classes).
+        batches: pairs of inputs and int64 labels (batch,).
+        amp: run in bfloat16 autocast.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    if "_untrained" in vars(model):
+        with baked(model) as dense:
+            return evaluate(dense, batches, amp=amp)
+    was_training = model.training
+    model.eval()
+    device = _device(model)
+    totals = torch.zeros(3, dtype=torch.float64, device=device)
+    try:
+        for x, y in batches:
+            if len(y):
+                totals += _count(model, x.to(device), y.to(device), amp)
+    finally:
+        model.train(was_training)
+    loss, right, examples = totals.tolist()
+    if not examples:
+        raise ValueError("there is no example to evaluate on")
+    return Result(loss / examples, right / examples, int(examples))
+
+
+@torch.no_grad()
+def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
+    """Give norm layers the running statistics of these batches; nothing else changes. For networks that never learn."""
+    norms: list[Any] = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
+    if not norms:
+        return model
+    momenta, was_training = [norm.momentum for norm in norms], model.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch then takes the plain mean over all batches
+    model.train()
+    for x, y in batches:
+        if len(y):
+            model(x.to(_device(model)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model.train(was_training)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def _count(model: nn.Module, x: Tensor, y: Tensor, amp: bool) -> Tensor:
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
+        logits = model(x)
+    loss = F.cross_entropy(logits.float(), y, reduction="sum")
+    right = (logits.argmax(1) == y).sum()
+    return torch.stack([loss.double(), right.double(), torch.tensor(float(len(y)), device=x.device).double()])

@@ -1,0 +1,293 @@
+"""The search loop: plain torch, from scores (or weights) that know nothing to ones that do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, final
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from untrained import attach
+from untrained.batches import Batches
+from untrained.evaluate import evaluate
+from untrained.files import written_whole
+from untrained.progress import Progress
+from untrained.recipe import PAPER, SCORES, WEIGHTS, Recipe
+from untrained.ticket import save
+
+Row = dict[str, float | int]
+
+
+class SizedBatches(Protocol):
+    """Batches of (inputs, int64 labels) that can be counted and gone through again: a DataLoader, or our `Batches`."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Any: ...
+
+
+@final
+@dataclass(frozen=True)
+class History:
+    """What happened, one row per epoch.
+
+    A row holds `epoch` (from 1), `lr` at its end, `train_loss`, `train_accuracy`, `examples_per_second`, `seconds`;
+    for masked models `flips`, the share of weights whose mask changed during the epoch; and with validation data
+    `val_loss` and `val_accuracy`. Accuracies are shares in 0..1.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+
+    def column(self, name: str) -> list[float]:
+        """One quantity over the epochs."""
+        return [row[name] for row in self.rows]
+
+
+def fit(
+    model: nn.Module,
+    train: SizedBatches,
+    val: Iterable[tuple[Tensor, Tensor]] | None = None,
+    *,
+    epochs: int = 10,
+    recipe: Recipe | Literal["paper"] | None = None,
+    amp: bool = False,
+    accumulate: int = 1,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    log: Callable[[Row], None] | None = None,
+    meta: Mapping[str, Any] | None = None,
+    title: str = "",
+) -> History:
+    """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
+
+    Everything that requires a gradient learns: scores by the recipe, other parameters by `WEIGHTS`. The model stays
+    on its device. Under torchrun every process takes its share of `train` (which must then be our `Batches`, or be
+    shared out already) and only the first writes and prints.
+
+    Args:
+        model: gives logits (batch, classes).
+        train: batches of (inputs, labels); `set_epoch` is called on them (or on their sampler) if they have it.
+        val: batches to measure after every epoch; nothing is chosen by them here.
+        epochs: passes over `train`.
+        recipe: default `SCORES` for a masked model and `WEIGHTS` for a plain one; "paper" is the authors'.
+        amp: forward and loss in bfloat16 autocast.
+        accumulate: batches per step of the optimizer.
+        seed: of what the model draws while it learns (dropout).
+        out: folder for `metrics.jsonl`, `checkpoint.pt` (both after every epoch) and, for a masked model,
+            `found.ticket` (at the end, and on Ctrl-C).
+        resume: go on from `out/checkpoint.pt` if there is one; on a CPU the result is the same bit for bit.
+        log: called with every row.
+        meta: JSON-able facts for the ticket.
+        title: what the progress bar says.
+
+    Returns:
+        The history, including epochs before a resume.
+
+    Raises:
+        ValueError: nothing to learn, a loss that is not finite, or a checkpoint of another run.
+        KeyboardInterrupt: after Ctrl-C, once the ticket is written; the checkpoint is that of the last whole epoch.
+    """
+    if epochs < 1 or accumulate < 1:
+        raise ValueError(f"epochs and accumulate must be 1 or more, got {epochs} and {accumulate}")
+    masked = "_untrained" in vars(model)
+    if recipe == "paper":
+        recipe = PAPER
+    elif recipe is None:
+        recipe = SCORES if masked else WEIGHTS
+    plan = _Plan(recipe, epochs, accumulate, amp, seed)
+    learners = _learners(model, recipe, masked)
+    rank, world = _join_world(model)
+    if isinstance(train, Batches):
+        train = train.shard(rank, world)
+    wrapped = nn.parallel.DistributedDataParallel(model) if world > 1 else model
+    folder = Path(out) if out is not None and rank == 0 else None
+    checkpoint = None if out is None else Path(out) / "checkpoint.pt"
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    history = History()
+    cuda = [device] if (device := _device(model)).type == "cuda" else []
+    with torch.random.fork_rng(cuda), Progress(title, epochs, len(train), quiet=rank != 0) as progress:
+        torch.manual_seed(seed + rank)
+        if resume and checkpoint is not None and checkpoint.exists():
+            history.rows.extend(_restore(checkpoint, model, learners, plan))
+        elif folder is not None:
+            _write_checkpoint(folder, model, learners, plan, history)
+        before = attach.masks(model) if masked else {}
+        try:
+            for epoch in range(len(history.rows), epochs):
+                row = _one_epoch(wrapped, train, learners, plan, epoch, progress)
+                if masked:
+                    after = attach.masks(model)
+                    row["flips"] = _changed(before, after)
+                    before = after
+                _share_buffers(model, world)
+                if val is not None:
+                    row["val_loss"], row["val_accuracy"], _ = evaluate(model, val, amp=amp)
+                history.rows.append(row)
+                progress.epoch_done(row)
+                if folder is not None:
+                    _write_checkpoint(folder, model, learners, plan, history)
+                if log is not None and rank == 0:
+                    log(row)
+        except KeyboardInterrupt:
+            if folder is not None and masked:
+                save(model, folder / "found.ticket", meta=meta)
+            raise
+    if folder is not None and masked:
+        save(model, folder / "found.ticket", meta=meta)
+    return history
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What must be the same for a run to go on where it stopped."""
+
+    recipe: Recipe
+    epochs: int
+    accumulate: int
+    amp: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """One optimizer with its recipe."""
+
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+
+
+def _learners(model: nn.Module, recipe: Recipe, masked: bool) -> list[_Learner]:
+    scores = attach.scores(model) if masked else []
+    known = {id(score) for score in scores}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    pairs = [(recipe, scores), (WEIGHTS if masked else recipe, others)]
+    learners = [_Learner(its, its.build(parameters)) for its, parameters in pairs if parameters]
+    if not learners:
+        raise ValueError("nothing to learn: no parameter of the model requires a gradient")
+    return learners
+
+
+def _one_epoch(
+    model: nn.Module,
+    train: SizedBatches,
+    learners: Sequence[_Learner],
+    plan: _Plan,
+    epoch: int,
+    progress: Progress,
+) -> Row:
+    """One pass over the data: forward, backward, step."""
+    start, device, batches = time.perf_counter(), _device(model), len(train)
+    totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right answers, examples
+    for each in (train, getattr(train, "sampler", None)):
+        if hasattr(each, "set_epoch"):
+            each.set_epoch(epoch)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
+    model.train()
+    for number, (x, y) in enumerate(train):
+        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        first = number - number % plan.accumulate
+        group = min(plan.accumulate, batches - first)
+        steps_now = number + 1 == first + group
+        alone = not steps_now and isinstance(model, nn.parallel.DistributedDataParallel)
+        with model.no_sync() if alone else contextlib.nullcontext():  # pyright: ignore[reportCallIssue]
+            with torch.autocast(device.type, torch.bfloat16, enabled=plan.amp):
+                logits = model(x)
+                loss = F.cross_entropy(logits, y, label_smoothing=plan.recipe.label_smoothing)
+            (loss / group).backward()
+        if steps_now:
+            for learner in learners:
+                for parameters in learner.optimizer.param_groups:
+                    parameters["lr"] = learner.recipe.rate(epoch, number, batches, plan.epochs)
+                learner.optimizer.step()
+                learner.optimizer.zero_grad()
+        right = (logits.detach().argmax(1) == y).sum()
+        totals += torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y)).double()])
+        progress.batch_done(totals)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(totals)
+    loss, right, examples = totals.tolist()
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: the search has diverged; try a lower lr")
+    seconds = time.perf_counter() - start
+    return {
+        "epoch": epoch + 1,
+        "lr": learners[0].optimizer.param_groups[0]["lr"],
+        "train_loss": loss / examples,
+        "train_accuracy": right / examples,
+        "examples_per_second": examples / seconds,
+        "seconds": seconds,
+    }
+
+
+def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
+    changed = sum(int((before[name] != mask).sum()) for name, mask in after.items())
+    return changed / sum(mask.numel() for mask in after.values())
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _join_world(model: nn.Module) -> tuple[int, int]:
+    """(rank, number of processes): joins the others if torchrun started us and nobody has done so yet."""
+    if not dist.is_available():
+        return 0, 1
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if _device(model).type == "cuda" else "gloo")
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _share_buffers(model: nn.Module, world: int) -> None:
+    """Running statistics of the first process for all: each has only seen its own share of the data."""
+    if world > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def _write_checkpoint(
+    folder: Path, model: nn.Module, learners: Sequence[_Learner], plan: _Plan, history: History
+) -> None:
+    state = {
+        "plan": asdict(plan),
+        "rows": history.rows,
+        "model": model.state_dict(),
+        "optimizers": [learner.optimizer.state_dict() for learner in learners],
+        "random": torch.get_rng_state(),
+        "cuda_random": torch.cuda.get_rng_state(_device(model)) if _device(model).type == "cuda" else None,
+    }
+    with written_whole(folder / "checkpoint.pt") as unfinished:
+        torch.save(state, unfinished)
+    with written_whole(folder / "metrics.jsonl") as unfinished:
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in history.rows))
+
+
+def _restore(path: Path, model: nn.Module, learners: Sequence[_Learner], plan: _Plan) -> list[Row]:
+    try:
+        state = torch.load(path, map_location=_device(model), weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not a checkpoint of ours, or a damaged one ({error})") from None
+    for name, now in asdict(plan).items():
+        if state["plan"][name] != now:
+            raise ValueError(
+                f"{path} was made with {name} {state['plan'][name]}, not {now}; start anew or pass the same"
+            )
+    model.load_state_dict(state["model"])
+    for learner, saved in zip(learners, state["optimizers"], strict=True):
+        learner.optimizer.load_state_dict(saved)
+    torch.set_rng_state(state["random"].cpu())
+    if state["cuda_random"] is not None:
+        torch.cuda.set_rng_state(state["cuda_random"].cpu(), _device(model))
+    return state["rows"]

@@ -1,0 +1,77 @@
+"""How the scores (or the weights) learn: optimizer, rates and schedule, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe for `fit`.
+
+    Args:
+        optimizer: "sgd" or "adam".
+        lr: the highest learning rate.
+        momentum: of SGD; Adam uses torch's betas.
+        weight_decay: added to the gradient, ½·λ·s² in the loss.
+        warmup: epochs over which the rate rises linearly to `lr`.
+        cosine: whether the rate then falls to 0 along half a cosine, "step" by step or "epoch" by epoch.
+        label_smoothing: of the cross entropy.
+    """
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    cosine: Literal["step", "epoch"] = "step"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f"optimizer must be 'sgd' or 'adam', got {self.optimizer!r}")
+        if self.cosine not in ("step", "epoch"):
+            raise ValueError(f"cosine must be 'step' or 'epoch', got {self.cosine!r}")
+        for name in ("momentum", "weight_decay", "warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
+
+    def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
+        """The optimizer of these parameters, at the highest rate; torch's fused one where there is one."""
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+        if self.optimizer == "adam":
+            return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
+        return torch.optim.SGD(
+            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=fused
+        )
+
+    def rate(self, epoch: int, step: int, steps: int, epochs: int) -> float:
+        """The learning rate of step `step` of `steps` in epoch `epoch` of `epochs`, all counted from 0.
+
+        By steps, with t = epoch + step/steps: lr·(t + 1/steps)/w while t < w, then lr·½(1 + cos π(t - w)/(E - w)).
+        By epochs: lr·(epoch + 1)/w, then the same cosine at t = epoch (the authors' code).
+        """
+        by_step = self.cosine == "step"
+        time = epoch + step / steps if by_step else epoch
+        if time < self.warmup:
+            return self.lr * min(1.0, (time + (1 / steps if by_step else 1)) / self.warmup)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (time - self.warmup) / max(epochs - self.warmup, 1e-9)))
+
+
+PAPER = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch")
+"""What edge-popup's authors use on MNIST and CIFAR-10 (their YAML files): batch 128, 100 epochs."""
+
+SCORES = Recipe("sgd", lr=1.0, momentum=0.9)
+"""Ours for scores, chosen on validation data (docs/recipe.md)."""
+
+WEIGHTS = Recipe("sgd", lr=0.05, momentum=0.9, weight_decay=5e-4)
+"""For ordinary weights: the trained twin, and whatever `also_train` names."""

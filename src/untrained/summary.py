@@ -1,0 +1,131 @@
+"""What a ticket keeps and costs, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from torch import nn
+
+from untrained.codec import encode, entropy
+from untrained.ticket import Ticket
+
+
+@final
+@dataclass(frozen=True)
+class TensorSummary:
+    """One masked tensor.
+
+    Attributes:
+        name: the tensor.
+        shape: its shape.
+        weights: number of weights.
+        kept: number of weights whose code is not 0.
+        dead_units: output units (slices along axis 0) of which no weight is kept.
+        entropy_bits: bits per weight that its codes need at least, -Σ p·log2 p.
+        stored_bytes: bytes its codes take in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    kept: int
+    dead_units: int
+    entropy_bits: float
+    stored_bytes: int
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """A whole ticket; `print` it.
+
+    Attributes:
+        tensors: the masked tensors.
+        whole_weights: weights that are drawn from the seed and all kept; they cost nothing.
+        extra_bytes: bytes of what the seed does not give (running statistics, tensors that were also trained).
+        file_bytes: bytes of the ticket's file, header and all.
+    """
+
+    tensors: tuple[TensorSummary, ...]
+    whole_weights: int
+    extra_bytes: int
+    file_bytes: int
+
+    @property
+    def weights(self) -> int:
+        """Weights of the network: masked and whole."""
+        return sum(tensor.weights for tensor in self.tensors) + self.whole_weights
+
+    @property
+    def kept(self) -> int:
+        """Weights that are kept: by a mask, or because they are whole."""
+        return sum(tensor.kept for tensor in self.tensors) + self.whole_weights
+
+    @property
+    def fp32_bytes(self) -> int:
+        """Bytes of the same network as 32-bit floats."""
+        return 4 * self.weights + self.extra_bytes
+
+    @property
+    def entropy_bytes(self) -> int:
+        """Bytes that the codes need at least, each tensor's counts being known."""
+        return math.ceil(sum(tensor.entropy_bits * tensor.weights for tensor in self.tensors) / 8)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of the file per weight of the network."""
+        return 8 * self.file_bytes / max(1, self.weights)
+
+    def __str__(self) -> str:
+        width = max(len(tensor.name) for tensor in self.tensors)
+        lines = [f"{'tensor':{width}}  {'shape':>18}  {'kept':>23}  {'dead units':>10}  {'bits/weight':>11}"]
+        for t in self.tensors:
+            share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"
+            shape, stored = "×".join(map(str, t.shape)), 8 * t.stored_bytes / max(1, t.weights)
+            lines.append(f"{t.name:{width}}  {shape:>18}  {share:>23}  {t.dead_units:>10,}  {stored:>11.3f}")
+        lines.append(f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})")
+        lines.append(
+            f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "
+            f"the codes alone need at least {self.entropy_bytes:,}"
+        )
+        lines.append(
+            f"{self.fp32_bytes:,} bytes as 32-bit floats, {self.fp32_bytes / self.file_bytes:.1f} times as many"
+        )
+        return "\n".join(lines)
+
+
+def summary(found: nn.Module | Ticket | str | Path) -> Summary:
+    """What a masked model, a ticket or a ticket file keeps and costs.
+
+    Args:
+        found: a model that `mask_` was called on, a Ticket, or the path of one.
+
+    Raises:
+        ValueError: the model is not masked, or a score is NaN.
+        TicketError: the file is not a ticket.
+    """
+    if isinstance(found, nn.Module):
+        ticket = Ticket.of(found)
+    else:
+        ticket = found if isinstance(found, Ticket) else Ticket.load(found)
+    rows = []
+    for name, codes in ticket.codes.items():
+        encoded, kept = encode(codes), codes != 0
+        alive = int(kept.flatten(1).any(1).sum()) if codes.numel() else 0
+        rows.append(
+            TensorSummary(
+                name,
+                tuple(codes.shape),
+                codes.numel(),
+                int(kept.sum()),
+                codes.shape[0] - alive,
+                entropy(encoded.counts),
+                len(encoded.data),
+            )
+        )
+    whole = sum(math.prod(e.shape) for e in ticket.tensors.values() if e.method is None and e.constant is None)
+    extra = sum(tensor.nbytes for tensor in ticket.extra.values())
+    return Summary(tuple(rows), whole, extra, len(ticket.to_bytes()))
