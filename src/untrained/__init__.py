@@ -1,1 +1,8 @@
-"""untrained"""
+"""Find subnetworks in networks whose weights are never trained; ship them as a seed and a bit per weight.
+
+The public names are listed in `__init__.pyi` and imported on first use, so that `untrained --help` needs no torch.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

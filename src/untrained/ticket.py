@@ -163,7 +163,7 @@ class Ticket:
         Raises:
             TicketError: the file is missing, damaged, not a ticket, or of a format this version does not know.
         """
-        with _naming(path):
+        with naming(path):
             head, stored = _read(Path(path))
             if head.get("sha256") != _stored_hash({k: v for k, v in head.items() if k != "sha256"}, stored):
                 raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
@@ -283,7 +283,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         TicketError: the file is damaged or not a ticket, or it does not fit the model, which is unchanged then.
     """
     ticket = Ticket.load(path)
-    with _naming(path):
+    with naming(path):
         return ticket.apply_(rebuild(ticket) if model is None else model)
 
 
@@ -302,7 +302,7 @@ def rebuild(ticket: Ticket) -> nn.Module:
 
 
 @contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
+def naming(path: str | Path) -> Iterator[None]:
     """Put the file's name in front of every TicketError raised inside."""
     try:
         yield

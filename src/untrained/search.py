@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from untrained import attach
 from untrained.batches import Batches
-from untrained.evaluate import evaluate
+from untrained.evaluation import evaluate
 from untrained.files import written_whole
 from untrained.progress import Progress
 from untrained.recipe import PAPER, SCORES, WEIGHTS, Recipe

@@ -1,0 +1,199 @@
+"""The command line: reads flags, calls the library, prints what it says. Torch is imported by the commands alone."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Toml
+
+from untrained._version import __version__
+from untrained.settings import Settings
+
+if TYPE_CHECKING:
+    from untrained.experiment import Row
+    from untrained.ticket import Ticket
+
+app = App(
+    name="untrained",
+    version=__version__,
+    help="""Find subnetworks that work inside networks whose weights are never trained.
+
+    A found network is a *ticket*: one seed and about one bit per weight. Start with:
+
+        untrained find
+        untrained info runs/fc-digits-edge-popup-0.5-seed0/found.ticket
+    """,
+)
+
+
+@app.command
+def find(
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Path | None = None,
+) -> None:
+    """Find a subnetwork, and compare it with what it must be compared with.
+
+    Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
+    subnetwork, and the same network with its weights trained. Writes into --out: found.ticket, metrics.jsonl,
+    config.toml, checkpoint.pt and picture.png. Ctrl-C leaves a checkpoint and a ticket.
+
+    Examples:
+
+        untrained find --model fc --widths 512 512 --data mnist --data-dir data --epochs 5
+        untrained find --config runs/mine/config.toml --seed 1
+        untrained find --out runs/mine --resume
+
+    Parameters
+    ----------
+    config: Path
+        TOML file with any of these settings (such as a run's config.toml); flags given here win over it.
+    """
+    from untrained.experiment import find as run
+
+    found = run(settings)
+    _print_rows(found.rows)
+    print(f"\nticket   {found.ticket}")
+    if found.picture is None:
+        print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
+    else:
+        print(f"picture  {found.picture}")
+
+
+@app.command(name="eval")
+def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None = None, amp: bool = False) -> None:
+    """Accuracy of a ticket's network on test data, and the sha256 of its file.
+
+    Parameters
+    ----------
+    ticket: Path
+        The ticket; its network must be one of ours.
+    data: str
+        Data set: a known name or a folder of images (default: the one it was found on).
+    data_dir: Path
+        Where the data set is, or where to download it to.
+    amp: bool
+        Compute in bfloat16.
+    """
+    from untrained.batches import Batches
+    from untrained.data import load_data
+    from untrained.evaluation import evaluate as measure
+    from untrained.header import TicketError
+    from untrained.ticket import Ticket, load
+
+    meta = Ticket.load(ticket).meta
+    network = load(ticket)
+    if not {"data", "shape", "labels", "mean", "std"} <= meta.keys():
+        raise TicketError(f"{ticket}: it does not say what data it is for; evaluate it from Python")
+    height = meta["shape"][-1]
+    is_folder = data is not None and Path(data).is_dir()
+    test = load_data(data or meta["data"], data_dir, size=height if is_folder else None)
+    if list(test.shape) != meta["shape"] or test.classes != len(meta["labels"]):
+        raise ValueError(
+            f"{ticket} is for images {tuple(meta['shape'])} of {len(meta['labels'])} classes; "
+            f"{test.name} has {test.shape} of {test.classes}"
+        )
+    batches = Batches(test.test, 500, mean=meta["mean"], std=meta["std"])
+    result = measure(network, batches, amp=amp)
+    print(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")
+    print(f"sha256    {hashlib.sha256(ticket.read_bytes()).hexdigest()}")
+
+
+@app.command
+def info(ticket: Path, /) -> None:
+    """What a ticket says of itself, what it keeps, and what it costs.
+
+    Parameters
+    ----------
+    ticket: Path
+        The ticket.
+    """
+    from untrained.cost import summary
+    from untrained.ticket import Ticket
+
+    read = Ticket.load(ticket)
+    for name, value in _facts(read).items():
+        print(f"{name:<10}{value}")
+    print(f"\n{summary(read)}")
+
+
+@app.command
+def verify(ticket: Path, /) -> None:
+    """Draw every weight of a ticket again, and check the sha256 of them all.
+
+    Parameters
+    ----------
+    ticket: Path
+        The ticket.
+    """
+    from untrained.ticket import Ticket, naming
+
+    read = Ticket.load(ticket)
+    with naming(ticket):
+        read.verify()
+    print(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what the user got wrong is one line on standard error and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app.config = _config_of(arguments)
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except KeyboardInterrupt:
+        print("\nuntrained: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except (CycloptsError, ValueError, OSError, ImportError) as error:
+        print(f"untrained: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:
+    """The file behind --config: it must be known before the other flags are read."""
+    for number, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag == "--config":
+            value = value or next(iter(arguments[number + 1 :]), "")
+            if not Path(value).is_file():
+                raise ValueError(f"--config: no such file: {value!r}")
+            return (Toml(value, must_exist=True, use_commands_as_keys=False),)
+    return ()
+
+
+def _print_rows(rows: Sequence[Row]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("network")
+    for title in ("test accuracy", "weights kept", "bytes to ship", "seconds"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        seconds = "" if row.seconds is None else f"{row.seconds:,.1f}"
+        style = "bold" if row.name == "found subnetwork" else None
+        cells = row.name, f"{row.accuracy:.2%}", f"{row.kept:,}", f"{row.file_bytes:,}", seconds
+        table.add_row(*cells, style=style)
+    # A pipe has no width of its own; rich would cut the table to 80 columns.
+    console = Console()
+    (console if console.is_terminal else Console(width=100)).print(table)
+
+
+def _facts(ticket: Ticket) -> dict[str, object]:
+    method = {str(entry.method): None for entry in ticket.tensors.values() if entry.method is not None}
+    network = ticket.built_by
+    facts: dict[str, object] = {
+        "seed": ticket.seed,
+        "weights": ticket.law or "those of the pretrained model",
+        "method": ", ".join(method),
+        "network": "not one of ours" if network is None else f"{network['name']} {network['arguments']}",
+    }
+    for name in ("data", "accuracy", "val_accuracy"):
+        if name in ticket.meta:
+            facts[name] = ticket.meta[name]
+    return facts

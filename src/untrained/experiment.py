@@ -1,0 +1,219 @@
+"""One search from beginning to end, beside the three networks that it has to be compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from untrained import plot
+from untrained.attach import baked, mask_, masks
+from untrained.data import DataSet, load_data
+from untrained.evaluation import calibrate_, evaluate
+from untrained.files import written_whole
+from untrained.methods import METHODS, Dense, Method, RandomSubnetwork
+from untrained.models import build
+from untrained.search import History, fit
+from untrained.settings import Settings
+from untrained.ticket import Ticket
+
+_EVALUATION_BATCH = 500
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One network of the comparison.
+
+    Attributes:
+        name: what it is.
+        accuracy: on the test data, 0..1.
+        val_accuracy: on the validation data, 0..1.
+        kept: number of weights that are not zero.
+        file_bytes: bytes to ship it.
+        seconds: what finding or training it took; None when nothing had to be done.
+    """
+
+    name: str
+    accuracy: float
+    val_accuracy: float
+    kept: int
+    file_bytes: int
+    seconds: float | None
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """What `find` found.
+
+    Attributes:
+        rows: the random network, a random subnetwork, the found subnetwork, and the trained twin unless left out.
+        history: the search, epoch by epoch.
+        folder: where everything was written.
+        ticket: the found network's file.
+        picture: the picture, or None when matplotlib is not installed.
+    """
+
+    rows: tuple[Row, ...]
+    history: History
+    folder: Path
+    ticket: Path
+    picture: Path | None
+
+
+def find(settings: Settings | None = None, **changes: Any) -> Found:
+    """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings and picture.
+
+    Validation data draws the curves; the test data is looked at once, for the table. A run that was interrupted
+    leaves a checkpoint and a ticket, and goes on with `resume=True`.
+
+    Args:
+        settings: what to do.
+        changes: fields of `Settings` to change, such as `keep=0.3`.
+
+    Raises:
+        ValueError: a setting is out of range, or the folder holds another run.
+        FileNotFoundError, ConnectionError, ImportError: the data set is not to be had.
+    """
+    settings = replace(settings or Settings(), **changes)
+    data = load_data(settings.data, settings.data_dir, size=settings.size)
+    method = METHODS[settings.method](keep=settings.keep, scope=settings.scope)  # pyright: ignore[reportCallIssue]
+    folder = _folder(settings)
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    lab = _Lab(settings, data, torch.device(device))
+    network = lab.network()
+    with written_whole(folder / "config.toml") as unfinished:
+        unfinished.write_text(settings.to_toml())
+
+    rows = [lab.baseline("random network", Dense())]
+    rows.append(lab.baseline("random subnetwork", RandomSubnetwork(settings.keep)))
+    mask_(network, method, seed=settings.seed)
+    facts = lab.facts()
+    history, seconds = lab.learn(network, folder, "search", facts)
+    path = folder / "found.ticket"
+    with baked(network) as dense:
+        result, val = lab.measure(dense)
+        after = _first_weights(dense)
+    Ticket.of(network, {**facts, "accuracy": result, "val_accuracy": val}).save(path)
+    kept = {name: float(mask.float().mean()) for name, mask in masks(network).items()}
+    total = sum(int(mask.sum()) for mask in masks(network).values())
+    rows.append(Row("found subnetwork", result, val, total, path.stat().st_size, seconds))
+    before = _first_weights(mask_(lab.network(), Dense(), seed=settings.seed))
+
+    twin_history = None
+    if settings.twin:
+        torch.manual_seed(settings.seed)
+        twin = lab.network()
+        twin_history, seconds = lab.learn(twin, folder / "twin", "twin")
+        result, val = lab.measure(twin)
+        state = {name: tensor.contiguous() for name, tensor in twin.state_dict().items()}
+        weights = sum(p.numel() for p in twin.parameters())
+        rows.append(Row("trained twin", result, val, weights, len(safetensors.torch.save(state)), seconds))
+
+    picture = folder / "picture.png"
+    drawn = plot.available()
+    if drawn:
+        title = f"{settings.model} on {settings.data}, {settings.method}, keep {settings.keep:g}"
+        with written_whole(picture) as unfinished:
+            plot.draw_search(
+                unfinished,
+                title=title,
+                found=history,
+                twin=twin_history,
+                baselines={row.name: row.val_accuracy for row in rows[:2]},
+                kept=kept,
+                before=before,
+                after=after,
+                shape=data.shape,
+            )
+    return Found(tuple(rows), history, folder, path, picture if drawn else None)
+
+
+@final
+@dataclass(frozen=True)
+class _Lab:
+    """What all networks of one comparison share."""
+
+    settings: Settings
+    data: DataSet
+    device: torch.device
+
+    def network(self) -> nn.Module:
+        chosen: dict[str, Any] = {"shape": self.data.shape, "classes": self.data.classes}
+        for name in ("width", "widths"):
+            if (value := getattr(self.settings, name)) is not None:
+                chosen[name] = value
+        return build(self.settings.model, **chosen).to(self.device)
+
+    def batches(self, part: Any) -> Any:
+        size = self.settings.batch_size if part == "train" else _EVALUATION_BATCH
+        return self.data.batches(part, size, seed=self.settings.seed, device=self.device)
+
+    def measure(self, network: nn.Module) -> tuple[float, float]:
+        """(test accuracy, validation accuracy)."""
+        test, val = (evaluate(network, self.batches(part), amp=self.settings.amp) for part in ("test", "val"))
+        return test.accuracy, val.accuracy
+
+    def baseline(self, name: str, method: Method) -> Row:
+        network = calibrate_(mask_(self.network(), method, seed=self.settings.seed), self.batches("train"))
+        result, val = self.measure(network)
+        kept = sum(int(mask.sum()) for mask in masks(network).values())
+        return Row(name, result, val, kept, len(Ticket.of(network).to_bytes()), None)
+
+    def learn(
+        self, network: nn.Module, folder: Path, title: str, meta: Mapping[str, Any] | None = None
+    ) -> tuple[History, float]:
+        start = time.perf_counter()
+        history = fit(
+            network,
+            self.batches("train"),
+            self.batches("val"),
+            epochs=self.settings.epochs,
+            recipe="paper" if self.settings.recipe == "paper" and meta is not None else None,
+            amp=self.settings.amp,
+            seed=self.settings.seed,
+            out=folder,
+            resume=self.settings.resume,
+            meta=meta,
+            title=title,
+        )
+        return history, time.perf_counter() - start
+
+    def facts(self) -> dict[str, Any]:
+        """What the ticket's `meta` says, so that it can be evaluated without anything else."""
+        data = self.data
+        return {
+            "task": "classification",
+            "data": data.name,
+            "labels": list(data.labels),
+            "shape": list(data.shape),
+            "mean": list(data.mean),
+            "std": list(data.std),
+        }
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.out is not None:
+        if not settings.resume and (settings.out / "config.toml").exists():
+            raise ValueError(f"{settings.out} holds a run already; pass --resume to go on with it, or another --out")
+        folder = settings.out
+    elif settings.resume:
+        raise ValueError("--resume needs --out, the folder of the run to go on with")
+    else:
+        name = f"{settings.model}-{Path(settings.data).name}-{settings.method}-{settings.keep:g}-seed{settings.seed}"
+        folder, number = Path("runs") / name, 2
+        while folder.exists():
+            folder, number = Path("runs") / f"{name}-{number}", number + 1
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _first_weights(network: nn.Module) -> Tensor:
+    return next(p for p in (getattr(m, "weight", None) for m in network.modules()) if p is not None).detach().cpu()

@@ -1,0 +1,90 @@
+"""The settings of one search: the flags of `untrained find`, the keys of its TOML file. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, final
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What `find` is to do.
+
+    Parameters
+    ----------
+    model: str
+        Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
+        wide-resnet50 or wide-resnet101.
+    widths: tuple[int, ...]
+        Hidden units of an fc network, one number a layer (default: 300 100).
+    width: float
+        Factor on the channels of a convolutional network.
+    data: str
+        Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
+        class folders of images.
+    data_dir: Path
+        Where a data set is, or where to download it to (default: your cache folder).
+    size: int
+        Side in pixels that the images of a folder are scaled to.
+    method: str
+        How the subnetwork is found.
+    keep: float
+        Fraction of the weights kept, in (0, 1].
+    scope: str
+        Keep that fraction of every layer, or of all weights ranked together (global).
+    recipe: str
+        How the scores learn: our defaults, or exactly as the paper's authors.
+    epochs: int
+        Passes over the training data.
+    batch_size: int
+        Images per step.
+    seed: int
+        Gives the weights, the first scores and the order of the images.
+    out: Path
+        Folder for the ticket, metrics, settings, checkpoint and picture (default: a new one under runs).
+    resume: bool
+        Go on with the search in the folder of --out.
+    twin: bool
+        Also train the weights of the same network, to compare.
+    device: str
+        cpu, cuda, … (default: cuda if there is one).
+    amp: bool
+        Compute in bfloat16.
+    """
+
+    model: str = "fc"
+    widths: tuple[int, ...] | None = None
+    width: float | None = None
+    data: str = "digits"
+    data_dir: Path | None = None
+    size: int | None = None
+    method: Literal["edge-popup"] = "edge-popup"
+    keep: float = 0.5
+    scope: Literal["layer", "global"] = "layer"
+    recipe: Literal["ours", "paper"] = "ours"
+    epochs: int = 30
+    batch_size: int = 64
+    seed: int = 0
+    out: Path | None = None
+    resume: bool = False
+    twin: bool = True
+    device: str | None = None
+    amp: bool = False
+
+    def to_toml(self) -> str:
+        """The settings that describe the search, as TOML that `--config` reads: all but None, `out` and `resume`."""
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
+        lines = [
+            f"{name.replace('_', '-')} = {_toml(value)}"
+            for name, value in chosen.items()
+            if value is not None and name not in ("out", "resume")
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    # JSON's strings, numbers, booleans and lists of them are TOML too.
+    return json.dumps(str(value) if isinstance(value, Path) else value)
