@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     from untrained.experiment import Row
     from untrained.ticket import Ticket
 
+_CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
+
 app = App(
     name="untrained",
     version=__version__,
+    default_parameter=Parameter(negative=()),
     help="""Find subnetworks that work inside networks whose weights are never trained.
 
-    A found network is a *ticket*: one seed and about one bit per weight. Start with:
+    A found network is a ticket: one seed and about one bit per weight.
 
-        untrained find
-        untrained info runs/fc-digits-edge-popup-0.5-seed0/found.ticket
+    ```
+    untrained find                       search on the digits that come with the package
+    untrained info   RUN/found.ticket    what it keeps, and what it costs
+    untrained eval   RUN/found.ticket    its accuracy
+    untrained verify RUN/found.ticket    draw every weight again and check them all
+    ```
     """,
 )
 
@@ -35,24 +42,21 @@ app = App(
 def find(
     settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  a frozen dataclass
     *,
-    config: Path | None = None,
+    config: Annotated[Path | None, Parameter(help=_CONFIG_HELP)] = None,
 ) -> None:
     """Find a subnetwork, and compare it with what it must be compared with.
 
     Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
-    subnetwork, and the same network with its weights trained. Writes into --out: found.ticket, metrics.jsonl,
-    config.toml, checkpoint.pt and picture.png. Ctrl-C leaves a checkpoint and a ticket.
+    subnetwork, and the same network with its weights trained.
 
-    Examples:
+    Writes into the folder of `--out`: found.ticket, metrics.jsonl, config.toml, checkpoint.pt and picture.png.
+    Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there.
 
-        untrained find --model fc --widths 512 512 --data mnist --data-dir data --epochs 5
-        untrained find --config runs/mine/config.toml --seed 1
-        untrained find --out runs/mine --resume
-
-    Parameters
-    ----------
-    config: Path
-        TOML file with any of these settings (such as a run's config.toml); flags given here win over it.
+    ```
+    untrained find --widths 512 512 --data mnist --data-dir data --epochs 5
+    untrained find --config runs/mine/config.toml --seed 1 --out runs/other
+    untrained find --config runs/mine/config.toml --out runs/mine --resume
+    ```
     """
     from untrained.experiment import find as run
 

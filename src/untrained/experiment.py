@@ -85,10 +85,9 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     settings = replace(settings or Settings(), **changes)
     data = load_data(settings.data, settings.data_dir, size=settings.size)
     method = METHODS[settings.method](keep=settings.keep, scope=settings.scope)  # pyright: ignore[reportCallIssue]
-    folder = _folder(settings)
-    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    lab = _Lab(settings, data, torch.device(device))
+    lab = _Lab(settings, data, _device(settings.device))
     network = lab.network()
+    folder = _folder(settings)
     with written_whole(folder / "config.toml") as unfinished:
         unfinished.write_text(settings.to_toml())
 
@@ -197,6 +196,15 @@ class _Lab:
             "mean": list(data.mean),
             "std": list(data.std),
         }
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
 
 
 def _folder(settings: Settings) -> Path:

@@ -55,7 +55,7 @@ def draw_search(
         raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     figure.suptitle(title)
-    above, below = figure.subfigures(2, 1).flat
+    above, below = (figure.add_subfigure(spec) for spec in figure.add_gridspec(2, 1))
     curves, bars = above.subplots(1, 2, width_ratios=(3, 2))
 
     epochs = found.column("epoch")
@@ -75,7 +75,7 @@ def draw_search(
         axes.spines[["top", "right"]].set_visible(False)
 
     for panel, weight, says in zip(
-        below.subfigures(1, 2).flat,
+        (below.add_subfigure(spec) for spec in below.add_gridspec(1, 2)),
         (before, after),
         ("frozen random weights", "what the mask keeps of them"),
         strict=True,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, final
+from typing import Annotated, Literal, final
+
+from cyclopts import Parameter
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What `find` is to do.
 
@@ -70,9 +72,16 @@ class Settings:
     seed: int = 0
     out: Path | None = None
     resume: bool = False
-    twin: bool = True
+    twin: Annotated[bool, Parameter(negative="--no-twin")] = True
     device: str | None = None
     amp: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")
+        if not 0 <= self.seed < 1 << 64:
+            raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")
 
     def to_toml(self) -> str:
         """The settings that describe the search, as TOML that `--config` reads: all but None, `out` and `resume`."""
