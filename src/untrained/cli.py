@@ -24,6 +24,7 @@ app = App(
     name="untrained",
     version=__version__,
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
     help="""Find subnetworks that work inside networks whose weights are never trained.
 
     A found network is a ticket: one seed and about one bit per weight.

@@ -83,7 +83,7 @@ def draw_search(
         panel.suptitle(f"first layer: {says}", fontsize="medium")
         limit = float(before.abs().max())
         for axes, picture in zip(panel.subplots(4, _FILTERS // 4).flat, _as_images(weight, shape), strict=False):
-            axes.imshow(picture, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+            axes.imshow(picture.numpy(), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
         for axes in panel.axes:
             axes.set_axis_off()
     figure.savefig(path, dpi=110, format="png")

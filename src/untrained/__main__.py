@@ -1,0 +1,3 @@
+from untrained.cli import main
+
+main()

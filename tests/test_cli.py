@@ -1,0 +1,171 @@
+"""The command line, run as a user would: right input, wrong input, and Ctrl-C."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from hashlib import sha256
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+import untrained as ut
+from untrained.cli import app, main
+from untrained.methods import METHODS
+from untrained.settings import Settings
+from untrained.sources import KNOWN_NAMES
+
+SMALL = ["find", "--widths", "16"]
+QUICK = [*SMALL, "--epochs", "2"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def lines_of(capsys):
+    return capsys.readouterr().out.splitlines()
+
+
+def refused(capsys, *arguments):
+    """The one line that a wrong call prints."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("untrained: ")
+    return err
+
+
+def test_find_prints_the_four_networks_and_writes_the_run(capsys):
+    main([*SMALL, "--out", "run", "--epochs", "8"])
+    printed = "\n".join(lines_of(capsys))
+    rows = dict(
+        re.findall(r"^ +(random network|random subnetwork|found subnetwork|trained twin) +(.+?) *$", printed, re.M)
+    )
+    assert list(rows) == ["random network", "random subnetwork", "found subnetwork", "trained twin"]
+    accuracy = {name: float(row.split("%")[0]) for name, row in rows.items()}
+    assert accuracy["found subnetwork"] > 20 + max(accuracy["random network"], accuracy["random subnetwork"])
+    weights = 64 * 16 + 16 * 10
+    assert f"{weights // 2:,}" in rows["found subnetwork"] and f"{weights:,}" in rows["trained twin"]
+    run = Path("run")
+    assert f"{(run / 'found.ticket').stat().st_size:,}" in rows["found subnetwork"]
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 8
+    assert tomllib.loads((run / "config.toml").read_text())["widths"] == [16]
+    assert (run / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_ticket_is_evaluated_described_and_verified(capsys):
+    main([*QUICK, "--out", "run", "--no-twin"])
+    found = re.search(r"found subnetwork +(\S+%)", "\n".join(lines_of(capsys)))
+    main(["eval", "run/found.ticket"])
+    printed = lines_of(capsys)
+    assert found and found[1] in printed[0] and "450 test images of digits" in printed[0]
+    assert printed[1].split()[-1] == sha256(Path("run/found.ticket").read_bytes()).hexdigest()
+    main(["info", "run/found.ticket"])
+    printed = "\n".join(lines_of(capsys))
+    assert "EdgePopup(keep=0.5" in printed and "592 of 1,184 weights kept (50.0%)" in printed
+    assert f"{Path('run/found.ticket').stat().st_size:,} bytes on disk" in printed
+    main(["verify", "run/found.ticket"])
+    assert "good" in lines_of(capsys)[0]
+
+
+def test_settings_come_from_a_file_and_flags_win(capsys):
+    main([*QUICK, "--keep", "0.25", "--seed", "7", "--out", "first", "--no-twin"])
+    main(["find", "--config", "first/config.toml", "--out", "second"])
+    assert Path("first/found.ticket").read_bytes() == Path("second/found.ticket").read_bytes()
+    main(["find", "--config=first/config.toml", "--out", "third", "--keep", "0.75"])
+    assert ut.Ticket.load("third/found.ticket").method == ut.EdgePopup(0.75)
+    assert ut.Ticket.load("third/found.ticket").seed == 7
+    capsys.readouterr()
+    Path("wrong.toml").write_text("kep = 0.5\n")
+    assert "kep" in refused(capsys, "find", "--config", "wrong.toml")
+    Path("wrong.toml").write_text("keep = [\n")
+    assert "wrong.toml" in refused(capsys, "find", "--config", "wrong.toml")
+
+
+def test_without_out_every_run_gets_a_folder_of_its_own():
+    for _ in range(2):
+        main([*SMALL, "--no-twin", "--epochs", "1"])
+    name = "fc-digits-edge-popup-0.5-seed0"
+    assert sorted(path.name for path in Path("runs").iterdir()) == [name, f"{name}-2"]
+
+
+def test_wrong_input_is_one_clear_line(capsys, tmp_path):
+    main([*QUICK, "--out", "run", "--no-twin"])
+    capsys.readouterr()
+    assert "keep must be in (0, 1], got 1.5" in refused(capsys, *QUICK, "--keep", "1.5")
+    assert "--nope" in refused(capsys, *QUICK, "--nope")
+    assert "holds a run already" in refused(capsys, *QUICK, "--out", "run")
+    assert "needs --out" in refused(capsys, *QUICK, "--resume")
+    assert "unknown network 'foo'" in refused(capsys, "find", "--model", "foo")
+    assert "fc has no argument 'width'" in refused(capsys, "find", "--width", "2")
+    assert "expected one of digits" in refused(capsys, "find", "--data", "nowhere")
+    assert "epochs must be 1 or more" in refused(capsys, "find", "--epochs", "0")
+    assert "seed" in refused(capsys, "find", "--seed", "-1")
+    assert "device" in refused(capsys, "find", "--device", "nonsense")
+    assert "too small" in refused(capsys, "find", "--model", "conv8")
+    (tmp_path / "empty").mkdir()
+    assert "empty" in refused(capsys, "find", "--data", "empty")
+    assert "no such file" in refused(capsys, "eval", "missing.ticket")
+    assert "no such file" in refused(capsys, "find", "--config", "missing.toml")
+    Path("text.ticket").write_text("not a ticket")
+    for command in ("eval", "info", "verify"):
+        assert "text.ticket: not a ticket" in refused(capsys, command, "text.ticket")
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "run", "text.ticket"]
+
+
+def test_a_ticket_for_other_images_is_refused(capsys):
+    from PIL import Image
+
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            folder = Path("images") / part / label
+            folder.mkdir(parents=True)
+            for number in range(6):
+                Image.new("L", (8, 8), number * 40).save(folder / f"{number}.png")
+    main([*QUICK, "--out", "run", "--no-twin"])
+    capsys.readouterr()
+    assert "images has (1, 8, 8) of 2" in refused(capsys, "eval", "run/found.ticket", "--data", "images")
+    main([*QUICK, "--data", "images", "--out", "other", "--no-twin"])
+    main(["eval", "other/found.ticket", "--data", "images"])
+    assert "12 test images of images" in lines_of(capsys)[-2]
+
+
+def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
+    find = [sys.executable, "-m", "untrained", *SMALL, "--no-twin", "--epochs", "60"]
+    with subprocess.Popen([*find, "--out", "broken"], stderr=subprocess.PIPE, text=True) as process:
+        metrics, deadline = Path("broken/metrics.jsonl"), time.monotonic() + 120
+        while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in error
+    ut.Ticket.load("broken/found.ticket").verify()
+    epochs = len(metrics.read_text().splitlines())
+    assert 2 <= epochs < 60
+    main([*find[3:], "--out", "broken", "--resume"])
+    main([*find[3:], "--out", "straight"])
+    assert Path("broken/found.ticket").read_bytes() == Path("straight/found.ticket").read_bytes()
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, 61))
+
+
+def test_flags_name_what_the_library_has():
+    choices = get_type_hints(Settings)
+    assert set(get_args(choices["method"])) == {name for name, method in METHODS.items() if method.learns}
+    described = re.sub(r"\s+", " ", Settings.__doc__ or "")
+    for name in (*ut.models.NETWORKS, *KNOWN_NAMES):
+        assert re.search(rf"\b{name}\b", described), f"--help does not name {name}"
+
+
+def test_help_is_printed_for_every_command(capsys):
+    for command in ([], ["find"], ["eval"], ["info"], ["verify"]):
+        main([*command, "--help"])
+        assert "Usage: untrained" in capsys.readouterr().out
+    assert app.name == ("untrained",)

@@ -1,0 +1,247 @@
+"""The search loop: it learns, resumes to the same bits, and loses nothing when interrupted."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import untrained as ut
+from untrained.data import Split
+from untrained.recipe import PAPER, SCORES, Recipe
+
+SHAPE = (1, 4, 4)
+
+
+def toy_data(n=240, seed=0):
+    """Four classes, told apart by which quarter of the image is bright."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 4
+    images = torch.randint(0, 120, (n, *SHAPE), generator=generator)
+    for label in range(4):
+        images[labels == label, :, 2 * (label // 2) : 2 * (label // 2) + 2, 2 * (label % 2) : 2 * (label % 2) + 2] += 90
+    split = Split(images.to(torch.uint8), labels)
+    return lambda size=40, **how: ut.Batches(split, size, mean=(0.3,), std=(0.2,), **how)
+
+
+def network(dropout=0.2):
+    """Dropout and running statistics, so that a resumed run has something to get wrong."""
+    layers = [nn.Flatten(), nn.Linear(16, 32, bias=False), nn.BatchNorm1d(32, affine=False), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(32, 4, bias=False))
+
+
+def masked(**how):
+    return ut.mask_(network(**how), ut.EdgePopup(keep=0.5), seed=3)
+
+
+def timeless(history):
+    return [{k: v for k, v in row.items() if "second" not in k} for row in history.rows]
+
+
+def test_the_found_subnetwork_is_better_than_the_random_one():
+    model, batches = masked(), toy_data()
+    before = ut.evaluate(ut.calibrate_(model, batches()), batches()).accuracy
+    history = ut.fit(model, batches(shuffle=True), batches(), epochs=8)
+    assert history.rows[-1]["val_accuracy"] > max(0.95, before + 0.2)
+    assert history.column("epoch") == list(range(1, 9))
+    assert 0 < history.rows[0]["flips"] < 1
+    assert history.rows[-1]["val_accuracy"] == ut.evaluate(model, batches()).accuracy
+
+
+def test_frozen_weights_never_change_and_the_global_generator_is_left_alone():
+    model, batches = masked(), toy_data()
+    frozen = {n: p.clone() for n, p in model.named_parameters() if n.endswith("frozen")}
+    generator = torch.get_rng_state()
+    ut.fit(model, batches(shuffle=True), epochs=2)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert frozen and all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+
+
+class _Stop:
+    """A log that presses Ctrl-C after some epochs."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def __call__(self, row):
+        if row["epoch"] == self.after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("recipe", [None, "paper", Recipe("adam", lr=0.01, warmup=1.5, label_smoothing=0.1)])
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, recipe):
+    batches = toy_data()
+    straight, broken, resumed = masked(), masked(), masked()
+    train = lambda: batches(shuffle=True, augment=False, seed=5)  # noqa: E731
+    whole = ut.fit(straight, train(), batches(), epochs=5, recipe=recipe, out=tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        ut.fit(broken, train(), batches(), epochs=5, recipe=recipe, out=tmp_path / "b", log=_Stop(after=2))
+    again = ut.fit(resumed, train(), batches(), epochs=5, recipe=recipe, out=tmp_path / "b", resume=True)
+    assert timeless(again) == timeless(whole)
+    for (name, a), b in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert (tmp_path / "a/found.ticket").read_bytes() == (tmp_path / "b/found.ticket").read_bytes()
+
+
+class _InterruptedBatches:
+    """Presses Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, batches, epoch, at):
+        self.batches, self.epoch, self.at, self.now = batches, epoch, at, 0
+
+    def __len__(self):
+        return len(self.batches)
+
+    def set_epoch(self, epoch):
+        self.now = epoch
+        self.batches.set_epoch(epoch)
+
+    def __iter__(self):
+        for number, batch in enumerate(self.batches):
+            if (self.now, number) == (self.epoch, self.at):
+                raise KeyboardInterrupt
+            yield batch
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_ctrl_c_within_an_epoch_leaves_a_checkpoint_and_a_ticket(tmp_path, epoch):
+    batches, model = toy_data(), masked()
+    train = _InterruptedBatches(batches(shuffle=True), epoch, at=3)
+    with pytest.raises(KeyboardInterrupt):
+        ut.fit(model, train, batches(), epochs=4, out=tmp_path, meta={"data": "toy"})
+    ticket = ut.Ticket.load(tmp_path / "found.ticket")
+    ticket.verify()
+    assert ticket.meta == {"data": "toy"}
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == epoch
+    resumed, straight = masked(), masked()
+    ut.fit(resumed, batches(shuffle=True), epochs=4, out=tmp_path, resume=True)
+    ut.fit(straight, batches(shuffle=True), epochs=4)
+    assert all(torch.equal(a, b) for a, b in zip(ut.scores(resumed), ut.scores(straight), strict=True))
+
+
+def test_metrics_and_log_tell_the_history(tmp_path):
+    batches, rows = toy_data(), []
+    history = ut.fit(masked(), batches(shuffle=True), batches(), epochs=3, out=tmp_path, log=rows.append)
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == history.rows == rows
+
+
+def test_silent_when_nobody_looks(capfd):
+    ut.fit(masked(), toy_data()(), epochs=1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_accumulated_small_batches_equal_one_large():
+    large, small = masked(dropout=0.0), masked(dropout=0.0)
+    for model in (large, small):
+        model[2] = nn.Identity()  # norm statistics do depend on the size of a batch
+    batches = toy_data(n=200)
+    ut.fit(large, batches(100), epochs=2, recipe=Recipe(lr=0.1))
+    ut.fit(small, batches(25), epochs=2, recipe=Recipe(lr=0.1, cosine="epoch"), accumulate=4)
+    again = masked(dropout=0.0)
+    again[2] = nn.Identity()
+    ut.fit(again, batches(100), epochs=2, recipe=Recipe(lr=0.1, cosine="epoch"))
+    for a, b in zip(ut.scores(small), ut.scores(again), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert not all(torch.equal(a, b) for a, b in zip(ut.scores(small), ut.scores(large), strict=True))
+
+
+def test_plain_models_train_and_also_train_learns():
+    batches = toy_data()
+    plain = network()
+    assert ut.fit(plain, batches(shuffle=True), batches(), epochs=8).rows[-1]["val_accuracy"] > 0.95
+    model = network()
+    head = model[5].weight.clone()
+    ut.mask_(model, ut.EdgePopup(0.5), also_train=r"5\.weight")
+    ut.fit(model, batches(shuffle=True), epochs=1)
+    assert not torch.equal(model[5].weight, head)
+
+
+def test_a_data_loader_will_do():
+    split = toy_data()().split
+    loader = DataLoader(TensorDataset(split.images.float() / 255, split.labels), batch_size=30)
+    assert len(ut.fit(masked(), loader, loader, epochs=2).rows) == 2
+
+
+def test_bfloat16_learns_too():
+    batches = toy_data()
+    history = ut.fit(masked(), batches(shuffle=True), batches(), epochs=8, amp=True)
+    assert history.rows[-1]["val_accuracy"] > 0.9
+
+
+def test_divergence_and_idle_methods_are_told():
+    batches = toy_data()
+    with pytest.raises(ValueError, match=r"diverged"):
+        ut.fit(masked(), [(torch.full((8, *SHAPE), math.nan), torch.zeros(8, dtype=torch.long))], epochs=3)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        ut.fit(ut.mask_(network(), ut.Dense()), batches(), epochs=1)
+    with pytest.raises(ValueError, match="1 or more"):
+        ut.fit(masked(), batches(), epochs=0)
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
+    batches = toy_data()
+    ut.fit(masked(), batches(), epochs=1, out=tmp_path)
+    with pytest.raises(ValueError, match="epochs 1, not 2"):
+        ut.fit(masked(), batches(), epochs=2, out=tmp_path, resume=True)
+    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint"):
+        ut.fit(masked(), batches(), epochs=1, out=tmp_path, resume=True)
+
+
+def test_rates():
+    by_epoch = [PAPER.rate(e, s, 7, 100) for e in range(100) for s in (0, 6)]
+    expected = [0.1 * 0.5 * (1 + math.cos(math.pi * e / 100)) for e in range(100) for _ in (0, 6)]
+    assert by_epoch == pytest.approx(expected)
+    warm = Recipe(lr=2.0, warmup=2.0)
+    assert [warm.rate(0, s, 4, 10) for s in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    rates = [warm.rate(e, s, 4, 10) for e in range(10) for s in range(4)]
+    assert max(rates) == pytest.approx(2.0) and rates[-1] < 0.02 and sorted(rates[8:], reverse=True) == rates[8:]
+    assert SCORES.rate(0, 0, 10, 5) == SCORES.lr
+
+
+@pytest.mark.parametrize("wrong", [{"lr": 0.0}, {"momentum": -1.0}, {"optimizer": "rms"}, {"cosine": "never"}])
+def test_wrong_recipes_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Recipe(**wrong)
+
+
+def test_running_statistics_are_the_plain_mean_after_calibration():
+    model, batches = masked(), toy_data()
+    ut.calibrate_(model, batches(60))
+    with ut.baked(model) as dense, torch.no_grad():
+        hidden = [dense[:2](x) for x, _ in batches(60)]
+    torch.testing.assert_close(model[2].running_mean, torch.stack([h.mean(0) for h in hidden]).mean(0))
+    assert model[2].momentum == 0.1 and model.training
+
+
+SCRIPT = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+import untrained as ut
+from test_search import masked, toy_data
+torch.set_num_threads(1)
+model, batches = masked(), toy_data()
+history = ut.fit(model, batches(20, shuffle=True), batches(), epochs=3, out={out!r})
+rank = torch.distributed.get_rank()
+torch.save([s.detach() for s in ut.scores(model)], f"{out}/scores{{rank}}.pt")
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_torchrun_runs_it_unchanged(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"scores{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 and rows[-1]["val_accuracy"] > rows[0]["val_accuracy"] - 0.05
+    ut.Ticket.load(tmp_path / "found.ticket").verify()
