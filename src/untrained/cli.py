@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -166,6 +167,10 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:
             value = value or next(iter(arguments[number + 1 :]), "")
             if not Path(value).is_file():
                 raise ValueError(f"--config: no such file: {value!r}")
+            try:
+                tomllib.loads(Path(value).read_text())
+            except ValueError as error:
+                raise ValueError(f"--config: {value} is not TOML: {error}") from None
             return (Toml(value, must_exist=True, use_commands_as_keys=False),)
     return ()
 

@@ -1,0 +1,97 @@
+"""How everything here is timed: one thread, process CPU time, variants interleaved in one process, paired ratios.
+
+The machines that this runs on are shared and noisy. CPU time does not count the time we were not running; variants
+take turns, so that a slow minute slows them all; and a ratio is taken within a round, the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one variant, and its ratio to the reference of its round: median, least and most."""
+
+    variant: str
+    ms: float
+    ratio: float
+    least: float
+    most: float
+
+
+def interleave(
+    variants: Mapping[str, Callable[[], object]], *, reference: str, rounds: int, device="cpu"
+) -> list[Timing]:
+    """Time all variants in turn, `rounds` times after one round to warm up."""
+    clock = time.process_time
+    if torch.device(device).type == "cuda":
+
+        def clock() -> float:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+
+    taken: dict[str, list[float]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, run in variants.items():
+            start = clock()
+            run()
+            if number:
+                taken[name].append(clock() - start)
+    ratios = {
+        name: [own / other for own, other in zip(times, taken[reference], strict=True)] for name, times in taken.items()
+    }
+    return [
+        Timing(
+            name, 1000 * statistics.median(times), statistics.median(ratios[name]), min(ratios[name]), max(ratios[name])
+        )
+        for name, times in taken.items()
+    ]
+
+
+def machine(device: str = "cpu") -> dict[str, str | int]:
+    """What it ran on."""
+    name = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
+    )
+    if torch.device(device).type == "cuda":
+        name = torch.cuda.get_device_name()
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def report(name: str, tables: Mapping[str, list[Timing]], device: str = "cpu") -> None:
+    """Print the tables, and write them with the machine's description to results/<name>.json."""
+    for title, timings in tables.items():
+        print(f"\n{title}")
+        width = max(len(t.variant) for t in timings)
+        print(f"  {'':{width}}  {'ms':>10}  {'ratio':>7}  {'least':>7}  {'most':>7}")
+        for t in timings:
+            print(f"  {t.variant:{width}}  {t.ms:10.3f}  {t.ratio:7.3f}  {t.least:7.3f}  {t.most:7.3f}")
+    write(name, {title: [asdict(t) for t in timings] for title, timings in tables.items()}, device)
+
+
+def write(name: str, results: object, device: str = "cpu") -> None:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(device), "results": results}, indent=1) + "\n")
+    print(f"\nwritten to {path.relative_to(RESULTS.parent.parent)}")
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
