@@ -75,16 +75,11 @@ def find(
 def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None = None, amp: bool = False) -> None:
     """Accuracy of a ticket's network on test data, and the sha256 of its file.
 
-    Parameters
-    ----------
-    ticket: Path
-        The ticket; its network must be one of ours.
-    data: str
-        Data set: a known name or a folder of images (default: the one it was found on).
-    data_dir: Path
-        Where the data set is, or where to download it to.
-    amp: bool
-        Compute in bfloat16.
+    Args:
+        ticket: The ticket; its network must be one of ours.
+        data: Data set: a known name or a folder of images (default: the one it was found on).
+        data_dir: Where the data set is, or where to download it to.
+        amp: Compute in bfloat16.
     """
     from untrained.batches import Batches
     from untrained.data import load_data
@@ -114,17 +109,15 @@ def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None 
 def info(ticket: Path, /) -> None:
     """What a ticket says of itself, what it keeps, and what it costs.
 
-    Parameters
-    ----------
-    ticket: Path
-        The ticket.
+    Args:
+        ticket: The ticket.
     """
     from untrained.cost import summary
     from untrained.ticket import Ticket
 
     read = Ticket.load(ticket)
     for name, value in _facts(read).items():
-        print(f"{name:<10}{value}")
+        print(f"{name:<14}{value}")
     print(f"\n{summary(read)}")
 
 
@@ -132,10 +125,8 @@ def info(ticket: Path, /) -> None:
 def verify(ticket: Path, /) -> None:
     """Draw every weight of a ticket again, and check the sha256 of them all.
 
-    Parameters
-    ----------
-    ticket: Path
-        The ticket.
+    Args:
+        ticket: The ticket.
     """
     from untrained.ticket import Ticket, naming
 

@@ -15,46 +15,27 @@ from cyclopts import Parameter
 class Settings:
     """What `find` is to do.
 
-    Parameters
-    ----------
-    model: str
-        Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
-        wide-resnet50 or wide-resnet101.
-    widths: tuple[int, ...]
-        Hidden units of an fc network, one number a layer (default: 300 100).
-    width: float
-        Factor on the channels of a convolutional network.
-    data: str
-        Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
-        class folders of images.
-    data_dir: Path
-        Where a data set is, or where to download it to (default: your cache folder).
-    size: int
-        Side in pixels that the images of a folder are scaled to.
-    method: str
-        How the subnetwork is found.
-    keep: float
-        Fraction of the weights kept, in (0, 1].
-    scope: str
-        Keep that fraction of every layer, or of all weights ranked together (global).
-    recipe: str
-        How the scores learn: our defaults, or exactly as the paper's authors.
-    epochs: int
-        Passes over the training data.
-    batch_size: int
-        Images per step.
-    seed: int
-        Gives the weights, the first scores and the order of the images.
-    out: Path
-        Folder for the ticket, metrics, settings, checkpoint and picture (default: a new one under runs).
-    resume: bool
-        Go on with the search in the folder of --out.
-    twin: bool
-        Also train the weights of the same network, to compare.
-    device: str
-        cpu, cuda, … (default: cuda if there is one).
-    amp: bool
-        Compute in bfloat16.
+    Args:
+        model: Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
+            wide-resnet50 or wide-resnet101.
+        widths: Hidden units of an fc network, one number a layer (default: 300 100).
+        width: Factor on the channels of a convolutional network.
+        data: Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
+            class folders of images.
+        data_dir: Where a data set is, or where to download it to (default: your cache folder).
+        size: Side in pixels that the images of a folder are scaled to.
+        method: How the subnetwork is found.
+        keep: Fraction of the weights kept, in (0, 1].
+        scope: Keep that fraction of every layer, or of all weights ranked together (global).
+        recipe: How the scores learn: our defaults, or exactly as the paper's authors.
+        epochs: Passes over the training data.
+        batch_size: Images per step.
+        seed: Gives the weights, the first scores and the order of the images.
+        out: Folder for the ticket, metrics, settings, checkpoint and picture (default: a new one under runs).
+        resume: Go on with the search in the folder of --out.
+        twin: Also train the weights of the same network, to compare.
+        device: cpu, cuda, … (default: cuda if there is one).
+        amp: Compute in bfloat16.
     """
 
     model: str = "fc"

@@ -1,0 +1,89 @@
+"""Write the measured figures into the README and the docs, between their markers.
+
+.venv/bin/python benchmarks/tables.py            rewrite
+.venv/bin/python benchmarks/tables.py --check    exit with 1 if a page is not what it would write
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PAGES = ("README.md", "docs/recipe.md", "docs/speed.md")
+
+
+def results(name: str):
+    return json.loads((RESULTS / f"{name}.json").read_text())["results"]
+
+
+def table(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def accuracy() -> str:
+    rows = [
+        [
+            f"{row['network']}, {row['variant']}",
+            str(row["epochs"]),
+            f"{row['mean']:.2f} ± {row['std']:.2f}",
+            f"{row['bytes']:,}",
+        ]
+        for row in results("accuracy")
+    ]
+    return table(["MNIST, 3 seeds", "epochs", "test accuracy, %", "bytes to ship"], rows)
+
+
+def recipe() -> str:
+    rows = [
+        [row["recipe"], f"{row['mean']:.2f}", ", ".join(f"{a:.2f}" for a in row["accuracies"])]
+        for row in results("recipe")
+    ]
+    return table(["recipe", "validation accuracy, %", "each seed"], rows)
+
+
+def step() -> str:
+    rows = [
+        [
+            name,
+            f"{by['dense']['ms']:.1f}",
+            f"{by['edge-popup']['ratio']:.2f}",
+            f"{by['edge-popup, naive (sorts)']['ratio']:.2f}",
+        ]
+        for name, timings in results("step").items()
+        for by in [{t["variant"]: t for t in timings}]
+    ]
+    return table(["a training step, one thread", "dense, ms", "edge-popup, × dense", "naive, sorting, × dense"], rows)
+
+
+def choice() -> str:
+    blocks = []
+    for title, timings in results("choice").items():
+        rows = [
+            [t["variant"], f"{t['ms']:.3f}", f"{t['ratio']:.4f}", f"{t['least']:.4f} – {t['most']:.4f}"]
+            for t in timings
+        ]
+        blocks.append(table([title, "ms", "ratio", "least – most"], rows))
+    return "\n\n".join(blocks)
+
+
+def demo() -> str:
+    return f"```console\n$ make demo\n{(ROOT / 'docs' / 'demo.txt').read_text().strip()}\n```"
+
+
+def rewritten(text: str) -> str:
+    def fill(match: re.Match[str]) -> str:
+        return f"<!-- figures: {match[1]} -->\n{globals()[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- figures: (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    stale = [page for page in PAGES if rewritten((ROOT / page).read_text()) != (ROOT / page).read_text()]
+    if "--check" in sys.argv:
+        print("\n".join(f"{page}: its figures are not those of benchmarks/results" for page in stale))
+        sys.exit(bool(stale))
+    for page in stale:
+        (ROOT / page).write_text(rewritten((ROOT / page).read_text()))

@@ -1,0 +1,60 @@
+"""The README's and the docs' examples, run word for word; and the figures they quote."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from untrained.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_python_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = _blocks(ROOT / "README.md", "python")
+    assert len(blocks) >= 3
+    names = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    assert Path("digits.ticket").stat().st_size < 10_000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_ones_we_have(page):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in re.findall(r"^\$ (.*)$", page.read_text(), re.MULTILINE):
+        program, *arguments = shlex.split(line)
+        if program == "untrained":
+            app.parse_args(arguments, exit_on_error=False)
+        elif program == "make":
+            assert arguments[0] in targets
+        else:
+            assert program == "pip" and "constraints.txt" in arguments
+    for script in re.findall(r"benchmarks/\w+\.py", page.read_text()):
+        assert (ROOT / script).exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_figures_are_those_measured():
+    check = subprocess.run([sys.executable, ROOT / "benchmarks/tables.py", "--check"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_the_demo_is_shown_as_it_was():
+    shown = (ROOT / "docs/demo.txt").read_text()
+    accuracy = {m[1]: float(m[2]) for m in re.finditer(r"^ +(found subnetwork|trained twin) +([\d.]+)%", shown, re.M)}
+    assert accuracy["found subnetwork"] >= accuracy["trained twin"] - 1
