@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from untrained.methods.base import Method
-from untrained.weights import SignedConstant, WeightLaw
+from untrained.weights import SignedConstant, WeightLaw, check_seed
 
 Where = str | Callable[[str, nn.Parameter], bool]
 Model = TypeVar("Model", bound=nn.Module)
@@ -37,14 +37,18 @@ class Group:
     def choose(self, states: Sequence[MaskState] | None = None) -> dict[str, Tensor]:
         """The effective weights, by name, of these states chosen together (default: all)."""
         states = self.states if states is None else states
-        if len(states) > 1 and any(not isinstance(s.scores, nn.Parameter) for s in states):
-            raise ValueError("a choice over all tensors together needs every tensor whole; shard the root module only")
         with contextlib.nullcontext() if torch.compiler.is_compiling() else _plain_saving():
             return self.method.effective(*self.tensors(states))
 
     @staticmethod
     def tensors(states: Sequence[MaskState]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(frozen weights, scores) by name."""
+        for state in states:
+            if hasattr(state.scores, "full_tensor"):  # a DTensor that FSDP2 has not gathered
+                raise ValueError(
+                    f"the scores of {state.name!r} are sharded and the choice needs them whole: call unshard() first, "
+                    "or, to choose over all tensors together, shard the root module only"
+                )
         return {state.name: state.frozen for state in states}, {state.name: state.scores for state in states}
 
 
@@ -68,9 +72,9 @@ class MaskState(nn.Module):
 
     def effective(self) -> Tensor:
         """The effective weight: computed now, or taken from the forward in progress."""
-        grad = torch.is_grad_enabled()
-        if self._computed is not None and self._computed[0] == grad:
-            return self._computed[1]
+        grad, kept = torch.is_grad_enabled(), self._computed  # read once: another thread may clear it
+        if kept is not None and kept[0] == grad:
+            return kept[1]
         states = self.group.states if self.group.method.together else [self]
         computed = self.group.choose(states)
         # A compiler may not store from inside a checkpointed region; under FSDP2 and functional_call the parameters
@@ -138,6 +142,7 @@ def mask_(
 
     Source: Ramanujan et al. 2019, section 3 (no biases, norm without scale and shift, weights never trained).
     """
+    check_seed(seed)
     if any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
     owners: dict[str, list[tuple[nn.Module, str]]] = {}
@@ -191,8 +196,7 @@ def mask_(
                 _attach_state_(owner, leaf, state)
     constant = {name: constant[name] for name in parameters if name in constant}
     model._untrained = Record(seed, weights, tuple(grouped.values()), tuple(drawn), constant)  # pyright: ignore
-    model.register_forward_pre_hook(_enter_forward)
-    model.register_forward_hook(_leave_forward, always_call=True)
+    model.__class__ = _masked_class(*_base_and_leaves(model), root=True)  # pyright: ignore[reportAttributeAccessIssue]
     return model
 
 
@@ -232,7 +236,7 @@ def bake_(model: Model) -> Model:
     """Make a masked model plain again, in place: every masked tensor becomes its effective weight, frozen.
 
     Returns:
-        The model itself, without scores, hooks or classes of ours.
+        The model itself, without scores or classes of ours.
 
     Raises:
         ValueError: the model is not masked, or a score is NaN.
@@ -243,16 +247,12 @@ def bake_(model: Model) -> Model:
         for name, tensor in group.choose().items()
     }
     for module in list(model.modules()):
-        for leaf in getattr(type(module), "_masked_leaves", ()):
+        module.__class__, leaves = _base_and_leaves(module)
+        for leaf in leaves:
             state = module._modules.pop(leaf + "_mask")
             module._parameters[leaf] = effective[state.name]  # pyright: ignore
-        module.__class__ = getattr(type(module), "_masked_base", type(module))
         if isinstance(module, nn.RNNBase):
             module._init_flat_weights()
-    for hooks in (model._forward_pre_hooks, model._forward_hooks):
-        for key in [key for key, hook in hooks.items() if hook in (_enter_forward, _leave_forward)]:
-            del hooks[key]
-            model._forward_hooks_always_called.pop(key, None)
     del model._untrained
     return model
 
@@ -330,12 +330,17 @@ def _score_seed(seed: int, name: str) -> int:
 def _attach_state_(owner: nn.Module, leaf: str, state: MaskState) -> None:
     owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters
     owner.add_module(leaf + "_mask", state)
-    base = getattr(type(owner), "_masked_base", type(owner))
-    owner.__class__ = _masked_class(base, (*getattr(type(owner), "_masked_leaves", ()), leaf))
+    base, leaves = _base_and_leaves(owner)
+    owner.__class__ = _masked_class(base, (*leaves, leaf))
+
+
+def _base_and_leaves(module: nn.Module) -> tuple[type[nn.Module], tuple[str, ...]]:
+    """The class a module had before we masked it, and the names of its masked tensors."""
+    return getattr(type(module), "_masked_base", type(module)), getattr(type(module), "_masked_leaves", ())
 
 
 @functools.cache
-def _masked_class(base: type[nn.Module], leaves: tuple[str, ...]) -> type[nn.Module]:
+def _masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool = False) -> type[nn.Module]:
     """The subclass of `base` whose `leaves` are read from their MaskStates. Never mutated, so copies may share it."""
 
     def reduce_ex(self: nn.Module, protocol: int) -> tuple:
@@ -343,24 +348,35 @@ def _masked_class(base: type[nn.Module], leaves: tuple[str, ...]) -> type[nn.Mod
         if isinstance(self, nn.RNNBase):
             # It keeps a list of the tensors it last used, and no copy can be made of those: it will find new ones.
             state["_flat_weights"] = [torch.empty(0) for _ in self._flat_weights_names]
-        return _new_masked, (base, leaves), state
+        return _new_masked, (base, leaves, root), state
 
     properties = {
         leaf: property(functools.partial(lambda leaf, self: self._modules[leaf + "_mask"].effective(), leaf))
         for leaf in leaves
     }
     notes = {"_masked_base": base, "_masked_leaves": leaves, "__reduce_ex__": reduce_ex, "__module__": base.__module__}
+    if root:
+        # Not hooks: torch.compile runs those in a graph of their own.
+        @functools.wraps(base.forward)
+        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            _enter_forward(self)
+            try:
+                return base.forward(self, *args, **kwargs)
+            finally:
+                _leave_forward(self)
+
+        notes["forward"] = forward
     return type(f"Masked{base.__name__}", (base,), {**properties, **notes})
 
 
-def _new_masked(base: type[nn.Module], leaves: tuple[str, ...]) -> nn.Module:
-    masked = _masked_class(base, leaves)
+def _new_masked(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> nn.Module:
+    masked = _masked_class(base, leaves, root)
     return masked.__new__(masked)
 
 
-def _enter_forward(root: nn.Module, args: tuple) -> None:
+def _enter_forward(root: nn.Module) -> None:
     for state in record(root).states():
-        state._in_forward, state._computed = True, None  # an interrupt may have left an old one behind
+        state._in_forward, state._computed = True, None
     if torch.compiler.is_compiling():
         for group in record(root).groups:
             if all(type(state.scores) is nn.Parameter for state in group.states):
@@ -369,6 +385,6 @@ def _enter_forward(root: nn.Module, args: tuple) -> None:
                     state._computed = torch.is_grad_enabled(), computed[state.name]
 
 
-def _leave_forward(root: nn.Module, args: tuple, output: object) -> None:
+def _leave_forward(root: nn.Module) -> None:
     for state in record(root).states():
         state._in_forward, state._computed = False, None

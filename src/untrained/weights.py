@@ -204,6 +204,12 @@ _GAINS = {
 }
 
 
+def check_seed(seed: int) -> None:
+    """Raise a ValueError unless the seed is an integer in [0, 2⁶⁴)."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+
+
 class WeightLaw(abc.ABC):
     """How frozen weights are distributed: units drawn from the seed, times one scale that the shape gives.
 
@@ -239,8 +245,7 @@ class WeightLaw(abc.ABC):
 
         Source: Ramanujan et al. 2019, sections 3 and 4.5 (signed constant, scaled by √(1/k)).
         """
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-            raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+        check_seed(seed)
         n, units = math.prod(shape), self.units()
         scale = np.float32(self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if n else 0.0)
         per_block = 128 if units is signs else 4
