@@ -7,7 +7,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
@@ -84,16 +84,14 @@ def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None 
     from untrained.batches import Batches
     from untrained.data import load_data
     from untrained.evaluation import evaluate as measure
-    from untrained.header import TicketError
-    from untrained.ticket import Ticket, load
+    from untrained.ticket import Ticket, naming, rebuild
 
-    meta = Ticket.load(ticket).meta
-    network = load(ticket)
-    if not {"data", "shape", "labels", "mean", "std"} <= meta.keys():
-        raise TicketError(f"{ticket}: it does not say what data it is for; evaluate it from Python")
-    height = meta["shape"][-1]
+    read = Ticket.load(ticket)
+    with naming(ticket):
+        meta = _task_of(read)
+        network = read.apply_(rebuild(read))
     is_folder = data is not None and Path(data).is_dir()
-    test = load_data(data or meta["data"], data_dir, size=height if is_folder else None)
+    test = load_data(data or meta["data"], data_dir, size=meta["shape"][-1] if is_folder else None)
     if list(test.shape) != meta["shape"] or test.classes != len(meta["labels"]):
         raise ValueError(
             f"{ticket} is for images {tuple(meta['shape'])} of {len(meta['labels'])} classes; "
@@ -117,8 +115,8 @@ def info(ticket: Path, /) -> None:
 
     read = Ticket.load(ticket)
     for name, value in _facts(read).items():
-        print(f"{name:<14}{value}")
-    print(f"\n{summary(read)}")
+        print(_printable(f"{name:<14}{value}"))
+    print(_printable(f"\n{summary(read)}"))
 
 
 @app.command
@@ -146,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\nuntrained: interrupted", file=sys.stderr)
         sys.exit(130)
     except (CycloptsError, ValueError, OSError, ImportError) as error:
-        print(f"untrained: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"untrained: {_printable(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -164,6 +162,27 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:
                 raise ValueError(f"--config: {value} is not TOML: {error}") from None
             return (Toml(value, must_exist=True, use_commands_as_keys=False),)
     return ()
+
+
+def _printable(text: str) -> str:
+    """The text without what could steer a terminal: a ticket may come from anybody."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _task_of(ticket: Ticket) -> dict[str, Any]:
+    """The facts in `meta` that an evaluation needs, checked."""
+    from untrained.header import TicketError
+
+    meta = ticket.meta
+    lists = {name: meta.get(name) for name in ("shape", "labels", "mean", "std")}
+    kinds = {"shape": int, "labels": str, "mean": float, "std": float}
+    right = isinstance(meta.get("data"), str) and all(
+        isinstance(given, list) and given and all(type(entry) is kinds[name] for entry in given)
+        for name, given in lists.items()
+    )
+    if not right or len(meta["shape"]) != 3 or not len(meta["mean"]) == len(meta["std"]) == meta["shape"][0]:
+        raise TicketError("it does not say what data it is for; evaluate it from Python")
+    return dict(meta)
 
 
 def _print_rows(rows: Sequence[Row]) -> None:

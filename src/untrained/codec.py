@@ -27,6 +27,7 @@ from torch import Tensor
 
 Coding = Literal["bits", "ans"]
 _PRECISION = 24
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,16 @@ def decode(encoded: Encoded) -> Tensor:
         symbols = _unpack(encoded.data, n, _width(values))
     else:
         raise ValueError(f"no coding {encoded.coding!r} for {len(values)} values")
-    found = np.bincount(symbols, minlength=len(values))
+    codes, found, meaning = np.empty(n, np.int8), np.zeros(len(values), np.int64), np.array(values, np.int8)
+    for start in range(0, n, _BLOCK):  # in blocks: counting and looking up take eight bytes a symbol
+        part = symbols[start : start + _BLOCK]
+        if part.max() >= len(values):
+            raise ValueError(f"symbol {part.max()} is beyond the {len(values)} values")
+        found += np.bincount(part, minlength=len(values))
+        codes[start : start + _BLOCK] = meaning[part]
     if found.tolist() != list(counts):
         raise ValueError(f"the data hold {found.tolist()} of the values {list(values)}, not {list(counts)}")
-    return torch.from_numpy(np.array(values, np.int8)[symbols]) if n else torch.empty(0, dtype=torch.int8)
+    return torch.from_numpy(codes)
 
 
 def entropy(counts: Sequence[int]) -> float:

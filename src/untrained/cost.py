@@ -80,7 +80,7 @@ class Summary:
         return 8 * self.file_bytes / max(1, self.weights)
 
     def __str__(self) -> str:
-        width = max(len(tensor.name) for tensor in self.tensors)
+        width = max(6, *(len(tensor.name) for tensor in self.tensors))
         lines = [f"{'tensor':{width}}  {'shape':>18}  {'kept':>23}  {'dead units':>10}  {'bits/weight':>11}"]
         for t in self.tensors:
             share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"

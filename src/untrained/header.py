@@ -19,7 +19,7 @@ from untrained.weights import WeightLaw
 KEY = "untrained"
 FORMAT = 1
 # Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
-MOST_WEIGHTS_PER_BYTE = 1 << 18
+MOST_WEIGHTS_PER_BYTE = 1 << 16
 
 DTYPES = {
     "float64": torch.float64,
@@ -35,7 +35,10 @@ class TicketError(ValueError):
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """How one tensor comes from the seed: masked by a method, constant, or (neither) drawn and kept whole."""
+    """How one tensor comes about without bytes of its own.
+
+    Masked by a method, constant, or (neither) whole: as the seed gives it, or as the pretrained model has it.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -145,6 +148,10 @@ def parse(head: Mapping[str, Any]) -> Header:
         _check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
     tensors, coded = {}, {}
     for name, line in head["tensors"].items():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise TicketError(f"the name {name!r} is not Unicode text") from None
         if not isinstance(line, dict):
             raise TicketError(f"{name!r} is described by {line!r}")
         masked = line.keys() >= {"method"}
@@ -154,14 +161,17 @@ def parse(head: Mapping[str, Any]) -> Header:
         for field in ("shape", *(("values", "counts") if masked else ())):
             if any(type(number) is not int for number in line[field]):
                 raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
-        if any(size < 0 for size in line["shape"]) or len(line["shape"]) > 64:
+        size = math.prod(max(1, side) for side in line["shape"])  # a 0 must not hide a huge number
+        if any(side < 0 for side in line["shape"]) or len(line["shape"]) > 64 or size >= 1 << 62:
             raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
         if line["dtype"] not in DTYPES:
             raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
         constant = line.get("constant")
         if constant is not None and type(constant) is not float:
             raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
-        if constant is None and len(line["shape"]) < 2:
+        if constant is not None and abs(constant) > torch.finfo(DTYPES[line["dtype"]]).max:
+            raise TicketError(f"{name!r}: constant {constant!r} is beyond {line['dtype']}")
+        if constant is None and (law is not None or masked) and len(line["shape"]) < 2:
             raise TicketError(f"{name!r}: only tensors of two or more dimensions are drawn, got shape {line['shape']}")
         method = None
         if masked:
@@ -169,8 +179,6 @@ def parse(head: Mapping[str, Any]) -> Header:
                 raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
             method = methods[line["method"]]
             coded[name] = Coded(line["coding"], tuple(line["values"]), tuple(line["counts"]))
-        elif constant is None and law is None:
-            raise TicketError(f"{name!r} is to be drawn, and the ticket has no weights law")
         tensors[name] = TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant)
     if not coded:
         raise TicketError("it holds no codes")
@@ -217,11 +225,11 @@ def _describe(config: Any) -> dict[str, Any]:
 def _revive(what: str, base: type, described: Any) -> Any:
     """The law or method that `_describe` wrote down: only known classes, only their own fields."""
     known = {cls.__name__: cls for cls in base.__subclasses__()}
-    if not isinstance(described, dict) or described.get("name") not in known:
-        name = described.get("name") if isinstance(described, dict) else described
+    name = described.get("name") if isinstance(described, dict) else described
+    if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
         hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
         raise TicketError(f"{hint}. If it is your own, import the module that defines it first")
-    cls = known[described["name"]]
+    cls = known[name]
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     fields = {key: value for key, value in described.items() if key != "name"}
     if fields.keys() != defaults.keys() or any(type(fields[k]) is not type(v) for k, v in defaults.items()):

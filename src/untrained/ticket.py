@@ -25,7 +25,7 @@ from untrained.codec import Encoded, decode, encode
 from untrained.files import written_whole
 from untrained.header import TensorEntry, TicketError
 from untrained.methods import Method
-from untrained.models import build
+from untrained.models import Network, build
 from untrained.weights import WeightLaw
 
 _SAMPLE = 256
@@ -67,29 +67,38 @@ class Ticket:
             meta: JSON-able facts to keep with it.
 
         Raises:
-            ValueError: the model is not masked, a score is NaN, or meta is not JSON-able.
+            ValueError: the model is not masked, a score is NaN, meta is not JSON-able, or a frozen tensor is no longer
+                what the seed gives.
         """
         record = attach.record(model)
         plain = _plain_tensors(model)
+
+        def entry(name: str, constant: float | None = None) -> TensorEntry:
+            return TensorEntry(tuple(plain[name].shape), plain[name].dtype, constant=constant)
+
         tensors = {
             state.name: TensorEntry(tuple(state.frozen.shape), state.frozen.dtype, method=group.method)
             for group in record.groups
             for state in group.states
         }
-        for name in record.drawn:
-            tensors[name] = TensorEntry(tuple(plain[name].shape), plain[name].dtype)
-        for name, value in record.constant.items():
-            tensors[name] = TensorEntry(tuple(plain[name].shape), plain[name].dtype, constant=value)
+        tensors |= {name: entry(name, value) for name, value in record.constant.items()}
+        whole = record.drawn if record.law is not None else [n for n, t in plain.items() if _is_backbone(t)]
+        tensors |= {name: entry(name) for name in whole}
         extra = {
-            name: tensor.detach().cpu().contiguous().clone()
-            for name, tensor in plain.items()
-            if name not in tensors and (record.law is not None or not _belongs_to_backbone(tensor))
+            name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.items() if name not in tensors
         }
-        codes = {name: code.cpu().contiguous() for name, code in attach.codes(model).items()}
-        built_by = getattr(model, "built_by", None)
+        codes = {name: code.cpu().contiguous() for name, code in sorted(attach.codes(model).items())}
+        built_by = model.built_by if isinstance(model, Network) else None
         facts = json.loads(header.to_json(dict(meta or {})))
-        ticket = Ticket(record.seed, record.law, tensors, codes, extra, built_by, facts)
-        base = None if record.law is not None else {state.name: state.frozen for state in record.states()}
+        ticket = Ticket(record.seed, record.law, dict(sorted(tensors.items())), codes, extra, built_by, facts)
+
+        base = None if record.law is not None else plain | {state.name: state.frozen for state in record.states()}
+        held = plain | {name: tensor for group in record.groups for name, tensor in group.choose().items()}
+        for name, tensor in ticket.rebuilt(base):
+            if not torch.equal(tensor, held[name].cpu()):
+                raise ValueError(
+                    f"{name!r} is no longer what the seed gives: its frozen values were changed or converted"
+                )
         full, sample = _hashes(ticket.rebuilt(base))
         return replace(ticket, weights_sha256=full, sample_sha256=sample)
 
@@ -100,7 +109,7 @@ class Ticket:
         Raises:
             ValueError: they have several; `tensors[name].method` tells each one's.
         """
-        first, *others = {id(m): m for entry in self.tensors.values() if (m := entry.method)}.values()
+        first, *others = dict.fromkeys(m for entry in self.tensors.values() if (m := entry.method))
         if others:
             raise ValueError(f"this ticket has {1 + len(others)} methods; see tensors[name].method")
         return first
@@ -215,6 +224,8 @@ class Ticket:
         for name, (shape, dtype) in wanted.items():
             if name not in plain:
                 raise TicketError(f"{name!r} is in the ticket and not in the model")
+            if plain[name].is_meta:
+                raise TicketError(f"{name!r} is on the meta device; give the model memory first")
             if tuple(plain[name].shape) != shape:
                 raise TicketError(
                     f"{name!r} has shape {shape} in the ticket and {tuple(plain[name].shape)} in the model"
@@ -225,7 +236,7 @@ class Ticket:
                     f"{header.dtype_name(plain[name].dtype)} in the model; load first and convert afterwards"
                 )
         for name, tensor in plain.items():
-            if name not in wanted and (self.law is not None or not _belongs_to_backbone(tensor)):
+            if name not in wanted:
                 raise TicketError(f"{name!r} {tuple(tensor.shape)} is in the model and not in the ticket")
         rebuilt = dict(self.rebuilt(plain))
         full, sample = _hashes(rebuilt.items(), sample_only=self.law is not None)
@@ -248,7 +259,7 @@ class Ticket:
         if self.law is None and model is None:
             raise TicketError("this ticket was found on a pretrained model; verify it with that model")
         base = None if model is None or self.law is not None else _plain_tensors(model)
-        if base is not None and (missing := self.codes.keys() - base.keys()):
+        if base is not None and (missing := self.tensors.keys() - base.keys()):
             raise TicketError(f"{min(missing)!r} is in the ticket and not in the model")
         if _hashes(self.rebuilt(base))[0] != self.weights_sha256:
             raise TicketError("the weights come out different from those that were saved (sha256 of the weights)")
@@ -337,9 +348,9 @@ def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(found.values())
 
 
-def _belongs_to_backbone(tensor: Tensor) -> bool:
-    """Whether a plain tensor of a pretrained model is the model's own and not part of what was found."""
-    return isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+def _is_backbone(tensor: Tensor) -> bool:
+    """Whether a plain tensor of a masked pretrained model is that model's own, and not something that was learned."""
+    return isinstance(tensor, nn.Parameter) and not tensor.requires_grad and tensor.is_floating_point()
 
 
 def _as_bytes(data: bytes) -> Tensor:

@@ -246,8 +246,10 @@ class WeightLaw(abc.ABC):
         Source: Ramanujan et al. 2019, sections 3 and 4.5 (signed constant, scaled by √(1/k)).
         """
         check_seed(seed)
+        fans(shape)
         n, units = math.prod(shape), self.units()
-        scale = np.float32(self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if n else 0.0)
+        with np.errstate(over="ignore"):  # a hostile ticket may keep 1e-300
+            scale = np.float32(self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if n else 0.0)
         per_block = 128 if units is signs else 4
         weights = np.empty(n, np.float32)
         for start in range(0, n, _CHUNK_BLOCKS * per_block):

@@ -41,6 +41,7 @@ class EdgePopup(Method):
 
     def __post_init__(self) -> None:
         keep_count(self.keep, 1)
+        object.__setattr__(self, "keep", float(self.keep))
         if self.scope not in ("layer", "global"):
             raise ValueError(f"scope must be 'layer' or 'global', got {self.scope!r}")
 

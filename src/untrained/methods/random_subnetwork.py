@@ -32,6 +32,7 @@ class RandomSubnetwork(Method):
 
     def __post_init__(self) -> None:
         keep_count(self.keep, 1)
+        object.__setattr__(self, "keep", float(self.keep))
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return uniform_scores(weight, generator)
