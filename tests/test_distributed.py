@@ -169,7 +169,7 @@ def test_fsdp2_at_the_root_chooses_over_all_tensors(on_two_ranks):
 
 def refuses(rank):
     masked = shard(mask_(network(), EdgePopup(0.3, "global"), seed=3), per_layer=True)
-    with pytest.raises(ValueError, match="scores of .* are sharded .* shard the root module only"):
+    with pytest.raises(ValueError, match=r"scores of .* are sharded .* shard the root module only"):
         masked(torch.randn(6, 8))
 
 
