@@ -10,7 +10,7 @@ import functools
 import math
 import threading
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor
 # Below this many scores a partition of them all is as fast as finding a band first.
 _BAND_FROM = 1 << 14
 _SAMPLE = 1 << 14
+SEPARATOR = "\x1f"
+"""Between names in one string: an operator takes no list of strings."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -34,17 +36,17 @@ def keep_count(keep: float, n: int) -> int:
     """
     if not 0 < keep <= 1:
         raise ValueError(f"keep must be in (0, 1], got {keep}")
-    return min(n, max(1, math.ceil(Decimal(repr(float(keep))) * n)))
+    return min(n, max(1, math.ceil(Fraction(repr(float(keep))) * n)))
 
 
-def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: str = "") -> list[Tensor]:
+def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: Sequence[str] = ()) -> list[Tensor]:
     """The mask of the ⌈keep·n⌉ highest scores of all the tensors together.
 
     Args:
         scores: tensors of any shapes, one dtype, one device; n elements in all.
         keep: fraction kept.
         signed: rank by the scores themselves instead of by their absolute values.
-        names: the tensors' names, separated by commas, for errors.
+        names: the tensors' names, for errors.
 
     Returns:
         Boolean tensors of the same shapes, ⌈keep·n⌉ of their elements true.
@@ -52,12 +54,13 @@ def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: s
     Raises:
         ValueError: a score is NaN; the message names the tensor.
     """
+    scores = [score.detach() for score in scores]
     cut = _cut(scores, keep, signed, names)
     if cut is None:
         return [torch.ones(score.shape, dtype=torch.bool, device=score.device) for score in scores]
     masks = [_rank(score, signed) > cut[0] for score in scores]
-    for mask, tied in zip(masks, _tied(scores, *cut, signed), strict=True):
-        mask[tied] = True
+    for mask, tied in zip(masks, _tied(scores, *cut, signed), strict=False):
+        mask |= tied
     return masks
 
 
@@ -76,7 +79,7 @@ def keep_top(
         scores: one tensor of scores per weight, of its shape; one dtype, one device.
         keep: fraction kept of all the scores together.
         signed: rank by the scores themselves instead of by their absolute values.
-        names: the tensors' names, separated by commas, for errors.
+        names: the tensors' names, joined by `SEPARATOR`, for errors.
 
     Returns:
         The effective weights, fresh tensors.
@@ -86,19 +89,11 @@ def keep_top(
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """
-    cut = _cut(scores, keep, signed, names)
+    cut = _cut(scores, keep, signed, names.split(SEPARATOR))
     if cut is None:
         return [weight.clone() for weight in weights]
-    floor, ties = cut
-    # These two backward kernels of torch are, for our purpose, `weight * (rank > floor)` in one pass over memory.
-    keep_above = torch.ops.aten.threshold_backward if signed else torch.ops.aten.hardshrink_backward
-    effective = [
-        keep_above(weight, score, floor)
-        if weight.dtype == score.dtype
-        else torch.where(_rank(score, signed) > floor, weight, 0)
-        for weight, score in zip(weights, scores, strict=True)
-    ]
-    for masked, weight, tied in zip(effective, weights, _tied(scores, floor, ties, signed), strict=True):
+    effective = [_keep_above(weight, score, cut[0], signed) for weight, score in zip(weights, scores, strict=True)]
+    for masked, weight, tied in zip(effective, weights, _tied(scores, *cut, signed), strict=False):
         masked[tied] = weight[tied]
     return effective
 
@@ -125,19 +120,30 @@ def _straight_through(ctx, grads):
 keep_top.register_autograd(_straight_through, setup_context=_setup_context)
 
 
+def _keep_above(weight: Tensor, score: Tensor, floor: float, signed: bool) -> Tensor:
+    """weight where the rank is above the floor, and +0 elsewhere, laid out in memory as the weight is."""
+    out = torch.empty_like(weight)
+    if weight.dtype != score.dtype:
+        return torch.where(_rank(score, signed) > floor, weight, torch.zeros_like(weight), out=out)
+    # These two backward kernels of torch are, for our purpose, `weight * (rank > floor)` in one pass over memory.
+    if signed:
+        return torch.ops.aten.threshold_backward.grad_input(weight, score, floor, grad_input=out)
+    return torch.ops.aten.hardshrink_backward.grad_input(weight, score, floor, grad_input=out)
+
+
 def _rank(score: Tensor, signed: bool) -> Tensor:
     return score if signed else score.abs()
 
 
-def _cut(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> tuple[float, int] | None:
+def _cut(scores: Sequence[Tensor], keep: float, signed: bool, names: Sequence[str]) -> tuple[float, int] | None:
     """(floor, ties): keep every rank above `floor` and the first `ties` equal to it. None: keep everything."""
     n = sum(score.numel() for score in scores)
     count = keep_count(keep, n)
     ranks = _ranks(scores, n, signed)
     floor, above, has_nan = (_floor_numpy if ranks.device.type == "cpu" else _floor_torch)(ranks, n - count)
     if has_nan:
-        broken = [name for name, score in zip(names.split(","), scores, strict=False) if torch.isnan(score).any()]
-        raise ValueError(f"the scores of {', '.join(map(repr, broken))} hold NaN: the search has diverged")
+        broken = [repr(name) for name, score in zip(names, scores, strict=False) if torch.isnan(score).any()]
+        raise ValueError(f"the scores of {', '.join(broken) or 'a tensor'} hold NaN: the search has diverged")
     return None if count == n else (floor, count - above)
 
 
@@ -180,12 +186,16 @@ def _floor_torch(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
     return value, int(above), bool(has_nan)
 
 
-def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[tuple[Tensor, ...]]:
-    """Per tensor, the index of those of its ranks that equal the floor and are kept: the first `ties` of them all."""
+def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[Tensor]:
+    """Tensor by tensor, the mask of its ranks that equal the floor and are kept, until `ties` in all are given out."""
     for score in scores:
-        equal = torch.nonzero(_rank(score, signed) == floor)[:ties] if ties else score.new_empty((0, score.ndim)).long()
-        ties -= len(equal)
-        yield equal.unbind(1)
+        if ties == 0:
+            return
+        tied = (_rank(score, signed) == floor).flatten()
+        places = tied.nonzero()[:, 0]
+        tied[places[ties:]] = False
+        ties -= min(ties, len(places))
+        yield tied.view(score.shape)
 
 
 class _Scratch(threading.local):
@@ -205,7 +215,8 @@ def _ranks(scores: Sequence[Tensor], n: int, signed: bool) -> Tensor:
     else:
         flat = _scratch.by_dtype.get(dtype)
         if flat is None or len(flat) < n:
-            flat = _scratch.by_dtype[dtype] = torch.empty(n, dtype=dtype)
+            with torch.inference_mode(False):  # or it could not be used after the evaluation it was made in
+                flat = _scratch.by_dtype[dtype] = torch.empty(n, dtype=dtype, device=device)
         flat = flat[:n]
     start = 0
     for score in scores:

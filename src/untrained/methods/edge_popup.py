@@ -18,7 +18,7 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import decode_mask, groups, top_codes, uniform_scores
-from untrained.select import keep_count, keep_top
+from untrained.select import SEPARATOR, keep_count, keep_top
 
 Scope = Literal["layer", "global"]
 
@@ -62,6 +62,6 @@ class EdgePopup(Method):
         effective = {}
         for group in groups(weights, self.together):
             frozen, ranked = [weights[name] for name in group], [scores[name] for name in group]
-            kept = keep_top(frozen, ranked, self.keep, self.signed, ",".join(group))
+            kept = keep_top(frozen, ranked, self.keep, self.signed, SEPARATOR.join(group))
             effective |= dict(zip(group, kept, strict=True))
         return effective

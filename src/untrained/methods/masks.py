@@ -27,7 +27,7 @@ def top_codes(scores: Mapping[str, Tensor], keep: float, *, together: bool, sign
     """1 for the ⌈keep·n⌉ highest scores of each tensor, or of all of them together; 0 elsewhere."""
     codes = {}
     for group in groups(scores, together):
-        chosen = top([scores[name] for name in group], keep, signed=signed, names=",".join(group))
+        chosen = top([scores[name] for name in group], keep, signed=signed, names=group)
         codes |= {name: mask.to(torch.int8) for name, mask in zip(group, chosen, strict=True)}
     return codes
 
