@@ -46,6 +46,17 @@ def grid() -> dict:
             entry("scores: SGD 2, warm-up, smoothing 0.05", Recipe(lr=2.0, warmup=1, label_smoothing=0.05)),
             entry("scores: SGD 2, warm-up, smoothing 0.1", Recipe(lr=2.0, warmup=1, label_smoothing=0.1)),
             entry("scores: SGD 4, warm-up, smoothing 0.1", Recipe(lr=4.0, warmup=1, label_smoothing=0.1)),
+            entry(
+                "scores: SGD 2, warm-up, smoothing 0.05, batch 64",
+                Recipe(lr=2.0, warmup=1, label_smoothing=0.05),
+                batch=64,
+            ),
+            entry(
+                "dense: SGD 0.1, decay 1e-4, warm-up, smoothing 0.05, batch 64",
+                Recipe(lr=0.1, weight_decay=1e-4, warmup=1, label_smoothing=0.05),
+                batch=64,
+                dense=True,
+            ),
             entry("scores: Adam 1e-3, warm-up", Recipe("adam", lr=1e-3, warmup=1)),
             entry("scores: Adam 2e-3, warm-up", Recipe("adam", lr=2e-3, warmup=1)),
             entry("scores: SGD 1, warm-up, signed", Recipe(lr=1.0, warmup=1), method=ut.EdgePopup(KEEP, signed=True)),
