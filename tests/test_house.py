@@ -12,6 +12,7 @@ SOURCE = Path(untrained.__file__).parent
 ROOMS = [
     "_version",
     "files",
+    "units",
     "weights",
     "select",
     "methods",

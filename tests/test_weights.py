@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import init
 
-from untrained import weights
+from untrained import units
 from untrained.weights import (
     KaimingNormal,
     KaimingUniform,
     SignedConstant,
     Standard,
     UnsignedConstant,
+    XavierConstant,
     XavierNormal,
     XavierUniform,
     fans,
@@ -31,7 +32,7 @@ from untrained.weights import (
 
 NONLINEARITIES = ["relu", "leaky_relu", "linear", "sigmoid", "tanh", "selu"]
 KAIMING = [SignedConstant, UnsignedConstant, KaimingNormal, KaimingUniform]
-XAVIER = [XavierNormal, XavierUniform]
+XAVIER = [XavierNormal, XavierUniform, XavierConstant]
 LAWS = [*KAIMING, *XAVIER, Standard]
 RANDOM_LAWS = [law for law in LAWS if law is not UnsignedConstant]
 
@@ -108,7 +109,7 @@ def naive_normal(word):
 
 
 def naive_unit(law, seed, name, i):
-    if law is SignedConstant:
+    if law in (SignedConstant, XavierConstant):
         return 1.0 if naive_word(seed, name, i // 32) >> i % 32 & 1 else -1.0
     if law is UnsignedConstant:
         return 1.0
@@ -127,6 +128,7 @@ def naive_scale(law, shape, keep):
         KaimingNormal: g / math.sqrt(fan),
         KaimingUniform: math.sqrt(3) * g / math.sqrt(fan),
         XavierNormal: g * math.sqrt(2 / (fan_in + fan_out)),
+        XavierConstant: g * math.sqrt(2 / (fan_in + fan_out)),
         XavierUniform: g * math.sqrt(6 / (fan_in + fan_out)),
         Standard: 1 / math.sqrt(fan_in),
     }[type(law)]
@@ -154,7 +156,7 @@ def naive_element(law, shape, seed, name, keep, i):
     ],
 )
 def test_philox_gives_the_known_answers_of_random123(counter, key, expected):
-    drawn = weights.philox4x32([np.array([word], np.uint64) for word in counter], key)
+    drawn = units.philox4x32([np.array([word], np.uint64) for word in counter], key)
     assert [int(word[0]) for word in drawn] == expected
     assert naive_philox(counter, key) == expected
 
@@ -163,7 +165,7 @@ def test_philox_gives_the_known_answers_of_random123(counter, key, expected):
 @given(SEEDS, NAMES, st.one_of(st.integers(0, 2**50), st.integers(2**32 - 5, 2**32)), st.integers(0, 5))
 @settings(max_examples=40)
 def test_words_are_the_documented_stream(seed, name, first_block, blocks):
-    drawn = weights.words(seed, name, first_block, blocks)
+    drawn = units.words(seed, name, first_block, blocks)
     expected = [naive_word(seed, name, i) for i in range(4 * first_block, 4 * (first_block + blocks))]
     assert drawn.dtype == np.dtype("<u4") and drawn.tolist() == expected
 
@@ -211,6 +213,7 @@ GOLDEN = {
     "KaimingUniform": "f87a7a373f9732062d2c957b3f95faba6003021fa36b2148a71c4e9a91f1a8e6",
     "XavierNormal": "d33b48f5679ac6642c721501509cb3aca2ff02ae8880c55021308537b3b1f763",
     "XavierUniform": "5b8a7b53d44545bf4083b140390bb606cb156019bf71fbb2f17f91518c94ee81",
+    "XavierConstant": "263888d7ed1ee07aa8e3a49b5ef26a324adcd0740b0798977f7d813bfdf26324",
     "Standard": "f0f46440ee8fa26ea976b8cfa2f7896536da11c24d6e094d163d4223b56c068e",
 }
 
@@ -300,6 +303,7 @@ def test_gains_are_torchs(nonlinearity):
         (KaimingNormal(fan="out", nonlinearity="tanh"), 5 / 3 / math.sqrt(324)),
         (KaimingUniform(), math.sqrt(2 / 108)),
         (XavierNormal(), math.sqrt(2 / 432)),
+        (XavierConstant(), math.sqrt(2 / 432)),
         (XavierNormal(nonlinearity="relu"), math.sqrt(4 / 432)),
         (XavierUniform(), math.sqrt(2 / 432)),
         (Standard(), math.sqrt(1 / 108 / 3)),
@@ -348,9 +352,9 @@ def test_scaled_keeps_the_variance_of_what_is_kept(law):
 
 def normals_of(monkeypatch, chosen):
     """The normals of chosen words."""
-    monkeypatch.setattr(weights, "words", lambda *_: np.array(chosen, "<u4"))
+    monkeypatch.setattr(units, "words", lambda *_: np.array(chosen, "<u4"))
     out = np.empty(len(chosen), np.float32)
-    weights.normals(0, "", 0, out, np.float32(1))
+    units.normals(0, "", 0, out, np.float32(1))
     return out
 
 

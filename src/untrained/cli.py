@@ -64,7 +64,8 @@ def find(
 
     found = run(settings)
     _print_rows(found.rows)
-    print(f"\nticket   {found.ticket}")
+    print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
+    print(f"ticket   {found.ticket}")
     if found.picture is None:
         print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
     else:

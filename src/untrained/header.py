@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -222,9 +223,16 @@ def _describe(config: Any) -> dict[str, Any]:
     return {"name": type(config).__name__, **dataclasses.asdict(config)}
 
 
+def _final_classes(base: type) -> Iterator[type]:
+    for cls in base.__subclasses__():
+        yield from _final_classes(cls)
+        if not inspect.isabstract(cls):
+            yield cls
+
+
 def _revive(what: str, base: type, described: Any) -> Any:
     """The law or method that `_describe` wrote down: only known classes, only their own fields."""
-    known = {cls.__name__: cls for cls in base.__subclasses__()}
+    known = {cls.__name__: cls for cls in _final_classes(base)}
     name = described.get("name") if isinstance(described, dict) else described
     if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
         hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"

@@ -65,6 +65,7 @@ def draw_search(
     for (name, accuracy), colour in zip(baselines.items(), _BASELINES, strict=False):
         curves.axhline(100 * accuracy, color=colour, lw=1.5, ls="--", label=name)
     curves.set(xlabel="epoch", ylabel="accuracy on validation data, %", ylim=(0, 102))
+    curves.xaxis.get_major_locator().set_params(integer=True)
     curves.legend(loc="center right", frameon=False)
 
     names = [name.removesuffix(".weight") for name in kept]
