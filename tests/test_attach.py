@@ -892,3 +892,110 @@ def test_nan_scores_raise_and_are_named(scope):
             ask(masked)
     nn.init.ones_(broken)
     assert gradients(masked, x)["3.weight"].any()  # it can go on after that
+
+
+# --- what a reviewer broke once ---
+
+
+def test_a_masked_tensor_cannot_be_assigned():
+    model = mask_(nn.Sequential(nn.Linear(4, 4)), EdgePopup(0.5))
+    with pytest.raises(AttributeError, match="'weight' of this Linear is masked"):
+        model[0].weight = nn.Parameter(torch.zeros(4, 4))
+    assert set(dict(model.named_parameters())) == {"0.bias", "0.weight_mask.frozen", "0.weight_mask.scores"}
+
+
+def test_a_slice_of_a_masked_sequential_is_an_ordinary_one():
+    model = mask_(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), EdgePopup(0.5))
+    x = torch.randn(3, 4)
+    assert type(model[:2]) is nn.Sequential and torch.equal(model[2](model[:2](x)), model(x))
+    assert type(type(model[0])(4, 2)) is nn.Linear
+
+
+def test_norms_and_biases_of_any_dimension_are_constant():
+    model = mask_(nn.Sequential(nn.Conv2d(1, 4, 3), nn.LayerNorm([4, 4, 4])), EdgePopup(0.5))
+    assert list(masks(model)) == ["0.weight"]
+    assert (model[1].weight == 1).all() and (model[1].bias == 0).all()
+
+
+def test_a_model_that_keeps_an_activation_is_baked():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            self.kept = self.layer(x)
+            return self.kept
+
+    model, x = mask_(Keeps(), EdgePopup(0.5)), torch.randn(3, 4)
+    y = model(x)
+    with baked(model) as plain:
+        assert torch.equal(plain(x), y)
+
+
+def test_an_interrupted_forward_leaves_nothing_stale():
+    class Stops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.stop = nn.Linear(4, 4), True
+
+        def forward(self, x):
+            y = self.layer(x)
+            if self.stop:
+                raise KeyboardInterrupt
+            return y
+
+    model, x = mask_(Stops(), EdgePopup(0.5)), torch.randn(3, 4)
+    with pytest.raises(KeyboardInterrupt):
+        model(x)
+    before = model.layer(x)
+    with torch.no_grad():
+        scores(model)[0].copy_(torch.randn(4, 4))
+    assert not torch.equal(model.layer(x), before)
+
+
+def test_gradients_may_be_differentiated_again():
+    model, x = mask_(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)), EdgePopup(0.5)), torch.randn(3, 4)
+    first = torch.autograd.grad(model(x).square().sum(), scores(model), create_graph=True)
+    sum(g.square().sum() for g in first).backward()
+    assert all(s.grad is not None and s.grad.isfinite().all() for s in scores(model))
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"where": "("}, ValueError, "not a regular expression"),
+        ({"method": {"*": EdgePopup(0.5)}}, ValueError, "not a regular expression"),
+        ({"method": EdgePopup}, TypeError, "got <class"),
+    ],
+)
+def test_unusable_arguments_are_told(how, error, message):
+    model = nn.Sequential(nn.Linear(4, 4))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(error, match=message):
+        mask_(model, **{"method": EdgePopup(0.5), **how})
+    assert type(model) is nn.Sequential
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_lazy_and_doubled_memory_are_refused():
+    with pytest.raises(ValueError, match="has no shape yet"):
+        mask_(nn.Sequential(nn.LazyLinear(3)), EdgePopup(0.5))
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = nn.Parameter(model[0].weight.data)
+    with pytest.raises(ValueError, match="share memory"):
+        mask_(model, EdgePopup(0.5))
+
+
+def test_scores_of_two_dtypes_are_not_ranked_together():
+    model = mask_(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double()), EdgePopup(0.5, "global"))
+    with pytest.raises(ValueError, match=r"one dtype, got torch\.float32, torch\.float64"):
+        masks(model)
+
+
+def test_equal_methods_are_one():
+    equal = {r"0\..*": EdgePopup(0.3, "global"), r"1\..*": EdgePopup(0.3, "global")}
+    one, two = (
+        mask_(nn.Sequential(nn.Linear(9, 9), nn.Linear(5, 9)), how) for how in (EdgePopup(0.3, "global"), equal)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(masks(one).values(), masks(two).values(), strict=True))

@@ -20,7 +20,7 @@ from untrained.methods import METHODS
 from untrained.settings import Settings
 from untrained.sources import KNOWN_NAMES
 
-SMALL = ["find", "--widths", "16"]
+SMALL = ["find", "--widths", "16"]  # one hidden layer
 QUICK = [*SMALL, "--epochs", "2"]
 
 
@@ -89,6 +89,24 @@ def test_settings_come_from_a_file_and_flags_win(capsys):
     assert "wrong.toml" in refused(capsys, "find", "--config", "wrong.toml")
 
 
+def test_widths_are_a_list():
+    main(["find", "--widths", "16", "8", "--epochs", "1", "--no-twin", "--out", "run"])
+    assert ut.Ticket.load("run/found.ticket").built_by["arguments"]["widths"] == [16, 8]
+
+
+def test_resume_keeps_to_the_settings_of_the_run(capsys):
+    main([*QUICK, "--keep", "0.25", "--out", "run", "--no-twin"])
+    before, settings = Path("run/found.ticket").read_bytes(), Path("run/config.toml").read_text()
+    capsys.readouterr()
+    for other in (["--keep", "0.5"], ["--epochs", "3"], ["--scope", "global"], ["--widths", "8"], ["--seed", "1"]):
+        assert f"has {other[0][2:]} =" in refused(capsys, "find", "--out", "run", "--resume", *other)
+    assert Path("run/found.ticket").read_bytes() == before and Path("run/config.toml").read_text() == settings
+    main(["find", "--out", "run", "--resume"])
+    assert Path("run/found.ticket").read_bytes() == before
+    main(["find", "--out", "run", "--resume", "--twin"])
+    assert "trained twin" in capsys.readouterr().out
+
+
 def test_without_out_every_run_gets_a_folder_of_its_own():
     for _ in range(2):
         main([*SMALL, "--no-twin", "--epochs", "1"])
@@ -131,7 +149,7 @@ def test_a_ticket_for_other_images_is_refused(capsys):
                 Image.new("L", (8, 8), number * 40).save(folder / f"{number}.png")
     main([*QUICK, "--out", "run", "--no-twin"])
     capsys.readouterr()
-    assert "images has (1, 8, 8) of 2" in refused(capsys, "eval", "run/found.ticket", "--data", "images")
+    assert "images has (1, 8, 8) of 2 classes (a, b)" in refused(capsys, "eval", "run/found.ticket", "--data", "images")
     main([*QUICK, "--data", "images", "--out", "other", "--no-twin"])
     main(["eval", "other/found.ticket", "--data", "images"])
     assert "12 test images of images" in lines_of(capsys)[-2]
@@ -150,7 +168,7 @@ def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
     ut.Ticket.load("broken/found.ticket").verify()
     epochs = len(metrics.read_text().splitlines())
     assert 2 <= epochs < 60
-    main([*find[3:], "--out", "broken", "--resume"])
+    main(["find", "--out", "broken", "--resume"])
     main([*find[3:], "--out", "straight"])
     assert Path("broken/found.ticket").read_bytes() == Path("straight/found.ticket").read_bytes()
     assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, 61))

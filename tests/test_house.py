@@ -16,6 +16,7 @@ ROOMS = [
     "weights",
     "select",
     "methods",
+    "masked",
     "attach",
     "codec",
     "models",

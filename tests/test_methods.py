@@ -342,7 +342,7 @@ def test_fifty_steps_are_bit_identical_to_the_naive_loop(method, threads):
     data, labels = torch.randn(64, 10, generator=generator), torch.randint(4, (64,), generator=generator)
     network = nn.Sequential(nn.Linear(10, 32, bias=False), nn.ReLU(), nn.Linear(32, 4, bias=False))
     model = mask_(network, method, seed=0)
-    states = list(record(model).states())
+    states = list(record(model).states)
     weights = [state.frozen.detach().clone() for state in states]
     reference = [state.scores.detach().clone() for state in states]
     first, momenta = [s.clone() for s in reference], [torch.zeros_like(s) for s in reference]

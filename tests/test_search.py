@@ -186,12 +186,70 @@ def test_divergence_and_idle_methods_are_told():
 def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(tmp_path):
     batches = toy_data()
     ut.fit(masked(), batches(), epochs=1, out=tmp_path)
-    with pytest.raises(ValueError, match="epochs 1, not 2"):
+    with pytest.raises(ValueError, match="its epochs is 1, not 2"):
         ut.fit(masked(), batches(), epochs=2, out=tmp_path, resume=True)
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"checkpoint\.pt: not a checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is not a checkpoint"):
         ut.fit(masked(), batches(), epochs=1, out=tmp_path, resume=True)
+
+
+def test_a_run_is_not_overwritten_nor_taken_up_by_another(tmp_path):
+    batches = toy_data()
+    ut.fit(masked(), batches(), epochs=1, out=tmp_path)
+    whole = (tmp_path / "metrics.jsonl").read_text()
+    with pytest.raises(ValueError, match="holds a run already"):
+        ut.fit(masked(), batches(), epochs=1, out=tmp_path)
+    others = {
+        "keep": ut.mask_(network(), ut.EdgePopup(0.4), seed=3),
+        "seed": ut.mask_(network(), ut.EdgePopup(0.5), seed=4),
+        "law": ut.mask_(network(), ut.EdgePopup(0.5), seed=3, weights=ut.KaimingNormal()),
+        "plain": network(),
+    }
+    for name, other in others.items():
+        before = {key: value.clone() for key, value in other.state_dict().items()}
+        with pytest.raises(ValueError, match="is of another run"):
+            ut.fit(other, batches(), epochs=1, out=tmp_path, resume=True)
+        assert all(torch.equal(value, before[key]) for key, value in other.state_dict().items()), name
+    with pytest.raises(ValueError, match="its batches is 6, not 3"):
+        ut.fit(masked(), batches(80), epochs=1, out=tmp_path, resume=True)
+    assert (tmp_path / "metrics.jsonl").read_text() == whole
+
+
+def test_a_masked_model_inside_another_is_refused():
+    for outer in (nn.Sequential(masked()), torch.compile(masked())):
+        with pytest.raises(ValueError, match="pass the model that mask_ was called on"):
+            ut.fit(outer, toy_data()(), epochs=1)
+
+
+def test_toggled_gradients_change_nothing(tmp_path):
+    batches, toggled, left = toy_data(), masked(), masked()
+    toggled.requires_grad_(False).requires_grad_(True)
+    for model in (toggled, left):
+        ut.fit(model, batches(), epochs=1)
+    assert all(torch.equal(a, b) for a, b in zip(ut.scores(toggled), ut.scores(left), strict=True))
+    pretrained = network()
+    model = ut.mask_(pretrained, ut.EdgePopup(0.5), weights=None, where=r"1\.weight", also_train=r"5\.weight")
+    stored = [sorted(ut.Ticket.of(model.requires_grad_(on)).extra) for on in (True, False)]
+    assert stored[0] == stored[1] and "5.weight" in stored[0] and "1.weight" not in stored[0]
+
+
+def test_evaluation_leaves_every_module_in_its_mode():
+    model = network()
+    model.train()
+    model[2].eval()
+    ut.evaluate(model, toy_data()())
+    ut.calibrate_(model, toy_data()())
+    assert model.training and not model[2].training and model[2].momentum == 0.1
+
+
+def test_input_that_cannot_work_is_refused():
+    with pytest.raises(ValueError, match="no batch"):
+        ut.fit(masked(), [], epochs=1)
+    with pytest.raises(ValueError, match="recipe must be"):
+        ut.fit(masked(), toy_data()(), epochs=1, recipe="papre")
+    with pytest.raises(ValueError, match="only once"):
+        ut.fit(masked(), toy_data()(), iter(toy_data()()), epochs=1)
 
 
 def test_rates():

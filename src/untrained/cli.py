@@ -52,12 +52,13 @@ def find(
     subnetwork, and the same network with its weights trained.
 
     Writes into the folder of `--out`: found.ticket, metrics.jsonl, config.toml, checkpoint.pt and picture.png.
-    Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there.
+    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there with the run's
+    own settings.
 
     ```
     untrained find --widths 512 512 --data mnist --data-dir data --epochs 5
     untrained find --config runs/mine/config.toml --seed 1 --out runs/other
-    untrained find --config runs/mine/config.toml --out runs/mine --resume
+    untrained find --out runs/mine --resume
     ```
     """
     from untrained.experiment import find as run
@@ -91,12 +92,12 @@ def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None 
     with naming(ticket):
         meta = _task_of(read)
         network = read.apply_(rebuild(read))
-    is_folder = data is not None and Path(data).is_dir()
-    test = load_data(data or meta["data"], data_dir, size=meta["shape"][-1] if is_folder else None)
-    if list(test.shape) != meta["shape"] or test.classes != len(meta["labels"]):
+    name, (_, height, width) = data or meta["data"], meta["shape"]
+    test = load_data(name, data_dir, size=width if height == width and Path(name).is_dir() else None)
+    if list(test.shape) != meta["shape"] or list(test.labels) != meta["labels"]:
         raise ValueError(
-            f"{ticket} is for images {tuple(meta['shape'])} of {len(meta['labels'])} classes; "
-            f"{test.name} has {test.shape} of {test.classes}"
+            f"{ticket} is for images {tuple(meta['shape'])} of {_classes(meta['labels'])}; "
+            f"{test.name} has {test.shape} of {_classes(test.labels)}"
         )
     batches = Batches(test.test, 500, mean=meta["mean"], std=meta["std"])
     result = measure(network, batches, amp=amp)
@@ -150,19 +151,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:
-    """The file behind --config: it must be known before the other flags are read."""
+    """The file of settings behind --config, or of the run to resume: it must be known before the flags are read."""
+    path = _value_of("--config", arguments)
+    if path is None and "--resume" in arguments and (out := _value_of("--out", arguments)) is not None:
+        own = Path(out) / "config.toml"
+        path = str(own) if own.is_file() else None
+    if path is None:
+        return ()
+    if not Path(path).is_file():
+        raise ValueError(f"--config: no such file: {path!r}")
+    try:
+        tomllib.loads(Path(path).read_text())
+    except ValueError as error:
+        raise ValueError(f"--config: {path} is not TOML: {error}") from None
+    return (Toml(path, must_exist=True, use_commands_as_keys=False),)
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
     for number, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
-        if flag == "--config":
-            value = value or next(iter(arguments[number + 1 :]), "")
-            if not Path(value).is_file():
-                raise ValueError(f"--config: no such file: {value!r}")
-            try:
-                tomllib.loads(Path(value).read_text())
-            except ValueError as error:
-                raise ValueError(f"--config: {value} is not TOML: {error}") from None
-            return (Toml(value, must_exist=True, use_commands_as_keys=False),)
-    return ()
+        name, equals, value = argument.partition("=")
+        if name == flag:
+            return value if equals else next(iter(arguments[number + 1 :]), "")
+    return None
+
+
+def _classes(labels: Sequence[str]) -> str:
+    shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
+    return f"{len(labels)} classes ({shown})"
 
 
 def _printable(text: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrained.attach import baked
+from untrained.attach import baked, is_masked
 
 
 class Result(NamedTuple):
@@ -32,19 +33,14 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
     Raises:
         ValueError: there is no example.
     """
-    if "_untrained" in vars(model):
+    if is_masked(model):
         with baked(model) as dense:
             return evaluate(dense, batches, amp=amp)
-    was_training = model.training
-    model.eval()
-    device = _device(model)
-    totals = torch.zeros(3, dtype=torch.float64, device=device)
-    try:
+    totals = torch.zeros(3, dtype=torch.float64, device=device_of(model))
+    with _mode(model, training=False):
         for x, y in batches:
             if len(y):
-                totals += _count(model, x.to(device), y.to(device), amp)
-    finally:
-        model.train(was_training)
+                totals += _count(model, x.to(totals.device), y.to(totals.device), amp)
     loss, right, examples = totals.tolist()
     if not examples:
         raise ValueError("there is no example to evaluate on")
@@ -57,20 +53,35 @@ def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn
     norms: list[Any] = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
     if not norms:
         return model
-    momenta, was_training = [norm.momentum for norm in norms], model.training
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch then takes the plain mean over all batches
-    model.train()
-    for x, y in batches:
-        if len(y):
-            model(x.to(_device(model)))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return model.train(was_training)
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch then takes the plain mean over all batches
+        with _mode(model, training=True):
+            for x, y in batches:
+                if len(y):
+                    model(x.to(device_of(model)))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return model
 
 
-def _device(model: nn.Module) -> torch.device:
+@contextmanager
+def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Training or evaluation mode; afterwards every module is in the mode it was in."""
+    before = {module: module.training for module in model.modules()}
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, was_training in before.items():
+            module.training = was_training
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's first parameter is."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +19,12 @@ from untrained.evaluation import calibrate_, evaluate
 from untrained.files import written_whole
 from untrained.methods import METHODS, Dense, Method, RandomSubnetwork
 from untrained.models import build
-from untrained.search import History, fit
+from untrained.search import History, fit, holds_run
 from untrained.settings import Settings
 from untrained.ticket import Ticket
 
 _EVALUATION_BATCH = 500
+_FREE_TO_CHANGE = {"device", "twin", "data-dir"}
 
 
 @final
@@ -37,7 +38,7 @@ class Row:
         val_accuracy: on the validation data, 0..1.
         kept: number of weights that are not zero.
         file_bytes: bytes to ship it.
-        seconds: what finding or training it took; None when nothing had to be done.
+        seconds: what its epochs took, those before a resume included; None when nothing had to be done.
     """
 
     name: str
@@ -88,14 +89,16 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     lab = _Lab(settings, data, _device(settings.device))
     network = lab.network()
     folder = _folder(settings)
-    with written_whole(folder / "config.toml") as unfinished:
-        unfinished.write_text(settings.to_toml())
 
     rows = [lab.baseline("random network", Dense())]
     rows.append(lab.baseline("random subnetwork", RandomSubnetwork(settings.keep)))
+    folder.mkdir(parents=True, exist_ok=True)
+    if not holds_run(folder):
+        with written_whole(folder / "config.toml") as unfinished:
+            unfinished.write_text(settings.to_toml())
     mask_(network, method, seed=settings.seed)
     facts = lab.facts()
-    history, seconds = lab.learn(network, folder, "search", facts)
+    history = lab.learn(network, folder, "search", facts)
     path = folder / "found.ticket"
     with baked(network) as dense:
         result, val = lab.measure(dense)
@@ -103,18 +106,19 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     Ticket.of(network, {**facts, "accuracy": result, "val_accuracy": val}).save(path)
     kept = {name: float(mask.float().mean()) for name, mask in masks(network).items()}
     total = sum(int(mask.sum()) for mask in masks(network).values())
-    rows.append(Row("found subnetwork", result, val, total, path.stat().st_size, seconds))
+    rows.append(Row("found subnetwork", result, val, total, path.stat().st_size, _seconds(history)))
     before = _first_weights(mask_(lab.network(), Dense(), seed=settings.seed))
 
     twin_history = None
     if settings.twin:
         torch.manual_seed(settings.seed)
         twin = lab.network()
-        twin_history, seconds = lab.learn(twin, folder / "twin", "twin")
+        twin_history = lab.learn(twin, folder / "twin", "twin")
         result, val = lab.measure(twin)
         state = {name: tensor.contiguous() for name, tensor in twin.state_dict().items()}
         weights = sum(p.numel() for p in twin.parameters())
-        rows.append(Row("trained twin", result, val, weights, len(safetensors.torch.save(state)), seconds))
+        file_bytes = len(safetensors.torch.save(state))
+        rows.append(Row("trained twin", result, val, weights, file_bytes, _seconds(twin_history)))
 
     picture = folder / "picture.png"
     drawn = plot.available()
@@ -166,11 +170,8 @@ class _Lab:
         kept = sum(int(mask.sum()) for mask in masks(network).values())
         return Row(name, result, val, kept, len(Ticket.of(network).to_bytes()), None)
 
-    def learn(
-        self, network: nn.Module, folder: Path, title: str, meta: Mapping[str, Any] | None = None
-    ) -> tuple[History, float]:
-        start = time.perf_counter()
-        history = fit(
+    def learn(self, network: nn.Module, folder: Path, title: str, meta: Mapping[str, Any] | None = None) -> History:
+        return fit(
             network,
             self.batches("train"),
             self.batches("val"),
@@ -183,7 +184,6 @@ class _Lab:
             meta=meta,
             title=title,
         )
-        return history, time.perf_counter() - start
 
     def facts(self) -> dict[str, Any]:
         """What the ticket's `meta` says, so that it can be evaluated without anything else."""
@@ -208,19 +208,38 @@ def _device(name: str | None) -> torch.device:
 
 
 def _folder(settings: Settings) -> Path:
-    if settings.out is not None:
-        if not settings.resume and (settings.out / "config.toml").exists():
-            raise ValueError(f"{settings.out} holds a run already; pass --resume to go on with it, or another --out")
-        folder = settings.out
-    elif settings.resume:
-        raise ValueError("--resume needs --out, the folder of the run to go on with")
-    else:
+    """Where the run goes; refuses to touch a run that is not this one."""
+    if settings.out is None:
+        if settings.resume:
+            raise ValueError("--resume needs --out, the folder of the run to go on with")
         name = f"{settings.model}-{Path(settings.data).name}-{settings.method}-{settings.keep:g}-seed{settings.seed}"
         folder, number = Path("runs") / name, 2
         while folder.exists():
             folder, number = Path("runs") / f"{name}-{number}", number + 1
-    folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    folder = settings.out
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out: {folder} is a file, not a folder")
+    if holds_run(folder):
+        if not settings.resume:
+            raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
+        _refuse_other_settings(settings, folder / "config.toml")
     return folder
+
+
+def _refuse_other_settings(settings: Settings, path: Path) -> None:
+    then = tomllib.loads(path.read_text()) if path.exists() else {}
+    now = tomllib.loads(settings.to_toml())
+    for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
+        if then.get(name) != now.get(name):
+            raise ValueError(
+                f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
+                "resume it with its own settings, or start another with another --out"
+            )
+
+
+def _seconds(history: History) -> float:
+    return sum(history.column("seconds"))
 
 
 def _first_weights(network: nn.Module) -> Tensor:

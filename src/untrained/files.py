@@ -16,7 +16,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: the folder does not exist or cannot be written.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays one
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     unfinished = Path(name)

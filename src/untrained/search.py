@@ -8,7 +8,7 @@ import math
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, final
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from untrained import attach
 from untrained.batches import Batches
-from untrained.evaluation import evaluate
+from untrained.evaluation import device_of, evaluate
 from untrained.files import written_whole
+from untrained.masked import MaskState
 from untrained.progress import Progress
 from untrained.recipe import PAPER, SCORES, WEIGHTS, Recipe
 from untrained.ticket import save
@@ -42,7 +43,8 @@ class SizedBatches(Protocol):
 class History:
     """What happened, one row per epoch.
 
-    A row holds `epoch` (from 1), `lr` at its end, `train_loss`, `train_accuracy`, `examples_per_second`, `seconds`;
+    A row holds `epoch` (from 1), `lr` at its end, `train_loss` (label smoothing included), `train_accuracy`,
+    `examples_per_second`, `seconds`;
     for masked models `flips`, the share of weights whose mask changed during the epoch; and with validation data
     `val_loss` and `val_accuracy`. Accuracies are shares in 0..1.
     """
@@ -96,34 +98,31 @@ def fit(
         The history, including epochs before a resume.
 
     Raises:
-        ValueError: nothing to learn, a loss that is not finite, or a checkpoint of another run.
+        ValueError: nothing to learn or to learn from, a loss that is not finite, a masked model that is not passed
+            itself, a folder that holds a run already, or a checkpoint of another run.
         KeyboardInterrupt: after Ctrl-C, once the ticket is written; the checkpoint is that of the last whole epoch.
     """
-    if epochs < 1 or accumulate < 1:
-        raise ValueError(f"epochs and accumulate must be 1 or more, got {epochs} and {accumulate}")
-    masked = "_untrained" in vars(model)
-    if recipe == "paper":
-        recipe = PAPER
-    elif recipe is None:
-        recipe = SCORES if masked else WEIGHTS
-    plan = _Plan(recipe, epochs, accumulate, amp, seed)
-    learners = _learners(model, recipe, masked)
+    _refuse_bad_input(model, train, val, epochs, accumulate)
+    masked = attach.is_masked(model)
+    plan = _Plan(_recipe(recipe, masked), epochs, accumulate, amp, seed, len(train), _identity(model))
+    learners = _learners(model, plan.recipe, masked)
     rank, world = _join_world(model)
     if isinstance(train, Batches):
         train = train.shard(rank, world)
     wrapped = nn.parallel.DistributedDataParallel(model) if world > 1 else model
-    folder = Path(out) if out is not None and rank == 0 else None
-    checkpoint = None if out is None else Path(out) / "checkpoint.pt"
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(out) if out is not None else None
+    if folder is not None and not resume and holds_run(folder):
+        raise ValueError(f"{folder} holds a run already; pass resume=True to go on with it, or another folder")
 
     history = History()
-    cuda = [device] if (device := _device(model)).type == "cuda" else []
+    cuda = [device] if (device := device_of(model)).type == "cuda" else []
     with torch.random.fork_rng(cuda), Progress(title, epochs, len(train), quiet=rank != 0) as progress:
         torch.manual_seed(seed + rank)
-        if resume and checkpoint is not None and checkpoint.exists():
-            history.rows.extend(_restore(checkpoint, model, learners, plan))
-        elif folder is not None:
+        if folder is not None and resume and (folder / "checkpoint.pt").exists():
+            history.rows.extend(_restore(folder / "checkpoint.pt", model, learners, plan))
+        folder = folder if rank == 0 else None  # from here on only the first process writes
+        if folder is not None and not history.rows:
+            folder.mkdir(parents=True, exist_ok=True)
             _write_checkpoint(folder, model, learners, plan, history)
         before = attach.masks(model) if masked else {}
         try:
@@ -151,6 +150,36 @@ def fit(
     return history
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a run that has finished an epoch is in this folder."""
+    metrics = folder / "metrics.jsonl"
+    return metrics.exists() and metrics.stat().st_size > 0
+
+
+def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, accumulate: int) -> None:
+    if epochs < 1 or accumulate < 1:
+        raise ValueError(f"epochs and accumulate must be 1 or more, got {epochs} and {accumulate}")
+    if not attach.is_masked(model) and any(isinstance(module, MaskState) for module in model.modules()):
+        raise ValueError(
+            f"a masked model is inside this {type(model).__name__}: pass the model that mask_ was called on "
+            "(model.compile() compiles it in place)"
+        )
+    if len(train) == 0:
+        raise ValueError("train has no batch")
+    if isinstance(val, Iterator):
+        raise ValueError("val can be gone through only once and is needed after every epoch; pass a list or a loader")
+
+
+def _recipe(recipe: Recipe | str | None, masked: bool) -> Recipe:
+    if recipe is None:
+        return SCORES if masked else WEIGHTS
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe != "paper":
+        raise ValueError(f"recipe must be a Recipe, 'paper' or None, got {recipe!r}")
+    return PAPER
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What must be the same for a run to go on where it stopped."""
@@ -160,6 +189,17 @@ class _Plan:
     accumulate: int
     amp: bool
     seed: int
+    batches: int
+    search: str
+
+
+def _identity(model: nn.Module) -> str:
+    """What is searched, as text: seed, law and method of every masked tensor; of a plain model its shapes."""
+    if not attach.is_masked(model):
+        return ", ".join(f"{name} {tuple(p.shape)}" for name, p in model.named_parameters())
+    record = attach.record(model)
+    states = ", ".join(f"{s.name} {tuple(s.frozen.shape)} {s.group.method}" for s in record.states)
+    return f"seed {record.seed}, {record.law}, {states}, also trained: {sorted(record.trained)}"
 
 
 @dataclass(frozen=True)
@@ -172,8 +212,9 @@ class _Learner:
 
 def _learners(model: nn.Module, recipe: Recipe, masked: bool) -> list[_Learner]:
     scores = attach.scores(model) if masked else []
-    known = {id(score) for score in scores}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+    named = dict(model.named_parameters())
+    others = [named[n] for n in sorted(attach.record(model).trained)] if masked else list(named.values())
+    others = [p for p in others if p.requires_grad]
     pairs = [(recipe, scores), (WEIGHTS if masked else recipe, others)]
     learners = [_Learner(its, its.build(parameters)) for its, parameters in pairs if parameters]
     if not learners:
@@ -190,7 +231,7 @@ def _one_epoch(
     progress: Progress,
 ) -> Row:
     """One pass over the data: forward, backward, step."""
-    start, device, batches = time.perf_counter(), _device(model), len(train)
+    start, device, batches = time.perf_counter(), device_of(model), len(train)
     totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right answers, examples
     for each in (train, getattr(train, "sampler", None)):
         if hasattr(each, "set_epoch"):
@@ -237,16 +278,12 @@ def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float
     return changed / sum(mask.numel() for mask in after.values())
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
 def _join_world(model: nn.Module) -> tuple[int, int]:
     """(rank, number of processes): joins the others if torchrun started us and nobody has done so yet."""
     if not dist.is_available():
         return 0, 1
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if _device(model).type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if device_of(model).type == "cuda" else "gloo")
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
@@ -266,7 +303,7 @@ def _write_checkpoint(
         "model": model.state_dict(),
         "optimizers": [learner.optimizer.state_dict() for learner in learners],
         "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state(_device(model)) if _device(model).type == "cuda" else None,
+        "cuda_random": torch.cuda.get_rng_state(device_of(model)) if device_of(model).type == "cuda" else None,
     }
     with written_whole(folder / "checkpoint.pt") as unfinished:
         torch.save(state, unfinished)
@@ -276,18 +313,28 @@ def _write_checkpoint(
 
 def _restore(path: Path, model: nn.Module, learners: Sequence[_Learner], plan: _Plan) -> list[Row]:
     try:
-        state = torch.load(path, map_location=_device(model), weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path}: not a checkpoint of ours, or a damaged one ({error})") from None
+        state = torch.load(path, map_location=device_of(model), weights_only=True)
+        then = dict(state["plan"])
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError):
+        raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
     for name, now in asdict(plan).items():
-        if state["plan"][name] != now:
+        if then.get(name) != now:
             raise ValueError(
-                f"{path} was made with {name} {state['plan'][name]}, not {now}; start anew or pass the same"
+                f"{path} is of another run: its {name} is {_short(then.get(name))}, not {_short(now)}; "
+                "pass the same settings, or start anew"
             )
-    model.load_state_dict(state["model"])
-    for learner, saved in zip(learners, state["optimizers"], strict=True):
-        learner.optimizer.load_state_dict(saved)
-    torch.set_rng_state(state["random"].cpu())
-    if state["cuda_random"] is not None:
-        torch.cuda.set_rng_state(state["cuda_random"].cpu(), _device(model))
-    return state["rows"]
+    try:
+        model.load_state_dict(state["model"])
+        for learner, saved in zip(learners, state["optimizers"], strict=True):
+            learner.optimizer.load_state_dict(saved)
+        torch.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"].cpu(), device_of(model))
+        return list(state["rows"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} does not fit this model: {str(error).splitlines()[0]}") from None
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]} …"

@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from numbers import Real
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ def keep_count(keep: float, n: int) -> int:
     Raises:
         ValueError: keep is outside (0, 1].
     """
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep must be in (0, 1], got {keep}")
+    if not isinstance(keep, Real) or not 0 < keep <= 1:
+        raise ValueError(f"keep must be in (0, 1], got {keep!r}")
     return min(n, max(1, math.ceil(Fraction(repr(float(keep))) * n)))
 
 
@@ -112,8 +113,11 @@ def _straight_through(ctx, grads):
     half = len(ctx.saved_tensors) // 2
     weights, scores = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
     signs = [torch.ones_like(score) if ctx.signed else torch.sgn(score) for score in scores]
-    for sign, weight, grad in zip(signs, weights, grads, strict=True):
-        sign.mul_(weight).mul_(grad)  # in place: fresh memory costs more than the arithmetic
+    if torch.is_grad_enabled():  # somebody differentiates twice
+        signs = [sign * weight * grad for sign, weight, grad in zip(signs, weights, grads, strict=True)]
+    else:
+        for sign, weight, grad in zip(signs, weights, grads, strict=True):
+            sign.mul_(weight).mul_(grad)  # in place: fresh memory costs more than the arithmetic
     return [None] * half, signs, None, None, None
 
 
@@ -208,6 +212,9 @@ _scratch = _Scratch()
 
 def _ranks(scores: Sequence[Tensor], n: int, signed: bool) -> Tensor:
     """All ranks in one flat tensor that the caller may overwrite; on the CPU this thread's own, used every time."""
+    if len({score.dtype for score in scores}) > 1:
+        given = ", ".join(sorted({str(score.dtype) for score in scores}))
+        raise ValueError(f"scores that are ranked together must have one dtype, got {given}")
     dtype = torch.float64 if scores[0].dtype == torch.float64 else torch.float32
     device = scores[0].device
     if device.type != "cpu":

@@ -39,7 +39,7 @@ class Settings:
     """
 
     model: str = "fc"
-    widths: tuple[int, ...] | None = None
+    widths: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True)] = None
     width: float | None = None
     data: str = "digits"
     data_dir: Path | None = None

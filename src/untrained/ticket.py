@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from untrained import attach, header
 from untrained.codec import Encoded, decode, encode
 from untrained.files import written_whole
 from untrained.header import TensorEntry, TicketError
+from untrained.masked import MaskState
 from untrained.methods import Method
 from untrained.models import Network, build
 from untrained.weights import WeightLaw
@@ -82,7 +83,7 @@ class Ticket:
             for state in group.states
         }
         tensors |= {name: entry(name, value) for name, value in record.constant.items()}
-        whole = record.drawn if record.law is not None else [n for n, t in plain.items() if _is_backbone(t)]
+        whole = record.drawn if record.law is not None else _backbone(plain, record.trained)
         tensors |= {name: entry(name) for name in whole}
         extra = {
             name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.items() if name not in tensors
@@ -92,7 +93,7 @@ class Ticket:
         facts = json.loads(header.to_json(dict(meta or {})))
         ticket = Ticket(record.seed, record.law, dict(sorted(tensors.items())), codes, extra, built_by, facts)
 
-        base = None if record.law is not None else plain | {state.name: state.frozen for state in record.states()}
+        base = None if record.law is not None else plain | {state.name: state.frozen for state in record.states}
         held = plain | {name: tensor for group in record.groups for name, tensor in group.choose().items()}
         for name, tensor in ticket.rebuilt(base):
             if not torch.equal(tensor, held[name].cpu()):
@@ -217,7 +218,7 @@ class Ticket:
                 from those that were saved. The model is unchanged then.
         """
         plain = _plain_tensors(model)
-        if vars(model).get("_untrained") is not None:
+        if attach.is_masked(model):
             raise TicketError("the model is masked; a ticket applies to a plain model")
         wanted = {name: (entry.shape, entry.dtype) for name, entry in self.tensors.items()}
         wanted |= {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in self.extra.items()}
@@ -339,7 +340,7 @@ def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by their first name, without those of the search."""
     found: dict[int, tuple[str, Tensor]] = {}
     for path, module in model.named_modules():
-        if isinstance(module, attach.MaskState):
+        if isinstance(module, MaskState):
             continue
         buffers = {k: b for k, b in module._buffers.items() if k not in module._non_persistent_buffers_set}
         for leaf, tensor in (*module._parameters.items(), *buffers.items()):
@@ -348,9 +349,13 @@ def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(found.values())
 
 
-def _is_backbone(tensor: Tensor) -> bool:
-    """Whether a plain tensor of a masked pretrained model is that model's own, and not something that was learned."""
-    return isinstance(tensor, nn.Parameter) and not tensor.requires_grad and tensor.is_floating_point()
+def _backbone(plain: Mapping[str, Tensor], trained: Collection[str]) -> list[str]:
+    """Which tensors of a masked pretrained model are that model's own, and not something that was learned."""
+    return [
+        name
+        for name, tensor in plain.items()
+        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and name not in trained
+    ]
 
 
 def _as_bytes(data: bytes) -> Tensor:
