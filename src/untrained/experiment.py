@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from untrained import plot
 from untrained.attach import baked, mask_, masks
+from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data
 from untrained.evaluation import calibrate_, evaluate
 from untrained.files import written_whole
 from untrained.methods import METHODS, Dense, Method, RandomSubnetwork
 from untrained.models import build
-from untrained.search import History, fit, holds_run
+from untrained.search import History, fit
 from untrained.settings import Settings
 from untrained.ticket import Ticket
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
-import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
@@ -18,16 +16,14 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from untrained import attach
+from untrained import attach, checkpoint
 from untrained.batches import Batches
+from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
-from untrained.files import written_whole
 from untrained.masked import MaskState
 from untrained.progress import Progress
 from untrained.recipe import PAPER, SCORES, WEIGHTS, Recipe
 from untrained.ticket import save
-
-Row = dict[str, float | int]
 
 
 class SizedBatches(Protocol):
@@ -106,24 +102,25 @@ def fit(
     masked = attach.is_masked(model)
     plan = _Plan(_recipe(recipe, masked), epochs, accumulate, amp, seed, len(train), _identity(model))
     learners = _learners(model, plan.recipe, masked)
+    optimizers = [learner.optimizer for learner in learners]
     rank, world = _join_world(model)
     if isinstance(train, Batches):
         train = train.shard(rank, world)
     wrapped = nn.parallel.DistributedDataParallel(model) if world > 1 else model
     folder = Path(out) if out is not None else None
-    if folder is not None and not resume and holds_run(folder):
+    if folder is not None and not resume and checkpoint.holds_run(folder):
         raise ValueError(f"{folder} holds a run already; pass resume=True to go on with it, or another folder")
 
     history = History()
     cuda = [device] if (device := device_of(model)).type == "cuda" else []
     with torch.random.fork_rng(cuda), Progress(title, epochs, len(train), quiet=rank != 0) as progress:
         torch.manual_seed(seed + rank)
-        if folder is not None and resume and (folder / "checkpoint.pt").exists():
-            history.rows.extend(_restore(folder / "checkpoint.pt", model, learners, plan))
+        if folder is not None and resume and (folder / checkpoint.NAME).exists():
+            history.rows.extend(checkpoint.restore(folder, model, optimizers, asdict(plan)))
         folder = folder if rank == 0 else None  # from here on only the first process writes
         if folder is not None and not history.rows:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_checkpoint(folder, model, learners, plan, history)
+            checkpoint.write(folder, model, optimizers, asdict(plan), history.rows)
         before = attach.masks(model) if masked else {}
         try:
             for epoch in range(len(history.rows), epochs):
@@ -138,7 +135,7 @@ def fit(
                 history.rows.append(row)
                 progress.epoch_done(row)
                 if folder is not None:
-                    _write_checkpoint(folder, model, learners, plan, history)
+                    checkpoint.write(folder, model, optimizers, asdict(plan), history.rows)
                 if log is not None and rank == 0:
                     log(row)
         except KeyboardInterrupt:
@@ -148,12 +145,6 @@ def fit(
     if folder is not None and masked:
         save(model, folder / "found.ticket", meta=meta)
     return history
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a run that has finished an epoch is in this folder."""
-    metrics = folder / "metrics.jsonl"
-    return metrics.exists() and metrics.stat().st_size > 0
 
 
 def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, accumulate: int) -> None:
@@ -292,49 +283,3 @@ def _share_buffers(model: nn.Module, world: int) -> None:
     if world > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
-
-
-def _write_checkpoint(
-    folder: Path, model: nn.Module, learners: Sequence[_Learner], plan: _Plan, history: History
-) -> None:
-    state = {
-        "plan": asdict(plan),
-        "rows": history.rows,
-        "model": model.state_dict(),
-        "optimizers": [learner.optimizer.state_dict() for learner in learners],
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state(device_of(model)) if device_of(model).type == "cuda" else None,
-    }
-    with written_whole(folder / "checkpoint.pt") as unfinished:
-        torch.save(state, unfinished)
-    with written_whole(folder / "metrics.jsonl") as unfinished:
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in history.rows))
-
-
-def _restore(path: Path, model: nn.Module, learners: Sequence[_Learner], plan: _Plan) -> list[Row]:
-    try:
-        state = torch.load(path, map_location=device_of(model), weights_only=True)
-        then = dict(state["plan"])
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, pickle.UnpicklingError):
-        raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
-    for name, now in asdict(plan).items():
-        if then.get(name) != now:
-            raise ValueError(
-                f"{path} is of another run: its {name} is {_short(then.get(name))}, not {_short(now)}; "
-                "pass the same settings, or start anew"
-            )
-    try:
-        model.load_state_dict(state["model"])
-        for learner, saved in zip(learners, state["optimizers"], strict=True):
-            learner.optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"].cpu())
-        if state["cuda_random"] is not None:
-            torch.cuda.set_rng_state(state["cuda_random"].cpu(), device_of(model))
-        return list(state["rows"])
-    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} does not fit this model: {str(error).splitlines()[0]}") from None
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else f"{text[:200]} …"

@@ -6,10 +6,9 @@ a `TicketError` that names the file and the cause, and the model it was meant fo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from untrained import attach, header
+from untrained import attach, digest, header
 from untrained.codec import Encoded, decode, encode
 from untrained.files import written_whole
 from untrained.header import TensorEntry, TicketError
@@ -28,8 +27,6 @@ from untrained.masked import MaskState
 from untrained.methods import Method
 from untrained.models import Network, build
 from untrained.weights import WeightLaw
-
-_SAMPLE = 256
 
 
 @final
@@ -100,7 +97,7 @@ class Ticket:
                 raise ValueError(
                     f"{name!r} is no longer what the seed gives: its frozen values were changed or converted"
                 )
-        full, sample = _hashes(ticket.rebuilt(base))
+        full, sample = digest.of_weights(ticket.rebuilt(base))
         return replace(ticket, weights_sha256=full, sample_sha256=sample)
 
     @property
@@ -151,7 +148,7 @@ class Ticket:
             weights_sha256=self.weights_sha256,
             sample_sha256=self.sample_sha256,
         )
-        head["sha256"] = _stored_hash(head, stored)
+        head["sha256"] = digest.of_file(head, stored)
         data = safetensors.torch.save(stored, metadata={header.KEY: header.to_json(head)})
         header.check_expansion(self.tensors, len(data))
         return data
@@ -175,7 +172,7 @@ class Ticket:
         """
         with naming(path):
             head, stored = _read(Path(path))
-            if head.get("sha256") != _stored_hash({k: v for k, v in head.items() if k != "sha256"}, stored):
+            if head.get("sha256") != digest.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
                 raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
             parsed = header.parse(head)
             header.check_expansion(parsed.tensors, Path(path).stat().st_size)
@@ -240,7 +237,7 @@ class Ticket:
             if name not in wanted:
                 raise TicketError(f"{name!r} {tuple(tensor.shape)} is in the model and not in the ticket")
         rebuilt = dict(self.rebuilt(plain))
-        full, sample = _hashes(rebuilt.items(), sample_only=self.law is not None)
+        full, sample = digest.of_weights(rebuilt.items(), sample_only=self.law is not None)
         # A law gives the same weights or quite other ones; somebody else's pretrained weights may differ in one.
         if sample != self.sample_sha256 or (self.law is None and full != self.weights_sha256):
             raise TicketError("the weights come out different from those that were saved (sha256 of the weights)")
@@ -262,7 +259,7 @@ class Ticket:
         base = None if model is None or self.law is not None else _plain_tensors(model)
         if base is not None and (missing := self.tensors.keys() - base.keys()):
             raise TicketError(f"{min(missing)!r} is in the ticket and not in the model")
-        if _hashes(self.rebuilt(base))[0] != self.weights_sha256:
+        if digest.of_weights(self.rebuilt(base))[0] != self.weights_sha256:
             raise TicketError("the weights come out different from those that were saved (sha256 of the weights)")
 
 
@@ -360,28 +357,3 @@ def _backbone(plain: Mapping[str, Tensor], trained: Collection[str]) -> list[str
 
 def _as_bytes(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-
-
-def _raw(tensor: Tensor) -> Any:
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()  # a buffer of the elements' bytes
-
-
-def _stored_hash(head: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(header.to_json(head).encode())
-    for name, tensor in sorted(stored.items()):
-        shape = ",".join(map(str, tensor.shape))
-        digest.update(f"\n{name} {header.dtype_name(tensor.dtype)} {shape}\n".encode())
-        digest.update(_raw(tensor))
-    return digest.hexdigest()
-
-
-def _hashes(rebuilt: Iterable[tuple[str, Tensor]], *, sample_only: bool = False) -> tuple[str, str]:
-    """sha256 of all elements of all tensors, and of at most 256 of each, evenly spread."""
-    full, sample = hashlib.sha256(), hashlib.sha256()
-    for name, tensor in rebuilt:
-        flat = tensor.contiguous().reshape(-1)
-        picked = torch.arange(min(_SAMPLE, len(flat))) * len(flat) // max(1, min(_SAMPLE, len(flat)))
-        for digest, part in ((sample, flat[picked]), *([] if sample_only else [(full, flat)])):
-            digest.update(f"\n{name}\n".encode())
-            digest.update(_raw(part))
-    return full.hexdigest(), sample.hexdigest()
