@@ -70,8 +70,8 @@ def fit(
 ) -> History:
     """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
 
-    Everything that requires a gradient learns: scores by the recipe, other parameters by `WEIGHTS`. The model stays
-    on its device. Under torchrun every process takes its share of `train` (which must then be our `Batches`, or be
+    Of a masked model the scores learn by the recipe and what `also_train` named by `WEIGHTS`; of a plain one whatever
+    requires a gradient. The model stays on its device. Under torchrun every process takes its share of `train` (which must then be our `Batches`, or be
     shared out already) and only the first writes and prints.
 
     Args:
@@ -85,7 +85,7 @@ def fit(
         seed: of what the model draws while it learns (dropout).
         out: folder for `metrics.jsonl`, `checkpoint.pt` (both after every epoch) and, for a masked model,
             `found.ticket` (at the end, and on Ctrl-C).
-        resume: go on from `out/checkpoint.pt` if there is one; on a CPU the result is the same bit for bit.
+        resume: go on from `out/checkpoint.pt` if there is one; in one process on a CPU to the same bits.
         log: called with every row.
         meta: JSON-able facts for the ticket.
         title: what the progress bar says.
