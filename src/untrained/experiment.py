@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from untrained import plot
-from untrained.attach import baked, mask_, masks
+from untrained.attach import mask_, masks, record
 from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data
 from untrained.evaluation import calibrate_, evaluate
@@ -98,46 +98,14 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
         with written_whole(folder / "config.toml") as unfinished:
             unfinished.write_text(settings.to_toml())
     mask_(network, method, seed=settings.seed)
-    facts = lab.facts()
-    history = lab.learn(network, folder, "search", facts)
-    path = folder / "found.ticket"
-    with baked(network) as dense:
-        result, val = lab.measure(dense)
-        after = _first_weights(dense)
-    Ticket.of(network, {**facts, "accuracy": result, "val_accuracy": val}).save(path)
-    kept = {name: float(mask.float().mean()) for name, mask in masks(network).items()}
-    total = sum(int(mask.sum()) for mask in masks(network).values())
-    rows.append(Row("found subnetwork", result, val, total, path.stat().st_size, _seconds(history)))
-    before = _first_weights(mask_(lab.network(), Dense(), seed=settings.seed))
-
+    found, history = lab.search(network, folder)
+    rows.append(found)
     twin_history = None
     if settings.twin:
-        torch.manual_seed(settings.seed)
-        twin = lab.network()
-        twin_history = lab.learn(twin, folder / "twin", "twin")
-        result, val = lab.measure(twin)
-        state = {name: tensor.contiguous() for name, tensor in twin.state_dict().items()}
-        weights = sum(p.numel() for p in twin.parameters())
-        file_bytes = len(safetensors.torch.save(state))
-        rows.append(Row("trained twin", result, val, weights, file_bytes, _seconds(twin_history)))
-
-    picture = folder / "picture.png"
-    drawn = plot.available()
-    if drawn:
-        title = f"{settings.model} on {settings.data}, {settings.method}, keep {settings.keep:g}"
-        with written_whole(picture) as unfinished:
-            plot.draw_search(
-                unfinished,
-                title=title,
-                found=history,
-                twin=twin_history,
-                baselines={row.name: row.val_accuracy for row in rows[:2]},
-                kept=kept,
-                before=before,
-                after=after,
-                shape=data.shape,
-            )
-    return Found(tuple(rows), history, folder, path, picture if drawn else None)
+        twin, twin_history = lab.train_twin(folder / "twin")
+        rows.append(twin)
+    picture = lab.draw(folder, network, rows, history, twin_history) if plot.available() else None
+    return Found(tuple(rows), history, folder, folder / "found.ticket", picture)
 
 
 @final
@@ -166,10 +134,49 @@ class _Lab:
         return test.accuracy, val.accuracy
 
     def baseline(self, name: str, method: Method) -> Row:
+        """A network that learns nothing but its running statistics."""
         network = calibrate_(mask_(self.network(), method, seed=self.settings.seed), self.batches("train"))
-        result, val = self.measure(network)
-        kept = sum(int(mask.sum()) for mask in masks(network).values())
-        return Row(name, result, val, kept, len(Ticket.of(network).to_bytes()), None)
+        return Row(name, *self.measure(network), _kept(network), len(Ticket.of(network).to_bytes()), None)
+
+    def search(self, network: nn.Module, folder: Path) -> tuple[Row, History]:
+        """Search the masked network, and keep what is found as a ticket that says how good it is."""
+        facts = self.facts()
+        history = self.learn(network, folder, "search", facts)
+        accuracy, val_accuracy = self.measure(network)
+        path = folder / "found.ticket"
+        Ticket.of(network, {**facts, "accuracy": accuracy, "val_accuracy": val_accuracy}).save(path)
+        size = path.stat().st_size
+        return Row("found subnetwork", accuracy, val_accuracy, _kept(network), size, _seconds(history)), history
+
+    def train_twin(self, folder: Path) -> tuple[Row, History]:
+        """Train the weights of the same network, from torch's own initial ones."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            twin = self.network()
+        history = self.learn(twin, folder, "twin")
+        state = {name: tensor.contiguous() for name, tensor in twin.state_dict().items()}
+        weights, size = sum(p.numel() for p in twin.parameters()), len(safetensors.torch.save(state))
+        return Row("trained twin", *self.measure(twin), weights, size, _seconds(history)), history
+
+    def draw(
+        self, folder: Path, network: nn.Module, rows: Sequence[Row], history: History, twin_history: History | None
+    ) -> Path:
+        """The picture of the run."""
+        settings, first = self.settings, record(network).states[0]
+        picture = folder / "picture.png"
+        with written_whole(picture) as unfinished, torch.no_grad():
+            plot.draw_search(
+                unfinished,
+                title=f"{settings.model} on {settings.data}, {settings.method}, keep {settings.keep:g}",
+                found=history,
+                twin=twin_history,
+                baselines={row.name: row.val_accuracy for row in rows[:2]},
+                kept={name: float(mask.float().mean()) for name, mask in masks(network).items()},
+                before=first.frozen.cpu(),
+                after=first.effective().cpu(),
+                shape=self.data.shape,
+            )
+        return picture
 
     def learn(self, network: nn.Module, folder: Path, title: str, meta: Mapping[str, Any] | None = None) -> History:
         return fit(
@@ -243,5 +250,5 @@ def _seconds(history: History) -> float:
     return sum(history.column("seconds"))
 
 
-def _first_weights(network: nn.Module) -> Tensor:
-    return next(p for p in (getattr(m, "weight", None) for m in network.modules()) if p is not None).detach().cpu()
+def _kept(network: nn.Module) -> int:
+    return sum(int(mask.sum()) for mask in masks(network).values())

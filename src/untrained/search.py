@@ -71,8 +71,8 @@ def fit(
     """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
 
     Of a masked model the scores learn by the recipe and what `also_train` named by `WEIGHTS`; of a plain one whatever
-    requires a gradient. The model stays on its device. Under torchrun every process takes its share of `train` (which must then be our `Batches`, or be
-    shared out already) and only the first writes and prints.
+    requires a gradient. The model stays on its device. Under torchrun every process takes its share of `train` (which
+    must then be our `Batches`, or be shared out already) and only the first writes and prints.
 
     Args:
         model: gives logits (batch, classes).
