@@ -6,6 +6,7 @@ The validation part (10 %) is held out of training on all sides, and nothing her
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 
 import untrained as ut
-from harness import write
+from harness import RESULTS, write
 from untrained.recipe import PAPER, SCORES, WEIGHTS
 
 NETWORKS = {
@@ -50,27 +51,32 @@ def run(network: str, variant: str, seed: int, data: ut.DataSet) -> dict:
     return result
 
 
+def summarised(runs: list[dict]) -> dict:
+    accuracies = [round(100 * r["test accuracy"], 2) for r in runs]
+    return {
+        "network": runs[0]["network"],
+        "variant": runs[0]["variant"],
+        "epochs": runs[0]["epochs"],
+        "seeds": len(runs),
+        "mean": round(statistics.mean(accuracies), 2),
+        "std": round(statistics.stdev(accuracies), 2) if len(runs) > 1 else None,
+        "bytes": max(r["bytes"] for r in runs),
+        "accuracies": accuracies,
+    }
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     data = ut.load_data("mnist", arguments.data_dir)
-    rows = []
+    done = RESULTS / "accuracy.json"
+    rows = json.loads(done.read_text())["results"] if done.exists() else []
     for network in NETWORKS:
         for variant in ("trained twin", "edge-popup, our recipe", "edge-popup, paper's recipe"):
+            if any((row["network"], row["variant"]) == (network, variant) for row in rows):
+                continue  # delete the file to measure anew
             runs = [run(network, variant, seed, data) for seed in range(arguments.seeds)]
-            accuracies = [100 * r["test accuracy"] for r in runs]
-            rows.append(
-                {
-                    "network": network,
-                    "variant": variant,
-                    "epochs": runs[0]["epochs"],
-                    "seeds": len(runs),
-                    "mean": round(statistics.mean(accuracies), 2),
-                    "std": round(statistics.stdev(accuracies), 2) if len(runs) > 1 else None,
-                    "bytes": max(r["bytes"] for r in runs),
-                    "accuracies": accuracies,
-                }
-            )
-    write("accuracy", rows)
+            rows.append(summarised(runs))
+            write("accuracy", rows)

@@ -12,6 +12,12 @@ settings.register_profile("untrained", deadline=None, derandomize="CI" in os.env
 settings.load_profile("untrained")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Everything here is small, and threads would only wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def threads():
     """A function that sets torch's thread count until the end of the test."""

@@ -31,15 +31,6 @@ LAYER = EdgePopup(KEEP)
 # What the matrix is made of
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Everything here is tiny, and threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(params=["layer", "global"])
 def scope(request):
     return request.param

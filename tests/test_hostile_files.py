@@ -23,16 +23,6 @@ from untrained.models import build
 SECONDS = 5  # of processor time, for any one file
 META = {"data": "digits", "labels": list("0123456789"), "shape": [1, 8, 8], "mean": [0.5], "std": [0.5]}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Everything here is tiny, and threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # --- honest tickets, and tools to break them ---
 
 
