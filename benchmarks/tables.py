@@ -70,7 +70,8 @@ def choice() -> str:
 
 
 def demo() -> str:
-    return f"```console\n$ make demo\n{(ROOT / 'docs' / 'demo.txt').read_text().strip()}\n```"
+    shown = (ROOT / "docs" / "demo.txt").read_text().strip("\n")
+    return f"```console\n$ make demo\n{shown}\n```"
 
 
 def rewritten(text: str) -> str:
