@@ -142,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app.config = _config_of(arguments)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except KeyboardInterrupt:
-        print("\nuntrained: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\nuntrained: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         sys.exit(130)
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         print(f"untrained: {_printable(' '.join(str(error).split()))}", file=sys.stderr)

@@ -83,6 +83,7 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     Raises:
         ValueError: a setting is out of range, or the folder holds another run.
         FileNotFoundError, ConnectionError, ImportError: the data set is not to be had.
+        KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
     settings = replace(settings or Settings(), **changes)
     data = load_data(settings.data, settings.data_dir, size=settings.size)
@@ -98,12 +99,15 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
         with written_whole(folder / "config.toml") as unfinished:
             unfinished.write_text(settings.to_toml())
     mask_(network, method, seed=settings.seed)
-    found, history = lab.search(network, folder)
-    rows.append(found)
     twin_history = None
-    if settings.twin:
-        twin, twin_history = lab.train_twin(folder / "twin")
-        rows.append(twin)
+    try:
+        found, history = lab.search(network, folder)
+        rows.append(found)
+        if settings.twin:
+            twin, twin_history = lab.train_twin(folder / "twin")
+            rows.append(twin)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: untrained find --out {folder} --resume") from None
     picture = lab.draw(folder, network, rows, history, twin_history) if plot.available() else None
     return Found(tuple(rows), history, folder, folder / "found.ticket", picture)
 
