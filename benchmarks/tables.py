@@ -9,9 +9,11 @@ import re
 import sys
 from pathlib import Path
 
+import untrained as ut
+
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", "docs/recipe.md", "docs/speed.md")
+PAGES = ("README.md", "docs/api.md", "docs/recipe.md", "docs/speed.md")
 
 
 def results(name: str):
@@ -72,6 +74,16 @@ def choice() -> str:
 def demo() -> str:
     shown = (ROOT / "docs" / "demo.txt").read_text().strip("\n")
     return f"```console\n$ make demo\n{shown}\n```"
+
+
+def api() -> str:
+    """A line per public name: the first of its docstring."""
+    rows = []
+    for name in sorted(set(ut.__all__) - {"__version__"}, key=lambda name: (name.lower(), name)):
+        thing = getattr(ut, name)
+        says = repr(thing) if isinstance(thing, ut.Recipe) else (thing.__doc__ or "").strip().splitlines()[0]
+        rows.append([f"`{name}`", says.replace("|", "\\|")])
+    return table(["name", "what it is"], rows).replace("---:", "---")
 
 
 def rewritten(text: str) -> str:

@@ -89,6 +89,13 @@ def test_settings_come_from_a_file_and_flags_win(capsys):
     assert "wrong.toml" in refused(capsys, "find", "--config", "wrong.toml")
 
 
+def test_a_network_that_is_cut_through_is_told(capsys):
+    scarce = ["--keep", "0.001", "--scope", "global", "--no-twin", "--out", "run"]
+    main(["find", "--widths", "40", "40", "--epochs", "1", *scarce])
+    cut = [name for name, codes in ut.Ticket.load("run/found.ticket").codes.items() if not codes.any()]
+    assert cut and f"Nothing is kept of {', '.join(sorted(cut))}" in capsys.readouterr().out
+
+
 def test_widths_are_a_list():
     main(["find", "--widths", "16", "8", "--epochs", "1", "--no-twin", "--out", "run"])
     assert ut.Ticket.load("run/found.ticket").built_by["arguments"]["widths"] == [16, 8]
@@ -121,6 +128,7 @@ def test_wrong_input_is_one_clear_line(capsys, tmp_path):
     assert "--nope" in refused(capsys, *QUICK, "--nope")
     assert "holds a run already" in refused(capsys, *QUICK, "--out", "run")
     assert "needs --out" in refused(capsys, *QUICK, "--resume")
+    assert "nothing to resume in nowhere" in refused(capsys, *QUICK, "--resume", "--out", "nowhere")
     assert "unknown network 'foo'" in refused(capsys, "find", "--model", "foo")
     assert "fc has no argument 'width'" in refused(capsys, "find", "--width", "2")
     assert "expected one of digits" in refused(capsys, "find", "--data", "nowhere")

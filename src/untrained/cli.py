@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -31,10 +32,10 @@ app = App(
     A found network is a ticket: one seed and about one bit per weight.
 
     ```
-    untrained find                       search on the digits that come with the package
-    untrained info   RUN/found.ticket    what it keeps, and what it costs
-    untrained eval   RUN/found.ticket    its accuracy
-    untrained verify RUN/found.ticket    draw every weight again and check them all
+    untrained find                     search on the embedded digits
+    untrained info   RUN/found.ticket  what it keeps, and what it costs
+    untrained eval   RUN/found.ticket  its accuracy
+    untrained verify RUN/found.ticket  draw every weight again and check
     ```
     """,
 )
@@ -51,7 +52,8 @@ def find(
     Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
     subnetwork, and the same network with its weights trained.
 
-    Writes into the folder of `--out`: found.ticket, metrics.jsonl, config.toml, checkpoint.pt and picture.png.
+    Writes into the folder of `--out`: found.ticket, metrics.jsonl, config.toml, checkpoint.pt and picture.png, and
+    the twin's metrics and checkpoint into its folder twin.
     Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there with the run's
     own settings.
 
@@ -66,6 +68,9 @@ def find(
     found = run(settings)
     _print_rows(found.rows)
     print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
+    if found.cut:
+        print(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
+        print("or --scope layer, which keeps that fraction of every layer.\n")
     print(f"ticket   {found.ticket}")
     if found.picture is None:
         print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
@@ -142,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app.config = _config_of(arguments)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except BrokenPipeError:  # whoever read us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         print(f"\nuntrained: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         sys.exit(130)

@@ -60,6 +60,7 @@ class Found:
         history: the search, epoch by epoch.
         folder: where everything was written.
         ticket: the found network's file.
+        cut: masked tensors of which nothing at all is kept, so that nothing passes through them.
         picture: the picture, or None when matplotlib is not installed.
     """
 
@@ -67,6 +68,7 @@ class Found:
     history: History
     folder: Path
     ticket: Path
+    cut: tuple[str, ...]
     picture: Path | None
 
 
@@ -109,7 +111,8 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: untrained find --out {folder} --resume") from None
     picture = lab.draw(folder, network, rows, history, twin_history) if plot.available() else None
-    return Found(tuple(rows), history, folder, folder / "found.ticket", picture)
+    cut = tuple(name for name, mask in masks(network).items() if not mask.any())
+    return Found(tuple(rows), history, folder, folder / "found.ticket", cut, picture)
 
 
 @final
@@ -236,6 +239,8 @@ def _folder(settings: Settings) -> Path:
         if not settings.resume:
             raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
         _refuse_other_settings(settings, folder / "config.toml")
+    elif settings.resume:
+        raise ValueError(f"there is nothing to resume in {folder}: no epoch was finished there")
     return folder
 
 

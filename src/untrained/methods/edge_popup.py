@@ -26,7 +26,7 @@ Scope = Literal["layer", "global"]
 @final
 @dataclass(frozen=True)
 class EdgePopup(Method):
-    """edge-popup.
+    """edge-popup: keep the edges with the highest scores, and let every score learn.
 
     Args:
         keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n.
