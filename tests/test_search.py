@@ -260,6 +260,8 @@ def test_rates():
     assert [warm.rate(0, s, 4, 10) for s in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     rates = [warm.rate(e, s, 4, 10) for e in range(10) for s in range(4)]
     assert max(rates) == pytest.approx(2.0) and rates[-1] < 0.02 and sorted(rates[8:], reverse=True) == rates[8:]
+    short = [SCORES.rate(0, s, 10, 1) for s in range(10)]
+    assert max(short) == SCORES.lr and short[-1] < 0.1 * SCORES.lr  # one epoch is half warm-up, half cosine
     assert max(SCORES.rate(e, s, 10, 5) for e in range(5) for s in range(10)) == SCORES.lr
 
 

@@ -21,7 +21,7 @@ class Recipe:
         lr: the highest learning rate.
         momentum: of SGD; Adam uses torch's betas.
         weight_decay: added to the gradient, ½·λ·s² in the loss.
-        warmup: epochs over which the rate rises linearly to `lr`.
+        warmup: epochs over which the rate rises linearly to `lr`; half of the epochs at most.
         cosine: whether the rate then falls to 0 along half a cosine, "step" by step or "epoch" by epoch.
         label_smoothing: of the cross entropy.
     """
@@ -61,10 +61,11 @@ class Recipe:
         By epochs: lr·(epoch + 1)/w, then the same cosine at t = epoch (the authors' code).
         """
         by_step = self.cosine == "step"
+        warmup = min(self.warmup, epochs / 2)
         time = epoch + step / steps if by_step else epoch
-        if time < self.warmup:
-            return self.lr * min(1.0, (time + (1 / steps if by_step else 1)) / self.warmup)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (time - self.warmup) / max(epochs - self.warmup, 1e-9)))
+        if time < warmup:
+            return self.lr * min(1.0, (time + (1 / steps if by_step else 1)) / warmup)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (time - warmup) / (epochs - warmup)))
 
 
 PAPER = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch")
