@@ -6,7 +6,6 @@ The validation part (10 %) is held out of training on all sides, and nothing her
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import torch
 
 import untrained as ut
-from harness import RESULTS, write
+from harness import measured, write
 from untrained.recipe import PAPER, SCORES, WEIGHTS
 
 NETWORKS = {
@@ -71,8 +70,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     data = ut.load_data("mnist", arguments.data_dir)
-    done = RESULTS / "accuracy.json"
-    rows = json.loads(done.read_text())["results"] if done.exists() else []
+    rows = measured("accuracy")
     for network in NETWORKS:
         for variant in ("trained twin", "edge-popup, our recipe", "edge-popup, paper's recipe"):
             if any((row["network"], row["variant"]) == (network, variant) for row in rows):

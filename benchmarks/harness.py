@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -83,6 +84,12 @@ def report(name: str, tables: Mapping[str, list[Timing]], device: str = "cpu") -
         for t in timings:
             print(f"  {t.variant:{width}}  {t.ms:10.3f}  {t.ratio:7.3f}  {t.least:7.3f}  {t.most:7.3f}")
     write(name, {title: [asdict(t) for t in timings] for title, timings in tables.items()}, device)
+
+
+def measured(name: str) -> Any:
+    """What `write` wrote; nothing measured yet: an empty list."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["results"] if path.exists() else []
 
 
 def write(name: str, results: object, device: str = "cpu") -> None:

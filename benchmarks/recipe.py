@@ -6,13 +6,12 @@ Seeds here are not those of benchmarks/accuracy.py, and the test data are never 
 """
 
 import argparse
-import json
 import statistics
 
 import torch
 
 import untrained as ut
-from harness import RESULTS, write
+from harness import measured, write
 from untrained.recipe import PAPER, Recipe
 
 KEEP = 0.5
@@ -73,8 +72,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     data = ut.load_data("mnist", arguments.data_dir)
-    done = RESULTS / "recipe.json"
-    rows = json.loads(done.read_text())["results"] if done.exists() else []
+    rows = measured("recipe")
     for name, (recipe, batch, method, law) in grid().items():
         if any(row["recipe"] == name for row in rows):
             continue  # delete the file to measure anew

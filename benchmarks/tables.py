@@ -4,20 +4,15 @@
 .venv/bin/python benchmarks/tables.py --check    exit with 1 if a page is not what it would write
 """
 
-import json
 import re
 import sys
 from pathlib import Path
 
 import untrained as ut
+from harness import measured
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 PAGES = ("README.md", "docs/api.md", "docs/recipe.md", "docs/speed.md")
-
-
-def results(name: str):
-    return json.loads((RESULTS / f"{name}.json").read_text())["results"]
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
@@ -33,7 +28,7 @@ def accuracy() -> str:
             f"{row['mean']:.2f} ± {row['std']:.2f}",
             f"{row['bytes']:,}",
         ]
-        for row in results("accuracy")
+        for row in measured("accuracy")
     ]
     return table(["MNIST, 3 seeds", "epochs", "test accuracy, %", "bytes to ship"], rows)
 
@@ -41,7 +36,7 @@ def accuracy() -> str:
 def recipe() -> str:
     rows = [
         [row["recipe"], f"{row['mean']:.2f}", ", ".join(f"{a:.2f}" for a in row["accuracies"])]
-        for row in results("recipe")
+        for row in measured("recipe")
     ]
     return table(["recipe", "validation accuracy, %", "each seed"], rows)
 
@@ -54,7 +49,7 @@ def step() -> str:
             f"{by['edge-popup']['ratio']:.2f}",
             f"{by['edge-popup, naive (sorts)']['ratio']:.2f}",
         ]
-        for name, timings in results("step").items()
+        for name, timings in measured("step").items()
         for by in [{t["variant"]: t for t in timings}]
     ]
     return table(["a training step, one thread", "dense, ms", "edge-popup, × dense", "naive, sorting, × dense"], rows)
@@ -62,7 +57,7 @@ def step() -> str:
 
 def choice() -> str:
     blocks = []
-    for title, timings in results("choice").items():
+    for title, timings in measured("choice").items():
         rows = [
             [t["variant"], f"{t['ms']:.3f}", f"{t['ratio']:.4f}", f"{t['least']:.4f} – {t['most']:.4f}"]
             for t in timings

@@ -94,19 +94,20 @@ def mask_(
     trained = frozenset(n for n, p in parameters.items() if also_train is not None and _matches(also_train, n, p))
     if also_train is not None and not trained:
         raise ValueError(_nothing_matched("also_train", parameters))
+    values = {name: _constant(*owners[name][0]) for name in parameters if name not in trained}
+    constant = {name: value for name, value in values.items() if value is not None}
     matrices = [
         name
         for name, p in parameters.items()
-        if p.ndim >= 2 and p.is_floating_point() and name not in trained and _constant(*owners[name][0]) is None
+        if p.ndim >= 2 and p.is_floating_point() and name not in trained and name not in constant
     ]
     chosen = _choose(method, where, {name: parameters[name] for name in matrices}, parameters)
     classes = _masked_classes(model, owners, chosen)
 
-    drawn, constant = (), {}
-    if weights is not None:
-        constant = {
-            n: value for n in parameters if n not in trained and (value := _constant(*owners[n][0])) is not None
-        }
+    drawn = ()
+    if weights is None:
+        constant = {}  # biases and norms stay as the model has them
+    else:
         _redraw_(model, parameters, weights, seed, {name: chosen.get(name) for name in matrices}, constant)
         drawn = tuple(name for name in matrices if name not in chosen)
     groups: dict[Method, Group] = {}

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import safetensors.torch
 import torch
@@ -148,7 +148,8 @@ class _Lab:
     def search(self, network: nn.Module, folder: Path) -> tuple[Row, History]:
         """Search the masked network, and keep what is found as a ticket that says how good it is."""
         facts = self.facts()
-        history = self.learn(network, folder, "search", facts)
+        recipe = "paper" if self.settings.recipe == "paper" else None
+        history = self.learn(network, folder, "search", recipe=recipe, meta=facts)
         accuracy, val_accuracy = self.measure(network)
         path = folder / "found.ticket"
         Ticket.of(network, {**facts, "accuracy": accuracy, "val_accuracy": val_accuracy}).save(path)
@@ -185,13 +186,21 @@ class _Lab:
             )
         return picture
 
-    def learn(self, network: nn.Module, folder: Path, title: str, meta: Mapping[str, Any] | None = None) -> History:
+    def learn(
+        self,
+        network: nn.Module,
+        folder: Path,
+        title: str,
+        *,
+        recipe: Literal["paper"] | None = None,
+        meta: Mapping[str, Any] | None = None,
+    ) -> History:
         return fit(
             network,
             self.batches("train"),
             self.batches("val"),
             epochs=self.settings.epochs,
-            recipe="paper" if self.settings.recipe == "paper" and meta is not None else None,
+            recipe=recipe,
             amp=self.settings.amp,
             seed=self.settings.seed,
             out=folder,

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -149,43 +149,52 @@ def parse(head: Mapping[str, Any]) -> Header:
         _check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
     tensors, coded = {}, {}
     for name, line in head["tensors"].items():
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise TicketError(f"the name {name!r} is not Unicode text") from None
-        if not isinstance(line, dict):
-            raise TicketError(f"{name!r} is described by {line!r}")
-        masked = line.keys() >= {"method"}
-        kinds = {"shape": (list,), "dtype": (str,)}
-        kinds |= {"method": (int,), "coding": (str,), "values": (list,), "counts": (list,)} if masked else {}
-        _check_keys(repr(name), line, kinds, set() if masked else {"constant"})
-        for field in ("shape", *(("values", "counts") if masked else ())):
-            if any(type(number) is not int for number in line[field]):
-                raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
-        size = math.prod(max(1, side) for side in line["shape"])  # a 0 must not hide a huge number
-        if any(side < 0 for side in line["shape"]) or len(line["shape"]) > 64 or size >= 1 << 62:
-            raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
-        if line["dtype"] not in DTYPES:
-            raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
-        constant = line.get("constant")
-        if constant is not None and type(constant) is not float:
-            raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
-        if constant is not None and abs(constant) > torch.finfo(DTYPES[line["dtype"]]).max:
-            raise TicketError(f"{name!r}: constant {constant!r} is beyond {line['dtype']}")
-        if constant is None and (law is not None or masked) and len(line["shape"]) < 2:
-            raise TicketError(f"{name!r}: only tensors of two or more dimensions are drawn, got shape {line['shape']}")
-        method = None
-        if masked:
-            if not 0 <= line["method"] < len(methods):
-                raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
-            method = methods[line["method"]]
-            coded[name] = Coded(line["coding"], tuple(line["values"]), tuple(line["counts"]))
-        tensors[name] = TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant)
+        tensors[name], codes = _parse_entry(name, line, methods, law)
+        if codes is not None:
+            coded[name] = codes
     if not coded:
         raise TicketError("it holds no codes")
     rest = {"seed": head["seed"], "law": law, "built_by": network, "meta": head["meta"]}
     rest |= {field: head[field] for field in ("weights_sha256", "sample_sha256")}
     return Header(tensors, coded, rest)
+
+
+def _parse_entry(
+    name: str, line: Any, methods: Sequence[Method], law: WeightLaw | None
+) -> tuple[TensorEntry, Coded | None]:
+    """Check what the header says of one tensor; its codes only if it is masked."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise TicketError(f"the name {name!r} is not Unicode text") from None
+    if not isinstance(line, dict):
+        raise TicketError(f"{name!r} is described by {line!r}")
+    masked = line.keys() >= {"method"}
+    kinds = {"shape": (list,), "dtype": (str,)}
+    kinds |= {"method": (int,), "coding": (str,), "values": (list,), "counts": (list,)} if masked else {}
+    _check_keys(repr(name), line, kinds, set() if masked else {"constant"})
+    for field in ("shape", *(("values", "counts") if masked else ())):
+        if any(type(number) is not int for number in line[field]):
+            raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
+    size = math.prod(max(1, side) for side in line["shape"])  # a 0 must not hide a huge number
+    if any(side < 0 for side in line["shape"]) or len(line["shape"]) > 64 or size >= 1 << 62:
+        raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
+    if line["dtype"] not in DTYPES:
+        raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
+    constant = line.get("constant")
+    if constant is not None and type(constant) is not float:
+        raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
+    if constant is not None and abs(constant) > torch.finfo(DTYPES[line["dtype"]]).max:
+        raise TicketError(f"{name!r}: constant {constant!r} is beyond {line['dtype']}")
+    if constant is None and (law is not None or masked) and len(line["shape"]) < 2:
+        raise TicketError(f"{name!r}: only tensors of two or more dimensions are drawn, got shape {line['shape']}")
+    method = codes = None
+    if masked:
+        if not 0 <= line["method"] < len(methods):
+            raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
+        method = methods[line["method"]]
+        codes = Coded(line["coding"], tuple(line["values"]), tuple(line["counts"]))
+    return TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant), codes
 
 
 def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:

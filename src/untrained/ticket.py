@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,12 +92,7 @@ class Ticket:
 
         base = None if record.law is not None else plain | {state.name: state.frozen for state in record.states}
         held = plain | {name: tensor for group in record.groups for name, tensor in group.choose().items()}
-        for name, tensor in ticket.rebuilt(base):
-            if not torch.equal(tensor, held[name].cpu()):
-                raise ValueError(
-                    f"{name!r} is no longer what the seed gives: its frozen values were changed or converted"
-                )
-        full, sample = digest.of_weights(ticket.rebuilt(base))
+        full, sample = digest.of_weights(_as_held(ticket.rebuilt(base), held))
         return replace(ticket, weights_sha256=full, sample_sha256=sample)
 
     @property
@@ -353,6 +348,14 @@ def _backbone(plain: Mapping[str, Tensor], trained: Collection[str]) -> list[str
         for name, tensor in plain.items()
         if isinstance(tensor, nn.Parameter) and tensor.is_floating_point() and name not in trained
     ]
+
+
+def _as_held(rebuilt: Iterable[tuple[str, Tensor]], held: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The rebuilt tensors, each compared with what the model holds before it is passed on."""
+    for name, tensor in rebuilt:
+        if not torch.equal(tensor, held[name].cpu()):
+            raise ValueError(f"{name!r} is no longer what the seed gives: its frozen values were changed or converted")
+        yield name, tensor
 
 
 def _as_bytes(data: bytes) -> Tensor:
