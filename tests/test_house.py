@@ -39,6 +39,7 @@ ROOMS = [
     "plot",
     "settings",
     "experiment",
+    "wann",
     "cli",
     "__main__",
 ]

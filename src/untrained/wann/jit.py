@@ -1,0 +1,67 @@
+"""Compiling with numba where it is installed; without it the same functions run as plain Python, slowly."""
+
+from __future__ import annotations
+
+import importlib.util
+import types
+from collections.abc import Callable
+from typing import Any
+
+AVAILABLE = importlib.util.find_spec("numba") is not None
+
+Function = Callable[..., Any]
+
+_REORDERING = {"reassoc", "nsz", "arcp", "contract"}
+
+
+def compiled(function: Function, *, on_disk: bool = True) -> Function:
+    """Compile at the first call, keep the result on disk, and let other threads run meanwhile.
+
+    Divisions follow IEEE 754 (numba's `error_model="numpy"`); sums keep their order (no fastmath).
+    """
+    if not AVAILABLE:
+        return function
+    from numba import njit
+
+    return njit(error_model="numpy", nogil=True, cache=on_disk)(function)
+
+
+def reordered(function: Function) -> Function:
+    """Like `compiled`, but sums may change their order: for the single-precision kernels alone.
+
+    NaN and infinity stay what they are.
+    """
+    if not AVAILABLE:
+        return function
+    from numba import njit
+
+    return njit(error_model="numpy", nogil=True, cache=True, fastmath=_REORDERING)(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile into every caller, so that loops over the function become vector instructions."""
+    if not AVAILABLE:
+        return function
+    from numba import njit
+
+    return njit(error_model="numpy", nogil=True, forceinline=True)(plain(function))
+
+
+def plain(function: Function) -> Function:
+    """The Python function behind one that may be compiled."""
+    return getattr(function, "py_func", function)
+
+
+def bound(template: Function, name: str, **names: Any) -> Function:
+    """A copy of a function that finds other things behind its global names.
+
+    Numba compiles globals in as constants, and keeps on disk what it compiled under the function's name; so a template
+    bound to other functions is as fast as one written for them, and starts as quickly the second time.
+
+    Args:
+        template: a plain function.
+        name: of the copy; another one for everything that is bound differently.
+        names: what is behind the global names.
+    """
+    code = template.__code__.replace(co_name=name, co_qualname=name)
+    return types.FunctionType(code, {**template.__globals__, **names}, name, template.__defaults__)
