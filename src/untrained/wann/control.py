@@ -96,14 +96,13 @@ class JitEnv(Task):
 
     def _play(self, networks: Packed, weights: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reward and length of every episode, (P, V, reps)."""
+        self.check(networks)
         totals = np.zeros((len(networks), len(weights), len(seeds)))
         lengths = np.zeros(totals.shape, np.int64)
         if AVAILABLE:
             rollout = _rollout(self._functions, self._states, self.inputs, self.outputs)
             n = networks
-            rollout(
-                n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, weights, seeds, self.max_steps, totals, lengths
-            )
+            rollout(n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, weights, seeds, self.max_steps, totals, lengths)
         else:
             self._play_plainly(networks, weights, seeds, totals, lengths)
         return totals, lengths

@@ -58,9 +58,7 @@ def swing_up() -> JitEnv:
 
     Up to 1,000 steps of 0.01 s; the reward of a step is (cos θ + 1)/2 · cos(π x / 4.8), at most 1; ends at |x| > 2.4.
     """
-    return JitEnv(
-        _swing_up_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup"
-    )
+    return JitEnv(_swing_up_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup")
 
 
 def swing_up_hard() -> JitEnv:
@@ -200,6 +198,4 @@ def _mountain_car_step(state, action):
 
 def mountain_car() -> JitEnv:
     """Rock a weak car out of a valley (MountainCarContinuous-v0): 2 inputs, 1 output; 100 at the top less 0.1·action²."""
-    return JitEnv(
-        _mountain_car_reset, _whole_state, _mountain_car_step, outputs=1, max_steps=999, name="mountain-car"
-    )
+    return JitEnv(_mountain_car_reset, _whole_state, _mountain_car_step, outputs=1, max_steps=999, name="mountain-car")

@@ -93,9 +93,7 @@ class Population:
             room_genes = int(room_genes * 1.5)
         born = _blank(len(parents), room_nodes, room_genes)
         chances = np.cumsum([preset.add_connection, preset.add_node, preset.enable, preset.change_activation])
-        _breed(
-            self.inputs, self.outputs, parents, mutate, draws, chances / chances[-1], activations, self.arrays, born
-        )
+        _breed(self.inputs, self.outputs, parents, mutate, draws, chances / chances[-1], activations, self.arrays, born)
         return Population(self.inputs, self.outputs, *born)
 
     def expressed(self, *, disabled_stay: bool = False) -> tuple[Packed, np.ndarray]:

@@ -47,6 +47,15 @@ def inlined(function: Function) -> Function:
     return njit(error_model="numpy", nogil=True, forceinline=True)(plain(function))
 
 
+def inlined_reordered(function: Function) -> Function:
+    """Both: for the single-precision functions alone."""
+    if not AVAILABLE:
+        return function
+    from numba import njit
+
+    return njit(error_model="numpy", nogil=True, forceinline=True, fastmath=_REORDERING)(function)
+
+
 def plain(function: Function) -> Function:
     """The Python function behind one that may be compiled."""
     return getattr(function, "py_func", function)

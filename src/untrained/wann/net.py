@@ -58,14 +58,12 @@ class Net:
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        kinds = {"act": np.int8, "edge_ptr": np.int64, "src": np.int32}
+        kinds: dict[str, type[np.generic]] = {"act": np.int8, "edge_ptr": np.int64, "src": np.int32}
         kinds |= dict.fromkeys(("weights", "offset", "scale"), np.float64)
         for name, kind in kinds.items():
             given = getattr(self, name)
             if given is not None:
-                array = np.array(given, kind)
-                array.setflags(write=False)
-                object.__setattr__(self, name, array)
+                object.__setattr__(self, name, _frozen(name, given, kind))
         self._check()
 
     def _check(self) -> None:
@@ -113,14 +111,13 @@ class Net:
         shared = w.reshape(-1, 1)
         values = np.ones((self.inputs + 1 + len(self.act), shared.size, len(x)))
         values[1 : self.inputs + 1] = x.T[:, None]
-        for k, kind in enumerate(self.act):
-            edges = slice(self.edge_ptr[k], self.edge_ptr[k + 1])
-            terms = values[self.src[edges]]
-            if self.weights is not None:
-                terms = terms * self.weights[edges, None, None]
-            # Every sum in the order of its sources, as the compiled evaluators have it.
-            total = np.add.reduce(terms, axis=0) if len(terms) else np.zeros(values.shape[1:])
-            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(all="ignore"):  # a network may break down; its outputs say so
+            for k, kind in enumerate(self.act):
+                total = np.zeros(values.shape[1:])
+                # One by one: np.sum's order depends on the shape, and another order rounds otherwise.
+                for e in range(self.edge_ptr[k], self.edge_ptr[k + 1]):
+                    source = values[self.src[e]]
+                    total += source if self.weights is None else self.weights[e] * source
                 values[self.inputs + 1 + k] = FUNCTIONS[NAMES[kind - 1]](shared * total)
         out = np.moveaxis(values[-self.outputs :], 0, -1)
         return out if w.ndim else out[0]
@@ -136,8 +133,9 @@ class Net:
             raise ValueError(f"inputs: got shape {x.shape}, expected (n, {self.inputs})")
         if not np.isfinite(x).all():
             raise ValueError("inputs: got NaN or infinity, expected finite numbers")
-        x = x if self.offset is None else x - self.offset
-        return x if self.scale is None else x * self.scale
+        with np.errstate(over="ignore"):
+            x = x if self.offset is None else x - self.offset
+            return x if self.scale is None else x * self.scale
 
     def predict(self, x: Any) -> np.ndarray:
         """What the ensemble over the six standard weights says.
@@ -228,6 +226,18 @@ class Net:
         from untrained.wann.draw import draw_net
 
         return draw_net(self, path, names=names)
+
+
+def _frozen(name: str, given: Any, kind: type[np.generic]) -> np.ndarray:
+    """A copy of this type that cannot be written to; a value that the type does not have is an error."""
+    original = np.asarray(given)
+    with np.errstate(invalid="ignore"):
+        array = original.astype(kind)
+    whole = original.ndim == 1 and original.dtype.kind in "biuf"
+    if not whole or (original.size and not np.array_equal(array, original, equal_nan=True)):
+        raise ValueError(f"{name}: got {original.dtype} {original.shape}, expected {np.dtype(kind)} (n,)")
+    array.setflags(write=False)
+    return array
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
 from untrained.wann.activations import ids_of
-from untrained.wann.archive import Found, Front
+from untrained.wann.archive import Found, front_of
 from untrained.wann.evaluation import Evaluator
 from untrained.wann.genome import Population
+from untrained.wann.jit import AVAILABLE
 from untrained.wann.packed import WEIGHTS, Packed
 from untrained.wann.presets import Preset, preset_named
-from untrained.wann.ranking import ranked
+from untrained.wann.ranking import fronts, ranked
 from untrained.wann.task import Task
 
-Row = dict[str, float | int]
+Row = dict[str, float | int | None]
 
 _CHECK_EVERY = 16  # generations between two choices on validation data
-_CANDIDATES = 8  # networks of each island that are then looked at
+_CANDIDATES = 16  # networks of each island that are then looked at
 _CHECK_REPS = 16  # episodes per weight for a choice: what one generation has is luck
 _BIG = 1 << 63
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class State:
+    """All of a search that changes from generation to generation.
+
+    Args:
+        population: islands × population genomes, island after island.
+        generation: how many have passed.
+        front: what was found so far.
+        island_best: float64 (islands,), the best validated reward of each island's present attempt.
+        island_since: int64 (islands,), the generation that found it, or that the attempt began with.
+        ended: the best rewards of attempts that a restart has ended.
+    """
+
+    population: Population
+    generation: int
+    front: tuple[Found, ...]
+    island_best: np.ndarray
+    island_since: np.ndarray
+    ended: tuple[float, ...]
 
 
 @final
@@ -32,8 +56,8 @@ class Search:
 
     ```python
     search = Search(swing_up(), preset="swingup", seed=0)
-    front = search.run(200)
-    front.best.net.save("net.json")
+    search.run(200)
+    search.best.net.save("net.json")
     ```
 
     Args:
@@ -71,23 +95,48 @@ class Search:
             raise ValueError("a search needs at least one island and one weight, and no negative number of generations")
         if not 0 <= seed < _BIG:
             raise ValueError(f"seed: got {seed}, expected in [0, 2**63)")
+        if not AVAILABLE:
+            warnings.warn(
+                "numba is not installed: networks are evaluated with numpy, some hundred times slower "
+                "(pip install 'untrained[wann]')",
+                stacklevel=2,
+            )
         self.seed, self.islands, self.weights = seed, islands, tuple(float(w) for w in weights)
         self.migrate_every, self.restart_after = migrate_every, restart_after
         self.official_quirks = official_quirks
         self.evaluator = Evaluator(task, workers)
-        self.generation = 0
-        self.front = Front()
         self.rows: list[Row] = []
-        self.population = self._first(range(islands))
-        # Per island: the best reward of its validated networks, and the generation that found it.
-        self.island_best = np.full(islands, -np.inf)
-        self.island_since = np.zeros(islands, np.int64)
+        none = np.full(islands, -np.inf), np.zeros(islands, np.int64)
+        self.state = State(self._first(range(islands), 0), 0, (), *none, ())
+        # The state after a look at its networks, which must not steer how a resumed search goes on.
+        self._outcome = self.state
         self._asked: tuple[Packed, np.ndarray] | None = None
+
+    @property
+    def front(self) -> tuple[Found, ...]:
+        """The networks that none beats that is not bigger, from the smallest to the best, chosen on validation data."""
+        return self._outcome.front
+
+    @property
+    def best(self) -> Found:
+        """The network with the highest reward on validation data.
+
+        Raises:
+            ValueError: no generation has passed, or every network broke down.
+        """
+        if not self.front:
+            raise ValueError("nothing was found yet: no generation has passed, or every network broke down")
+        return self.front[-1]
+
+    @property
+    def attempts(self) -> tuple[float, ...]:
+        """The best reward of every attempt: of those that a restart ended, then of the islands as they are."""
+        return (*self._outcome.ended, *self._outcome.island_best.tolist())
 
     def ask(self) -> Packed:
         """The networks of this generation, island after island, to be told the rewards of."""
         if self._asked is None:
-            self._asked = self.population.expressed(disabled_stay=self.official_quirks)
+            self._asked = self.state.population.expressed(disabled_stay=self.official_quirks)
         return self._asked[0]
 
     def tell(self, rewards: np.ndarray) -> Row:
@@ -104,28 +153,29 @@ class Search:
         """
         networks = self.ask()
         assert self._asked is not None
-        switched_on = self._asked[1]
+        switched_on, state = self._asked[1], self.state
         if rewards.shape != (len(networks), len(self.weights)):
             raise ValueError(f"rewards: got {rewards.shape}, expected {(len(networks), len(self.weights))}")
         sound = np.isfinite(rewards).all(1)
-        mean = np.where(sound, np.where(sound[:, None], rewards, 0).mean(1), -np.inf)
+        mean = np.full(len(networks), -np.inf)
+        mean[sound] = rewards[sound].mean(1)
         best = int(mean.argmax())
         row: Row = {
-            "generation": self.generation,
-            "best": float(mean[best]) if sound[best] else float("nan"),
-            "mean": float(mean[sound].mean()) if sound.any() else float("nan"),
+            "generation": state.generation,
+            "best": float(mean[best]) if sound[best] else None,
+            "mean": float(mean[sound].mean()) if sound.any() else None,
             "connections": int(networks.connections[best]),
             "broken": int((~sound).sum()),
         }
+        if state.generation % _CHECK_EVERY == 0:
+            state = self._checked(state, networks, mean, switched_on)
+        if state.front:
+            row |= {"chosen": state.front[-1].reward, "chosen_connections": state.front[-1].net.connections}
         orders = [self._order(island, rewards, sound, switched_on) for island in range(self.islands)]
-        if self.generation % _CHECK_EVERY == 0:
-            self._check(networks, mean, switched_on)
-        if len(self.front):
-            row["chosen"] = self.front.best.reward
-            row["chosen_connections"] = self.front.best.net.connections
-        self._breed(orders)
-        self.generation += 1
-        self._asked = None
+        state = replace(state, population=self._bred(orders), generation=state.generation + 1)
+        # All at once: an interruption leaves either the old state or the new one.
+        self.state, self._asked = self._restarted(state), None
+        self._outcome = self.state
         self.rows.append(row)
         return row
 
@@ -133,7 +183,7 @@ class Search:
         """One generation: ask, evaluate, tell."""
         start = time.perf_counter()
         networks = self.ask()
-        seed = self.seed + self.generation
+        seed = self.seed + self.state.generation
         rewards = self.evaluator.rewards(networks, self.weights, seed, reps=self.preset.reps)
         row = self.tell(rewards)
         row["seconds"] = round(time.perf_counter() - start, 4)
@@ -145,7 +195,7 @@ class Search:
         *,
         seconds: float | None = None,
         callbacks: Iterable[Callable[[Search, Row], None]] = (),
-    ) -> Front:
+    ) -> tuple[Found, ...]:
         """Go on until a generation or a time is reached.
 
         Args:
@@ -160,7 +210,7 @@ class Search:
         stop = time.monotonic() + (float("inf") if seconds is None else seconds)
         callbacks = tuple(callbacks)
         with self.evaluator:
-            while self.generation < generations and time.monotonic() < stop:
+            while self.state.generation < generations and time.monotonic() < stop:
                 row = self.step()
                 for callback in callbacks:
                     callback(self, row)
@@ -168,18 +218,23 @@ class Search:
         return self.front
 
     def look(self) -> None:
-        """Choose among the networks of this generation, whatever its number."""
-        networks = self.ask()
+        """Choose among the networks of this generation, too, for `front`, `best` and `attempts`."""
+        networks, seed = self.ask(), self.seed + self.state.generation
         assert self._asked is not None
-        rewards = self.evaluator.rewards(networks, self.weights, self.seed + self.generation, reps=self.preset.reps)
+        rewards = self.evaluator.rewards(networks, self.weights, seed, reps=self.preset.reps)
         mean = np.where(np.isfinite(rewards).all(1), rewards.mean(1), -np.inf)
-        self._check(networks, mean, self._asked[1])
+        self._outcome = self._checked(self.state, networks, mean, self._asked[1])
+
+    def resume(self, state: State, rows: Sequence[Row]) -> None:
+        """Go on from a state that a search of the same plan had."""
+        self.rows, self._asked = list(rows), None
+        self.state = self._outcome = state
 
     def plan(self) -> dict[str, Any]:
         """What a search must have in common with this one to go on with it, JSON-able."""
         return {
             "task": self.task.identity(),
-            "preset": dataclasses.asdict(self.preset),
+            "preset": asdict(self.preset),
             "seed": self.seed,
             "islands": self.islands,
             "migrate_every": self.migrate_every,
@@ -188,82 +243,87 @@ class Search:
             "official_quirks": self.official_quirks,
         }
 
-    def _first(self, islands: Iterable[int]) -> Population:
-        genes = (self.task.inputs + 1) * self.task.outputs
-        size = self.preset.population
-        draws = np.concatenate([self._draws(island, size * genes, first=True) for island in islands])
-        enabled = self.preset.first_enabled
-        rows = len(draws) // genes
-        return Population.first(self.task.inputs, self.task.outputs, rows, enabled, draws.reshape(rows, genes))
+    def _first(self, islands: Iterable[int], generation: int) -> Population:
+        task, size = self.task, self.preset.population
+        genes = (task.inputs + 1) * task.outputs
+        draws = [self._draws(generation, island, size * genes, first=True) for island in islands]
+        uniform = np.concatenate(draws).reshape(-1, genes)
+        return Population.first(task.inputs, task.outputs, len(uniform), self.preset.first_enabled, uniform)
 
-    def _draws(self, island: int, count: int, *, first: bool = False) -> np.ndarray:
+    def _draws(self, generation: int, island: int, count: int, *, first: bool = False) -> np.ndarray:
         """Uniform numbers in [0, 1) of an island and generation: no other island, thread or worker matters."""
-        key = [self.seed, (self.generation << 17) | (island << 1) | first]
+        key = [self.seed, (generation << 17) | (island << 1) | first]
         return (np.random.Philox(key=key).random_raw(count) >> np.uint64(11)) * 2.0**-53
+
+    def _island(self, number: int) -> np.ndarray:
+        size = self.preset.population
+        return np.arange(number * size, (number + 1) * size)
 
     def _order(self, island: int, rewards: np.ndarray, sound: np.ndarray, switched_on: np.ndarray) -> np.ndarray:
         """Numbers of an island's networks from best to worst."""
-        size = self.preset.population
-        rows = np.arange(island * size, (island + 1) * size)
+        rows = self._island(island)
         good = rows[sound[rows]]
         mean = rewards[good].mean(1)
-        by_size = self._draws(island, 1)[0] < self.preset.ranked_by_size
+        by_size = self._draws(self.state.generation, island, 1)[0] < self.preset.ranked_by_size
         second = 1.0 / np.maximum(switched_on[good], 1) if by_size else rewards[good].max(1)
         order = ranked(mean, second, official_crowding=self.official_quirks)
         return np.concatenate([good[order], rows[~sound[rows]]])
 
-    def _breed(self, orders: Sequence[np.ndarray]) -> None:
-        preset = self.preset
+    def _bred(self, orders: Sequence[np.ndarray]) -> Population:
+        preset, generation = self.preset, self.state.generation
         size = preset.population
         living = size - int(preset.cull * size)
         elites = int(living * preset.elite)
-        parents, mutate, draws = np.empty(0, np.int64), np.empty(0, bool), np.empty((0, 4))
-        migrates = self.migrate_every and (self.generation + 1) % self.migrate_every == 0 and self.islands > 1
+        migrates = self.islands > 1 and self.migrate_every > 0 and (generation + 1) % self.migrate_every == 0
+        parents, mutate, draws = [], [], []
         for island, order in enumerate(orders):
-            uniform = self._draws(island, 1 + 4 * size + (size - elites) * preset.tournament)[1:]
+            # The first number has decided what the generation was ranked by.
+            uniform = self._draws(generation, island, 1 + 4 * size + (size - elites) * preset.tournament)[1:]
             entrants = (uniform[4 * size :].reshape(size - elites, preset.tournament) * living).astype(np.int64)
             chosen = np.concatenate([order[:elites], order[entrants.min(1)]])
             changed = np.arange(size) >= elites
             if migrates:
                 chosen[-1], changed[-1] = orders[island - 1][0], False
-            parents, mutate = np.concatenate([parents, chosen]), np.concatenate([mutate, changed])
-            draws = np.concatenate([draws, uniform[: 4 * size].reshape(size, 4)])
+            parents.append(chosen)
+            mutate.append(changed)
+            draws.append(uniform[: 4 * size].reshape(size, 4))
         activations = ids_of(self.task.activations)
-        self.population = self.population.children(parents, mutate, draws, preset, activations)
-        self._restart()
+        return self.state.population.children(
+            np.concatenate(parents), np.concatenate(mutate), np.concatenate(draws), preset, activations
+        )
 
-    def _restart(self) -> None:
-        if not self.restart_after:
-            return
-        stuck = np.flatnonzero(self.generation - self.island_since >= self.restart_after)
-        if len(stuck):
-            size = self.preset.population
-            rows = (stuck[:, None] * size + np.arange(size)).ravel()
-            self.population = self.population.replaced(rows, self._first(stuck))
-            self.island_best[stuck], self.island_since[stuck] = -np.inf, self.generation
+    def _restarted(self, state: State) -> State:
+        """The state with first populations where an island has found nothing better for long."""
+        stuck = np.flatnonzero(state.generation - state.island_since >= self.restart_after)
+        if not self.restart_after or not len(stuck):
+            return state
+        rows = np.concatenate([self._island(int(island)) for island in stuck])
+        best, since = state.island_best.copy(), state.island_since.copy()
+        ended = (*state.ended, *best[stuck].tolist())
+        best[stuck], since[stuck] = -np.inf, state.generation
+        population = state.population.replaced(rows, self._first(stuck.tolist(), state.generation))
+        return replace(state, population=population, island_best=best, island_since=since, ended=ended)
 
-    def _check(self, networks: Packed, mean: np.ndarray, switched_on: np.ndarray) -> None:
-        """Evaluate the best of each island on what chooses, and take them into the front."""
-        numbers = []
-        size = self.preset.population
-        for island in range(self.islands):
-            rows = np.arange(island * size, (island + 1) * size)
-            rows = rows[np.isfinite(mean[rows])]
-            order = ranked(mean[rows], 1.0 / np.maximum(switched_on[rows], 1))
-            # The front's best by reward first, not the two ends of it.
-            numbers.append(rows[order][np.argsort(-mean[rows[order]], kind="stable")][:_CANDIDATES])
-        candidates = np.concatenate(numbers)
+    def _checked(self, state: State, networks: Packed, mean: np.ndarray, switched_on: np.ndarray) -> State:
+        """The state after a look at the best of each island with what chooses."""
+        candidates = np.concatenate([self._candidates(island, mean, switched_on) for island in range(self.islands)])
         if not len(candidates):
-            return
+            return state
         reps = max(_CHECK_REPS, self.preset.reps)
         chosen = networks.chosen(candidates)
         rewards = self.evaluator.rewards(chosen, self.weights, self.seed, reps=reps, part="validation")
-        found = [
-            (number // size, Found(self.task.finished(chosen.net(place)), tuple(rewards[place].tolist())))
-            for place, number in enumerate(candidates)
-            if np.isfinite(rewards[place]).all()
-        ]
-        self.front.update(each for _, each in found)
-        for island, each in found:
-            if each.reward > self.island_best[island]:
-                self.island_best[island], self.island_since[island] = each.reward, self.generation
+        best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
+        for place in np.flatnonzero(np.isfinite(rewards).all(1)):
+            island = candidates[place] // self.preset.population
+            each = Found(self.task.finished(chosen.net(place)), tuple(rewards[place].tolist()))
+            found.append(each)
+            if each.reward > best[island]:
+                best[island], since[island] = each.reward, state.generation
+        return replace(state, front=front_of(found), island_best=best, island_since=since)
+
+    def _candidates(self, island: int, mean: np.ndarray, switched_on: np.ndarray) -> np.ndarray:
+        """The best few by mean reward of an island's front of reward against connections."""
+        rows = self._island(island)
+        rows = rows[np.isfinite(mean[rows])]
+        first = rows[fronts(mean[rows], 1.0 / np.maximum(switched_on[rows], 1)) == 0]
+        return first[np.argsort(-mean[first], kind="stable")][:_CANDIDATES]

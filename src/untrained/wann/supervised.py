@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, final
@@ -10,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from untrained.wann.activations import NAMES
-from untrained.wann.jit import AVAILABLE, reordered
+from untrained.wann.jit import AVAILABLE, inlined, inlined_reordered, reordered
 from untrained.wann.net import Net
 from untrained.wann.packed import Packed
 from untrained.wann.task import Part, Task, part_seed
@@ -21,7 +22,7 @@ f32 = np.float32
 
 
 class Examples(Task):
-    """Rows of inputs, some of them held out to choose by; inputs are scaled to [0, 1] by the ranges of training data.
+    """Rows of inputs, some of them held out to choose by; a network sees them scaled to [0, 1].
 
     Args:
         x: inputs, (n, inputs), finite.
@@ -29,11 +30,12 @@ class Examples(Task):
         validation: fraction of the examples held out to choose by, or those examples as (x, y).
         test: examples to report on, as (x, y).
         batch: training examples per generation, drawn anew for each; None: all.
+        value_range: least and greatest value of all inputs, which become 0 and 1; None: those of each column of the
+            training examples.
         name: what the task is called.
     """
 
-    #: Without the step function, as the authors classify.
-    activations = tuple(name for name in NAMES[:10] if name != "step")
+    by_chance = False
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class Examples(Task):
         validation: float | tuple[Any, Any] = 0.1,
         test: tuple[Any, Any] | None = None,
         batch: int | None = 1000,
+        value_range: tuple[float, float] | None = None,
         name: str,
     ) -> None:
         self.name, self._batch = name, batch
@@ -57,7 +60,9 @@ class Examples(Task):
         self._parts = {"train": train, "validation": held}
         if test is not None:
             self._parts["test"] = self._pair(test, "test")
-        low, high = train[0].min(0), train[0].max(0)
+        low, high = (
+            np.broadcast_to(value_range, (self.inputs, 2)).T if value_range else (train[0].min(0), train[0].max(0))
+        )
         self._offset, self._scale = low, 1 / np.where(high > low, high - low, 1)
 
     @abstractmethod
@@ -75,6 +80,7 @@ class Examples(Task):
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
+        self.check(networks)
         shared = np.asarray(weights, float)
         total = np.zeros((len(networks), len(shared)))
         for rep in range(reps):
@@ -84,7 +90,7 @@ class Examples(Task):
             else:
                 total -= [self._plain_loss(networks.net(p)(x, shared), y) for p in range(len(networks))]
             if self._batch is None or part != "train":
-                return total * 1.0 if rep == 0 else total / (rep + 1)
+                return total  # every repetition would be the same
         return total / reps
 
     def examples(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +153,10 @@ class Classify(Examples):
         ValueError: inputs or classes are not as described.
     """
 
+    #: Without the step function, as the authors classify.
+    activations = tuple(name for name in NAMES[:10] if name != "step")
+    measure = "accuracy"
+
     def __init__(self, x: Any, y: Any, *, labels: Sequence[str] | None = None, name: str = "classify", **options: Any):
         self.labels: tuple[str, ...] = tuple(labels or ())
         super().__init__(x, y, name=name, **options)
@@ -154,7 +164,9 @@ class Classify(Examples):
     def _targets(self, y: Any, count: int, *, learn: bool = False) -> np.ndarray:
         given = np.asarray(y)
         if given.shape != (count,):
-            raise ValueError(f"{self.name}: classes have shape {given.shape}, expected ({count},), one per row of inputs")
+            raise ValueError(
+                f"{self.name}: classes have shape {given.shape}, expected ({count},), one per row of inputs"
+            )
         if given.dtype.kind == "f" and not np.isfinite(given).all():
             raise ValueError(f"{self.name}: a class is NaN or infinite")
         if learn and not self.labels:
@@ -172,7 +184,7 @@ class Classify(Examples):
         return places.astype(np.int64)
 
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return self._measured(networks, weights, blocks, y)[0]
+        return self._measured(networks, weights, blocks, y, count_right=False)[0]
 
     def _plain_loss(self, out: np.ndarray, y: np.ndarray) -> np.ndarray:
         highest = out.max(-1, keepdims=True)
@@ -180,35 +192,46 @@ class Classify(Examples):
         return (log_sum - out[:, np.arange(len(y)), y]).mean(-1)
 
     def _measured(
-        self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray
+        self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray, *, count_right: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         n = networks
         losses, right = np.zeros((2, len(n), len(weights)))
         _cross_entropy(
-            n.node_ptr, n.edge_ptr, n.src, n.act, n.weight.astype(f32), weights.astype(f32), blocks, y, n.outputs, losses, right
+            n.node_ptr,
+            n.edge_ptr,
+            n.src,
+            n.act,
+            n.weight.astype(f32),
+            weights.astype(f32),
+            blocks,
+            y,
+            n.outputs,
+            count_right,
+            losses,
+            right,
         )
         return losses, right
 
-    def accuracy(self, networks: Packed, weights: Sequence[float], part: Part = "validation") -> np.ndarray:
-        """Fraction of a part's examples in whose class the output is highest (ties: the lowest class), (P, V)."""
-        x, y = self._drawn(0, part) if part != "train" else self._all_training()
+    def scores(
+        self, networks: Packed, weights: Sequence[float], seed: int = 0, *, reps: int = 1, part: Part = "test"
+    ) -> np.ndarray:
+        """Accuracy: the fraction of all examples in whose class the output is highest (ties: the lowest), (P, V)."""
+        self.check(networks)
+        x, y = self.examples(part)
+        x = (x - self._offset) * self._scale
         shared = np.asarray(weights, float)
         if AVAILABLE:
-            return self._measured(networks, shared, _blocks(x), y)[1]
+            return self._measured(networks, shared, _blocks(x), y, count_right=True)[1]
         outs = (networks.net(p)(x, shared) for p in range(len(networks)))
         return np.array([(out.argmax(-1) == y).mean(-1) for out in outs])
 
-    def ensemble_accuracy(self, net: Net, part: Part = "validation") -> float:
+    def ensemble_accuracy(self, net: Net, part: Part = "test") -> float:
         """Fraction that `net.predict`, the ensemble over the six standard weights, gets right."""
         x, y = self.examples(part)
         return float((self.finished(net).predict(x) == y).mean())
 
     def finished(self, net: Net) -> Net:
         return super().finished(net).replace(labels=self.labels)
-
-    def _all_training(self) -> tuple[np.ndarray, np.ndarray]:
-        x, y = self.examples("train")
-        return (x - self._offset) * self._scale, y
 
 
 @final
@@ -224,8 +247,7 @@ class Regress(Examples):
         ValueError: inputs or targets are not as described.
     """
 
-    #: Any number can be predicted.
-    activations = NAMES[:10]
+    measure = "minus squared error"
 
     def __init__(self, x: Any, y: Any, *, name: str = "regress", **options: Any):
         super().__init__(x, y, name=name, **options)
@@ -244,7 +266,16 @@ class Regress(Examples):
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
         n, losses = networks, np.zeros((len(networks), len(weights)))
         _squared_error(
-            n.node_ptr, n.edge_ptr, n.src, n.act, n.weight.astype(f32), weights.astype(f32), blocks, y, n.outputs, losses
+            n.node_ptr,
+            n.edge_ptr,
+            n.src,
+            n.act,
+            n.weight.astype(f32),
+            weights.astype(f32),
+            blocks,
+            y,
+            n.outputs,
+            losses,
         )
         return losses
 
@@ -274,49 +305,67 @@ def _blocks(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(rows.reshape(count, _BLOCK, -1).transpose(0, 2, 1))
 
 
-@reordered
-def _sum_inputs(row0, rows, edge_ptr, src, weight, block, base):
-    """base[k] ← the part of each node's sum that inputs and bias give: the same at every shared weight."""
+@inlined
+def _add(z, source, weight, e):
+    """z ← z + source, times the weight of connection e if connections have weights of their own."""
+    if weight.shape[0] > 0:
+        for q in range(_BLOCK):
+            z[q] += weight[e] * source[q]
+    else:
+        for q in range(_BLOCK):
+            z[q] += source[q]
+
+
+@inlined_reordered
+def _sum_inputs(row0, rows, edge_ptr, src, weight, block, base, deeper):
+    """base[k] ← the part of each node's sum that inputs and bias give, which is the same at every shared weight.
+
+    deeper[k] ← whether there is another part.
+    """
     inputs = block.shape[0] - 1
     for k in range(rows):
-        z = base[k]
-        z[:] = f32(0.0)
+        base[k, :] = f32(0.0)
+        deeper[k] = 0
         for e in range(edge_ptr[row0 + k], edge_ptr[row0 + k + 1]):
             if src[e] <= inputs:
-                source = block[src[e]]
-                if weight.shape[0] > 0:
-                    for q in range(_BLOCK):
-                        z[q] += weight[e] * source[q]
-                else:
-                    for q in range(_BLOCK):
-                        z[q] += source[q]
+                _add(base[k], block[src[e]], weight, e)
+            else:
+                deeper[k] = 1
 
 
-@reordered
-def _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, w, nodes):
+@inlined_reordered
+def _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, deeper, w, nodes):
     """nodes[k] ← value of every computed node for one block."""
     for k in range(rows):
         z = nodes[k]
         z[:] = base[k]
-        for e in range(edge_ptr[row0 + k], edge_ptr[row0 + k + 1]):
-            if src[e] > inputs:
-                source = nodes[src[e] - inputs - 1]
-                if weight.shape[0] > 0:
-                    for q in range(_BLOCK):
-                        z[q] += weight[e] * source[q]
-                else:
-                    for q in range(_BLOCK):
-                        z[q] += source[q]
+        if deeper[k]:
+            for e in range(edge_ptr[row0 + k], edge_ptr[row0 + k + 1]):
+                if src[e] > inputs:
+                    _add(z, nodes[src[e] - inputs - 1], weight, e)
         activate32(act[row0 + k], z, w, f32(0.0), f32(0.5), f32(1.0))
 
 
+@inlined_reordered
+def _sum_of_logs(values, count):
+    """Σ log of values of at least 1: 32 of them are multiplied before each logarithm, which costs more than they do."""
+    result = 0.0
+    for start in range(0, count, 32):
+        product = 1.0
+        for q in range(start, min(start + 32, count)):
+            product *= np.float64(values[q])
+        result += math.log(product)
+    return result
+
+
 @reordered
-def _cross_entropy(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outputs, losses, right):
+def _cross_entropy(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outputs, count_right, losses, right):
     inputs = blocks.shape[1] - 1
     most = 0
     for p in range(node_ptr.shape[0] - 1):
         most = max(most, node_ptr[p + 1] - node_ptr[p])
     base, nodes = np.empty((most, _BLOCK), np.float32), np.empty((most, _BLOCK), np.float32)
+    deeper = np.empty(most, np.uint8)
     highest, total = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     w = np.empty(_BLOCK, np.float32)
     for p in range(node_ptr.shape[0] - 1):
@@ -324,10 +373,10 @@ def _cross_entropy(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outp
         for b in range(blocks.shape[0]):
             start = b * _BLOCK
             count = min(_BLOCK, y.shape[0] - start)
-            _sum_inputs(row0, rows, edge_ptr, src, weight, blocks[b], base)
+            _sum_inputs(row0, rows, edge_ptr, src, weight, blocks[b], base, deeper)
             for v in range(shared.shape[0]):
                 w[:] = shared[v]
-                _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, w, nodes)
+                _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, deeper, w, nodes)
                 out = nodes[rows - outputs : rows]
                 highest[:] = out[0]
                 for o in range(1, outputs):
@@ -337,22 +386,15 @@ def _cross_entropy(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outp
                 for o in range(outputs):
                     for q in range(_BLOCK):
                         total[q] += exp32(out[o, q] - highest[q])
-                # Each total is in [1, outputs]: the product of a few needs one logarithm for all of them.
-                loss, product = 0.0, 1.0
+                losses[p, v] += _sum_of_logs(total, count)
                 for q in range(count):
-                    product *= np.float64(total[q])
-                    if product > 1e280:
-                        loss += np.log(product)
-                        product = 1.0
-                    loss += np.float64(highest[q]) - np.float64(out[y[start + q], q])
-                losses[p, v] += loss + np.log(product)
-                for q in range(count):
-                    own = out[y[start + q], q]
-                    wins = own >= highest[q]
-                    if wins:
-                        for o in range(y[start + q]):
-                            wins = wins and out[o, q] < own
-                    right[p, v] += wins
+                    losses[p, v] += np.float64(highest[q] - out[y[start + q], q])
+                if count_right:
+                    for q in range(count):
+                        first = 0
+                        while out[first, q] < highest[q]:
+                            first += 1
+                        right[p, v] += first == y[start + q]
         for v in range(shared.shape[0]):
             losses[p, v] /= y.shape[0]
             right[p, v] /= y.shape[0]
@@ -365,15 +407,16 @@ def _squared_error(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outp
     for p in range(node_ptr.shape[0] - 1):
         most = max(most, node_ptr[p + 1] - node_ptr[p])
     base, nodes = np.empty((most, _BLOCK), np.float32), np.empty((most, _BLOCK), np.float32)
+    deeper = np.empty(most, np.uint8)
     w = np.empty(_BLOCK, np.float32)
     for p in range(node_ptr.shape[0] - 1):
         row0, rows = node_ptr[p], node_ptr[p + 1] - node_ptr[p]
         for b in range(blocks.shape[0]):
             start = b * _BLOCK
-            _sum_inputs(row0, rows, edge_ptr, src, weight, blocks[b], base)
+            _sum_inputs(row0, rows, edge_ptr, src, weight, blocks[b], base, deeper)
             for v in range(shared.shape[0]):
                 w[:] = shared[v]
-                _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, w, nodes)
+                _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, deeper, w, nodes)
                 for o in range(outputs):
                     for q in range(min(_BLOCK, y.shape[0] - start)):
                         losses[p, v] += (np.float64(nodes[rows - outputs + o, q]) - y[start + q, o]) ** 2

@@ -32,6 +32,9 @@ class Task(ABC):
     activations: tuple[str, ...] = NAMES[:10]
     #: Whether an evaluation lets other threads run meanwhile; otherwise workers are processes.
     frees_threads: bool = True
+    #: What `scores` measures, as a heading, and whether a repetition of the same network gives another one.
+    measure: str = "reward"
+    by_chance: bool = True
 
     @abstractmethod
     def rewards(
@@ -55,9 +58,21 @@ class Task(ABC):
             ValueError: there is no such part.
         """
 
+    def scores(
+        self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
+    ) -> np.ndarray:
+        """What is reported of networks, where that is not the reward itself; as `rewards`."""
+        return self.rewards(networks, weights, seed, reps=reps, part=part)
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What makes it this task and no other, JSON-able: a checkpoint is only resumed on the same task."""
+
+    def check(self, networks: Packed) -> None:
+        """Raise ValueError if the networks have other inputs or outputs than the task."""
+        given, expected = (networks.inputs, networks.outputs), (self.inputs, self.outputs)
+        if given != expected:
+            raise ValueError(f"{self.name}: got networks with {given} inputs and outputs, expected {expected}")
 
     def finished(self, net: Net) -> Net:
         """A network with all that it needs outside of a search: how to scale inputs, names of classes."""
@@ -65,6 +80,12 @@ class Task(ABC):
 
 
 def part_seed(seed: int, part: Part) -> int:
-    """A 31-bit seed that no other part and no near seed shares."""
+    """A 31-bit seed that no other part and no near seed shares.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part: got {part!r}, expected one of {', '.join(PARTS)}")
     words = np.random.SeedSequence([seed, PARTS.index(part)]).generate_state(1, np.uint32)
     return int(words[0] >> 1)

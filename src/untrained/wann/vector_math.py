@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from untrained.wann.jit import bound, compiled, inlined, reordered
+from untrained.wann.jit import bound, compiled, inlined, inlined_reordered, reordered
 
 f32 = np.float32
 _INV_PI = 1 / math.pi
@@ -83,7 +83,7 @@ def sin_pi(x):
     return _sign_of_turns(k) * _sin_within((x - k) * math.pi)
 
 
-@inlined
+@inlined_reordered
 def exp32(x):
     """eˣ in single precision, for x in [-87, 88], beyond which it stays."""
     x = min(max(x, f32(-87.0)), f32(88.0))
@@ -96,14 +96,14 @@ def exp32(x):
     return (p * r * r + r + f32(1.0)) * power
 
 
-@inlined
+@inlined_reordered
 def tanh32(x):
     """Hyperbolic tangent in single precision."""
     x = min(max(x, f32(-9.0)), f32(9.0))
     return f32(1.0) - f32(2.0) / (exp32(x + x) + f32(1.0))
 
 
-@inlined
+@inlined_reordered
 def sin_pi32(x):
     """sin(πx) in single precision."""
     k = np.floor(x + f32(0.5))

@@ -1,0 +1,61 @@
+"""The settings of a search for weight agnostic networks: the flags of `untrained wann`. Needs nothing installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+from cyclopts import Parameter
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WannSettings:
+    """What `untrained wann` is to do.
+
+    Args:
+        task: What the network is to be good at: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
+            mountain-car, gym:ID (any Gymnasium environment) or a .csv file whose last column is to be predicted.
+        data_dir: Where MNIST is, or where to download it to.
+        preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256, or
+            digits (default: the one for the task).
+        generations: How many generations (default: 200).
+        minutes: Stop searching after so many.
+        population: Networks per island (default: the preset's).
+        islands: Populations that evolve apart.
+        migrate_every: Generations after which each island sends its best to the next; 0: never.
+        restart_after: Generations after which an island that found nothing better begins anew; 0: never.
+        workers: Threads, or processes for gym tasks (default: one per core).
+        seed: Of everything random.
+        tune: What to tune afterwards: only the shared weight, or every connection's, too.
+        trials: Trials of each kind of weights in the table.
+        official_quirks: Two quirks of the authors' code, which are mended otherwise; see the docs.
+        out: Folder for the networks, metrics, checkpoint and picture (default: a new one under runs).
+        resume: Go on with the search in the folder of --out.
+    """
+
+    task: str = "swingup"
+    data_dir: Path | None = None
+    preset: str | None = None
+    generations: int | None = None
+    minutes: float | None = None
+    population: int | None = None
+    islands: int = 1
+    migrate_every: int = 0
+    restart_after: int = 0
+    workers: int | None = None
+    seed: int = 0
+    tune: Annotated[Literal["shared", "weights"], Parameter()] = "weights"
+    trials: int = 100
+    official_quirks: bool = False
+    out: Path | None = None
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("generations", "minutes", "population", "islands", "workers", "trials"):
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise ValueError(f"{name} must be above 0, got {given}")
+        if self.resume and self.out is None:
+            raise ValueError("resume needs out, the folder of the run to go on with")
