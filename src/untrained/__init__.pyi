@@ -1,4 +1,5 @@
 from . import models as models
+from . import wann as wann
 from ._version import __version__ as __version__
 from .attach import bake_ as bake_
 from .attach import baked as baked

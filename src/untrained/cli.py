@@ -15,6 +15,7 @@ from cyclopts.config import Toml
 
 from untrained._version import __version__
 from untrained.settings import Settings
+from untrained.wann.cli import app as wann
 
 if TYPE_CHECKING:
     from untrained.experiment import Row
@@ -36,9 +37,12 @@ app = App(
     untrained info   RUN/found.ticket  what it keeps, and what it costs
     untrained eval   RUN/found.ticket  its accuracy
     untrained verify RUN/found.ticket  draw every weight again and check
+    untrained wann                     networks whose connections share one weight
     ```
     """,
 )
+
+app.command(wann)
 
 
 @app.command

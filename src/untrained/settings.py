@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @final
@@ -65,16 +68,21 @@ class Settings:
             raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")
 
     def to_toml(self) -> str:
-        """The settings that describe the search, as TOML that `--config` reads: all but None, `out` and `resume`."""
-        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
-        lines = [
-            f"{name.replace('_', '-')} = {_toml(value)}"
-            for name, value in chosen.items()
-            if value is not None and name not in ("out", "resume")
-        ]
-        return "\n".join(lines) + "\n"
+        """The settings that describe the search, as TOML that `--config` reads."""
+        return to_toml(self)
 
 
-def _toml(value: object) -> str:
+def to_toml(settings: DataclassInstance) -> str:
+    """Settings as TOML: all fields but `out`, `resume` and what is None."""
+    chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    lines = [
+        f"{name.replace('_', '-')} = {_value(value)}"
+        for name, value in chosen.items()
+        if value is not None and name not in ("out", "resume")
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
     # JSON's strings, numbers, booleans and lists of them are TOML too.
     return json.dumps(str(value) if isinstance(value, Path) else value)

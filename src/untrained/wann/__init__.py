@@ -1,0 +1,8 @@
+"""Weight agnostic networks (Gaier & Ha 2019): architectures that work though all connections share one weight.
+
+The public names are listed in `__init__.pyi` and imported on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

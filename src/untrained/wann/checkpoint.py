@@ -35,11 +35,12 @@ def write(search: Search, folder: Path) -> None:
         "front": [{"net": to_document(each.net), "rewards": each.rewards} for each in state.front],
     }
     arrays = dict(zip(_ARRAYS, state.population.arrays, strict=True))
-    arrays |= {"island_best": state.island_best, "island_since": state.island_since, "ended": np.array(state.ended)}
+    arrays |= {"island_best": state.island_best, "island_since": state.island_since, "ended": np.array(state.ended, float)}
+    arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     with written_whole(folder / METRICS) as unfinished:
         unfinished.write_text("".join(json.dumps(row) + "\n" for row in search.rows))
     with written_whole(folder / NAME) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def restore(search: Search, folder: Path) -> None:

@@ -29,7 +29,7 @@ _FILL: dict[str, str] = dict(
     zip(
         NAMES,
         (
-            *("#c8c8c8", "#332288", "#88ccee", "#ddcc77", "#117733", "#44aa99", "#6f6f6f", "#999933"),
+            *("#c8c8c8", "#332288", "#44aa99", "#ddcc77", "#117733", "#88ccee", "#6f6f6f", "#999933"),
             *("#cc6677", "#aa4499", "#882255"),
         ),
         strict=True,
@@ -43,14 +43,14 @@ _TALL, _MAP, _MARGIN, _ROW, _LEGEND_COLUMN = 7.0, 3.6, 0.25, 0.28, 1.3
 _FONT, _SMALL, _LONGEST = 9, 8, 28
 # More used inputs than these are dots without names.
 _NAMED = 40
-_SWEEPS = 24
-_STEEPEST = 0.45
+# To and fro while ordering layers; how steeply a connection may pass the nodes of a layer.
+_SWEEPS, _STEEPEST = 24, 0.45
 
 
 def draw_net(net: Net, path: str | Path | None = None, *, names: Sequence[str] | None = None) -> Figure:
     """Draw a network in layers, from its inputs on the left to its outputs on the right, a colour per activation.
 
-    A node stands right of all its sources; inputs and hidden nodes without use for it are left out or said in a note.
+    A node stands right of all its sources; of inputs without use there is only the number.
     With tuned weights, a connection is as wide as its weight is large, and coloured by its sign. A square number of
     inputs without names (64, 256, 784; 36 at least) is drawn as the image that they are.
 
@@ -65,8 +65,9 @@ def draw_net(net: Net, path: str | Path | None = None, *, names: Sequence[str] |
         OSError: the file cannot be written.
     """
     kind = _kind(path)
+    figure = _figure()
     layout = _layout(net, names)
-    figure = _figure(layout.width, layout.height)
+    figure.set_size_inches(layout.width, layout.height)
     _paint(figure.add_axes((0, 0, 1, 1)), net, layout)
     _save(figure, path, kind)
     return figure
@@ -156,10 +157,11 @@ def draw_run(
         OSError: the file cannot be written.
     """
     kind = _kind(path)
+    figure = _figure()
     layout = _layout(net, names)
     head, foot = 0.45, 3.3
     width, height = max(layout.width, 13.0), layout.height + head + foot
-    figure = _figure(width, height)
+    figure.set_size_inches(width, height)
     figure.set_layout_engine("constrained", rect=(0.01, 0.01, 0.98, foot / height - 0.02), wspace=0.04)
     panels = figure.subplots(1, 3)
     _generations(panels[0], rows)
@@ -376,7 +378,7 @@ def _layout(net: Net, names: Sequence[str] | None) -> _Layout:
     # A narrow network stands in the middle of the picture.
     x = x + (width - float(x[used].max()) - right) / 2
     entries = len(_legend(net))
-    rows = math.ceil(entries * _LEGEND_COLUMN / (width - 2 * _MARGIN))
+    rows = math.ceil(entries / int((width - 2 * _MARGIN) / _LEGEND_COLUMN))
     columns = math.ceil(entries / rows)
     below = _MARGIN + _ROW * (rows + 2)
     y = below + radius + high - height
@@ -537,7 +539,7 @@ def _paint_nodes(axes: Axes, at: np.ndarray, radius: float, kinds: Sequence[str]
 
 def _glyph(kind: str) -> np.ndarray:
     """The curve of an activation in the unit disc, (n, 2)."""
-    reach = {"sin": 1.0, "cos": 1.0, "square": 1.0, "tanh": 2.5, "sigmoid": 5.0, "gaussian": 2.5}.get(kind, 1.0)
+    reach = {"sin": 1.0, "cos": 1.5, "square": 1.0, "tanh": 2.5, "sigmoid": 5.0, "gaussian": 2.5}.get(kind, 1.0)
     x = np.linspace(-reach, reach, 61)
     y = FUNCTIONS[kind](x)
     y = (y - y.min()) / np.ptp(y) - 0.5
@@ -601,7 +603,7 @@ def _weights(
         if name in deviations:
             spread = np.asarray(deviations[name], float)
             axes.fill_between(x[rank], (y - spread)[rank], (y + spread)[rank], color=colour, alpha=0.15, lw=0)
-    for number, weight in enumerate(WEIGHTS):
+    for number, weight in enumerate(WEIGHTS if rewards else ()):
         label = "the six standard weights" if number == 0 else None
         axes.axvline(weight, color=_GREY, lw=0.8, ls=(0, (2, 3)), zorder=0, label=label)
     _finish(axes, "reward over the shared weight", "shared weight", "reward", empty=not rewards)
@@ -663,7 +665,7 @@ def _finish(axes: Axes, title: str, x: str, y: str, *, empty: bool) -> None:
 # Figures and files.
 
 
-def _figure(width: float, height: float, **how: Any) -> Figure:
+def _figure(width: float = 1, height: float = 1, **how: Any) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:

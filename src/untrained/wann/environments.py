@@ -97,7 +97,7 @@ def _cart_pole_step(state, action):
 
 
 def cart_pole() -> JitEnv:
-    """Keep a pole upright on a cart (CartPole-v1): 4 inputs, 1 output whose sign pushes; up to 500 steps of reward 1."""
+    """Keep a pole upright on a cart (CartPole-v1): 4 inputs, 1 output whose sign pushes; 1 a step, up to 500 steps."""
     return JitEnv(_cart_pole_reset, _whole_state, _cart_pole_step, outputs=1, max_steps=500, name="cartpole")
 
 
@@ -197,5 +197,5 @@ def _mountain_car_step(state, action):
 
 
 def mountain_car() -> JitEnv:
-    """Rock a weak car out of a valley (MountainCarContinuous-v0): 2 inputs, 1 output; 100 at the top less 0.1·action²."""
+    """Rock a weak car out of a valley (MountainCarContinuous-v0): 2 inputs, 1 output; 100 at the top - 0.1·action²."""
     return JitEnv(_mountain_car_reset, _whole_state, _mountain_car_step, outputs=1, max_steps=999, name="mountain-car")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Self, final
+from itertools import pairwise
+from typing import Any, Self, final
 
 import numpy as np
 
@@ -53,10 +54,11 @@ class Evaluator:
         from joblib import delayed
 
         bounds = np.linspace(0, len(networks), self.workers * _CHUNKS_PER_WORKER + 1).round().astype(int)
-        parts = [networks.part(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False) if stop > start]
+        parts = [networks.part(start, stop) for start, stop in pairwise(bounds) if stop > start]
         parallel = self._parallel or self._new_parallel()
         work = delayed(self.task.rewards)
-        return np.concatenate(parallel(work(each, weights, seed, reps=reps, part=part) for each in parts))
+        done: Any = parallel(work(each, weights, seed, reps=reps, part=part) for each in parts)
+        return np.concatenate(done)
 
     def _new_parallel(self):
         try:

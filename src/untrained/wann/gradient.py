@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from untrained.wann.export_torch import TorchNet
 from untrained.wann.net import Net
 from untrained.wann.packed import Packed
 from untrained.wann.supervised import Classify, Examples
@@ -24,7 +25,7 @@ def by_gradient(task: Examples, net: Net, *, epochs: int, seed: int) -> Net:
     """
     x, y = (torch.as_tensor(array) for array in task.examples("train"))
     x = x.float()
-    network = task.finished(net).to_torch()
+    network = TorchNet(task.finished(net))
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
     steps = epochs * -(-len(x) // _BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))

@@ -29,8 +29,8 @@ def task_named(name: str, data_dir: str | Path | None = None) -> Task:
     """A task by its name.
 
     Args:
-        name: `digits`, `mnist`, `swingup`, `swingup-hard`, `cartpole`, `pendulum`, `acrobot`, `mountain-car`, `gym:` and
-            the id of a Gymnasium environment, or a .csv file whose last column is to be predicted.
+        name: `digits`, `mnist`, `swingup`, `swingup-hard`, `cartpole`, `pendulum`, `acrobot`, `mountain-car`, `gym:ID`
+            with the id of a Gymnasium environment, or a .csv file whose last column is to be predicted.
         data_dir: where MNIST is, or where to download it to.
 
     Raises:

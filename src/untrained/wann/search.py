@@ -156,7 +156,7 @@ class Search:
         switched_on, state = self._asked[1], self.state
         if rewards.shape != (len(networks), len(self.weights)):
             raise ValueError(f"rewards: got {rewards.shape}, expected {(len(networks), len(self.weights))}")
-        sound = np.isfinite(rewards).all(1)
+        sound: np.ndarray = np.isfinite(rewards).all(1)  # pyright: ignore[reportAssignmentType]
         mean = np.full(len(networks), -np.inf)
         mean[sound] = rewards[sound].mean(1)
         best = int(mean.argmax())
@@ -313,7 +313,7 @@ class Search:
         chosen = networks.chosen(candidates)
         rewards = self.evaluator.rewards(chosen, self.weights, self.seed, reps=reps, part="validation")
         best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
-        for place in np.flatnonzero(np.isfinite(rewards).all(1)):
+        for place in np.flatnonzero(np.isfinite(rewards).all(1)).tolist():
             island = candidates[place] // self.preset.population
             each = Found(self.task.finished(chosen.net(place)), tuple(rewards[place].tolist()))
             found.append(each)

@@ -1,0 +1,47 @@
+"""What searches for weight agnostic networks find, by the commands that the docs name; written to results/.
+
+.venv/bin/python benchmarks/wann_found.py swingup              30 minutes on 2 cores, ten searches apart
+.venv/bin/python benchmarks/wann_found.py digits               2 minutes
+.venv/bin/python benchmarks/wann_found.py mnist --data-dir DIR 10 minutes
+
+A run's minutes are those of the wall clock with a thread per core, so results depend on the machine; the seed is 0.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from harness import RESULTS, machine
+
+from untrained.wann import WannSettings, evolve
+
+SETTINGS = {
+    "swingup": {"islands": 10, "minutes": 30},
+    "digits": {"minutes": 2},
+    "mnist": {"minutes": 10},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("task", choices=SETTINGS)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    given = parser.parse_args()
+    settings = WannSettings(
+        task=given.task, data_dir=given.data_dir, out=given.out / f"wann-{given.task}", **SETTINGS[given.task]
+    )
+    run = evolve(settings)
+    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    results = json.loads((run.folder / "results.json").read_text())
+    for column in results["columns"]:
+        column.pop("scores") if len(column["scores"]) > 10 else None
+    results |= {"settings": SETTINGS[given.task], "generations": len(rows), "cores": os.cpu_count()}
+    path = RESULTS / f"wann_{given.task}.json"
+    path.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""One search from beginning to end: the networks, the four columns of the paper's table, the picture and the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from untrained import plot
+from untrained.files import written_whole
+from untrained.settings import to_toml
+from untrained.wann import checkpoint
+from untrained.wann.archive import Found
+from untrained.wann.named_tasks import preset_of, task_named
+from untrained.wann.net import Net
+from untrained.wann.packed import Packed
+from untrained.wann.presets import preset_named
+from untrained.wann.progress import SearchProgress
+from untrained.wann.search import Row, Search
+from untrained.wann.settings import WannSettings
+from untrained.wann.task import Task
+from untrained.wann.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
+
+_GENERATIONS = 200
+_SAVE_EVERY = 20.0  # seconds
+_CURVE = np.linspace(-3, 3, 61)
+
+
+@final
+@dataclass(frozen=True)
+class WannRun:
+    """What `evolve` found.
+
+    Attributes:
+        front: networks that none beats that is not bigger, from the smallest to the best.
+        columns: what the best network is worth on what reports, by kind of weights.
+        ensemble: accuracy of the six weights together, if it classifies.
+        shared: the tuned shared weight.
+        attempts: best reward of every island, and of those that a restart has ended.
+        measure: what the columns measure.
+        folder: where everything was written.
+        picture: the picture, or None when matplotlib is not installed.
+    """
+
+    front: tuple[Found, ...]
+    columns: tuple[Column, ...]
+    ensemble: float | None
+    shared: float
+    attempts: tuple[float, ...]
+    measure: str
+    folder: Path
+    picture: Path | None
+
+
+def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
+    """Search for weight agnostic networks, tune the best one, and write networks, metrics, settings and picture.
+
+    What chooses among networks and weights is validation data, or episodes that the search does not use; what the table
+    shows is test data, or still other episodes. An interrupted run leaves checkpoint, metrics and its best networks,
+    and goes on with `resume=True`.
+
+    Args:
+        settings: what to do.
+        changes: fields of `WannSettings` to change, such as `task="digits"`.
+
+    Raises:
+        ValueError: a setting is not valid, or the folder holds another run.
+        OSError, ImportError: the task's data, or what it needs, are not to be had.
+        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+    """
+    settings = replace(settings or WannSettings(), **changes)
+    task = task_named(settings.task, settings.data_dir)
+    search = _search(settings, task)
+    folder = _folder(settings)
+    if settings.resume:
+        checkpoint.restore(search, folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(folder / "config.toml") as unfinished:
+            unfinished.write_text(to_toml(settings))
+    try:
+        _run(search, settings, folder)
+        best = search.best.net
+        shared = best_shared(task, best, seed=settings.seed)
+        own = None
+        if settings.tune == "weights" and best.connections:
+            own = tuned(task, best, seed=settings.seed, workers=search.evaluator.workers)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: untrained wann --out {folder} --resume") from None
+    best = best.replace(meta=best.meta | {"shared_weight": shared})
+    columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
+    columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
+    best.save(folder / "found.json")
+    if own is not None:
+        own.replace(meta=best.meta).save(folder / "tuned.json")
+    run = WannRun(
+        search.front,
+        tuple(columns),
+        ensemble(task, best),
+        shared,
+        search.attempts,
+        task.measure,
+        folder,
+        _draw(folder, task, best, search) if plot.available() else None,
+    )
+    _write_results(run)
+    return run
+
+
+def _search(settings: WannSettings, task: Task) -> Search:
+    preset = preset_named(settings.preset or preset_of(settings.task))
+    if settings.population is not None:
+        preset = replace(preset, population=settings.population)
+    return Search(
+        task,
+        preset,
+        seed=settings.seed,
+        islands=settings.islands,
+        migrate_every=settings.migrate_every,
+        restart_after=settings.restart_after,
+        workers=settings.workers or os.cpu_count() or 1,
+        official_quirks=settings.official_quirks,
+    )
+
+
+def _folder(settings: WannSettings) -> Path:
+    if settings.out is None:
+        name = settings.task.replace(":", "-").replace("/", "-").removesuffix(".csv")
+        return Path("runs") / f"wann-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if not settings.resume and (settings.out / checkpoint.NAME).exists():
+        raise ValueError(f"{settings.out} holds a run; --resume goes on with it, another --out starts one")
+    return settings.out
+
+
+def _run(search: Search, settings: WannSettings, folder: Path) -> None:
+    """Search, and leave checkpoint, metrics and front whatever happens."""
+    saved = time.monotonic()
+
+    def save_now_and_then(search: Search, row: Row) -> None:
+        nonlocal saved
+        if time.monotonic() - saved > _SAVE_EVERY:
+            checkpoint.write(search, folder)
+            saved = time.monotonic()
+
+    generations = settings.generations
+    if generations is None:
+        generations = search.preset.generations if settings.minutes else _GENERATIONS
+    seconds = None if settings.minutes is None else 60 * settings.minutes
+    with SearchProgress(search, generations) as progress:
+        try:
+            search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
+        finally:
+            checkpoint.write(search, folder)
+            _write_front(search, folder / "front")
+
+
+def _write_front(search: Search, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*-connections.json"):
+        old.unlink()
+    for each in search.front:
+        meta = {"task": search.task.name, "seed": search.seed, "validation": list(each.rewards)}
+        each.net.replace(meta=meta).save(folder / f"{each.net.connections:05}-connections.json")
+
+
+def _draw(folder: Path, task: Task, net: Net, search: Search) -> Path:
+    from untrained.wann.draw import draw_run
+
+    weights = tuple(_CURVE.tolist())
+    rewards = task.scores(Packed.of([net]), weights, search.seed, reps=20)[0]
+    draw_run(
+        folder / "picture.png",
+        net=net,
+        names=None,
+        rows=search.rows,
+        front=[(each.net.connections, each.reward) for each in search.front],
+        weights=weights,
+        rewards={task.measure: rewards.tolist()},
+        title=f"{task.name}: {net.connections} connections, one shared weight",
+    )
+    return folder / "picture.png"
+
+
+def _write_results(run: WannRun) -> None:
+    results = {
+        "measure": run.measure,
+        "columns": [{"name": c.name, "mean": c.mean, "std": c.std, "scores": c.scores} for c in run.columns],
+        "ensemble": run.ensemble,
+        "shared_weight": run.shared,
+        "connections": run.front[-1].net.connections,
+        "validation": run.front[-1].reward,
+        "attempts": run.attempts,
+    }
+    with written_whole(run.folder / "results.json") as unfinished:
+        unfinished.write_text(json.dumps(results, indent=1) + "\n")
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation of those that are finite."""
+    finite = [value for value in values if np.isfinite(value)]
+    return (float(np.mean(finite)), float(np.std(finite))) if finite else (float("nan"), float("nan"))

@@ -1,0 +1,56 @@
+"""One line that tells how a search is going; silent when nobody is looking."""
+
+from __future__ import annotations
+
+import time
+from typing import Self, final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from untrained.wann.search import Row, Search
+
+
+@final
+class SearchProgress:
+    """A progress bar on standard error over the generations; a callback of `Search.run`.
+
+    Args:
+        search: the search.
+        generations: how many it is to have in all.
+    """
+
+    def __init__(self, search: Search, generations: int) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[says]}"),
+        )
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        says = "the first time, kernels are compiled: half a minute, once"
+        self._task = self._bar.add_task(
+            search.task.name, total=generations, completed=search.state.generation, says=says
+        )
+        self._episodes = len(search.weights) * search.preset.reps * search.preset.population * search.islands
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, search: Search, row: Row) -> None:
+        now = time.monotonic()
+        speed, self._last = self._episodes / (now - self._last), now
+        best, mean = (row[name] for name in ("best", "mean"))
+        says = "every network broke down"
+        if best is not None and mean is not None:
+            says = f"best {best:,.4g}  mean {mean:,.4g}  {row['connections']} connections"
+        if "chosen" in row:
+            says += f"  chosen {row['chosen']:,.4g}"
+        self._bar.update(self._task, completed=search.state.generation, says=f"{says}  {speed:,.0f} evaluations/s")
