@@ -25,7 +25,7 @@ docs-check: .venv/for-test
 	$(PYTHON) -m venv .venv
 
 .venv/for-demo: .venv/bin/python pyproject.toml constraints.txt
-	$(INSTALL) -e '.[plot]'
+	$(INSTALL) -e '.[plot,wann]'
 	touch $@
 
 .venv/for-test: .venv/for-demo

@@ -13,7 +13,6 @@ import os
 from pathlib import Path
 
 from harness import RESULTS, machine
-
 from untrained.wann import WannSettings, evolve
 
 SETTINGS = {

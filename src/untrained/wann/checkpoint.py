@@ -35,7 +35,8 @@ def write(search: Search, folder: Path) -> None:
         "front": [{"net": to_document(each.net), "rewards": each.rewards} for each in state.front],
     }
     arrays = dict(zip(_ARRAYS, state.population.arrays, strict=True))
-    arrays |= {"island_best": state.island_best, "island_since": state.island_since, "ended": np.array(state.ended, float)}
+    arrays |= {"island_best": state.island_best, "island_since": state.island_since}
+    arrays["ended"] = np.array(state.ended, float)
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     with written_whole(folder / METRICS) as unfinished:
         unfinished.write_text("".join(json.dumps(row) + "\n" for row in search.rows))
@@ -51,7 +52,7 @@ def restore(search: Search, folder: Path) -> None:
     """
     path = folder / NAME
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             content = {name: saved[name] for name in saved.files}
         facts = json.loads(content.pop("facts").tobytes())
         plan, generation = facts["plan"], int(facts["generation"])

@@ -65,9 +65,8 @@ def search(
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
     if len(run.attempts) > 1:
         mean, std = mean_and_std(run.attempts)
-        print(
-            f"{len(run.attempts)} searches apart: best reward {mean:,.4g} ± {std:,.3g}, at most {max(run.attempts):,.4g}\n"
-        )
+        spread = f"best reward {mean:,.4g} ± {std:,.3g}, at most {max(run.attempts):,.4g}"
+        print(f"{len(run.attempts)} searches apart: {spread}\n")
     sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
     print(f"connections: reward   {sizes}")
     print(f"network  {run.folder / 'found.json'}  (shared weight {run.shared:.2f})")
@@ -100,7 +99,7 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     print(f"connections  {read.connections}{'' if read.weights is None else ', each with a weight of its own'}")
     print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
     for name, value in read.meta.items():
-        print(_printable(f"{name:<13}{value}"))
+        print(_printable(f"{name:<12} {value}"))
     if picture is not None:
         read.draw(picture)
         print(f"picture      {picture}")

@@ -49,6 +49,7 @@ class JitEnv(Task):
         outputs: numbers in an action.
         max_steps: an episode ends after so many.
         name: what the task is called.
+        input_names: what a network sees, for pictures.
 
     Raises:
         ValueError: the functions do not fit together.
@@ -63,6 +64,7 @@ class JitEnv(Task):
         outputs: int,
         max_steps: int,
         name: str = "env",
+        input_names: tuple[str, ...] | None = None,
     ) -> None:
         if outputs < 1 or max_steps < 1:
             raise ValueError(f"{name}: got {outputs} outputs and {max_steps} steps, expected at least 1 of each")
@@ -70,6 +72,9 @@ class JitEnv(Task):
         self.name, self.outputs, self.max_steps = name, outputs, max_steps
         state, seen, after = self._try_out()
         self.inputs, self._states = len(seen), len(state)
+        self.input_names = input_names
+        if input_names is not None and len(input_names) != len(seen):
+            raise ValueError(f"{name}: got {len(input_names)} input names for {len(seen)} inputs")
         if len(after) != len(state):
             raise ValueError(f"{name}: reset gives {len(state)} numbers as state, step gives {len(after)}")
 

@@ -17,6 +17,8 @@ from untrained.wann.vector_math import cos, sin
 
 # ---- cart-pole swing-up: x, speed, angle (0 is up), angular speed
 
+_CART = ("x", "ẋ", "cos θ", "sin θ", "θ̇")
+
 
 def _swing_up_reset(seed):
     np.random.seed(seed)
@@ -58,7 +60,9 @@ def swing_up() -> JitEnv:
 
     Up to 1,000 steps of 0.01 s; the reward of a step is (cos θ + 1)/2 · cos(π x / 4.8), at most 1; ends at |x| > 2.4.
     """
-    return JitEnv(_swing_up_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup")
+    return JitEnv(
+        _swing_up_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup", input_names=_CART
+    )
 
 
 def swing_up_hard() -> JitEnv:
@@ -67,7 +71,13 @@ def swing_up_hard() -> JitEnv:
     The authors name a hard form and publish no settings of it; these are ours.
     """
     return JitEnv(
-        _swing_up_hard_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup-hard"
+        _swing_up_hard_reset,
+        _swing_up_observe,
+        _swing_up_step,
+        outputs=1,
+        max_steps=1000,
+        name="swingup-hard",
+        input_names=_CART,
     )
 
 
@@ -98,7 +108,15 @@ def _cart_pole_step(state, action):
 
 def cart_pole() -> JitEnv:
     """Keep a pole upright on a cart (CartPole-v1): 4 inputs, 1 output whose sign pushes; 1 a step, up to 500 steps."""
-    return JitEnv(_cart_pole_reset, _whole_state, _cart_pole_step, outputs=1, max_steps=500, name="cartpole")
+    return JitEnv(
+        _cart_pole_reset,
+        _whole_state,
+        _cart_pole_step,
+        outputs=1,
+        max_steps=500,
+        name="cartpole",
+        input_names=("x", "ẋ", "θ", "θ̇"),
+    )
 
 
 # ---- Pendulum-v1: angle (0 is up), angular speed
@@ -126,7 +144,15 @@ def _pendulum_step(state, action):
 
 def pendulum() -> JitEnv:
     """Swing a pendulum up with a weak motor (Pendulum-v1): 3 inputs (cos θ, sin θ, θ̇), 1 output; 200 steps."""
-    return JitEnv(_pendulum_reset, _pendulum_observe, _pendulum_step, outputs=1, max_steps=200, name="pendulum")
+    return JitEnv(
+        _pendulum_reset,
+        _pendulum_observe,
+        _pendulum_step,
+        outputs=1,
+        max_steps=200,
+        name="pendulum",
+        input_names=("cos θ", "sin θ", "θ̇"),
+    )
 
 
 # ---- Acrobot-v1: two angles, two angular speeds
@@ -175,7 +201,15 @@ def _acrobot_step(state, action):
 
 def acrobot() -> JitEnv:
     """Swing the tip of two links above a line (Acrobot-v1): 6 inputs, 3 outputs; -1 a step, up to 500 steps."""
-    return JitEnv(_acrobot_reset, _acrobot_observe, _acrobot_step, outputs=3, max_steps=500, name="acrobot")
+    return JitEnv(
+        _acrobot_reset,
+        _acrobot_observe,
+        _acrobot_step,
+        outputs=3,
+        max_steps=500,
+        name="acrobot",
+        input_names=("cos θ₁", "sin θ₁", "cos θ₂", "sin θ₂", "θ̇₁", "θ̇₂"),
+    )
 
 
 # ---- MountainCarContinuous-v0: place, speed
@@ -198,4 +232,12 @@ def _mountain_car_step(state, action):
 
 def mountain_car() -> JitEnv:
     """Rock a weak car out of a valley (MountainCarContinuous-v0): 2 inputs, 1 output; 100 at the top - 0.1·action²."""
-    return JitEnv(_mountain_car_reset, _whole_state, _mountain_car_step, outputs=1, max_steps=999, name="mountain-car")
+    return JitEnv(
+        _mountain_car_reset,
+        _whole_state,
+        _mountain_car_step,
+        outputs=1,
+        max_steps=999,
+        name="mountain-car",
+        input_names=("place", "speed"),
+    )

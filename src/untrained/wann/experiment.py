@@ -93,12 +93,13 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
             own = tuned(task, best, seed=settings.seed, workers=search.evaluator.workers)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: untrained wann --out {folder} --resume") from None
-    best = best.replace(meta=best.meta | {"shared_weight": shared})
+    facts = _facts(settings, search, search.best) | {"shared_weight": shared}
+    best = best.replace(meta=facts)
     columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
     columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
     best.save(folder / "found.json")
     if own is not None:
-        own.replace(meta=best.meta).save(folder / "tuned.json")
+        own.replace(meta=facts).save(folder / "tuned.json")
     run = WannRun(
         search.front,
         tuple(columns),
@@ -157,16 +158,21 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
             search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
         finally:
             checkpoint.write(search, folder)
-            _write_front(search, folder / "front")
+            _write_front(search, settings, folder / "front")
 
 
-def _write_front(search: Search, folder: Path) -> None:
+def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
+    """What a network's file says of how it was found."""
+    where = {"task": settings.task, "seed": search.seed, "generations": search.state.generation}
+    return where | {"validation": found.reward}
+
+
+def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*-connections.json"):
         old.unlink()
     for each in search.front:
-        meta = {"task": search.task.name, "seed": search.seed, "validation": list(each.rewards)}
-        each.net.replace(meta=meta).save(folder / f"{each.net.connections:05}-connections.json")
+        each.net.replace(meta=_facts(settings, search, each)).save(folder / f"{each.net.connections:05}-connections.json")
 
 
 def _draw(folder: Path, task: Task, net: Net, search: Search) -> Path:
@@ -177,7 +183,7 @@ def _draw(folder: Path, task: Task, net: Net, search: Search) -> Path:
     draw_run(
         folder / "picture.png",
         net=net,
-        names=None,
+        names=task.input_names,
         rows=search.rows,
         front=[(each.net.connections, each.reward) for each in search.front],
         weights=weights,

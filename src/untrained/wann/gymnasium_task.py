@@ -106,10 +106,10 @@ class GymEnv(Task):
             seen, acted, limit = envpool_backend.described(id, max_steps, options)
         else:
             self._spec, seen, acted, limit = gymnasium_backend.described(id, max_steps, options)
+        self.inputs, self.outputs, self._actions = _fitted(id, seen, acted)
         if limit is None:
             raise ValueError(f"{id}: its episodes may never end; give max_steps")
         self.max_steps = limit
-        self.inputs, self.outputs, self._actions = _fitted(id, seen, acted)
         self._keep_idle()
 
     def rewards(

@@ -28,6 +28,8 @@ class Task(ABC):
     #: Inputs and outputs of a network for it.
     inputs: int
     outputs: int
+    #: What the inputs are, for pictures.
+    input_names: tuple[str, ...] | None = None
     #: The activations that a search uses for it.
     activations: tuple[str, ...] = NAMES[:10]
     #: Whether an evaluation lets other threads run meanwhile; otherwise workers are processes.
