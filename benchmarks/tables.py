@@ -5,6 +5,7 @@
 """
 
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import untrained as ut
 from harness import measured
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/api.md", "docs/recipe.md", "docs/speed.md")
+PAGES = ("README.md", "docs/api.md", "docs/recipe.md", "docs/speed.md", "docs/wann.md")
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
@@ -71,12 +72,99 @@ def demo() -> str:
     return f"```console\n$ make demo\n{shown}\n```"
 
 
+def _of(results: dict, name: str) -> str:
+    """Mean ± standard deviation of a column of a search for weight agnostic networks."""
+    column = next((c for c in results["columns"] if c["name"] == name), None)
+    if column is None:
+        return ""
+    if results["measure"] == "accuracy":
+        spread = "" if name.startswith("tuned") else f" ± {100 * column['std']:.1f}"
+        return f"{100 * column['mean']:.1f}{spread} %"
+    return f"{column['mean']:.0f} ± {column['std']:.0f}"
+
+
+def wann_found() -> str:
+    kinds = (
+        "the six standard weights",
+        "random weights",
+        "random shared weight",
+        "tuned shared weight",
+        "tuned weights",
+    )
+    rows = []
+    for task, title in (("swingup", "swing-up"), ("digits", "digits"), ("mnist", "MNIST 16×16")):
+        if results := measured(f"wann_{task}"):
+            ensemble = "" if results["ensemble"] is None else f"{100 * results['ensemble']:.1f} %"
+            columns = [_of(results, kind) for kind in kinds]
+            minutes = f"{results['minutes']:.0f} min on {results['cores']} cores"
+            rows.append([f"{title}, ours ({minutes})", str(results["connections"]), *columns, ensemble])
+        rows += [list(row) for row in _PAPER.get(task, ())]
+    return table(["", "connections", *kinds, "ensemble"], rows)
+
+
+# Gaier & Ha 2019: the table of control results, and section 5; connections are counted in their released networks.
+_PAPER = {
+    "swingup": [("swing-up, paper", "52", "", "57 ± 121", "515 ± 58", "723 ± 16", "932 ± 6", "")],
+    "mnist": [("MNIST 16×16, paper", "1849", "", "", "82.0 ± 18.7 %", "91.9 %", "94.2 %", "91.6 %")],
+}
+
+
+def wann_islands() -> str:
+    results = measured("wann_swingup")
+    if not results:
+        return ""
+    rewards = sorted(results["attempts"], reverse=True)
+    mean, std = statistics.mean(rewards), statistics.pstdev(rewards)
+    each = ", ".join(f"{reward:.0f}" for reward in rewards)
+    return (
+        f"The swing-up row is the best of {len(rewards)} searches apart, {results['generations']:,} generations each. "
+        f"Their best networks' validation rewards, mean of the six weights: {each}; that is {mean:.0f} ± {std:.0f}."
+    )
+
+
+def wann_speed() -> str:
+    results = measured("wann")
+    if not results:
+        return ""
+    rows = [
+        [
+            speed["what"],
+            f"{speed['ours']:,.0f} {speed['unit']}/s",
+            f"{speed['numpy']:,.0f}",
+            f"{speed['ratio']:,.0f} ({speed['least']:,.0f} – {speed['most']:,.0f})",
+            f"{speed['official']:,}",
+        ]
+        for speed in results["speeds"]
+    ]
+    spoken = "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing "
+    spoken += f"960 genomes of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
+    return table(["", "ours", "numpy", "× numpy", "the authors' code"], rows) + "\n\n" + spoken
+
+
+def wann_activations() -> str:
+    rows = [
+        [row["activations"], f"{row['mean']:.0f} ± {row['std']:.0f}", f"{row['size']:.0f}"]
+        for row in measured("wann_activations")
+    ]
+    return table(["activations", "reward after 10 CPU seconds, 10 searches", "connections, median"], rows)
+
+
 def api() -> str:
+    return _names(ut)
+
+
+def wann_api() -> str:
+    return _names(ut.wann)
+
+
+def _names(module) -> str:
     """A line per public name: the first of its docstring."""
     rows = []
-    for name in sorted(set(ut.__all__) - {"__version__"}, key=lambda name: (name.lower(), name)):
-        thing = getattr(ut, name)
-        says = repr(thing) if isinstance(thing, ut.Recipe) else (thing.__doc__ or "").strip().splitlines()[0]
+    for name in sorted(set(module.__all__) - {"__version__"}, key=lambda name: (name.lower(), name)):
+        thing = getattr(module, name)
+        if isinstance(thing, dict):
+            thing = tuple(thing)
+        says = repr(thing) if isinstance(thing, ut.Recipe | tuple) else (thing.__doc__ or "").strip().splitlines()[0]
         rows.append([f"`{name}`", says.replace("|", "\\|")])
     return table(["name", "what it is"], rows).replace("---:", "---")
 

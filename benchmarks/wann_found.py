@@ -1,10 +1,10 @@
 """What searches for weight agnostic networks find, by the commands that the docs name; written to results/.
 
-.venv/bin/python benchmarks/wann_found.py swingup              30 minutes on 2 cores, ten searches apart
+.venv/bin/python benchmarks/wann_found.py swingup              ten searches apart, 20 to 30 minutes
 .venv/bin/python benchmarks/wann_found.py digits               2 minutes
 .venv/bin/python benchmarks/wann_found.py mnist --data-dir DIR 10 minutes
 
-A run's minutes are those of the wall clock with a thread per core, so results depend on the machine; the seed is 0.
+Minutes are those of the wall clock with a thread per core, so what they reach depends on the machine. The seed is 0.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from harness import RESULTS, machine
 from untrained.wann import WannSettings, evolve
 
 SETTINGS = {
-    "swingup": {"islands": 10, "minutes": 30},
+    "swingup": {"islands": 10, "generations": 1024},
     "digits": {"minutes": 2},
     "mnist": {"minutes": 10},
 }
@@ -37,6 +37,7 @@ def main() -> None:
     for column in results["columns"]:
         column.pop("scores") if len(column["scores"]) > 10 else None
     results |= {"settings": SETTINGS[given.task], "generations": len(rows), "cores": os.cpu_count()}
+    results["minutes"] = sum(row["seconds"] for row in rows) / 60
     path = RESULTS / f"wann_{given.task}.json"
     path.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
     print(f"written to {path}")

@@ -18,14 +18,23 @@ def _blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def _run_examples(page):
+    names = {}
+    for block in _blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), names)
+    return names
+
+
 def test_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = _blocks(ROOT / "README.md", "python")
-    assert len(blocks) >= 3
-    names = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    _run_examples(ROOT / "README.md")
     assert Path("digits.ticket").stat().st_size < 10_000
+
+
+def test_the_examples_with_weight_agnostic_networks_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = _run_examples(ROOT / "docs/wann.md")
+    assert names["front"][-1].reward > 50  # standing still would give about 50
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

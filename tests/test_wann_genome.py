@@ -329,9 +329,6 @@ def test_arrays_grow_before_they_are_full():
             assert children.src.shape[1] >= len(genome[1]) + 2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="genome.py: half as much again is no room for two genes in a row of two: written outside"
-)
 def test_smallest_arrays_grow_enough():
     genome = first_genome(1, 1, [1, 1])
     children = population_of([genome], 1, 1, 0).children(
@@ -359,7 +356,6 @@ def test_plain_python_breeds_the_same(monkeypatch):
     assert np.array_equal(packed[1], again[1])
 
 
-@pytest.mark.xfail(strict=True, reason="genome.py: without numba `enabled += on[e]` is a uint8 and overflows at 256")
 @pytest.mark.parametrize("kind", ["add_node", "enable"])
 def test_plain_python_breeds_more_than_255_enabled_genes(monkeypatch, kind):
     draws = np.random.default_rng(0).random((4, 4))

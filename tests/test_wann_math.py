@@ -89,13 +89,11 @@ def test_any_number_is_within_the_error_it_states(name, x):
 
 
 @pytest.mark.parametrize("big", [2.0**52 + 1, 2.0**53 - 1, -(2.0**52) - 3])
-@pytest.mark.xfail(strict=True, reason="vector_math.py: x + 0.5 rounds to even from 2**52 on; np.rint(x) would not")
 def test_sin_pi_of_a_huge_whole_number_is_zero(big):
     assert abs(values_of("sin_pi", big)[0]) <= 3e-16
 
 
 @pytest.mark.parametrize("big", [2.0**23 + 1, 2.0**24 - 1, -(2.0**23) - 3])
-@pytest.mark.xfail(strict=True, reason="vector_math.py: x + 0.5 rounds to even from 2**23 on; np.rint(x) would not")
 def test_sin_pi32_of_a_huge_whole_number_is_zero(big):
     assert abs(values32_of("sin_pi", big)[0]) <= 3e-7
 
@@ -214,14 +212,10 @@ def test_huge_sums_give_no_nan(name):
         assert (abs(found) <= 1 + 1e-6).all()
     else:
         with np.errstate(over="ignore"):
-            np.testing.assert_allclose(found, FUNCTIONS[name](x.astype(float)).astype(f32), rtol=1e-6)
+            np.testing.assert_allclose(found, FUNCTIONS[name](x.astype(float)).astype(f32), 1e-6, 2e-38)
 
 
 @pytest.mark.parametrize(("name", "t"), [("sin", 1.0), ("cos", 0.5)])
-@pytest.mark.xfail(
-    strict=True,
-    reason="activations.py: sin(π·1) is 1.2e-16 in Net and 0 in the kernels; a step after it tells 1 from 0",
-)
 def test_whole_turns_are_exactly_zero_in_both(name, t):
     # A bias gives just these sums at the standard weights, and a step may follow.
     assert (FUNCTIONS[name](np.array([t])) > 0).tolist() == (activated(IDS[name], [t]) > 0).tolist()

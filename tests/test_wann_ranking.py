@@ -4,15 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from untrained.wann.jit import plain
 from untrained.wann.ranking import _fronts, fronts, ranked
 
 FEW = st.integers(-3, 3).map(float)  # many ties
-NOT_ZERO = st.sampled_from([-3.0, -2.0, -0.5, 0.25, 1.0, 3.0])
-MANY = st.floats(-1e6, 1e6, allow_nan=False, allow_subnormal=False)
+NOT_ZERO = st.sampled_from([-3.0, -2.0, -0.7, 0.25, 1.0, 3.0])  # 1/max is nowhere another one, which would be no scale
+MANY = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 9))
 INVERSE = st.integers(1, 6).map(lambda count: 1 / count)
 
 
@@ -89,7 +89,6 @@ def test_fronts_do_not_depend_on_the_order_of_points(pairs, random):
 @given(points(MANY, MANY), st.integers(-8, 8), st.integers(-8, 8))
 def test_order_does_not_depend_on_the_objectives_units(pairs, one, other):
     first, second = objectives(pairs)
-    assume(not np.any((first != 0) & (abs(first) < 1e-200)) and not np.any((second != 0) & (abs(second) < 1e-200)))
     scaled = ranked(first * 2.0**one, second * 2.0**other)
     assert scaled.tolist() == ranked(first, second).tolist()
 
@@ -125,14 +124,12 @@ def test_a_thousand_points():
     assert ranked(*objectives(pairs)).tolist() == naive_order(pairs)
 
 
-@pytest.mark.xfail(strict=True, reason="ranking.py: 1 / spread overflows for a spread below 1e-308, with a warning")
 @pytest.mark.parametrize("official", [False, True])
 def test_objectives_that_hardly_differ(official):
     first, second = np.array([0.0, 5e-324, 1e-310]), np.array([1.0, 0.5, 0.25])
     assert sorted(ranked(first, second, official_crowding=official).tolist()) == [0, 1, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="ranking.py: the spread of huge finite rewards overflows, with a warning")
 def test_objectives_that_differ_hugely():
     first, second = np.array([-1.7e308, 0.0, 1.7e308]), np.array([1.0, 0.5, 0.25])
     assert ranked(first, second).tolist() == [0, 2, 1]

@@ -16,8 +16,9 @@ LINEAR = IDS["linear"]
 
 
 def _sin_pi(x: np.ndarray) -> np.ndarray:
-    # π·x would lose the digits that matter for a big x, so the whole turns are taken off first; they are exact.
-    return np.sin(np.pi * (x - 2 * np.rint(x / 2)))
+    # Half turns are taken off first, exactly: π·x would lose the digits that matter, and sin(π·1) would not be 0.
+    half_turns = np.rint(x)
+    return (1 - 2 * np.mod(half_turns, 2)) * np.sin(np.pi * (x - half_turns))
 
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from untrained.files import written_whole
 from untrained.wann.archive import Found
 from untrained.wann.genome import Population
 from untrained.wann.net_file import from_document, to_document
+from untrained.wann.packed import Packed
 from untrained.wann.search import Search, State
 
 NAME = "checkpoint.npz"
@@ -51,43 +51,75 @@ def restore(search: Search, folder: Path) -> None:
         ValueError: the checkpoint is damaged, or of a search with another task or settings; nothing is changed by then.
     """
     path = folder / NAME
+    if not path.is_file():
+        raise ValueError(f"nothing to resume: there is no {path}")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             content = {name: saved[name] for name in saved.files}
         facts = json.loads(content.pop("facts").tobytes())
-        plan, generation = facts["plan"], int(facts["generation"])
-        front = tuple(Found(from_document(each["net"]), tuple(map(float, each["rewards"]))) for each in facts["front"])
-        best, since = content["island_best"].astype(float), content["island_since"].astype(np.int64)
-        ended = tuple(content["ended"].astype(float).tolist())
-        arrays = [content[name] for name in _ARRAYS]
-    except FileNotFoundError:
-        raise ValueError(f"nothing to resume: there is no {path}") from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile):
+        form, plan = facts["format"], dict(facts["plan"])
+    except Exception:  # zipfile, zlib, numpy and json each have their own ways to fail on damaged bytes
         raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
+    if form != _FORMAT:
+        raise ValueError(f"{path} is of format {_short(form)}, expected {_FORMAT}")
     for name, now in json.loads(json.dumps(search.plan())).items():
         if plan.get(name) != now:
-            raise ValueError(f"{path} is of another search: its {name} is {_short(plan.get(name))}, not {_short(now)}")
+            raise ValueError(f"{path} is of another search: {_difference(name, plan.get(name), now)}")
+    try:
+        state = _state(search, facts, content)
+    except Exception as error:
+        raise ValueError(f"{path} is damaged: {_short(error)}") from None
+    search.resume(state, _rows(folder / METRICS, state.generation))
+
+
+def _state(search: Search, facts: dict[str, Any], content: dict[str, np.ndarray]) -> State:
+    """The state that was saved, checked: compiled code trusts it."""
     mine = search.state.population
-    for name, array, other in zip(_ARRAYS, arrays, mine.arrays, strict=True):
-        if array.dtype != other.dtype or array.ndim != other.ndim or len(array) != len(other):
-            raise ValueError(f"{path} is damaged: {name} is {array.dtype} {array.shape}")
-    population = Population(mine.inputs, mine.outputs, *arrays)
-    search.resume(State(population, generation, front, best, since, ended), _rows(folder / METRICS, generation))
+    population = Population(mine.inputs, mine.outputs, *(content[name] for name in _ARRAYS))
+    population.check()
+    if len(population) != len(mine):
+        raise ValueError(f"it has {len(population)} genomes, expected {len(mine)}")
+    best, since, ended = (content[name] for name in ("island_best", "island_since", "ended"))
+    if (best.dtype, since.dtype, ended.dtype) != (np.float64, np.int64, np.float64):
+        raise ValueError("its islands' rewards or generations are of another type")
+    if best.shape != (search.islands,) or since.shape != (search.islands,) or ended.ndim != 1:
+        raise ValueError(f"it has {best.shape} islands, expected {search.islands}")
+    generation = facts["generation"]
+    if type(generation) is not int or generation < 0:
+        raise ValueError(f"its generation is {generation}")
+    front = []
+    for each in facts["front"]:
+        found = Found(from_document(each["net"]), tuple(float(reward) for reward in each["rewards"]))
+        search.task.check(Packed.of([found.net]))
+        if len(found.rewards) != len(search.weights):
+            raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(search.weights)}")
+        front.append(found)
+    return State(population, generation, tuple(front), best, since, tuple(ended.tolist()))
 
 
 def _rows(path: Path, generations: int) -> list[dict[str, Any]]:
     """The metrics of the first generations; what cannot be read is left out: they are only to be looked at."""
     rows = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and row.get("generation", generations) < generations:
+        generation = row.get("generation") if isinstance(row, dict) else None
+        if type(generation) is int and generation < generations:
             rows.append(row)
     return rows
 
 
+def _difference(name: str, then: Any, now: Any) -> str:
+    """What differs, down to the first entry that does."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in now:
+            if then.get(key) != now[key]:
+                return _difference(f"{name}'s {key}", then.get(key), now[key])
+    return f"its {name} is {_short(then)}, not {_short(now)}"
+
+
 def _short(value: object) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= 100 else f"{text[:100]} …"

@@ -59,8 +59,7 @@ def search(
     from untrained.wann.experiment import evolve, mean_and_std
 
     run = evolve(settings)
-    best = run.front[-1].net
-    _print_columns(run.columns, run.measure, f"{best.connections} connections")
+    _print_columns(run.columns, run.measure, f"{run.found.net.connections} connections")
     if run.ensemble is not None:
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
     if len(run.attempts) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, final
 
 import numpy as np
@@ -66,9 +67,14 @@ class JitEnv(Task):
         name: str = "env",
         input_names: tuple[str, ...] | None = None,
     ) -> None:
-        if outputs < 1 or max_steps < 1:
-            raise ValueError(f"{name}: got {outputs} outputs and {max_steps} steps, expected at least 1 of each")
-        self._functions = plain(reset), plain(observe), plain(step)
+        for what, number in (("outputs", outputs), ("max_steps", max_steps)):
+            if not isinstance(number, int) or number < 1:
+                raise ValueError(f"{name}: {what}: got {number}, expected a whole number, at least 1")
+        # As they were given: those that numba compiled can be pickled, what is behind them cannot.
+        self._given = reset, observe, step
+        for function in self._functions:
+            if not isinstance(function, FunctionType):
+                raise ValueError(f"{name}: got {function!r}, expected a plain function or one with @njit")
         self.name, self.outputs, self.max_steps = name, outputs, max_steps
         state, seen, after = self._try_out()
         self.inputs, self._states = len(seen), len(state)
@@ -78,16 +84,21 @@ class JitEnv(Task):
         if len(after) != len(state):
             raise ValueError(f"{name}: reset gives {len(state)} numbers as state, step gives {len(after)}")
 
+    @property
+    def _functions(self) -> tuple[Callable[..., Any], ...]:
+        return tuple(plain(function) for function in self._given)
+
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
-        first = part_seed(seed, part)
-        seeds = (first + np.arange(reps)) % (1 << 31)
+        if reps < 1:
+            raise ValueError(f"reps: got {reps}, expected at least 1")
+        seeds = part_seed(seed, part) + np.arange(reps)
         return self._play(networks, np.asarray(weights, float), seeds)[0].mean(2)
 
     def steps(self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1) -> int:
         """How many steps all episodes of `rewards` take: what the speed of an evaluation is measured in."""
-        seeds = (part_seed(seed, "train") + np.arange(reps)) % (1 << 31)
+        seeds = part_seed(seed, "train") + np.arange(reps)
         return int(self._play(networks, np.asarray(weights, float), seeds)[1].sum())
 
     def identity(self) -> dict[str, Any]:
@@ -101,7 +112,16 @@ class JitEnv(Task):
         if AVAILABLE:
             rollout = compiled_rollout(self._functions, self._states, self.inputs, self.outputs)
             n = networks
-            rollout(n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, weights, seeds, self.max_steps, totals, lengths)
+            try:
+                rollout(n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, weights, seeds, self.max_steps, totals, lengths)
+            except Exception as error:
+                if type(error).__module__ != "numba.core.errors":
+                    raise
+                lines = [
+                    line for line in str(error).splitlines() if line and not line.startswith(("Failed in", "During"))
+                ]
+                reason = lines[0] if lines else type(error).__name__
+                raise ValueError(f"{self.name}: numba cannot compile its functions: {reason}") from error
         else:
             self._play_plainly(networks, weights, seeds, totals, lengths)
         return totals, lengths
@@ -126,11 +146,17 @@ class JitEnv(Task):
 
     def _try_out(self) -> tuple[State, State, State]:
         reset, observe, step = self._functions
+        generator = np.random.get_state()  # which reset seeds
         try:
             state = reset(0)
             after, reward, ended = step(state, (0.0,) * self.outputs)
             seen = observe(state)
             _ = float(reward), bool(ended), [float(number) for number in (*state, *seen, *after)]
-        except (TypeError, ValueError, IndexError) as error:
-            raise ValueError(f"{self.name}: reset, observe and step do not fit together: {error}") from None
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{self.name}: reset, observe and step do not fit together: {what}") from error
+        finally:
+            np.random.set_state(generator)
+        if not len(state) or not len(seen):
+            raise ValueError(f"{self.name}: got a state of {len(state)} and {len(seen)} observations, expected some")
         return state, seen, after

@@ -51,11 +51,11 @@ class Evaluator:
         """Those of `Task.rewards`."""
         if self.workers == 1:
             return self.task.rewards(networks, weights, seed, reps=reps, part=part)
-        from joblib import delayed
-
         bounds = np.linspace(0, len(networks), self.workers * _CHUNKS_PER_WORKER + 1).round().astype(int)
         parts = [networks.part(start, stop) for start, stop in pairwise(bounds) if stop > start]
         parallel = self._parallel or self._new_parallel()
+        from joblib import delayed
+
         work = delayed(self.task.rewards)
         done: Any = parallel(work(each, weights, seed, reps=reps, part=part) for each in parts)
         return np.concatenate(done)

@@ -30,8 +30,11 @@ _HELPERS = {
     "_step": "def _step(x):\n    return 1.0 if x > 0 else 0.0\n",
     "_sin": (
         "def _sin(x):\n"
-        "    # sin(πx); whole turns are taken off first, so that a big x loses no digits.\n"
-        "    return math.sin(math.pi * (x - 2 * round(x / 2))) if math.isfinite(x) else math.nan\n"
+        "    # sin(πx); half turns are taken off first, so that a big x loses no digits.\n"
+        "    if not math.isfinite(x):\n"
+        "        return math.nan\n"
+        "    half_turns = round(x)\n"
+        "    return (-1.0 if half_turns % 2 else 1.0) * math.sin(math.pi * (x - half_turns))\n"
     ),
     "_gaussian": "def _gaussian(x):\n    return math.exp(-x * x / 2)\n",
     "_sigmoid": "def _sigmoid(x):\n    return (math.tanh(x / 2) + 1) / 2\n",

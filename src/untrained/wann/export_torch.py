@@ -15,7 +15,8 @@ from untrained.wann.net import Net
 
 
 def _sin_pi(x: Tensor) -> Tensor:
-    return torch.sin(math.pi * (x - 2 * torch.round(x / 2)))
+    half_turns = torch.round(x).detach()
+    return (1 - 2 * torch.remainder(half_turns, 2)) * torch.sin(math.pi * (x - half_turns))
 
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {

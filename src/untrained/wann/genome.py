@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from untrained.wann.activations import LINEAR
+from untrained.wann.activations import LINEAR, NAMES
 from untrained.wann.jit import compiled
 from untrained.wann.packed import Packed
 from untrained.wann.presets import Preset
@@ -47,6 +47,33 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+    def check(self) -> None:
+        """Raise ValueError if these are no genomes: compiled code trusts them."""
+        fixed, (size, width) = self.inputs + 1 + self.outputs, self.src.shape
+        kinds = [array.dtype for array in self.arrays]
+        if kinds != [np.int8, np.int32, np.int32, np.uint8, np.int32, np.int32]:
+            raise ValueError(f"genomes: got arrays of {kinds}")
+        shapes = [array.shape for array in self.arrays]
+        if shapes != [(size, self.act.shape[1]), *3 * [(size, width)], (size,), (size,)]:
+            raise ValueError(f"genomes: got arrays of shapes {shapes}")
+        if not ((self.nodes >= fixed) & (self.nodes <= self.act.shape[1])).all():
+            raise ValueError("genomes: a number of nodes is out of range")
+        if not ((self.genes >= 0) & (self.genes <= width)).all():
+            raise ValueError("genomes: a number of genes is out of range")
+        there = np.arange(width) < self.genes[:, None]
+        sources = (self.src >= 0) & (self.src < self.nodes[:, None])
+        targets = (self.dst > self.inputs) & (self.dst < self.nodes[:, None])
+        if not (sources & targets & (self.on <= 1))[there].all():
+            raise ValueError("genomes: a gene leads from or to a node that is none")
+        computed = (np.arange(self.act.shape[1]) > self.inputs) & (np.arange(self.act.shape[1]) < self.nodes[:, None])
+        if not ((self.act >= 1) & (self.act <= len(NAMES)))[computed].all():
+            raise ValueError("genomes: an activation is none of ours")
+        for p in range(size):
+            _, _, visited = _layers(fixed, self.nodes[p], self.genes[p], self.src[p], self.dst[p])
+            outwards = self.src[p, : self.genes[p]]
+            if visited < self.nodes[p] - fixed or ((outwards > self.inputs) & (outwards < fixed)).any():
+                raise ValueError("genomes: one is not feed-forward")
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -86,12 +113,9 @@ class Population:
             preset: has the probabilities of the mutations.
             activations: int8, the ids that a new or changed node may have.
         """
-        room_nodes, room_genes = self.act.shape[1], self.src.shape[1]
-        if self.nodes.max() + 1 > room_nodes:
-            room_nodes = int(room_nodes * 1.5)
-        if self.genes.max() + 2 > room_genes:
-            room_genes = int(room_genes * 1.5)
-        born = _blank(len(parents), room_nodes, room_genes)
+        nodes = _room(self.act.shape[1], int(self.nodes.max()) + 1)
+        genes = _room(self.src.shape[1], int(self.genes.max()) + 2)
+        born = _blank(len(parents), nodes, genes)
         chances = np.cumsum([preset.add_connection, preset.add_node, preset.enable, preset.change_activation])
         _breed(self.inputs, self.outputs, parents, mutate, draws, chances / chances[-1], activations, self.arrays, born)
         return Population(self.inputs, self.outputs, *born)
@@ -128,6 +152,10 @@ class Population:
         return Population(self.inputs, self.outputs, *arrays)
 
 
+def _room(present: int, needed: int) -> int:
+    return present if needed <= present else max(needed, int(present * 1.5))
+
+
 def _blank(size: int, nodes: int, genes: int) -> tuple[np.ndarray, ...]:
     return (
         np.zeros((size, nodes), np.int8),
@@ -141,7 +169,10 @@ def _blank(size: int, nodes: int, genes: int) -> tuple[np.ndarray, ...]:
 
 @compiled
 def _layers(fixed, nodes, genes, src, dst):
-    """Longest-path layer (from 1) of every hidden node over all genes between hidden nodes, and an order to visit."""
+    """Longest-path layer (from 1) of every hidden node over all genes between hidden nodes, and an order to visit.
+
+    Also how many the order has: fewer than there are hidden nodes if they go round in a circle.
+    """
     hidden = nodes - fixed
     layer, order = np.ones(hidden, np.int32), np.empty(hidden, np.int32)
     first, waits = np.zeros(hidden + 1, np.int32), np.zeros(hidden, np.int32)
@@ -173,7 +204,7 @@ def _layers(fixed, nodes, genes, src, dst):
             if waits[j] == 0:
                 order[ready] = j
                 ready += 1
-    return layer, order
+    return layer, order, ready
 
 
 @compiled
@@ -195,7 +226,7 @@ def _new_connection(inputs, outputs, nodes, genes, src, dst, u_source, u_target)
     random order until one has a target.
     """
     fixed = inputs + 1 + outputs
-    hidden_layer, _ = _layers(fixed, nodes, genes, src, dst)
+    hidden_layer, _, _ = _layers(fixed, nodes, genes, src, dst)
     last = 1
     for i in range(nodes - fixed):
         last = max(last, hidden_layer[i] + 1)
@@ -244,7 +275,7 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
             continue
         enabled = 0
         for e in range(m):
-            enabled += on[e]
+            enabled += int(on[e])
         u = draws[c]
         if u[0] < chances[0]:
             source, target = _new_connection(inputs, outputs, n, m, src, dst, u[1], u[2])
@@ -296,7 +327,7 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
     row, edge = 0, 0
     for p in range(count):
         n, m = nodes[p], genes[p]
-        _, order = _layers(fixed, n, m, src[p], dst[p])
+        _, order, _ = _layers(fixed, n, m, src[p], dst[p])
         first = np.zeros(n + 1, np.int32)
         for e in range(m):
             if on[p, e] != 0 or (disabled_stay and src[p, e] >= fixed and dst[p, e] >= fixed):

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from untrained.wann.examples import Examples
 from untrained.wann.export_torch import TorchNet
 from untrained.wann.net import Net
 from untrained.wann.packed import Packed
-from untrained.wann.supervised import Classify, Examples
+from untrained.wann.supervised import Classify
 
 _BATCH, _RATE = 256, 0.01
 
@@ -36,6 +37,8 @@ def by_gradient(task: Examples, net: Net, *, epochs: int, seed: int) -> Net:
             out = network(x[rows])
             loss = F.cross_entropy(out, y[rows]) if isinstance(task, Classify) else F.mse_loss(out, y[rows].float())
             optimizer.zero_grad()
+            if not loss.requires_grad:
+                return net  # steps between the weights and the outputs let no gradient through
             loss.backward()
             optimizer.step()
             schedule.step()

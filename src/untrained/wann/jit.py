@@ -61,7 +61,7 @@ def plain(function: Function) -> Function:
     return getattr(function, "py_func", function)
 
 
-def bound(template: Function, name: str, **names: Any) -> Function:
+def bound(template: Function, name: str, file: str | None = None, **names: Any) -> Function:
     """A copy of a function that finds other things behind its global names.
 
     Numba compiles globals in as constants, and keeps on disk what it compiled under the function's name; so a template
@@ -70,7 +70,9 @@ def bound(template: Function, name: str, **names: Any) -> Function:
     Args:
         template: a plain function.
         name: of the copy; another one for everything that is bound differently.
+        file: that the copy is said to be from; what is kept on disk is kept beside it. None: the template's.
         names: what is behind the global names.
     """
     code = template.__code__.replace(co_name=name, co_qualname=name)
+    code = code if file is None else code.replace(co_filename=file)
     return types.FunctionType(code, {**template.__globals__, **names}, name, template.__defaults__)

@@ -75,30 +75,31 @@ def table(path: str | Path) -> Task:
         OSError: there is no such file.
     """
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
         try:
-            rows = [row for row in csv.reader(file) if row]
+            lines = [(reader.line_num, row) for row in reader if row]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a CSV file: {error}") from None
-    if rows and not any(_number(cell) is not None for cell in rows[0]):
-        rows = rows[1:]
+    if lines and not any(_number(cell) is not None for cell in lines[0][1]):
+        lines = lines[1:]
+    rows = [row for _, row in lines]
     if len(rows) < 10 or len(rows[0]) < 2:
         raise ValueError(f"{path}: got {len(rows)} rows, expected at least 10 of two or more columns")
     inputs = np.empty((len(rows), len(rows[0]) - 1))
-    for number, row in enumerate(rows, start=1):
+    for place, (line, row) in enumerate(lines):
         if len(row) != len(rows[0]):
-            raise ValueError(f"{path}: row {number} has {len(row)} columns, expected {len(rows[0])}")
-        for column, cell in enumerate(row[:-1], start=1):
+            raise ValueError(f"{path}: row {line} has {len(row)} columns, expected {len(rows[0])}")
+        for column, cell in enumerate(row[:-1]):
             value = _number(cell)
             if value is None or not np.isfinite(value):
-                raise ValueError(f"{path}: {cell!r} in row {number}, column {column}, expected a number")
-            inputs[number - 1, column - 1] = value
+                raise ValueError(f"{path}: {cell!r} in row {line}, column {column + 1}, expected a number")
+            inputs[place, column] = value
     numbers = [_number(row[-1]) for row in rows]
     words = [cell for cell in numbers if cell is None]
     if words and len(words) < len(rows):
-        number = next(i for i, value in enumerate(numbers) if (value is None) != (numbers[0] is None))
-        raise ValueError(
-            f"{path}: {rows[number][-1]!r} in row {number + 1}, last column, which mixes numbers and words"
-        )
+        odd = next(i for i, value in enumerate(numbers) if (value is None) != (numbers[0] is None))
+        line, row = lines[odd]
+        raise ValueError(f"{path}: {row[-1]!r} in row {line}, last column, which mixes numbers and words")
     test = np.arange(len(rows)) % _TEST_SHARE == _TEST_SHARE - 1
     name = Path(path).stem
     if words:
@@ -111,11 +112,14 @@ def table(path: str | Path) -> Task:
         if not whole or len(np.unique(targets)) > _MOST_CLASSES:
             return Regress(inputs[~test], targets[~test], test=(inputs[test], targets[test]), name=name)
         targets = targets.astype(np.int64)
-    return Classify(inputs[~test], targets[~test], test=(inputs[test], targets[test]), name=name)
+    # Of the whole column, so that a class that only the test rows have is one, too.
+    labels, classes = np.unique(targets, return_inverse=True)
+    known = {"labels": labels.tolist(), "test": (inputs[test], classes[test]), "name": name}
+    return Classify(inputs[~test], classes[~test], **known)
 
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # Python's 1_000 is no number in a table
     except ValueError:
         return None

@@ -43,8 +43,9 @@ class Preset:
 
     def __post_init__(self) -> None:
         for name in ("population", "generations", "reps", "tournament"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected at least 1")
+            given = getattr(self, name)
+            if not isinstance(given, int) or given < 1:
+                raise ValueError(f"{name}: got {given}, expected a whole number, at least 1")
         for name in ("ranked_by_size", "first_enabled", "cull", "elite", *self.mutations):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, expected in [0, 1]")

@@ -68,13 +68,13 @@ def _crowding(objective: np.ndarray, official: bool) -> np.ndarray:
     """Distance to both neighbours, infinite at the ends."""
     order = np.argsort(objective, kind="stable")
     ascending = objective[order]
-    gaps = np.concatenate([[np.inf], np.diff(ascending), [np.inf]])
-    spread = ascending[-1] - ascending[0]
-    scale = 1.0
-    if spread > 0:
-        with np.errstate(divide="ignore"):
-            scale = abs(1 / ascending[-1] - ascending[0]) if official else 1 / spread
     crowding = np.empty(len(objective))
-    with np.errstate(invalid="ignore"):
+    # The widest spreads overflow, the narrowest have no inverse: then nobody is told apart.
+    with np.errstate(all="ignore"):
+        gaps = np.concatenate([[np.inf], np.diff(ascending), [np.inf]])
+        spread = ascending[-1] - ascending[0]
+        scale = 1.0
+        if spread > 0:
+            scale = abs(1 / ascending[-1] - ascending[0]) if official else 1 / spread
         crowding[order] = np.nan_to_num((gaps[:-1] + gaps[1:]) * scale, nan=0.0, posinf=np.inf)
     return crowding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import types
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from untrained.wann.jit import bound, compiled, inlined
+from untrained.wann import jit, vector_math
+from untrained.wann.jit import bound, compiled, inlined, plain
 from untrained.wann.vector_math import activate
 
 _LANES = 8  # doubles in the widest vector register there is
@@ -32,7 +34,7 @@ def step_lanes(state, nodes, first_output, total, ended, lanes):
     {actions} = {action_rows}
     for q in range(lanes):
         ({states_q}), reward, end = step(({states_q}), ({actions_q}))
-        total[q] += reward + 0.0 * ({action_sum})  # an output that is no number makes the reward none
+        total[q] += reward + {no_numbers}  # an output that is no number makes the reward none
         ended[q] = end
 """
 
@@ -70,6 +72,9 @@ def _rollout_template(
         for q in range(lanes):
             episode[q], w[q], total[q] = q, shared[q // reps], 0.0
             state[:, q] = start[:, q % reps]
+        # Lanes without an episode repeat the first one, so that no state comes up that no episode has.
+        for q in range(lanes, padded):
+            state[:, q] = state[:, 0]
         running, steps = lanes, 0
         while running > 0:
             width = (running + _LANES - 1) // _LANES * _LANES
@@ -100,6 +105,8 @@ def _rollout_template(
                         running -= 1
                         episode[q], w[q], total[q] = episode[running], w[running], total[running]
                         state[:, q] = state[:, running]
+                for q in range(running, width):
+                    state[:, q] = state[:, 0]
 
 
 @lru_cache
@@ -133,30 +140,61 @@ def compiled_rollout(
         actions=each("a{i}", outputs),
         actions_q=each("a{i}[q]", outputs),
         action_rows=each("nodes[first_output + {i}]", outputs),
-        action_sum=" + ".join(f"a{i}[q]" for i in range(outputs)),
+        no_numbers=" + ".join(f"0.0 * a{i}[q]" for i in range(outputs)),
     )
     # Numba keeps compiled code beside the file that a function is said to be from, until that file changes.
     file = functions[2].__code__.co_filename
-    on_disk = Path(file).is_file() and not any(function.__closure__ for function in functions)
+    on_disk = Path(file).is_file()
     name = f"{digest(functions)}_{states}_{inputs}_{outputs}"
     names: dict[str, Any] = dict(zip(("reset", "observe", "step"), map(inlined, functions), strict=True))
+    names["__name__"] = __name__  # numba looks for the module of what it finds on disk
     exec(compile(glue, file, "exec"), names)
     lanes = {
-        kind: compiled(bound(names[kind], f"{kind}_{name}"), on_disk=on_disk)
+        kind: compiled(bound(names[kind], f"{kind}_{name}", file), on_disk=on_disk)
         for kind in ("reset_lanes", "observe_lanes", "step_lanes")
     }
     sizes = {"STATES": states, "INPUTS": inputs, "OUTPUTS": outputs}
-    return compiled(bound(_rollout_template, f"rollout_{name}", **lanes, **sizes), on_disk=on_disk)
+    return compiled(bound(_rollout_template, f"rollout_{name}", file, **lanes, **sizes), on_disk=on_disk)
 
 
 def digest(functions: tuple[Callable[..., Any], ...]) -> str:
-    """What the functions do, as far as their own code says."""
+    """What the functions do: their code, and that of all they call, with the values that they find outside."""
     content = hashlib.sha256(inspect.getsource(_rollout_template).encode() + _GLUE.encode())
+    for module in (jit, vector_math):
+        content.update(inspect.getsource(module).encode())
+    seen: set[int] = set()
     for function in functions:
-        code = function.__code__
-        content.update(code.co_code + repr((code.co_names, [c for c in code.co_consts if _is_plain(c)])).encode())
+        content.update(repr(_described(function, seen)).encode())
     return content.hexdigest()[:16]
 
 
-def _is_plain(constant: object) -> bool:
-    return isinstance(constant, int | float | str | tuple | type(None))
+def _described(thing: Any, seen: set[int]) -> Any:
+    thing = plain(thing)
+    if isinstance(thing, bool | int | float | complex | str | bytes | type(None)):
+        return type(thing).__name__, thing
+    if isinstance(thing, np.ndarray):
+        return thing.dtype.str, thing.shape, thing.tobytes()
+    if isinstance(thing, np.generic):
+        return thing.dtype.str, thing.tobytes()
+    if id(thing) in seen:
+        return "again"
+    if isinstance(thing, tuple | list):
+        return [_described(each, seen) for each in thing]
+    if isinstance(thing, types.CodeType):
+        return thing.co_code, thing.co_names, [_described(each, seen) for each in thing.co_consts]
+    if isinstance(thing, types.FunctionType):
+        seen.add(id(thing))
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        outside = [thing.__globals__.get(name) for name in sorted(_names(thing.__code__))]
+        parts = (thing.__code__, thing.__defaults__, sorted((thing.__kwdefaults__ or {}).items()), cells, outside)
+        return [_described(part, seen) for part in parts]
+    if isinstance(thing, types.ModuleType):
+        # Its values might be read; its functions have a name each.
+        values = {name: value for name, value in vars(thing).items() if isinstance(value, bool | int | float)}
+        return thing.__name__, sorted(values.items())
+    return type(thing).__qualname__
+
+
+def _names(code: types.CodeType) -> set[str]:
+    nested = (each for each in code.co_consts if isinstance(each, types.CodeType))
+    return set(code.co_names).union(*map(_names, nested))

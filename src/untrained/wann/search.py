@@ -93,15 +93,24 @@ class Search:
         self.preset = preset_named(preset) if isinstance(preset, str) else preset
         if islands < 1 or migrate_every < 0 or restart_after < 0 or not len(weights):
             raise ValueError("a search needs at least one island and one weight, and no negative number of generations")
-        if not 0 <= seed < _BIG:
-            raise ValueError(f"seed: got {seed}, expected in [0, 2**63)")
+        if not 0 <= seed < _BIG or int(seed) != seed:
+            raise ValueError(f"seed: got {seed}, expected a whole number in [0, 2**63)")
+        if 0 < restart_after <= _CHECK_EVERY:
+            raise ValueError(
+                f"restart_after: got {restart_after}, expected 0 or above {_CHECK_EVERY}, between two looks"
+            )
+        if not np.isfinite(weights).all():
+            raise ValueError(f"weights: got {tuple(weights)}, expected finite numbers")
+        if not task.activations:
+            raise ValueError(f"{task.name}: has no activations to choose from")
+        self._activations = ids_of(task.activations)
         if not AVAILABLE:
             warnings.warn(
                 "numba is not installed: networks are evaluated with numpy, some hundred times slower "
                 "(pip install 'untrained[wann]')",
                 stacklevel=2,
             )
-        self.seed, self.islands, self.weights = seed, islands, tuple(float(w) for w in weights)
+        self.seed, self.islands, self.weights = int(seed), islands, tuple(float(w) for w in weights)
         self.migrate_every, self.restart_after = migrate_every, restart_after
         self.official_quirks = official_quirks
         self.evaluator = Evaluator(task, workers)
@@ -153,17 +162,16 @@ class Search:
         """
         networks = self.ask()
         assert self._asked is not None
-        switched_on, state = self._asked[1], self.state
+        switched_on, state, rewards = self._asked[1], self.state, np.asarray(rewards, float)
         if rewards.shape != (len(networks), len(self.weights)):
             raise ValueError(f"rewards: got {rewards.shape}, expected {(len(networks), len(self.weights))}")
-        sound: np.ndarray = np.isfinite(rewards).all(1)  # pyright: ignore[reportAssignmentType]
-        mean = np.full(len(networks), -np.inf)
-        mean[sound] = rewards[sound].mean(1)
+        mean = _means(rewards)
+        sound = mean > -np.inf
         best = int(mean.argmax())
         row: Row = {
             "generation": state.generation,
             "best": float(mean[best]) if sound[best] else None,
-            "mean": float(mean[sound].mean()) if sound.any() else None,
+            "mean": float((mean[sound] / sound.sum()).sum()) if sound.any() else None,
             "connections": int(networks.connections[best]),
             "broken": int((~sound).sum()),
         }
@@ -182,10 +190,7 @@ class Search:
     def step(self) -> Row:
         """One generation: ask, evaluate, tell."""
         start = time.perf_counter()
-        networks = self.ask()
-        seed = self.seed + self.state.generation
-        rewards = self.evaluator.rewards(networks, self.weights, seed, reps=self.preset.reps)
-        row = self.tell(rewards)
+        row = self.tell(self._rewards())
         row["seconds"] = round(time.perf_counter() - start, 4)
         return row
 
@@ -219,11 +224,14 @@ class Search:
 
     def look(self) -> None:
         """Choose among the networks of this generation, too, for `front`, `best` and `attempts`."""
-        networks, seed = self.ask(), self.seed + self.state.generation
+        mean = _means(self._rewards())
         assert self._asked is not None
-        rewards = self.evaluator.rewards(networks, self.weights, seed, reps=self.preset.reps)
-        mean = np.where(np.isfinite(rewards).all(1), rewards.mean(1), -np.inf)
-        self._outcome = self._checked(self.state, networks, mean, self._asked[1])
+        self._outcome = self._checked(self.state, self.ask(), mean, self._asked[1])
+
+    def _rewards(self) -> np.ndarray:
+        """Of this generation's networks, all from the same start states or on the same batch."""
+        words = np.random.SeedSequence([self.seed, self.state.generation]).generate_state(1, np.uint64)
+        return self.evaluator.rewards(self.ask(), self.weights, int(words[0] >> 1), reps=self.preset.reps)
 
     def resume(self, state: State, rows: Sequence[Row]) -> None:
         """Go on from a state that a search of the same plan had."""
@@ -287,9 +295,8 @@ class Search:
             parents.append(chosen)
             mutate.append(changed)
             draws.append(uniform[: 4 * size].reshape(size, 4))
-        activations = ids_of(self.task.activations)
         return self.state.population.children(
-            np.concatenate(parents), np.concatenate(mutate), np.concatenate(draws), preset, activations
+            np.concatenate(parents), np.concatenate(mutate), np.concatenate(draws), preset, self._activations
         )
 
     def _restarted(self, state: State) -> State:
@@ -313,7 +320,7 @@ class Search:
         chosen = networks.chosen(candidates)
         rewards = self.evaluator.rewards(chosen, self.weights, self.seed, reps=reps, part="validation")
         best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
-        for place in np.flatnonzero(np.isfinite(rewards).all(1)).tolist():
+        for place in np.flatnonzero(_means(rewards) > -np.inf).tolist():
             island = candidates[place] // self.preset.population
             each = Found(self.task.finished(chosen.net(place)), tuple(rewards[place].tolist()))
             found.append(each)
@@ -327,3 +334,10 @@ class Search:
         rows = rows[np.isfinite(mean[rows])]
         first = rows[fronts(mean[rows], 1.0 / np.maximum(switched_on[rows], 1)) == 0]
         return first[np.argsort(-mean[first], kind="stable")][:_CANDIDATES]
+
+
+def _means(rewards: np.ndarray) -> np.ndarray:
+    """Mean reward of each network over the weights; -inf where it broke down."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = rewards.mean(1)
+    return np.where(np.isfinite(rewards).all(1) & np.isfinite(mean), mean, -np.inf)

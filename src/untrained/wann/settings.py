@@ -20,8 +20,8 @@ class WannSettings:
         data_dir: Where MNIST is, or where to download it to.
         preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256, or
             digits (default: the one for the task).
-        generations: How many generations (default: 200).
-        minutes: Stop searching after so many.
+        generations: How many generations (default: 300, or as many as --minutes allow).
+        minutes: Stop searching after so many; tuning follows.
         population: Networks per island (default: the preset's).
         islands: Populations that evolve apart.
         migrate_every: Generations after which each island sends its best to the next; 0: never.

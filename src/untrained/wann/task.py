@@ -82,12 +82,12 @@ class Task(ABC):
 
 
 def part_seed(seed: int, part: Part) -> int:
-    """A 31-bit seed that no other part and no near seed shares.
+    """The first of 2²⁰ seeds of 31 bits for the repetitions of a part; no other part has one of them.
 
     Raises:
         ValueError: there is no such part.
     """
     if part not in PARTS:
         raise ValueError(f"part: got {part!r}, expected one of {', '.join(PARTS)}")
-    words = np.random.SeedSequence([seed, PARTS.index(part)]).generate_state(1, np.uint32)
-    return int(words[0] >> 1)
+    words = np.random.SeedSequence([seed, PARTS.index(part)]).generate_state(1, np.uint64)
+    return (PARTS.index(part) << 29) + int(words[0] % ((1 << 29) - (1 << 20)))

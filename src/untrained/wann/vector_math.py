@@ -79,7 +79,7 @@ def cos(x):
 @inlined
 def sin_pi(x):
     """sin(πx)."""
-    k = np.floor(x + 0.5)
+    k = np.rint(x)
     return _sign_of_turns(k) * _sin_within((x - k) * math.pi)
 
 
@@ -106,7 +106,7 @@ def tanh32(x):
 @inlined_reordered
 def sin_pi32(x):
     """sin(πx) in single precision."""
-    k = np.floor(x + f32(0.5))
+    k = np.rint(x)
     sign = f32(1.0) - f32(2.0) * (k - f32(2.0) * np.floor(k * f32(0.5)))
     r = (x - k) * f32(math.pi)
     z = r * r
