@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from harness import write
 
+from harness import write
 from untrained.wann import GymEnv, Packed, Task, best_shared, four_columns, read_champion, swing_up
 
 TRIALS = 100

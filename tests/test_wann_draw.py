@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from untrained.wann.draw import draw_front, draw_generations, draw_net, draw_run, draw_weights
+from untrained.wann.draw import draw_net
+from untrained.wann.draw_run import draw_run
 from untrained.wann.net import Net
 
 pytest.importorskip("matplotlib")
 
 HOSTILE = ("$x^{", "a\nb\t$", "l" * 500, "\x00\ud800\\frac{$", "", "_$_{}%&#")
 WEIGHTS = np.linspace(-3, 3, 13)
+SIX = (-2, -1, -0.5, 0.5, 1, 2)
 ROWS = [
     {"generation": k, "best": float(k), "mean": float("nan") if k == 1 else k / 2, "connections": 2 + k, "more": None}
     for k in range(5)
@@ -54,6 +56,18 @@ def named(figure, gid):
     return next(artist for axes in figure.axes for artist in axes.collections if artist.get_gid() == gid)
 
 
+def run(path=None, *, names=None, rows=(), front=(), rewards=None, title="a run", net):
+    weights = WEIGHTS if rewards else ()
+    return draw_run(
+        path, net=net, names=names, rows=rows, front=front, weights=weights, rewards=rewards or {}, title=title
+    )
+
+
+def legends(figure):
+    figure.draw_without_rendering()
+    return [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend()]
+
+
 def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
@@ -69,18 +83,19 @@ def test_every_node_and_connection_is_drawn(name: str, tmp_path: Path) -> None:
     shown = used | set(range(1, net.inputs + 1)) if net.inputs in (64, 256) else used
     assert len(named(figure, "inputs").get_paths()) == len(shown)
     assert ("bias" in texts(figure)) == (0 in used)
-    assert any(f"{len(used - {0})} of {net.inputs} input" in text for text in texts(figure))
+    assert any(f"{len(used - {0})} of {net.inputs} inputs" in text for text in texts(figure))
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_all_lies_within_the_picture_and_nodes_apart(name: str) -> None:
     figure = draw_net(NETS[name])
     axes = figure.axes[0]
-    width, height = figure.get_size_inches()
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    assert (right - left, top - bottom) == pytest.approx(tuple(figure.get_size_inches()))  # a unit is an inch
     points = [path.vertices for gid in ("connections", "nodes", "inputs") for path in named(figure, gid).get_paths()]
     points = np.concatenate(points)
     assert np.isfinite(points).all()
-    assert (points > 0).all() and (points < (width, height)).all()
+    assert (points > (left, bottom)).all() and (points < (right, top)).all()
     discs = np.array([path.get_extents().get_points() for path in named(figure, "nodes").get_paths()])
     centres, size = discs.mean(1), np.ptp(discs[0, :, 0])
     apart = np.linalg.norm(centres[:, None] - centres, axis=-1) + 9 * np.eye(len(centres))
@@ -130,64 +145,64 @@ def test_hostile_labels_are_text(tmp_path: Path) -> None:
         figure = draw_net(net, tmp_path / f"net.{ending}", names=HOSTILE)
     assert {"$x^{", "a b $", "_$_{}%&#"} <= set(texts(figure))
     assert max(map(len, texts(figure))) < 80
-    deviations = dict.fromkeys(HOSTILE, 0 * WEIGHTS + 1)
-    draw_weights(WEIGHTS, dict.fromkeys(HOSTILE, WEIGHTS), deviations).savefig(tmp_path / "w.svg")
     for title in HOSTILE:
-        figure = draw_run(
-            tmp_path / "run.svg", net=net, names=HOSTILE, rows=[], front=[], weights=[], rewards={}, title=title
-        )
-    assert len(figure.axes) == 4
+        rewards = dict.fromkeys(HOSTILE, WEIGHTS)
+        figure = run(tmp_path / "run.svg", net=net, names=HOSTILE, rewards=rewards, title=title)
+        assert all(figure.bbox.x0 <= b.x0 and b.x1 <= figure.bbox.x1 and b.y0 >= 0 for b in legends(figure))
+
+
+def test_accents_stay_with_their_letters() -> None:
+    net = Net(2, 1, [1], [0, 2], [1, 2])
+    figure = draw_net(net, names=("x\u0307", "θ\u0307"))  # the first is one character, of the other there is none
+    assert {"ẋ", "θ\u0307"} <= set(texts(figure))
+    plain, dotted = (
+        next(text for text in draw_net(net, names=names).axes[0].texts if "θ" in text.get_text()).get_window_extent()
+        for names in (("x", "θ"), ("x", "θ\u0307"))
+    )
+    assert abs(plain.width - dotted.width) < 3
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")])
 def test_a_run_is_one_picture(ending: str, magic: bytes, tmp_path: Path) -> None:
     net = NETS["tuned"]
     path = tmp_path / f"run.{ending}"
-    figure = draw_run(
-        path,
-        net=net,
-        names=("a", "b", "c", "d", "e"),
-        rows=ROWS,
-        front=[(3, 1.0), (net.connections, 2.0), (net.connections, 5.0), (90, float("nan"))],
-        weights=WEIGHTS,
-        rewards={"test": WEIGHTS**2, "broken": WEIGHTS * np.nan},
-        title="a run",
-    )
+    front = [(90, float("nan")), (net.connections, 5.0), (net.connections, 2.0), (3, 1.0), (20, 0.5)]
+    rewards = {"test": -((WEIGHTS - 1.5) ** 2), "broken": WEIGHTS * np.nan}
+    figure = run(path, net=net, names=("a", "b", "c", "d", "e"), rows=ROWS, front=front, rewards=rewards)
     assert path.read_bytes().startswith(magic)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
-    (chosen,) = [line for line in figure.axes[1].lines if line.get_label() == "chosen"]
-    assert chosen.get_xydata().tolist() == [[net.connections, 5.0]]
-
-
-def test_weights_mark_the_six_and_the_best() -> None:
-    axes = draw_weights(WEIGHTS[::-1], {"test": -((WEIGHTS[::-1] - 1.5) ** 2)}).axes[0]
-    upright = {
-        line.get_xdata()[0] for line in axes.lines if np.ptp(line.get_xdata()) == 0 and len(line.get_xdata()) > 1
-    }
-    assert upright == {-2, -1, -0.5, 0.5, 1, 2}
-    (best,) = [line for line in axes.lines if line.get_marker() == "o"]
+    _, search, sizes, shared = figure.axes
+    assert [line.get_label() for line in search.lines] == ["best", "mean of all"]
+    step, networks, this = sizes.lines
+    assert step.get_xydata().tolist() == [[3, 1], [20, 1], [net.connections, 2], [net.connections, 5]]
+    assert len(networks.get_xydata()) == 4
+    assert this.get_xydata().tolist() == [[net.connections, 5]]
+    assert {line.get_xdata()[0] for line in shared.lines if list(line.get_ydata()) == [0, 1]} == set(SIX)
+    (best,) = [line for line in shared.lines if line.get_marker() == "o"]
     assert best.get_xydata().tolist() == [[1.5, 0.0]]
 
 
-def test_generations_and_front() -> None:
-    rewards, connections = draw_generations(ROWS).axes
-    assert [line.get_label() for line in rewards.lines] == ["best", "mean of all"]
-    assert connections.lines[0].get_ydata().tolist() == [2, 3, 4, 5, 6]
-    axes = draw_front([5, 2, 9, 2], [3.0, 1.0, 2.0, 0.0], chosen=0).axes[0]
-    networks, step, chosen = axes.lines
-    assert len(networks.get_xdata()) == 4
-    assert step.get_xydata().tolist() == [[2, 1], [2, 1], [5, 3], [9, 3]]
-    assert chosen.get_xydata().tolist() == [[5, 3]]
-    assert draw_front([], []).axes and draw_generations([]).axes
+def test_legends_cover_no_axes_and_lie_within_the_picture() -> None:
+    figure = run(net=NETS["swing-up"], rows=ROWS, front=[(5, 1.0)], rewards={"mean": WEIGHTS, "l" * 99: -WEIGHTS})
+    boxes = legends(figure)
+    assert len(boxes) == 3
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+        assert not any(box.overlaps(axes.bbox) for axes in figure.axes)
+        assert not any(box.overlaps(axes.xaxis.label.get_window_extent()) for axes in figure.axes[1:])
+
+
+def test_an_empty_run_is_a_picture_still() -> None:
+    figure = run(net=NETS["tiny"])
+    assert len(figure.axes) == 4
+    assert texts(figure).count("nothing to show") == 3
 
 
 def test_bad_paths_and_names(tmp_path: Path) -> None:
     net = NETS["tiny"]
-    with pytest.raises(
-        ValueError, match=r"net\.bmp: got a file ending in '\.bmp', expected one of \.png, \.svg, \.pdf"
-    ):
+    with pytest.raises(ValueError, match="'bmp' is not supported.* pdf, .*png, .*svg"):
         draw_net(net, tmp_path / "net.bmp")
-    with pytest.raises(ValueError, match="ending in ''"):
+    with pytest.raises(ValueError, match="'' is not supported"):
         draw_net(net, tmp_path / "net")
     with pytest.raises(FileNotFoundError, match="no folder"):
         draw_net(net, tmp_path / "nowhere" / "net.png")
@@ -202,4 +217,4 @@ def test_missing_matplotlib_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ImportError, match=r"untrained\[plot\]"):
         draw_net(NETS["tiny"], tmp_path / "net.png")
     with pytest.raises(ImportError, match=r"untrained\[plot\]"):
-        draw_weights([1.0], {"test": [1.0]})
+        run(net=NETS["tiny"])

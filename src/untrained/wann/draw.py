@@ -26,7 +26,6 @@ _UNUSED, _EDGE, _PLUS, _MINUS = "#ededed", "#3d4a5c", "#0072b2", "#d55e00"
 # Greys for the two plain functions; the others in colours that the colour-blind tell apart (Paul Tol's "muted").
 _COLOURS = "#c8c8c8 #332288 #44aa99 #ddcc77 #117733 #88ccee #6f6f6f #999933 #cc6677 #aa4499 #882255".split()
 _FILL = dict(zip(NAMES, _COLOURS, strict=True))
-_SUFFIXES = (".png", ".svg", ".pdf")
 # Points.
 FONT, SMALL = 9, 8
 # Inches.
@@ -46,12 +45,12 @@ def draw_net(net: Net, path: str | Path | None = None, *, names: Sequence[str] |
 
     Args:
         net: the network.
-        path: a .png, .svg or .pdf file to write as well.
+        path: a file to write as well, .png, .svg, .pdf or whatever else matplotlib writes.
         names: of the inputs.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: `names` are not one per input, or the file's ending is none of those.
+        ValueError: `names` are not one per input, or matplotlib does not write such a file.
         OSError: the file cannot be written.
     """
     figure = new_figure()
@@ -70,14 +69,10 @@ def new_figure() -> Figure:
 
 
 def save(figure: Figure, path: str | Path | None) -> None:
-    """Write it as what the path ends in, whole or not at all."""
-    if path is None:
-        return
-    suffix = Path(path).suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"{path}: got a file ending in {suffix!r}, expected one of {', '.join(_SUFFIXES)}")
-    with written_whole(path) as unfinished:
-        figure.savefig(unfinished, format=suffix[1:])
+    """Write it as what the path ends in, whole or not at all; matplotlib's ValueError names the endings it knows."""
+    if path is not None:
+        with written_whole(path) as unfinished:
+            figure.savefig(unfinished, format=Path(path).suffix[1:].lower())
 
 
 def one_line(text: object, longest: int = 28) -> str:
@@ -124,8 +119,8 @@ def paint_net(
     for k, text in texts.items():
         toward, align = (-1, "right") if k < first else (1, "left")
         _write(axes, layout.x[k] + toward * beside, layout.y[k], text, ha=align)
-    facts = _count(net.connections, "connection"), _count(len(net.act) - net.outputs, "hidden node")
-    line = " · ".join([*facts, f"{len(used) - (0 in used)} of {_count(net.inputs, 'input')} used"])
+    line = f"{net.connections} connections · {len(net.act) - net.outputs} hidden nodes"
+    line += f" · {len(used) - (0 in used)} of {net.inputs} inputs used"
     _write(axes, start + width / 2, -1.6 * _ROW, line, ha="center", fontsize=SMALL, color=FAINT)
     _paint_legend(axes, legend, math.ceil(len(legend) / rows), start + width / 2)
 
@@ -146,8 +141,7 @@ def _paint_connections(axes: Axes, net: Net, layout: Layout) -> None:
         widths = 0.4 + (1.6 if many else 2.6) * size[order] / (size.max() or 1.0)
         colours = [to_rgba(_PLUS if weight > 0 else _MINUS, alpha) for weight in net.weights[order]]
     lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=widths, zorder=1)
-    lines.set_gid("connections")
-    axes.add_collection(lines, autolim=False)
+    axes.add_collection(lines, autolim=False).set_gid("connections")
 
 
 def _route(route: np.ndarray, radius: float) -> tuple[np.ndarray, list[int]]:
@@ -179,24 +173,21 @@ def _paint_inputs(axes: Axes, net: Net, layout: Layout, pixel: float, radius: fl
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Circle, Rectangle
 
-    shapes: list[Any] = []
-    fills, edges = [], []
+    patches: list[Any] = []
     fan = np.bincount(net.src, minlength=net.inputs + 1)
+    most = max(1, fan[1 : net.inputs + 1].max())
     for number, (x, y) in enumerate(zip(layout.x[: net.inputs + 1], layout.y, strict=False)):
         if pixel and number:
-            shapes.append(Rectangle((x - 0.46 * pixel, y - 0.46 * pixel), 0.92 * pixel, 0.92 * pixel))
-            share = 0.25 + 0.55 * fan[number] / max(1, fan[1 : net.inputs + 1].max())
-            fills.append(1 - share * (1 - np.array(to_rgb(TEAL))) if fan[number] else _UNUSED)
-            edges.append("none")
+            tint = 1 - (0.25 + 0.55 * fan[number] / most) * (1 - np.array(to_rgb(TEAL)))
+            corner = x - 0.46 * pixel, y - 0.46 * pixel
+            patches.append(Rectangle(corner, 0.92 * pixel, 0.92 * pixel, fc=tint if fan[number] else _UNUSED, lw=0))
+        elif number and fan[number]:
+            patches.append(Circle((x, y), radius, fc=INK, ec=INK))
         elif fan[number]:
-            shapes.append(Circle((x, y), radius if number else 0.55 * layout.radius))
-            fills.append(INK if number else "white")
-            edges.append(INK)
+            patches.append(Circle((x, y), 0.5 * layout.radius, fc="white", ec=INK))
     # Pixels lie under the connections, so that one sees where these begin.
-    zorder = 0.5 if pixel else 2
-    patches = PatchCollection(shapes, facecolors=fills, edgecolors=edges, linewidths=1.0, zorder=zorder)
-    patches.set_gid("inputs")
-    axes.add_collection(patches, autolim=False)
+    inputs = PatchCollection(patches, match_original=True, zorder=0.5 if pixel else 2)
+    axes.add_collection(inputs, autolim=False).set_gid("inputs")
 
 
 def _paint_nodes(axes: Axes, x: Any, y: Any, radius: float, kinds: Sequence[str], gid: str) -> None:
@@ -208,16 +199,14 @@ def _paint_nodes(axes: Axes, x: Any, y: Any, radius: float, kinds: Sequence[str]
     at, fills = np.stack([x, y], 1), [_FILL[kind] for kind in kinds]
     circles = [Circle((x, y), radius) for x, y in at]
     discs = PatchCollection(circles, facecolors=fills, edgecolors="white", linewidths=1.2, zorder=3)
-    discs.set_gid(gid)
-    axes.add_collection(discs, autolim=False)
+    axes.add_collection(discs, autolim=False).set_gid(gid)
     glyphs = LineCollection(
         [centre + radius * _glyph(kind) for centre, kind in zip(at, kinds, strict=True)],
         colors=["white" if np.dot(to_rgb(fill), (0.3, 0.59, 0.11)) < 0.58 else INK for fill in fills],
         linewidths=float(np.clip(9 * radius, 0.8, 1.6)),
         zorder=4,
     )
-    glyphs.set_gid(f"{gid}-curves")
-    axes.add_collection(glyphs, autolim=False)
+    axes.add_collection(glyphs, autolim=False).set_gid(f"{gid}-curves")
 
 
 def _glyph(kind: str) -> np.ndarray:
@@ -244,10 +233,6 @@ def _paint_legend(axes: Axes, entries: Sequence[tuple[str, str]], columns: int, 
         if sign not in _FILL:
             axes.plot((left - 0.1, left + 0.1), (height, height), color=sign, lw=2)
         _write(axes, left + 0.17, height, text, fontsize=SMALL)
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _text_width(text: str) -> float:

@@ -36,7 +36,7 @@ def draw_run(
     """Draw a whole run: the network; below it the search, the front and the reward over the shared weight.
 
     Args:
-        path: a .png, .svg or .pdf file to write, or None.
+        path: a file to write, as for `draw_net`, or None.
         net: the network found.
         names: of its inputs.
         rows: one per generation, with "generation", "best" and "mean".
@@ -48,7 +48,7 @@ def draw_run(
     Raises:
         ImportError: matplotlib is not installed.
         KeyError: a row lacks one of these.
-        ValueError: `names` are not one per input, or the file's ending is not .png, .svg or .pdf.
+        ValueError: `names` are not one per input, or matplotlib does not write such a file.
         OSError: the file cannot be written.
     """
     figure = new_figure()

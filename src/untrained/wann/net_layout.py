@@ -124,16 +124,21 @@ def _layers(net: Net) -> _Layers:
 def _sort(layers: _Layers, fixed: set[int]) -> None:
     """Order every layer by the mean position of its neighbours, to and fro; fewest lines cross after a way back."""
     rank = np.zeros(len(layers.layer))
-    order, last = layers.order, len(layers.order) - 1
-    for items in order:
+    last = len(layers.order) - 1
+
+    def settle(number: int, items: np.ndarray) -> None:
+        layers.order[number] = items
         rank[items] = (np.arange(len(items)) + 0.5) / max(1, len(items))
+
+    for number, items in enumerate(layers.order):
+        settle(number, items)
     for sweep in range(_SWEEPS):
         forwards = sweep % 2 == 0
         for number in range(1, last + 1) if forwards else range(last - 1, -1, -1):
             if number not in fixed:
                 link = layers.links[number - 1][:, ::-1] if forwards else layers.links[number]
-                items = order[number] = order[number][np.argsort(_mean(rank, link)[order[number]], kind="stable")]
-                rank[items] = (np.arange(len(items)) + 0.5) / max(1, len(items))
+                items = layers.order[number]
+                settle(number, items[np.argsort(_mean(rank, link)[items], kind="stable")])
 
 
 def _mean(values: np.ndarray, links: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from functools import lru_cache
@@ -159,8 +160,8 @@ def compiled_rollout(
 
 def digest(functions: tuple[Callable[..., Any], ...]) -> str:
     """What the functions do: their code, and that of all they call, with the values that they find outside."""
-    content = hashlib.sha256(inspect.getsource(_rollout_template).encode() + _GLUE.encode())
-    for module in (jit, vector_math):
+    content = hashlib.sha256()
+    for module in (sys.modules[__name__], jit, vector_math):
         content.update(inspect.getsource(module).encode())
     seen: set[int] = set()
     for function in functions:
