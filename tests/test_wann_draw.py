@@ -200,7 +200,7 @@ def test_an_empty_run_is_a_picture_still() -> None:
 
 def test_bad_paths_and_names(tmp_path: Path) -> None:
     net = NETS["tiny"]
-    with pytest.raises(ValueError, match="'bmp' is not supported.* pdf, .*png, .*svg"):
+    with pytest.raises(ValueError, match=r"'bmp' is not supported.* pdf, .*png, .*svg"):
         draw_net(net, tmp_path / "net.bmp")
     with pytest.raises(ValueError, match="'' is not supported"):
         draw_net(net, tmp_path / "net")

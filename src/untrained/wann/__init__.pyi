@@ -9,6 +9,7 @@ from .environments import swing_up as swing_up
 from .environments import swing_up_hard as swing_up_hard
 from .experiment import WannRun as WannRun
 from .experiment import evolve as evolve
+from .genome import Population as Population
 from .gymnasium_task import GymEnv as GymEnv
 from .image_tasks import digits as digits
 from .image_tasks import mnist as mnist
@@ -26,4 +27,5 @@ from .task import Task as Task
 from .tune import Column as Column
 from .tune import best_shared as best_shared
 from .tune import four_columns as four_columns
+from .tune import most_agnostic as most_agnostic
 from .tune import tuned as tuned

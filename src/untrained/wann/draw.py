@@ -25,7 +25,7 @@ TEAL, INK, FAINT = "#1b7f79", "#2b2f36", "#6d747e"
 _UNUSED, _EDGE, _PLUS, _MINUS = "#ededed", "#3d4a5c", "#0072b2", "#d55e00"
 # Greys for the two plain functions; the others in colours that the colour-blind tell apart (Paul Tol's "muted").
 _COLOURS = "#c8c8c8 #332288 #44aa99 #ddcc77 #117733 #88ccee #6f6f6f #999933 #cc6677 #aa4499 #882255".split()
-_FILL = dict(zip(NAMES, _COLOURS, strict=True))
+_FILL: dict[str, str] = dict(zip(NAMES, _COLOURS, strict=True))
 # Points.
 FONT, SMALL = 9, 8
 # Inches.
@@ -102,8 +102,8 @@ def paint_net(
     high = max(layout.x[k] + beside + _text_width(text) for k, text in texts.items() if k >= first)
 
     legend = _legend(net)
-    width = max(high - low + 2 * _MARGIN, wide)
-    start = (low + high - width) / 2  # a narrow network stands in the middle
+    width = max(float(high - low) + 2 * _MARGIN, wide)
+    start = float(low + high - width) / 2  # a narrow network stands in the middle
     rows = math.ceil(len(legend) / int((width - 2 * _MARGIN) / _LEGEND_COLUMN))
     below = _MARGIN + _ROW * (rows + 2)
     height = below + layout.height + _MARGIN
@@ -118,7 +118,7 @@ def paint_net(
     _paint_nodes(axes, layout.x[first:], layout.y[first:], layout.radius, [NAMES[k - 1] for k in net.act], "nodes")
     for k, text in texts.items():
         toward, align = (-1, "right") if k < first else (1, "left")
-        _write(axes, layout.x[k] + toward * beside, layout.y[k], text, ha=align)
+        _write(axes, float(layout.x[k]) + toward * beside, float(layout.y[k]), text, ha=align)
     line = f"{net.connections} connections · {len(net.act) - net.outputs} hidden nodes"
     line += f" · {len(used) - (0 in used)} of {net.inputs} inputs used"
     _write(axes, start + width / 2, -1.6 * _ROW, line, ha="center", fontsize=SMALL, color=FAINT)

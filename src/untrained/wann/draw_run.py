@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _GREY, _ORANGE = "#8a8a8a", "#c97b2b"
 _CURVES = (TEAL, _ORANGE, "#b2475f", "#4a5a9a", "#6b6b6b")
+_EARLIER = 6  # fronts drawn besides the last
 # Inches: the title; the panels, and what is below their axes; a line of a legend.
 _HEAD, _FOOT, _BELOW, _LINE, _WIDE = 0.45, 3.4, 0.8, 0.17, 13.0
 
@@ -39,7 +40,8 @@ def draw_run(
         path: a file to write, as for `draw_net`, or None.
         net: the network found.
         names: of its inputs.
-        rows: one per generation, with "generation", "best" and "mean".
+        rows: one per generation, with "generation", "best" and "mean" (None where all broke down), and in some of them
+            "front", the [connections, reward] that was reached.
         front: (connections, reward) of networks; the best of those as large as `net` is marked.
         weights: shared weights, (V,).
         rewards: the rewards of every curve by its name, (V,).
@@ -60,7 +62,7 @@ def draw_run(
     )
     left, middle, right = figure.subplots(1, 3)
     _paint_generations(left, rows)
-    _paint_front(middle, front, net.connections)
+    _paint_front(middle, front, net.connections, [row["front"] for row in rows if row.get("front")])
     _paint_weights(right, weights, rewards)
     line = one_line(title, int(width * 8))  # as long as the picture is wide
     figure.text(0.5, 1 - 0.3 / height, line, ha="center", va="center", fontsize=13, color=INK, parse_math=False)
@@ -70,19 +72,28 @@ def draw_run(
 
 def _paint_generations(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     x = [row["generation"] for row in rows]
-    axes.plot(x, [row["best"] for row in rows], color=TEAL, lw=2, label="best")
-    axes.plot(x, [row["mean"] for row in rows], color=_GREY, lw=1.2, label="mean of all")
+    best, mean = (np.array([row[name] for row in rows], float) for name in ("best", "mean"))
+    axes.plot(x, best, color=TEAL, lw=2, label="best")
+    axes.plot(x, mean, color=_GREY, lw=1.2, label="mean of all")
     _finish(axes, "reward over generations", "generation", empty=not rows)
 
 
-def _paint_front(axes: Axes, front: Sequence[tuple[int, float]], connections: int) -> None:
-    """Networks by size and reward, the best reward that so many connections reach, and the network of the picture."""
+def _paint_front(
+    axes: Axes, front: Sequence[tuple[int, float]], connections: int, earlier: Sequence[Sequence[Sequence[float]]]
+) -> None:
+    """The best reward that so many connections reach, at first, later and at last; and the network of the picture."""
     from matplotlib.ticker import MaxNLocator
 
+    # At generations that grow by a factor, as progress slows down.
+    shown = sorted({int(place) for place in np.geomspace(1, len(earlier), _EARLIER)}) if earlier else []
+    for number, place in enumerate(shown):
+        label = "earlier" if number == len(shown) - 1 else None
+        x, y = np.array(earlier[place - 1]).T
+        axes.step(x, y, where="post", color=TEAL, lw=1, alpha=0.15 + 0.45 * number / len(shown), label=label)
     known = sorted((size, reward) for size, reward in front if np.isfinite(reward))
     x, y = np.array(known).reshape(-1, 2).T
-    axes.step(x, np.maximum.accumulate(y), where="post", color=TEAL, lw=2, label="best up to this size")
-    axes.plot(x, y, "o", color=INK, ms=4, zorder=3, label="networks")
+    axes.step(x, np.maximum.accumulate(y), where="post", color=TEAL, lw=2, label="at the end")
+    axes.plot(x, y, "o", color=INK, ms=4, zorder=3)
     if connections in x:
         best = y[x == connections].max()
         axes.plot(connections, best, "o", color=_ORANGE, ms=9, mec="white", mew=1.2, label="this network", zorder=4)

@@ -181,7 +181,7 @@ def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
 
 
 def _draw(folder: Path, task: Task, net: Net, search: Search) -> Path:
-    from untrained.wann.draw import draw_run
+    from untrained.wann.draw_run import draw_run
 
     weights = tuple(_CURVE.tolist())
     rewards = task.scores(Packed.of([net]), weights, search.seed, reps=20)[0]

@@ -20,7 +20,7 @@ from untrained.wann.presets import Preset, preset_named
 from untrained.wann.ranking import fronts, ranked
 from untrained.wann.task import Task
 
-Row = dict[str, float | int | None]
+Row = dict[str, Any]
 
 _CHECK_EVERY = 16  # generations between two choices on validation data
 _CANDIDATES = 16  # networks of each island that are then looked at
@@ -177,6 +177,7 @@ class Search:
         }
         if state.generation % _CHECK_EVERY == 0:
             state = self._checked(state, networks, mean, switched_on)
+            row["front"] = [[each.net.connections, each.reward] for each in state.front]
         if state.front:
             row |= {"chosen": state.front[-1].reward, "chosen_connections": state.front[-1].net.connections}
         orders = [self._order(island, rewards, sound, switched_on) for island in range(self.islands)]
