@@ -116,7 +116,7 @@ def test_steps_by_hand_and_with_stops_are_a_run():
     for generation in range(36):
         networks = by_hand.ask()
         assert by_hand.ask() is networks
-        by_hand.tell(by_hand.task.rewards(networks, by_hand.weights, by_hand.seed + generation, reps=1))
+        by_hand.tell(by_hand.task.rewards(networks, by_hand.weights, by_hand.generation_seed, reps=1))
         assert stopped.step()["generation"] == generation
         if generation % 5 == 0:
             stopped.look()  # must not steer
@@ -178,7 +178,7 @@ def test_migrants_are_the_best_of_the_island_before_unchanged(monkeypatch):
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_tiny_populations(size, islands, outputs):
     preset = Preset(population=size, generations=9, reps=1, tournament=1)
-    search = search_of(Toy(outputs=outputs, inputs=1), preset, islands=islands, migrate_every=2, restart_after=4)
+    search = search_of(Toy(outputs=outputs, inputs=1), preset, islands=islands, migrate_every=2, restart_after=17)
     assert search.run()
     assert len(search.rows) == 9
     assert len(search.ask()) == size * islands
@@ -435,8 +435,9 @@ def test_what_rewards_are_asked_for():
     search.run(18)
     train = [call for call in task.calls if call[2] == "train"]
     validation = [call for call in task.calls if call[2] == "validation"]
-    assert [call[:2] for call in train] == [(70 + generation, 2) for generation in range(19)]
-    assert {call[:2] for call in validation} == {(70, 16)}
+    assert {call[1] for call in train} == {2}
+    assert len({call[0] for call in train}) == len(train) == 19
+    assert {call[:2] for call in validation} == {(70, 8)}
     assert len(validation) == 3  # at 0, at 16, at the end
     assert not [call for call in task.calls if call[2] == "test"]
     task = Toy()
@@ -471,7 +472,9 @@ def test_the_front_is_of_validated_rewards_and_ascends():
     assert search.best is front[-1]
     from untrained.wann.packed import Packed
 
-    again = task.rewards(Packed.of([each.net for each in front]), (-1.5, 0.5, 3.0), search.seed, part="validation")
+    again = task.rewards(
+        Packed.of([each.net for each in front]), search.choosing_weights, search.seed, part="validation"
+    )
     assert [each.rewards for each in front] == [tuple(row) for row in again.tolist()]
     assert max(search.attempts) == search.best.reward
     chosen = [row["chosen"] for row in search.rows]
@@ -520,16 +523,21 @@ def test_restarts_are_those_of_a_plain_simulation():
     assert ended
 
 
-@pytest.mark.parametrize("after", [4, 16])
-def test_an_attempt_that_gets_better_all_the_time_is_not_ended(after):
+def test_an_attempt_that_gets_better_all_the_time_is_not_ended():
     def change(rewards, networks, part):
         change.calls += 1
         return np.full(rewards.shape, float(change.calls))
 
     change.calls = 0
-    search = search_of(Toy(change), restart_after=after)
-    search.run(40)
+    search = search_of(Toy(change), restart_after=17)
+    search.run(60)
     assert search.state.ended == ()
+
+
+@pytest.mark.parametrize("after", [1, 16])
+def test_no_attempt_ends_before_a_look_at_what_it_evolved(after):
+    with pytest.raises(ValueError, match="restart_after"):
+        search_of(restart_after=after)
 
 
 # ---- stops
@@ -645,7 +653,7 @@ def test_unknown_preset(name):
 @pytest.mark.parametrize("name", ["population", "generations", "reps", "tournament"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_counts_of_a_preset(name, value):
-    with pytest.raises(ValueError, match=f"^{name}: got {value}, expected at least 1$"):
+    with pytest.raises(ValueError, match=f"^{name}: got {value}, expected a whole number, at least 1$"):
         replace(SMALL, **{name: value})
 
 
@@ -697,7 +705,9 @@ def test_a_task_with_an_unknown_activation():
 @pytest.mark.parametrize("weights", [(1.0,), (0.0,), np.array([-1, 2])])
 def test_other_weights(weights):
     search = search_of(weights=weights)
-    assert len(search.run(3)[0].rewards) == len(weights)
+    most = max(abs(w) for w in weights)
+    assert len(search.run(3)[0].rewards) == len(search.choosing_weights) == 16
+    assert max(search.choosing_weights) == -min(search.choosing_weights) <= most
 
 
 def test_official_quirks_change_what_is_expressed():
@@ -897,7 +907,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_checkpoint_of_another_search_says_what_differs(tmp_path, name, settings):
     saved(tmp_path, 2)
     message = refused(tmp_path, "of another search", search_of(**ISLANDS | settings))
-    assert f"its {name} is" in message
+    assert f"its {name}" in message
     assert len(message) < 500 + len(str(tmp_path))
 
 
@@ -983,11 +993,6 @@ def test_files_that_are_something_else(tmp_path, content):
     refused(tmp_path, "checkpoint of ours")
 
 
-def bad(message, **changes):
-    """A change of a checkpoint that is taken as it is; strict: it is a test like any other once that is mended."""
-    return changes
-
-
 FIRST = Population.first(3, 2, 12, 0.5, np.random.default_rng(0).random((12, 8)))
 
 
@@ -995,6 +1000,7 @@ FIRST = Population.first(3, 2, 12, 0.5, np.random.default_rng(0).random((12, 8))
     "changes",
     [
         {"plan": None},
+        {"plan": "plan"},
         {"generation": None},
         {"generation": "many"},
         {"front": [{"net": {}, "rewards": []}]},
@@ -1006,25 +1012,21 @@ FIRST = Population.first(3, 2, 12, 0.5, np.random.default_rng(0).random((12, 8))
         {"nodes": FIRST.nodes[:, None]},
         {"facts": [1]},
         {"facts": 3},
-        bad("a plan that is no object: AttributeError", plan=[]),
-        bad("a plan that is no object: AttributeError", plan="plan"),
-        bad("the format is never looked at", format="untrained-wann-search/2"),
-        bad("the format is never looked at", format=None),
-        bad("int(inf): OverflowError", generation=float("inf")),
-        bad("a generation below 0 is taken", generation=-3),
-        bad("bests of another number of islands are taken", island_best=np.zeros(5)),
-        bad("bests of another number of islands are taken", island_since=np.zeros(5, np.int64)),
-        bad("bests of another shape are taken", island_best=np.zeros((2, 2))),
-        bad("more nodes than the array has: compiled code reads outside", nodes=FIRST.nodes + 1000),
-        bad("more genes than the array has: compiled code reads outside", genes=FIRST.genes + 1000),
-        bad("negative lengths are taken", genes=FIRST.genes - 100),
-        bad("fewer nodes than inputs and outputs", nodes=FIRST.nodes * 0),
-        bad("narrower than the genes: compiled code reads outside", on=FIRST.on[:, :1]),
-        bad("a source that is no node: compiled code reads outside", src=FIRST.src + 10**6),
-        bad("a target that is no node: compiled code writes outside", dst=FIRST.dst + 10**6),
-        bad("a negative source", src=FIRST.src - 5),
-        bad("an activation that there is not", act=FIRST.act * 100),
-        bad("a gene into an input", dst=FIRST.dst * 0),
+        {"generation": float("inf")},
+        {"generation": -3},
+        {"island_best": np.zeros(5)},
+        {"island_since": np.zeros(5, np.int64)},
+        {"island_best": np.zeros((2, 2))},
+        {"nodes": FIRST.nodes + 1000},
+        {"genes": FIRST.genes + 1000},
+        {"genes": FIRST.genes - 100},
+        {"nodes": FIRST.nodes * 0},
+        {"on": FIRST.on[:, :1]},
+        {"src": FIRST.src + 10**6},
+        {"dst": FIRST.dst + 10**6},
+        {"src": FIRST.src - 5},
+        {"act": FIRST.act * 100},
+        {"dst": FIRST.dst * 0},
     ],
     ids=lambda changes: ",".join(changes),
 )
@@ -1033,6 +1035,13 @@ def test_hostile_checkpoints(tmp_path, changes):
     saved(tmp_path, 0)
     rewrite(tmp_path, **changes)
     refused(tmp_path, "checkpoint of ours|damaged")
+
+
+@pytest.mark.parametrize("form", ["untrained-wann-search/2", None])
+def test_a_checkpoint_of_another_format(tmp_path, form):
+    saved(tmp_path, 0)
+    rewrite(tmp_path, format=form)
+    refused(tmp_path, "format|checkpoint of ours")
 
 
 def test_a_front_of_other_networks(tmp_path):

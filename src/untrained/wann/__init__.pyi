@@ -27,5 +27,4 @@ from .task import Task as Task
 from .tune import Column as Column
 from .tune import best_shared as best_shared
 from .tune import four_columns as four_columns
-from .tune import most_agnostic as most_agnostic
 from .tune import tuned as tuned

@@ -16,7 +16,7 @@ class Found:
 
     Args:
         net: the network.
-        rewards: its reward at each of the search's shared weights.
+        rewards: its reward at each of `Search.choosing_weights`.
     """
 
     net: Net
@@ -24,7 +24,7 @@ class Found:
 
     @property
     def reward(self) -> float:
-        """Mean over the shared weights."""
+        """Mean over these weights: about what a random shared weight is worth."""
         return sum(self.rewards) / len(self.rewards)
 
 

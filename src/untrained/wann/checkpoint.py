@@ -91,8 +91,8 @@ def _state(search: Search, facts: dict[str, Any], content: dict[str, np.ndarray]
     for each in facts["front"]:
         found = Found(from_document(each["net"]), tuple(float(reward) for reward in each["rewards"]))
         search.task.check(Packed.of([found.net]))
-        if len(found.rewards) != len(search.weights):
-            raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(search.weights)}")
+        if len(found.rewards) != len(search.choosing_weights):
+            raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(search.choosing_weights)}")
         front.append(found)
     return State(population, generation, tuple(front), best, since, tuple(ended.tolist()))
 

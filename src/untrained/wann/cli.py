@@ -59,7 +59,7 @@ def search(
     from untrained.wann.experiment import evolve, mean_and_std
 
     run = evolve(settings)
-    _print_columns(run.columns, run.measure, f"{run.found.net.connections} connections")
+    _print_columns(run.columns, run.measure, f"{run.front[-1].net.connections} connections")
     if run.ensemble is not None:
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
     if len(run.attempts) > 1:

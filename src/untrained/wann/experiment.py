@@ -25,7 +25,7 @@ from untrained.wann.progress import SearchProgress
 from untrained.wann.search import Row, Search
 from untrained.wann.settings import WannSettings
 from untrained.wann.task import Task
-from untrained.wann.tune import Column, best_shared, ensemble, four_columns, most_agnostic, six_weights, tuned
+from untrained.wann.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
 
 _GENERATIONS, _NEVER = 300, 1_000_000
 _SAVE_EVERY = 20.0  # seconds
@@ -38,7 +38,6 @@ class WannRun:
     """What `evolve` found.
 
     Attributes:
-        found: the network of the front that random shared weights suit best.
         front: networks that none beats that is not bigger, from the smallest to the best.
         columns: what the best network is worth on what reports, by kind of weights.
         ensemble: accuracy of the six weights together, if it classifies.
@@ -49,7 +48,6 @@ class WannRun:
         picture: the picture, or None when matplotlib is not installed.
     """
 
-    found: Found
     front: tuple[Found, ...]
     columns: tuple[Column, ...]
     ensemble: float | None
@@ -88,15 +86,14 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
             unfinished.write_text(to_toml(settings))
     try:
         _run(search, settings, folder)
-        chosen = most_agnostic(task, search.front, seed=settings.seed)
-        best = chosen.net
+        best = search.best.net
         shared = best_shared(task, best, seed=settings.seed)
         own = None
         if settings.tune == "weights" and best.connections:
             own = tuned(task, best, seed=settings.seed, workers=search.evaluator.workers)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: untrained wann --out {folder} --resume") from None
-    facts = _facts(settings, search, chosen) | {"shared_weight": shared}
+    facts = _facts(settings, search, search.best) | {"shared_weight": shared}
     best = best.replace(meta=facts)
     columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
     columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
@@ -104,7 +101,6 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
     if own is not None:
         own.replace(meta=facts).save(folder / "tuned.json")
     run = WannRun(
-        Found(best, chosen.rewards),
         search.front,
         tuple(columns),
         ensemble(task, best),
@@ -204,8 +200,8 @@ def _write_results(run: WannRun) -> None:
         "columns": [{"name": c.name, "mean": c.mean, "std": c.std, "scores": c.scores} for c in run.columns],
         "ensemble": run.ensemble,
         "shared_weight": run.shared,
-        "connections": run.found.net.connections,
-        "validation": run.found.reward,
+        "connections": run.front[-1].net.connections,
+        "validation": run.front[-1].reward,
         "attempts": run.attempts,
     }
     with written_whole(run.folder / "results.json") as unfinished:

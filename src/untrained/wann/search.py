@@ -24,7 +24,9 @@ Row = dict[str, Any]
 
 _CHECK_EVERY = 16  # generations between two choices on validation data
 _CANDIDATES = 16  # networks of each island that are then looked at
-_CHECK_REPS = 16  # episodes per weight for a choice: what one generation has is luck
+_CHECK_REPS = 8  # episodes per weight for a choice: what one generation has is luck
+# Evenly over the range of the weights: a random shared weight is what a network is to be good at.
+_CHECK_WEIGHTS = np.linspace(-15, 15, 16) / 16
 _BIG = 1 << 63
 
 
@@ -138,6 +140,11 @@ class Search:
         return self.front[-1]
 
     @property
+    def choosing_weights(self) -> tuple[float, ...]:
+        """16 shared weights, spread evenly over the range of the search's, at which networks are chosen."""
+        return tuple((max(map(abs, self.weights)) * _CHECK_WEIGHTS).tolist())
+
+    @property
     def attempts(self) -> tuple[float, ...]:
         """The best reward of every attempt: of those that a restart ended, then of the islands as they are."""
         return (*self._outcome.ended, *self._outcome.island_best.tolist())
@@ -229,10 +236,14 @@ class Search:
         assert self._asked is not None
         self._outcome = self._checked(self.state, self.ask(), mean, self._asked[1])
 
-    def _rewards(self) -> np.ndarray:
-        """Of this generation's networks, all from the same start states or on the same batch."""
+    @property
+    def generation_seed(self) -> int:
+        """Of what is random in this generation's rewards, the same for all its networks."""
         words = np.random.SeedSequence([self.seed, self.state.generation]).generate_state(1, np.uint64)
-        return self.evaluator.rewards(self.ask(), self.weights, int(words[0] >> 1), reps=self.preset.reps)
+        return int(words[0] >> 1)
+
+    def _rewards(self) -> np.ndarray:
+        return self.evaluator.rewards(self.ask(), self.weights, self.generation_seed, reps=self.preset.reps)
 
     def resume(self, state: State, rows: Sequence[Row]) -> None:
         """Go on from a state that a search of the same plan had."""
@@ -319,7 +330,7 @@ class Search:
             return state
         reps = max(_CHECK_REPS, self.preset.reps)
         chosen = networks.chosen(candidates)
-        rewards = self.evaluator.rewards(chosen, self.weights, self.seed, reps=reps, part="validation")
+        rewards = self.evaluator.rewards(chosen, self.choosing_weights, self.seed, reps=reps, part="validation")
         best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
         for place in np.flatnonzero(_means(rewards) > -np.inf).tolist():
             island = candidates[place] // self.preset.population

@@ -12,7 +12,6 @@ from typing import Literal, final
 
 import numpy as np
 
-from untrained.wann.archive import Found
 from untrained.wann.evaluation import Evaluator
 from untrained.wann.examples import Examples
 from untrained.wann.net import Net
@@ -25,7 +24,6 @@ Method = Literal["auto", "cma", "gradient"]
 _GRID = np.linspace(-2, 2, 81)
 _SPREAD = 0.5  # of CMA-ES's first candidates about the start
 _REPS = 32  # episodes to choose by
-_FINALISTS, _WEIGHTS_OF_FINAL, _REPS_OF_FINAL = 16, np.linspace(-2, 2, 17), 8
 _WIDEST = 2.0  # random weights are uniform in ±2, the range of the six shared ones
 
 
@@ -51,28 +49,6 @@ class Column:
     def std(self) -> float:
         """Standard deviation over the trials."""
         return float(np.std(self.scores))
-
-
-def most_agnostic(task: Task, front: Sequence[Found], *, seed: int = 0) -> Found:
-    """Of the best few of a front, the one that a random shared weight suits best.
-
-    That is the paper's own measure of a weight agnostic network; the six weights of a search are only a sample of it.
-    Measured on what chooses, at 17 weights from -2 to 2.
-
-    Args:
-        task: what the networks are to be good at.
-        front: from the smallest to the best.
-        seed: of the episodes.
-
-    Raises:
-        ValueError: there is no network.
-    """
-    if not front:
-        raise ValueError("nothing was found: no generation has passed, or every network broke down")
-    best = front[-_FINALISTS:]
-    networks = Packed.of([each.net for each in best])
-    rewards = task.rewards(networks, tuple(_WEIGHTS_OF_FINAL), seed, reps=_REPS_OF_FINAL, part="validation").mean(1)
-    return best[int(np.where(np.isfinite(rewards), rewards, -np.inf).argmax())]
 
 
 def best_shared(task: Task, net: Net, *, seed: int = 0) -> float:
