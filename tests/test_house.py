@@ -65,6 +65,8 @@ WANN_ROOMS = [
     "rollout",
     "control",
     "environments",
+    "losses",
+    "examples",
     "supervised",
     "image_tasks",
     "episodes",
@@ -89,8 +91,8 @@ WANN_ROOMS = [
 ]
 
 
-# A network's methods lead to the files that do what they say, imported when called.
-FACADES = ["packed", "net"]
+# The methods of a network and of a search lead to the files that do what they say, imported when called.
+FACADES = ["packed", "net", "search"]
 
 
 def _modules(tree: ast.AST):

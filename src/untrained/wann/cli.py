@@ -64,7 +64,7 @@ def search(
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
     if len(run.attempts) > 1:
         mean, std = mean_and_std(run.attempts)
-        spread = f"best reward {mean:,.4g} ± {std:,.3g}, at most {max(run.attempts):,.4g}"
+        spread = f"best reward where networks are chosen {mean:,.4g} ± {std:,.3g}, at most {max(run.attempts):,.4g}"
         print(f"{len(run.attempts)} searches apart: {spread}\n")
     sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
     print(f"connections: reward   {sizes}")
@@ -107,7 +107,9 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
 
 
 @app.command(name="eval")
-def evaluate(net: Path, /, *, task: str | None = None, data_dir: Path | None = None, trials: int = 100) -> None:
+def evaluate(
+    net: Path, /, *, task: str | None = None, data_dir: Path | None = None, trials: int = 100, seed: int = 0
+) -> None:
     """What a network is worth on test data, or in episodes that no search uses.
 
     Args:
@@ -115,12 +117,14 @@ def evaluate(net: Path, /, *, task: str | None = None, data_dir: Path | None = N
         task: What it is to be good at (default: what it was found for).
         data_dir: Where the task's data are.
         trials: Draws of random weights, and episodes of each kind.
+        seed: Of the trials.
     """
     from untrained.wann.tune import ensemble, four_columns, six_weights
 
     read, chosen = _read(net, task, data_dir)
     own = None if read.weights is None else read
-    columns = [six_weights(chosen, read, trials=trials), *four_columns(chosen, read, own, trials=trials)]
+    columns = [six_weights(chosen, read, trials=trials, seed=seed)]
+    columns += four_columns(chosen, read, own, trials=trials, seed=seed)
     _print_columns(columns, chosen.measure, f"{read.connections} connections")
     accuracy = ensemble(chosen, read)
     if accuracy is not None:
@@ -155,6 +159,8 @@ def tune(
     from untrained.wann.tune import four_columns, tuned
 
     read, chosen = _read(net, task, data_dir)
+    if not out.resolve().parent.is_dir():
+        raise ValueError(f"cannot write {out}: there is no folder {out.resolve().parent}")
     own = tuned(chosen, read, method=method, budget=budget, seed=seed, workers=workers)
     own.save(out)
     _print_columns(four_columns(chosen, read, own, seed=seed), chosen.measure, f"{read.connections} connections")
@@ -196,6 +202,8 @@ def export(net: Path, out: Path, /) -> None:
 
 
 def _read(path: Path, task: str | None, data_dir: Path | None) -> tuple[Net, Task]:
+    import numpy as np
+
     from untrained.wann.named_tasks import task_named
     from untrained.wann.net import Net
 
@@ -208,6 +216,14 @@ def _read(path: Path, task: str | None, data_dir: Path | None) -> tuple[Net, Tas
         raise ValueError(
             f"{path} has {net.inputs} inputs and {net.outputs} outputs; {chosen.name} needs {chosen.inputs} and "
             f"{chosen.outputs}"
+        )
+    own = chosen.finished(net)
+    same = own.labels == net.labels and all(
+        np.array_equal(getattr(own, part), getattr(net, part)) for part in ("offset", "scale")
+    )
+    if not same:
+        raise ValueError(
+            f"{path} was found on other data: {chosen.name} scales its inputs or names its classes otherwise"
         )
     return net, chosen
 

@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from untrained import plot
 from untrained.files import written_whole
 from untrained.settings import to_toml
 from untrained.wann import checkpoint
@@ -75,6 +75,8 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
     settings = replace(settings or WannSettings(), **changes)
+    if settings.task.lower().endswith(".csv"):
+        settings = replace(settings, task=str(Path(settings.task).resolve()))  # found again from any folder
     task = task_named(settings.task, settings.data_dir)
     search = _search(settings, task)
     folder = _folder(settings)
@@ -85,32 +87,28 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
         with written_whole(folder / "config.toml") as unfinished:
             unfinished.write_text(to_toml(settings))
     try:
+        checkpoint.write(search, folder)
         _run(search, settings, folder)
         best = search.best.net
         shared = best_shared(task, best, seed=settings.seed)
         own = None
         if settings.tune == "weights" and best.connections:
             own = tuned(task, best, seed=settings.seed, workers=search.evaluator.workers)
+        facts = _facts(settings, search, search.best) | {"shared_weight": shared}
+        best = best.replace(meta=facts)
+        best.save(folder / "found.json")
+        if own is not None:
+            own.replace(meta=facts).save(folder / "tuned.json")
+        columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
+        columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: untrained wann --out {folder} --resume") from None
-    facts = _facts(settings, search, search.best) | {"shared_weight": shared}
-    best = best.replace(meta=facts)
-    columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
-    columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
-    best.save(folder / "found.json")
-    if own is not None:
-        own.replace(meta=facts).save(folder / "tuned.json")
-    run = WannRun(
-        search.front,
-        tuple(columns),
-        ensemble(task, best),
-        shared,
-        search.attempts,
-        task.measure,
-        folder,
-        _draw(folder, task, best, search) if plot.available() else None,
-    )
+    picture = folder / "picture.png" if find_spec("matplotlib") else None
+    together = ensemble(task, best)
+    run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture)
     _write_results(run)
+    if picture is not None:
+        _draw(picture, task, best, search)
     return run
 
 
@@ -152,13 +150,15 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
     generations = settings.generations
     if generations is None:
         generations = _NEVER if settings.minutes else _GENERATIONS
+    if settings.minutes and search.state.generation >= generations:
+        generations = _NEVER  # a run that had its generations goes on for the minutes
     seconds = None if settings.minutes is None else 60 * settings.minutes
     with SearchProgress(search, generations) as progress:
         try:
             search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
         finally:
-            checkpoint.write(search, folder)
             _write_front(search, settings, folder / "front")
+            checkpoint.write(search, folder)
 
 
 def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
@@ -176,13 +176,13 @@ def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
         each.net.replace(meta=_facts(settings, search, each)).save(folder / name)
 
 
-def _draw(folder: Path, task: Task, net: Net, search: Search) -> Path:
+def _draw(path: Path, task: Task, net: Net, search: Search) -> None:
     from untrained.wann.draw_run import draw_run
 
     weights = tuple(_CURVE.tolist())
     rewards = task.scores(Packed.of([net]), weights, search.seed, reps=20)[0]
     draw_run(
-        folder / "picture.png",
+        path,
         net=net,
         names=task.input_names,
         rows=search.rows,
@@ -191,7 +191,6 @@ def _draw(folder: Path, task: Task, net: Net, search: Search) -> Path:
         rewards={task.measure: rewards.tolist()},
         title=f"{task.name}: {net.connections} connections, one shared weight",
     )
-    return folder / "picture.png"
 
 
 def _write_results(run: WannRun) -> None:

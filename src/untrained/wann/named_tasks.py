@@ -48,7 +48,7 @@ def task_named(name: str, data_dir: str | Path | None = None) -> Task:
         from untrained.wann.gymnasium_task import GymEnv
 
         return GymEnv(name.removeprefix("gym:"))
-    if name.endswith(".csv"):
+    if name.lower().endswith(".csv"):
         return table(name)
     raise ValueError(f"task {name!r}: expected one of {', '.join(NAMES)}, gym:ID or a .csv file")
 
@@ -56,16 +56,17 @@ def task_named(name: str, data_dir: str | Path | None = None) -> Task:
 def preset_of(name: str) -> str:
     """The preset that suits a task: the authors', where they had the task."""
     own = {"digits": "digits", "mnist": "mnist256", "swingup": "swingup", "swingup-hard": "swingup"}
-    if name.endswith(".csv"):
-        return "digits"
+    if name.lower().endswith(".csv"):
+        return "table"
     return own.get(name, "biped" if name.startswith("gym:BipedalWalker") else "default")
 
 
 def table(path: str | Path) -> Task:
     """A task from a CSV file: every column but the last is an input, the last is to be predicted.
 
-    A last column of words, or of at most 20 different whole numbers, holds classes. A first line without numbers holds
-    names. Every fifth row is test data.
+    A last column of words, or of at most 20 different whole numbers, holds classes; other numbers are predicted in
+    standard deviations from their mean. A first line with a word for an input holds names. A fifth of the rows, always
+    the same ones, is test data.
 
     Args:
         path: the file, UTF-8, separated by commas.
@@ -77,14 +78,14 @@ def table(path: str | Path) -> Task:
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         try:
-            lines = [(reader.line_num, row) for row in reader if row]
+            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a CSV file: {error}") from None
-    if lines and not any(_number(cell) is not None for cell in lines[0][1]):
+    if lines and any(_number(cell) is None for cell in lines[0][1][:-1]):
         lines = lines[1:]
     rows = [row for _, row in lines]
     if len(rows) < 10 or len(rows[0]) < 2:
-        raise ValueError(f"{path}: got {len(rows)} rows, expected at least 10 of two or more columns")
+        raise ValueError(f"{path}: got {len(rows)} rows, expected at least 10 of two or more columns, by commas")
     inputs = np.empty((len(rows), len(rows[0]) - 1))
     for place, (line, row) in enumerate(lines):
         if len(row) != len(rows[0]):
@@ -96,11 +97,14 @@ def table(path: str | Path) -> Task:
             inputs[place, column] = value
     numbers = [_number(row[-1]) for row in rows]
     words = [cell for cell in numbers if cell is None]
+    if empty := next((line for line, row in lines if not row[-1]), None):
+        raise ValueError(f"{path}: row {empty}, last column, is empty")
     if words and len(words) < len(rows):
         odd = next(i for i, value in enumerate(numbers) if (value is None) != (numbers[0] is None))
         line, row = lines[odd]
         raise ValueError(f"{path}: {row[-1]!r} in row {line}, last column, which mixes numbers and words")
-    test = np.arange(len(rows)) % _TEST_SHARE == _TEST_SHARE - 1
+    # Not every fifth: rows may come in turns.
+    test = np.argsort(np.argsort(np.random.Philox(key=len(rows) + 1).random_raw(len(rows)))) < len(rows) // _TEST_SHARE
     name = Path(path).stem
     if words:
         targets = np.array([row[-1] for row in rows])
@@ -110,6 +114,7 @@ def table(path: str | Path) -> Task:
             raise ValueError(f"{path}: the last column has NaN or infinity, expected finite numbers")
         whole = (targets == np.rint(targets)).all()
         if not whole or len(np.unique(targets)) > _MOST_CLASSES:
+            targets = (targets - targets[~test].mean()) / (targets[~test].std() or 1.0)
             return Regress(inputs[~test], targets[~test], test=(inputs[test], targets[test]), name=name)
         targets = targets.astype(np.int64)
     # Of the whole column, so that a class that only the test rows have is one, too.

@@ -138,15 +138,15 @@ class Net:
             return x if self.scale is None else x * self.scale
 
     def predict(self, x: Any) -> np.ndarray:
-        """What the ensemble over the six standard weights says.
+        """What the ensemble over the six standard weights says; with tuned weights, what those alone say.
 
-        A classifier: the class numbers, int64 (n,), by the mean of its six softmax outputs; ties go to the lowest.
-        Otherwise the mean output, float64 (n, outputs).
+        A classifier: the class numbers, int64 (n,), by the mean of its softmax outputs; ties go to the lowest.
+        Otherwise the mean output, float64 (n, outputs); where it acts rather than predicts, one weight does better.
 
         Raises:
             ValueError: a shape is wrong.
         """
-        out = self(x, WEIGHTS)
+        out = self(x, WEIGHTS if self.weights is None else (1.0,))
         return out.mean(0) if self.labels is None else softmax(out).mean(0).argmax(-1)
 
     @property

@@ -64,6 +64,7 @@ PRESETS = {
     "laptop_swing": Preset(population=64, generations=1024, reps=3, tournament=8, elite=0.05),
     "biped": Preset(population=480, generations=2048, reps=4, tournament=32, first_enabled=0.25),
     "mnist256": Preset(population=960, generations=4096, reps=1, tournament=64, first_enabled=0.05),
+    "table": Preset(population=480, generations=1024, reps=1, tournament=64),
     "digits": Preset(population=480, generations=1024, reps=1, tournament=64, first_enabled=0.05),
 }
 

@@ -8,6 +8,7 @@ from typing import Self, final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from untrained.wann.jit import AVAILABLE
 from untrained.wann.search import Row, Search
 
 
@@ -30,7 +31,7 @@ class SearchProgress:
             TextColumn("{task.fields[says]}"),
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        says = "the first time, kernels are compiled: half a minute, once"
+        says = "the first time, kernels are compiled: half a minute, once" if AVAILABLE else "without numba: slow"
         self._task = self._bar.add_task(
             search.task.name, total=generations, completed=search.state.generation, says=says
         )

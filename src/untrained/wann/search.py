@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -93,10 +94,13 @@ class Search:
     ) -> None:
         self.task = task
         self.preset = preset_named(preset) if isinstance(preset, str) else preset
+        for what, number in (("seed", seed), ("islands", islands)):
+            if not isinstance(number, int | np.integer):
+                raise ValueError(f"{what}: got {number!r}, expected a whole number")
         if islands < 1 or migrate_every < 0 or restart_after < 0 or not len(weights):
             raise ValueError("a search needs at least one island and one weight, and no negative number of generations")
-        if not 0 <= seed < _BIG or int(seed) != seed:
-            raise ValueError(f"seed: got {seed}, expected a whole number in [0, 2**63)")
+        if not 0 <= seed < _BIG:
+            raise ValueError(f"seed: got {seed}, expected in [0, 2**63)")
         if 0 < restart_after <= _CHECK_EVERY:
             raise ValueError(
                 f"restart_after: got {restart_after}, expected 0 or above {_CHECK_EVERY}, between two looks"
@@ -130,7 +134,9 @@ class Search:
 
     @property
     def best(self) -> Found:
-        """The network with the highest reward on validation data.
+        """The network with the highest reward on validation data, as of the last look.
+
+        A look comes every 16 generations, at the end of `run`, and by `look`.
 
         Raises:
             ValueError: no generation has passed, or every network broke down.
@@ -249,6 +255,26 @@ class Search:
         """Go on from a state that a search of the same plan had."""
         self.rows, self._asked = list(rows), None
         self.state = self._outcome = state
+
+    def save(self, folder: str | Path) -> None:
+        """Write a checkpoint and the metrics into a folder, each whole or not at all.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        from untrained.wann.checkpoint import write
+
+        write(self, Path(folder))
+
+    def restore(self, folder: str | Path) -> None:
+        """Bring this search to where the one of a folder stopped; it then goes on to the same bits.
+
+        Raises:
+            ValueError: the checkpoint is damaged, or of another task or other settings; nothing is changed by then.
+        """
+        from untrained.wann.checkpoint import restore
+
+        restore(self, Path(folder))
 
     def plan(self) -> dict[str, Any]:
         """What a search must have in common with this one to go on with it, JSON-able."""

@@ -18,8 +18,8 @@ class WannSettings:
         task: What the network is to be good at: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
             mountain-car, gym:ID (any Gymnasium environment) or a .csv file whose last column is to be predicted.
         data_dir: Where MNIST is, or where to download it to.
-        preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256, or
-            digits (default: the one for the task).
+        preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256; or
+            ours, digits and table (default: the one for the task).
         generations: How many generations (default: 300, or as many as --minutes allow).
         minutes: Stop searching after so many; tuning follows.
         population: Networks per island (default: the preset's).

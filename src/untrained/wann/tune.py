@@ -86,6 +86,8 @@ def tuned(
     """
     if not net.connections:
         raise ValueError("the network has no connections, so there are no weights to tune")
+    if budget is not None and budget < 1:
+        raise ValueError(f"budget: got {budget}, expected at least 1")
     by_gradient = method == "gradient" or (method == "auto" and isinstance(task, Examples))
     if method not in ("auto", "cma", "gradient"):
         raise ValueError(f"method: got {method!r}, expected auto, cma or gradient")
@@ -177,6 +179,8 @@ def four_columns(
 
 def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Column:
     """Mean score at each of the six standard weights, on what reports."""
+    if trials < 1:
+        raise ValueError(f"trials: got {trials}, expected at least 1")
     networks = Packed.of([net.replace(weights=None)])
     scores = task.scores(networks, WEIGHTS, seed, reps=trials if task.by_chance else 1)[0]
     return Column("the six standard weights", tuple(scores.tolist()))
