@@ -146,7 +146,7 @@ def wann_activations() -> str:
         [row["activations"], f"{row['mean']:.0f} ± {row['std']:.0f}", f"{row['size']:.0f}"]
         for row in measured("wann_activations")
     ]
-    return table(["activations", "reward after 10 CPU seconds, 10 searches", "connections, median"], rows)
+    return table(["activations", "reward after 6 CPU seconds, 10 searches", "connections, median"], rows)
 
 
 def api() -> str:

@@ -1,6 +1,6 @@
 """What searches for weight agnostic networks find, by the commands that the docs name; written to results/.
 
-.venv/bin/python benchmarks/wann_found.py swingup              ten searches apart, 20 to 30 minutes
+.venv/bin/python benchmarks/wann_found.py swingup              ten searches apart, about 30 minutes
 .venv/bin/python benchmarks/wann_found.py digits               2 minutes
 .venv/bin/python benchmarks/wann_found.py mnist --data-dir DIR 10 minutes
 
@@ -16,7 +16,7 @@ from harness import RESULTS, machine
 from untrained.wann import WannSettings, evolve
 
 SETTINGS = {
-    "swingup": {"islands": 10, "generations": 1024},
+    "swingup": {"islands": 10, "generations": 1536},
     "digits": {"minutes": 2},
     "mnist": {"minutes": 10},
 }
@@ -28,8 +28,13 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     given = parser.parse_args()
+    out = given.out / f"wann-{given.task}"
     settings = WannSettings(
-        task=given.task, data_dir=given.data_dir, out=given.out / f"wann-{given.task}", **SETTINGS[given.task]
+        task=given.task,
+        data_dir=given.data_dir,
+        out=out,
+        resume=(out / "checkpoint.npz").exists(),  # goes on where it stopped
+        **SETTINGS[given.task],
     )
     run = evolve(settings)
     rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]

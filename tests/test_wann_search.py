@@ -710,6 +710,17 @@ def test_other_weights(weights):
     assert max(search.choosing_weights) == -min(search.choosing_weights) <= most
 
 
+def test_a_search_is_saved_and_restored_by_itself(tmp_path):
+    search, other = search_of(**ISLANDS), search_of(**ISLANDS)
+    search.run(5)
+    search.save(tmp_path)
+    other.restore(tmp_path)
+    assert other.state.generation == 5
+    for each in (search, other):
+        each.run(9)
+    assert_same(search, other)
+
+
 def test_official_quirks_change_what_is_expressed():
     split = replace(SMALL, ranked_by_size=0.0, enable=0.0, change_activation=0.0, first_enabled=1.0)
     searches = [search_of(preset=split, official_quirks=quirk) for quirk in (False, True)]

@@ -146,7 +146,7 @@ def compiled_rollout(
     # Numba keeps compiled code beside the file that a function is said to be from, until that file changes.
     file = functions[2].__code__.co_filename
     on_disk = Path(file).is_file()
-    name = f"{digest(functions)}_{states}_{inputs}_{outputs}"
+    name = f"{digest(functions, with_ours=True)}_{states}_{inputs}_{outputs}"
     names: dict[str, Any] = dict(zip(("reset", "observe", "step"), map(inlined, functions), strict=True))
     names["__name__"] = __name__  # numba looks for the module of what it finds on disk
     exec(compile(glue, file, "exec"), names)
@@ -158,10 +158,15 @@ def compiled_rollout(
     return compiled(bound(_rollout_template, f"rollout_{name}", file, **lanes, **sizes), on_disk=on_disk)
 
 
-def digest(functions: tuple[Callable[..., Any], ...]) -> str:
-    """What the functions do: their code, and that of all they call, with the values that they find outside."""
+def digest(functions: tuple[Callable[..., Any], ...], *, with_ours: bool = False) -> str:
+    """What the functions do: their code, and that of all they call, with the values that they find outside.
+
+    Args:
+        functions: of an environment.
+        with_ours: also the files of ours that end up in the compiled loop.
+    """
     content = hashlib.sha256()
-    for module in (sys.modules[__name__], jit, vector_math):
+    for module in (sys.modules[__name__], jit, vector_math) if with_ours else ():
         content.update(inspect.getsource(module).encode())
     seen: set[int] = set()
     for function in functions:

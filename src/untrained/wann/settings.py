@@ -27,7 +27,7 @@ class WannSettings:
         migrate_every: Generations after which each island sends its best to the next; 0: never.
         restart_after: Generations after which an island that found nothing better begins anew; 0: never.
         workers: Threads, or processes for gym tasks (default: one per core).
-        seed: Of everything random.
+        seed: Of everything random in the search.
         tune: What to tune afterwards: only the shared weight, or every connection's, too.
         trials: Trials of each kind of weights in the table.
         official_quirks: Two quirks of the authors' code, which are mended otherwise; see the docs.
