@@ -1,6 +1,6 @@
 """What searches for weight agnostic networks find, by the commands that the docs name; written to results/.
 
-.venv/bin/python benchmarks/wann_found.py swingup              ten searches apart, about 30 minutes
+.venv/bin/python benchmarks/wann_found.py swingup              ten searches apart, about 20 minutes
 .venv/bin/python benchmarks/wann_found.py digits               2 minutes
 .venv/bin/python benchmarks/wann_found.py mnist --data-dir DIR 10 minutes
 
@@ -16,7 +16,7 @@ from harness import RESULTS, machine
 from untrained.wann import WannSettings, evolve
 
 SETTINGS = {
-    "swingup": {"islands": 10, "generations": 1536},
+    "swingup": {"islands": 10, "generations": 1024},
     "digits": {"minutes": 2},
     "mnist": {"minutes": 10},
 }
