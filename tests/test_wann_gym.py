@@ -313,7 +313,7 @@ def test_wrong_arguments_are_named(registered):
         "options": {"fault": None},
     }
     assert task.rewards(Packed.of([linear(2, 1)]), [1.0], 0).tolist() == [[3.0]]
-    with pytest.raises(ValueError, match="got networks of 5 inputs and 1 outputs, expected 2 and 1"):
+    with pytest.raises(ValueError, match="got networks with \\(5, 1\\) inputs and outputs, expected \\(2, 1\\)"):
         task.rewards(Packed.of([linear(5, 1)]), [1.0], 0)
     with pytest.raises(ValueError, match="reps: got 0"):
         task.rewards(Packed.of([linear(2, 1)]), [1.0], 0, reps=0)

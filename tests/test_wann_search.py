@@ -638,7 +638,7 @@ def test_presets_are_the_authors():
     }
     for name, own in table.items():
         assert asdict(preset_named(name)) == common | own
-    assert table.keys() | {"digits"} == PRESETS.keys()
+    assert table.keys() | {"digits", "table"} == PRESETS.keys()
     assert Search(Toy()).preset == PRESETS["default"]
 
 

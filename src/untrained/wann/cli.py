@@ -23,7 +23,7 @@ app = App(
     help="""Find networks that work though all their connections share one weight, whatever it is.
 
     ```
-    untrained wann                          swing a pole up, in a minute
+    untrained wann                          swing a pole up, in half a minute
     untrained wann --task digits            tell digits apart
     untrained wann show   RUN/found.json    the network in numbers, or as a picture
     untrained wann eval   RUN/found.json    what it is worth
