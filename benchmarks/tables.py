@@ -130,8 +130,8 @@ def wann_champions() -> str:
     swing, biped = results
     columns = {column["name"]: f"{column['mean']:.0f} ± {column['std']:.0f}" for column in swing["columns"]}
     return (
-        f"The networks that the authors released, played here: swing-up {columns['random weights']} with random weights, "
-        f"{columns['random shared weight']} with a random shared one, {columns['tuned shared weight']} with the best; "
+        "The networks that the authors released, played here: swing-up "
+        f"{columns['random weights']} with random weights, {columns['random shared weight']} with a random shared one, {columns['tuned shared weight']} with the best; "
         f"BipedalWalker-v3 {biped['grid_best']:.0f} at −1.5 (means of 100 episodes)."
     )
 
