@@ -129,9 +129,10 @@ def wann_champions() -> str:
         return ""
     swing, biped = results
     columns = {column["name"]: f"{column['mean']:.0f} ± {column['std']:.0f}" for column in swing["columns"]}
+    kinds = ("random weights", "random shared weight", "tuned shared weight")
+    played = ", ".join(f"{columns[kind]} with {kind}" for kind in kinds)
     return (
-        "The networks that the authors released, played here: swing-up "
-        f"{columns['random weights']} with random weights, {columns['random shared weight']} with a random shared one, {columns['tuned shared weight']} with the best; "
+        f"The networks that the authors released, played here: swing-up {played}; "
         f"BipedalWalker-v3 {biped['grid_best']:.0f} at −1.5 (means of 100 episodes)."
     )
 
