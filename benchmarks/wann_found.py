@@ -12,7 +12,7 @@ import json
 import os
 from pathlib import Path
 
-from harness import RESULTS, machine
+from harness import write
 from untrained.wann import WannSettings, evolve
 
 SETTINGS = {
@@ -43,9 +43,7 @@ def main() -> None:
         column.pop("scores") if len(column["scores"]) > 10 else None
     results |= {"settings": SETTINGS[given.task], "generations": len(rows), "cores": os.cpu_count()}
     results["minutes"] = sum(row["seconds"] for row in rows) / 60
-    path = RESULTS / f"wann_{given.task}.json"
-    path.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
-    print(f"written to {path}")
+    write(f"wann_{given.task}", results)
 
 
 if __name__ == "__main__":

@@ -156,14 +156,17 @@ def tune(
         seed: Of everything random.
         workers: Threads, or processes for gym tasks.
     """
-    from untrained.wann.tune import four_columns, tuned
+    from untrained.wann.tune import best_shared, four_columns, tuned
 
     read, chosen = _read(net, task, data_dir)
     if not out.resolve().parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.resolve().parent}")
-    own = tuned(chosen, read, method=method, budget=budget, seed=seed, workers=workers)
+    shared = best_shared(chosen, read, seed=seed)
+    own = tuned(chosen, read, shared=shared, method=method, budget=budget, seed=seed, workers=workers)
     own.save(out)
-    _print_columns(four_columns(chosen, read, own, seed=seed), chosen.measure, f"{read.connections} connections")
+    _print_columns(
+        four_columns(chosen, read, own, shared=shared, seed=seed), chosen.measure, f"{read.connections} connections"
+    )
     print(f"network  {out}")
 
 

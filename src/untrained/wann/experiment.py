@@ -93,7 +93,7 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
         shared = best_shared(task, best, seed=settings.seed)
         own = None
         if settings.tune == "weights" and best.connections:
-            own = tuned(task, best, seed=settings.seed, workers=search.evaluator.workers)
+            own = tuned(task, best, shared=shared, seed=settings.seed, workers=search.evaluator.workers)
         facts = _facts(settings, search, search.best) | {"shared_weight": shared}
         best = best.replace(meta=facts)
         best.save(folder / "found.json")

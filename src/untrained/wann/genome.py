@@ -13,7 +13,7 @@ from typing import final
 import numpy as np
 
 from untrained.wann.activations import LINEAR, NAMES
-from untrained.wann.jit import compiled
+from untrained.wann.jit import compiled, inlined
 from untrained.wann.packed import Packed
 from untrained.wann.presets import Preset
 
@@ -307,6 +307,12 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
                     pick -= 1
 
 
+@inlined
+def _works(on, src, dst, fixed, disabled_stay):
+    """Whether a gene is a connection of the network."""
+    return on != 0 or (disabled_stay and src >= fixed and dst >= fixed)
+
+
 @compiled
 def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
     """The arrays of a Packed, and the number of connections switched on."""
@@ -319,8 +325,7 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
     for p in range(count):
         rows += nodes[p] - inputs - 1
         for e in range(genes[p]):
-            works = on[p, e] != 0 or (disabled_stay and src[p, e] >= fixed and dst[p, e] >= fixed)
-            switched_on[p] += works
+            switched_on[p] += _works(on[p, e], src[p, e], dst[p, e], fixed, disabled_stay)
         edges += switched_on[p]
     all_act, edge_ptr = np.empty(rows, np.int8), np.zeros(rows + 1, np.int64)
     all_src = np.empty(edges, np.int32)
@@ -330,14 +335,14 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
         _, order, _ = _layers(fixed, n, m, src[p], dst[p])
         first = np.zeros(n + 1, np.int32)
         for e in range(m):
-            if on[p, e] != 0 or (disabled_stay and src[p, e] >= fixed and dst[p, e] >= fixed):
+            if _works(on[p, e], src[p, e], dst[p, e], fixed, disabled_stay):
                 first[dst[p, e] + 1] += 1
         for i in range(n):
             first[i + 1] += first[i]
         free = first[:n].copy()
         sources = np.empty(first[n], np.int32)
         for e in range(m):
-            if on[p, e] != 0 or (disabled_stay and src[p, e] >= fixed and dst[p, e] >= fixed):
+            if _works(on[p, e], src[p, e], dst[p, e], fixed, disabled_stay):
                 sources[free[dst[p, e]]] = src[p, e]
                 free[dst[p, e]] += 1
         live = np.zeros(n, np.uint8)

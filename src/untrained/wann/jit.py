@@ -14,16 +14,20 @@ Function = Callable[..., Any]
 _REORDERING = {"reassoc", "nsz", "arcp", "contract"}
 
 
+def _njit(function: Function, **options: Any) -> Function:
+    if not AVAILABLE:
+        return function
+    from numba import njit
+
+    return njit(error_model="numpy", nogil=True, **options)(plain(function))
+
+
 def compiled(function: Function, *, on_disk: bool = True) -> Function:
     """Compile at the first call, keep the result on disk, and let other threads run meanwhile.
 
     Divisions follow IEEE 754 (numba's `error_model="numpy"`); sums keep their order (no fastmath).
     """
-    if not AVAILABLE:
-        return function
-    from numba import njit
-
-    return njit(error_model="numpy", nogil=True, cache=on_disk)(function)
+    return _njit(function, cache=on_disk)
 
 
 def reordered(function: Function) -> Function:
@@ -31,29 +35,17 @@ def reordered(function: Function) -> Function:
 
     NaN and infinity stay what they are.
     """
-    if not AVAILABLE:
-        return function
-    from numba import njit
-
-    return njit(error_model="numpy", nogil=True, cache=True, fastmath=_REORDERING)(function)
+    return _njit(function, cache=True, fastmath=_REORDERING)
 
 
 def inlined(function: Function) -> Function:
     """Compile into every caller, so that loops over the function become vector instructions."""
-    if not AVAILABLE:
-        return function
-    from numba import njit
-
-    return njit(error_model="numpy", nogil=True, forceinline=True)(plain(function))
+    return _njit(function, forceinline=True)
 
 
 def inlined_reordered(function: Function) -> Function:
     """Both: for the single-precision functions alone."""
-    if not AVAILABLE:
-        return function
-    from numba import njit
-
-    return njit(error_model="numpy", nogil=True, forceinline=True, fastmath=_REORDERING)(function)
+    return _njit(function, forceinline=True, fastmath=_REORDERING)
 
 
 def plain(function: Function) -> Function:

@@ -78,22 +78,8 @@ class Classify(Examples):
     def _measured(
         self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray, *, count_right: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        n = networks
-        losses, right = np.zeros((2, len(n), len(weights)))
-        cross_entropy(
-            n.node_ptr,
-            n.edge_ptr,
-            n.src,
-            n.act,
-            single(n.weight),
-            single(weights),
-            blocks,
-            y,
-            n.outputs,
-            count_right,
-            losses,
-            right,
-        )
+        losses, right = np.zeros((2, len(networks), len(weights)))
+        cross_entropy(*_read_by_kernels(networks, weights, blocks, y), count_right, losses, right)
         return losses, right
 
     def scores(
@@ -150,21 +136,15 @@ class Regress(Examples):
         return targets
 
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
-        n, losses = networks, np.zeros((len(networks), len(weights)))
-        squared_error(
-            n.node_ptr,
-            n.edge_ptr,
-            n.src,
-            n.act,
-            single(n.weight),
-            single(weights),
-            blocks,
-            y,
-            n.outputs,
-            losses,
-        )
+        losses = np.zeros((len(networks), len(weights)))
+        squared_error(*_read_by_kernels(networks, weights, blocks, y), losses)
         return losses
 
     def _plain_loss(self, out: np.ndarray, y: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
             return ((out - y) ** 2).mean((-1, -2))
+
+
+def _read_by_kernels(networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
+    n = networks
+    return n.node_ptr, n.edge_ptr, n.src, n.act, single(n.weight), single(weights), blocks, y, n.outputs

@@ -65,7 +65,14 @@ def best_shared(task: Task, net: Net, *, seed: int = 0) -> float:
 
 
 def tuned(
-    task: Task, net: Net, *, method: Method = "auto", budget: int | None = None, seed: int = 0, workers: int = 1
+    task: Task,
+    net: Net,
+    *,
+    shared: float | None = None,
+    method: Method = "auto",
+    budget: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
 ) -> Net:
     """The network with a weight of its own for every connection.
 
@@ -75,6 +82,7 @@ def tuned(
     Args:
         task: what the network is to be good at.
         net: the network.
+        shared: the shared weight to start from; None: `best_shared`.
         method: "cma", "gradient", or "auto": by gradient where there are examples.
         budget: generations of CMA-ES (default 300) or epochs (default 20).
         seed: of everything random.
@@ -91,7 +99,8 @@ def tuned(
     by_gradient = method == "gradient" or (method == "auto" and isinstance(task, Examples))
     if method not in ("auto", "cma", "gradient"):
         raise ValueError(f"method: got {method!r}, expected auto, cma or gradient")
-    start = net.replace(weights=np.full(net.connections, best_shared(task, net, seed=seed)))
+    shared = best_shared(task, net, seed=seed) if shared is None else shared
+    start = net.replace(weights=np.full(net.connections, shared))
     if not by_gradient:
         reached = _by_cma(task, start, 300 if budget is None else budget, seed, workers)
     elif isinstance(task, Examples):
