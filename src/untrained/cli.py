@@ -159,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (CycloptsError, ValueError, OSError, ImportError) as error:
         print(f"untrained: {_printable(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        app.config = ()  # one call's file of settings is none of the next one's
 
 
 def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:

@@ -79,7 +79,7 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
         settings = replace(settings, task=str(Path(settings.task).resolve()))  # found again from any folder
     task = task_named(settings.task, settings.data_dir)
     search = _search(settings, task)
-    folder = _folder(settings)
+    folder = _folder(settings, task)
     if settings.resume:
         checkpoint.restore(search, folder)
     else:
@@ -128,9 +128,9 @@ def _search(settings: WannSettings, task: Task) -> Search:
     )
 
 
-def _folder(settings: WannSettings) -> Path:
+def _folder(settings: WannSettings, task: Task) -> Path:
     if settings.out is None:
-        name = settings.task.replace(":", "-").replace("/", "-").removesuffix(".csv")
+        name = task.name.replace(":", "-").replace("/", "-")
         return Path("runs") / f"wann-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if not settings.resume and (settings.out / checkpoint.NAME).exists():
         raise ValueError(f"{settings.out} holds a run; --resume goes on with it, another --out starts one")
