@@ -1,4 +1,5 @@
 import copy
+import inspect
 import json
 import math
 import pickle
@@ -6,8 +7,11 @@ import time
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+import untrained as ut
 from untrained import models
 from untrained.models import MAX_WEIGHTS, NETWORKS, build
 
@@ -29,11 +33,26 @@ WEIGHTS = [
 ]
 # Other than the defaults in every argument, and small enough to run.
 SMALL = {
-    "fc": {"widths": [7, 5], "shape": [2, 3, 4], "classes": 3},
-    **{f"conv{n}": {"width": 0.1, "shape": [1, 19, 24], "classes": 3} for n in (2, 4, 6, 8)},
-    "mnist-conv": {"shape": [2, 9, 6], "classes": 3},
-    **{n: {"width": 0.05, "shape": [2, 40, 33], "classes": 3, "stem": "large"} for n in NETWORKS if "res" in n},
+    "fc": {"widths": [7, 5], "shape": [2, 3, 4], "classes": 3, "activation": "elu"},
+    **{
+        f"conv{n}": {"width": 0.1, "shape": [1, 19, 24], "classes": 3, "activation": ("elu", "sign")[n // 2 % 2]}
+        for n in (2, 4, 6, 8)
+    },
+    "mnist-conv": {"shape": [2, 9, 6], "classes": 3, "activation": "sign"},
+    **{
+        name: {
+            "width": 0.05,
+            "shape": [2, 40, 33],
+            "classes": 3,
+            "stem": "large",
+            "activation": "sign" if "wide" in name else "elu",
+            "folded": True,
+        }
+        for name in NETWORKS
+        if "res" in name
+    },
 }
+ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU, "sign": models.BinaryActivation}
 
 
 def on_meta(name, arguments):
@@ -45,8 +64,19 @@ def shapes(model):
     return {key: tuple(value.shape) for key, value in model.state_dict().items()}
 
 
+def defaults(name):
+    return {key: parameter.default for key, parameter in inspect.signature(NETWORKS[name]).parameters.items()}
+
+
 def test_every_network_is_counted():
     assert {name for name, _, _ in WEIGHTS} == set(NETWORKS) == set(SMALL)
+    for name, arguments in SMALL.items():
+        assert arguments.keys() == defaults(name).keys()
+        assert all(arguments[key] != default for key, default in defaults(name).items())
+
+
+def test_the_simplest_networks_are_listed_first():
+    assert list(NETWORKS) == [name for name, _, _ in WEIGHTS]
 
 
 @pytest.mark.parametrize(("name", "arguments", "weights"), WEIGHTS)
@@ -107,6 +137,34 @@ def test_layers_of_conv4():
     kinds = [type(m).__name__ for m in model]
     pair = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d"]
     assert kinds == [*pair, *pair, "Flatten", "Linear", "ReLU", "Linear", "ReLU", "Linear"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_activation_takes_the_place_of_every_relu(name):
+    plain = on_meta(name, {})
+    relus = [type(m) for m in plain.modules()].count(nn.ReLU)
+    for activation, kind in ACTIVATIONS.items():
+        model = on_meta(name, {"activation": activation})
+        kinds = [type(m) for m in model.modules()]
+        assert {k: kinds.count(k) for k in ACTIVATIONS.values()} == dict.fromkeys(ACTIVATIONS.values(), 0) | {
+            kind: relus
+        }
+        assert shapes(model) == shapes(plain)
+        assert [k.replace(activation, "relu") for k, _ in model.named_children()] == [
+            k for k, _ in plain.named_children()
+        ]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sign_leaves_one_bit_between_the_layers(name):
+    model, seen = build(name, **SMALL[name] | {"activation": "sign"}), []
+    for module in model.modules():
+        if isinstance(module, models.BinaryActivation):
+            module.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+    model(torch.randn(2, *SMALL[name]["shape"])).square().sum().backward()
+    assert seen
+    assert all((output.abs() == 1).all() for output in seen)
+    assert next(model.parameters()).grad.count_nonzero()
 
 
 def test_width_never_removes_a_layer():
@@ -178,6 +236,47 @@ def test_built_by_holds_all_arguments_of_a_direct_call():
     assert type(models.conv2(width=1).built_by["arguments"]["width"]) is float
 
 
+def test_arguments_younger_than_tickets_are_noted_only_when_they_differ():
+    for name in NETWORKS:
+        noted = on_meta(name, {}).built_by["arguments"]
+        assert noted.keys() == defaults(name).keys() - {"activation", "folded"}
+        assert on_meta(name, {"activation": "elu"}).built_by["arguments"] == noted | {"activation": "elu"}
+    folded = on_meta("resnet34", {"folded": True}).built_by["arguments"]
+    assert folded == on_meta("resnet34", {}).built_by["arguments"] | {"folded": True}
+    ticket = ut.Ticket.of(ut.mask_(models.resnet18(width=0.05), ut.EdgePopup(0.5))).to_bytes()
+    assert b"activation" not in ticket
+    assert b"folded" not in ticket
+
+
+@settings(max_examples=30)
+@given(
+    name=st.sampled_from(["resnet18", "resnet34", "resnet50", "wide-resnet50"]),
+    width=st.floats(1 / 64, 1),
+    stem=st.sampled_from(["small", "large", None]),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    folded=st.booleans(),
+)
+def test_what_is_noted_builds_the_same_again(name, **arguments):
+    built_by = on_meta(name, arguments | {"shape": [3, 32, 32]}).built_by
+    again = on_meta(built_by["name"], json.loads(json.dumps(built_by["arguments"])))
+    assert again.built_by == built_by
+    expected = on_meta(name, arguments)
+    assert shapes(again) == shapes(expected)
+    assert repr(again) == repr(expected)
+
+
+@pytest.mark.parametrize("name", ["fc", "conv2", "mnist-conv", "resnet34", "wide-resnet50"])
+def test_a_ticket_says_how_its_network_is_built(name, tmp_path):
+    masked = ut.mask_(build(name, **SMALL[name]), ut.EdgePopup(0.5))
+    x = torch.randn(5, *SMALL[name]["shape"])
+    masked(x)
+    ut.save(masked, tmp_path / "a.ticket")
+    loaded = ut.load(tmp_path / "a.ticket")
+    assert repr(loaded) == repr(build(name, **SMALL[name]))
+    assert loaded.built_by["arguments"] == SMALL[name]
+    assert loaded.eval()(x).equal(masked.eval()(x))
+
+
 def test_counting_draws_nothing_from_the_generator():
     torch.manual_seed(3)
     expected = nn.Linear(784, 5, bias=False).weight
@@ -217,7 +316,7 @@ def test_unknown_name_lists_the_names(name):
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("key", ["widths", "name", "self", "builder", "args", "kwargs", "stem", "bias"])
+@pytest.mark.parametrize("key", ["widths", "name", "self", "builder", "args", "kwargs", "stem", "folded", "bias"])
 def test_unknown_argument_is_named(key):
     with pytest.raises(ValueError, match=f"no argument '{key}'"):
         build("conv4", **{key: 1})
@@ -240,18 +339,34 @@ HOSTILE = {
     ],
     "widths": [*NEITHER, *([value] for value in (*NEITHER, 0, -1, 3.0, 10**400)), [1] * 33, [[1, 2]]],
     "stem": ["", "medium", "x" * 10**6, True, 0, ["small"], {}, NESTED],
+    "activation": [*NEITHER, "", "Relu", "ReLU", "gelu", ["relu"], b"relu", 0],
+    "folded": [*(value for value in NEITHER if value is not True), 0, 1, 1.0, "True", [True]],
 }
 
 
 @pytest.mark.parametrize("key", HOSTILE)
 def test_hostile_values_are_refused_at_once(key):
-    name = {"widths": "fc", "stem": "resnet18"}.get(key, "conv4")
+    name = {"widths": "fc", "stem": "resnet18", "folded": "resnet18"}.get(key, "conv4")
     start = time.perf_counter()
     for value in HOSTILE[key]:
         with pytest.raises(ValueError, match=key) as caught:
             build(name, **{key: value})
         assert len(str(caught.value)) < 300
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("conv4", {"activation": "gelu"}, 'activation must be "relu", "elu" or "sign", not \'gelu\''),
+        ("resnet18", {"stem": "medium"}, 'stem must be "small", "large" or None, not \'medium\''),
+        ("resnet18", {"folded": 1}, "folded must be True or False, not 1"),
+    ],
+)
+def test_a_refusal_shows_the_choices_and_what_was_given(name, arguments, message):
+    with pytest.raises(ValueError) as caught:
+        build(name, **arguments)
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

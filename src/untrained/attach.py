@@ -6,16 +6,16 @@ import contextlib
 import copy
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from untrained.masked import Group, MaskState, base_and_leaves, masked_class
 from untrained.methods.base import Method
-from untrained.weights import SignedConstant, WeightLaw, check_seed
+from untrained.weights import Source, WeightLaw, check_seed
 
 Where = str | Callable[[str, nn.Parameter], bool]
 Model = TypeVar("Model", bound=nn.Module)
@@ -46,13 +46,31 @@ class Record:
     def states(self) -> list[MaskState]:
         return [state for group in self.groups for state in group.states]
 
+    def source(self, state: MaskState) -> Source:
+        """Where the frozen values of a masked tensor come from."""
+        own = None if self.law is not None else state.weight
+        return source_of(state.name, state.shape, state.frozen.dtype, self.seed, self.law, state.group.final, own)
+
+
+def source_of(
+    name: str,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    seed: int,
+    law: WeightLaw | None,
+    method: Method | None,
+    pretrained: Tensor | None = None,
+) -> Source:
+    """The source of one tensor; a `scaled` law asks its method (as it ends) how much is kept."""
+    return Source(seed, name, tuple(shape), dtype, law, getattr(method, "keep", 1.0), pretrained)
+
 
 def mask_(
     model: Model,
     method: Method | Mapping[str, Method],
     *,
     seed: int = 0,
-    weights: WeightLaw | None = SignedConstant(),  # noqa: B008  a frozen dataclass
+    weights: WeightLaw | Literal["recommended"] | None = "recommended",
     where: Where | None = None,
     also_train: Where | None = None,
 ) -> Model:
@@ -71,7 +89,8 @@ def mask_(
             tensor's whole name being used and tensors that none matches left unmasked. Equal methods are one, and
             with scope "global" rank their tensors together.
         seed: 0 ≤ seed < 2⁶⁴; gives the weights and the first scores.
-        weights: the law of the frozen weights, or None to keep the model's own (pretrained) weights.
+        weights: the law of the frozen weights; "recommended": what suits the method (`method.law`, for most signed
+            constants); or None to keep the model's own (pretrained) weights.
         where: which tensors are masked: a regular expression for the whole name, or a function of (name,
             parameter). Default: all of two or more dimensions.
         also_train: which parameters learn as usual, unmasked; same spellings. The ticket stores them whole.
@@ -94,28 +113,34 @@ def mask_(
     trained = frozenset(n for n, p in parameters.items() if also_train is not None and _matches(also_train, n, p))
     if also_train is not None and not trained:
         raise ValueError(_nothing_matched("also_train", parameters))
-    values = {name: _constant(*owners[name][0]) for name in parameters if name not in trained}
-    constant = {name: value for name, value in values.items() if value is not None}
-    matrices = [
-        name
-        for name, p in parameters.items()
-        if p.ndim >= 2 and p.is_floating_point() and name not in trained and name not in constant
-    ]
-    chosen = _choose(method, where, {name: parameters[name] for name in matrices}, parameters)
+    matrices, constant = _matrices(owners, parameters, trained)
+    chosen = _choose(method, where, matrices, parameters)
     classes = _masked_classes(model, owners, chosen)
+    law = _recommended(chosen) if weights == "recommended" else weights
 
-    drawn = ()
-    if weights is None:
+    if law is None:
         constant = {}  # biases and norms stay as the model has them
-    else:
-        _redraw_(model, parameters, weights, seed, {name: chosen.get(name) for name in matrices}, constant)
-        drawn = tuple(name for name in matrices if name not in chosen)
-    groups: dict[Method, Group] = {}
+    drawn = tuple(name for name in matrices if name not in chosen) if law is not None else ()
+    groups = {its_method: Group(its_method) for its_method in chosen.values()}
+
+    def freeze(name: str) -> Tensor:
+        parameter, final = parameters[name], groups[chosen[name]].final if name in chosen else None
+        source = source_of(name, parameter.shape, parameter.dtype, seed, law, final, parameter)
+        return source.draw() if final is None else final.frozen(source)
+
+    if law is None:
+        for name in chosen:
+            freeze(name)  # a method that needs several draws refuses, before anything is changed
     for name, its_method in chosen.items():
-        group = groups.setdefault(its_method, Group(its_method))
+        frozen = _place_(parameters[name], freeze(name))
         generator = torch.Generator().manual_seed(_score_seed(seed, name))
         first_scores = its_method.init_scores(parameters[name].detach(), generator)
-        group.states.append(MaskState(name, parameters[name], first_scores, group))
+        group = groups[its_method]
+        group.states.append(MaskState(name, parameters[name].shape, frozen, first_scores, group))
+    for name in drawn:
+        _place_(parameters[name], freeze(name))
+    if law is not None:
+        _reset_(model, parameters, constant)
     model.requires_grad_(False)
     for name in trained:
         parameters[name].requires_grad_(True)
@@ -124,7 +149,7 @@ def mask_(
             for owner, leaf in owners[state.name]:
                 owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters
                 owner.add_module(leaf + "_mask", state)
-    model._untrained = Record(seed, weights, tuple(groups.values()), drawn, constant, trained)  # pyright: ignore
+    model._untrained = Record(seed, law, tuple(groups.values()), drawn, constant, trained)  # pyright: ignore
     for owner, cls in classes.items():
         owner.__class__ = cls  # pyright: ignore[reportAttributeAccessIssue]
     return model
@@ -217,6 +242,22 @@ def record(model: nn.Module) -> Record:
     return model._untrained  # pyright: ignore[reportReturnType]
 
 
+def candidates(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that `mask_` masks by default, by name."""
+    owners = _owners(model)
+    return _matrices(owners, {name: getattr(*owners[name][0]) for name in owners}, frozenset())[0]
+
+
+def _matrices(
+    owners: Owners, parameters: Mapping[str, nn.Parameter], trained: frozenset[str]
+) -> tuple[dict[str, nn.Parameter], dict[str, float]]:
+    """(what can be masked, what is frozen at one value) of the parameters that do not learn as usual."""
+    values = {name: _constant(*owners[name][0]) for name in parameters if name not in trained}
+    constant = {name: value for name, value in values.items() if value is not None}
+    left = {name: p for name, p in parameters.items() if name not in trained and name not in constant}
+    return {name: p for name, p in left.items() if p.ndim >= 2 and p.is_floating_point()}, constant
+
+
 def _owners(model: nn.Module) -> Owners:
     """Who holds each parameter, by its first name: (module, attribute), several where it is tied."""
     owners: Owners = {}
@@ -262,23 +303,30 @@ def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Metho
 
 
 @torch.no_grad()
-def _redraw_(
-    model: nn.Module,
-    parameters: Mapping[str, nn.Parameter],
-    law: WeightLaw,
-    seed: int,
-    matrices: Mapping[str, Method | None],
-    constant: Mapping[str, float],
-) -> None:
-    """Draw every matrix, fill every constant, and forget the running statistics."""
-    for name, method in matrices.items():
-        keep = getattr(method, "keep", 1.0)
-        parameters[name].copy_(law.draw(parameters[name].shape, seed=seed, name=name, keep=keep))
+def _place_(parameter: nn.Parameter, frozen: Tensor) -> Tensor:
+    """What is frozen, on the parameter's device, and in its own memory if it is one value per weight."""
+    if frozen.shape != parameter.shape:
+        return frozen.to(parameter.device)
+    if frozen.data_ptr() != parameter.data_ptr():
+        parameter.copy_(frozen)
+    return parameter
+
+
+@torch.no_grad()
+def _reset_(model: nn.Module, parameters: Mapping[str, nn.Parameter], constant: Mapping[str, float]) -> None:
+    """Fill every constant, and forget the running statistics."""
     for name, value in constant.items():
         parameters[name].fill_(value)
     for module in model.modules():
         if hasattr(module, "reset_running_stats"):
             module.reset_running_stats()  # pyright: ignore[reportCallIssue]
+
+
+def _recommended(chosen: Mapping[str, Method]) -> WeightLaw:
+    laws = {str(method.law): method.law for method in chosen.values()}
+    if len(laws) > 1:
+        raise ValueError(f"the methods suit different weights, {' and '.join(laws)}: say which with weights=")
+    return next(iter(laws.values()))
 
 
 def _matches(where: Where, name: str, parameter: nn.Parameter) -> bool:

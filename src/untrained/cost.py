@@ -9,7 +9,7 @@ from typing import final
 
 from torch import nn
 
-from untrained.codec import encode, entropy
+from untrained.codec import entropy
 from untrained.ticket import Ticket
 
 
@@ -111,9 +111,9 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
         ticket = Ticket.of(found)
     else:
         ticket = found if isinstance(found, Ticket) else Ticket.load(found)
-    rows = []
+    rows, stored = [], ticket.encoded()
     for name, codes in ticket.codes.items():
-        encoded, kept = encode(codes), codes != 0
+        encoded, kept = stored[name], codes != 0
         alive = int(kept.flatten(1).any(1).sum()) if codes.numel() else 0
         rows.append(
             TensorSummary(

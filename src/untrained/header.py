@@ -6,6 +6,8 @@ import dataclasses
 import inspect
 import json
 import math
+import types
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -228,8 +230,31 @@ def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[t
 
 
 def _describe(config: Any) -> dict[str, Any]:
-    """A law or a method as JSON: its class name and its fields."""
-    return {"name": type(config).__name__, **dataclasses.asdict(config)}
+    """A law, a method or a part of one as JSON: its class name and its fields, without those that are None."""
+    described: dict[str, Any] = {"name": type(config).__name__}
+    for field, kinds in _fields(type(config)).items():
+        value = getattr(config, field)
+        if dataclasses.is_dataclass(value):
+            described[field] = _describe(value)
+        elif value is not None:
+            described[field] = float(value) if float in kinds and type(value) is int else value
+    return described
+
+
+def _fields(cls: type) -> dict[str, set[Any]]:
+    """What each field of a dataclass may be: types, those of the words of a Literal included."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: set(_kinds(hints[field.name])) for field in dataclasses.fields(cls)}
+
+
+def _kinds(hint: Any) -> Iterator[Any]:
+    if typing.get_origin(hint) is typing.Literal:
+        yield from map(type, typing.get_args(hint))
+    elif typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for part in typing.get_args(hint):
+            yield from _kinds(part)
+    else:
+        yield hint
 
 
 def _final_classes(base: type) -> Iterator[type]:
@@ -246,12 +271,17 @@ def _revive(what: str, base: type, described: Any) -> Any:
     if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
         hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
         raise TicketError(f"{hint}. If it is your own, import the module that defines it first")
-    cls = known[name]
-    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    fields = {key: value for key, value in described.items() if key != "name"}
-    if fields.keys() != defaults.keys() or any(type(fields[k]) is not type(v) for k, v in defaults.items()):
-        raise TicketError(f"{what} {cls.__name__} has the wrong fields: {str(fields)[:200]}")
+    cls, given = known[name], {}
+    for field, kinds in _fields(cls).items():
+        value = described.get(field)
+        inner = next((kind for kind in kinds if inspect.isabstract(kind) and type(value) is dict), None)
+        if inner is not None:
+            given[field] = _revive(f"{field} of {what} {name}", inner, value)
+        elif type(value) in kinds:
+            given[field] = value
+    if described.keys() - {"name"} - given.keys() or given.keys() != _fields(cls).keys():
+        raise TicketError(f"{what} {cls.__name__} has the wrong fields: {str(described)[:200]}")
     try:
-        return cls(**fields)
+        return cls(**given)
     except (TypeError, ValueError) as error:
         raise TicketError(f"{what} {cls.__name__}: {error}") from None

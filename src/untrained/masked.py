@@ -22,16 +22,46 @@ from untrained.methods.base import Method
 
 @dataclass
 class Group:
-    """The masked tensors that one method chooses from."""
+    """The masked tensors that one method chooses from.
 
-    method: Method
+    Attributes:
+        planned: the method with its schedules.
+        method: the method as it is now.
+        noise: what the samples of the latest forward pass came from; a recomputed region needs it again.
+    """
+
+    planned: Method
     states: list[MaskState] = field(default_factory=list)
+    method: Method = field(init=False)
+    noise: Tensor | None = None
 
-    def choose(self, states: Sequence[MaskState] | None = None) -> dict[str, Tensor]:
-        """The effective weights, by name, of these states chosen together (default: all)."""
+    def __post_init__(self) -> None:
+        self.method = self.planned.at(0.0)
+
+    @property
+    def final(self) -> Method:
+        """The method as it is when the search is over: what a ticket names."""
+        return self.planned.at(1.0)
+
+    def choose(self, states: Sequence[MaskState] | None = None, *, sample: bool = False) -> dict[str, Tensor]:
+        """The effective weights, by name, of these states chosen together (default: all).
+
+        Args:
+            states: which.
+            sample: take a sample of them, where the method samples, and not the likeliest choice.
+        """
         states = self.states if states is None else states
         with contextlib.nullcontext() if torch.compiler.is_compiling() else _plain_saving():
-            return self.method.effective(*self.tensors(states))
+            if not (sample and self.method.samples):
+                return self.method.effective(*self.tensors(states))
+            if self.noise is None:
+                self.draw_noise()
+            return self.method.sampled(*self.tensors(states), self.noise)  # pyright: ignore[reportArgumentType]
+
+    def draw_noise(self) -> None:
+        """New noise for the samples, from torch's global generator."""
+        if self.method.samples:
+            self.noise = torch.randint(1 << 62, (), dtype=torch.int64, device="cpu")
 
     @staticmethod
     def tensors(states: Sequence[MaskState]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -52,16 +82,21 @@ def _plain_saving() -> contextlib.AbstractContextManager[None]:
 
 @final
 class MaskState(nn.Module):
-    """One masked tensor: its frozen values and its scores. Tied owners share it."""
+    """One masked tensor: what is frozen of it and its scores. Tied owners share it."""
 
-    def __init__(self, name: str, frozen: nn.Parameter, scores: Tensor, group: Group) -> None:
+    def __init__(self, name: str, shape: Sequence[int], frozen: Tensor, scores: Tensor, group: Group) -> None:
         super().__init__()
-        self.name, self.group = name, group
+        self.name, self.shape, self.group = name, tuple(shape), group
         # A parameter and not a buffer: DDP sends buffers again at every forward.
         self.frozen = nn.Parameter(frozen.detach(), requires_grad=False)
         self.scores = nn.Parameter(scores, requires_grad=group.method.learns)
         self._in_forward = False
         self._computed: tuple[bool, Tensor] | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """The frozen weight, whatever else is frozen beside it."""
+        return self.frozen if self.frozen.ndim == len(self.shape) else self.frozen[0]
 
     def effective(self) -> Tensor:
         """The effective weight: computed now, or taken from the forward in progress."""
@@ -69,7 +104,7 @@ class MaskState(nn.Module):
         if kept is not None and kept[0] == grad:
             return kept[1]
         states = self.group.states if self.group.method.together else [self]
-        computed = self.group.choose(states)
+        computed = self.group.choose(states, sample=self.training)
         # A compiler may not store from inside a checkpointed region; under FSDP2 and functional_call the parameters
         # change hands within a forward.
         if self._in_forward and not torch.compiler.is_compiling() and type(self.scores) is nn.Parameter:
@@ -78,7 +113,7 @@ class MaskState(nn.Module):
         return computed[self.name]
 
     def extra_repr(self) -> str:
-        return f"{self.name!r}, {tuple(self.frozen.shape)}, {self.group.method}"
+        return f"{self.name!r}, {self.shape}, {self.group.method}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_in_forward": False, "_computed": None}
@@ -141,9 +176,10 @@ def _new_masked(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> n
 
 def _enter(groups: Sequence[Group]) -> None:
     for group in groups:
+        group.draw_noise()
         for state in group.states:
             state._in_forward, state._computed = True, None
         if torch.compiler.is_compiling() and all(type(state.scores) is nn.Parameter for state in group.states):
-            computed = group.choose()
+            computed = group.choose(sample=group.states[0].training)
             for state in group.states:
                 state._computed = torch.is_grad_enabled(), computed[state.name]

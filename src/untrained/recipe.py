@@ -10,6 +10,9 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from untrained.schedules import Constant, Schedule
+from untrained.weights import WeightLaw
+
 
 @final
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Recipe:
         weight_decay: added to the gradient, ½·λ·s² in the loss.
         warmup: epochs over which the rate rises linearly to `lr`; half of the epochs at most.
         cosine: whether the rate then falls to 0 along half a cosine, "step" by step or "epoch" by epoch.
+        factor: instead of warm-up and cosine, what `lr` is multiplied by.
+        nesterov: whether SGD's momentum looks ahead.
         label_smoothing: of the cross entropy.
     """
 
@@ -33,6 +38,8 @@ class Recipe:
     warmup: float = 0.0
     cosine: Literal["step", "epoch"] = "step"
     label_smoothing: float = 0.0
+    factor: Schedule | None = None
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         if self.optimizer not in ("sgd", "adam"):
@@ -51,7 +58,12 @@ class Recipe:
         if self.optimizer == "adam":
             return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
         return torch.optim.SGD(
-            parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, fused=fused
+            parameters,
+            lr=self.lr,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+            fused=fused,
         )
 
     def rate(self, epoch: int, step: int, steps: int, epochs: int) -> float:
@@ -59,8 +71,11 @@ class Recipe:
 
         By steps, with t = epoch + step/steps: lr·(t + 1/steps)/w while t < w, then lr·½(1 + cos π(t - w)/(E - w)).
         By epochs: lr·(epoch + 1)/w, then the same cosine at t = epoch (the authors' code).
+        With a `factor`: lr·factor(t/E).
         """
         by_step = self.cosine == "step"
+        if self.factor is not None:
+            return self.lr * self.factor.at((epoch + step / steps) / epochs)
         warmup = min(self.warmup, epochs / 2)
         time = epoch + step / steps if by_step else epoch
         if time < warmup:
@@ -68,11 +83,36 @@ class Recipe:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (time - warmup) / (epochs - warmup)))
 
 
-PAPER = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch")
-"""What edge-popup's authors use on MNIST and CIFAR-10 (their YAML files): batch 128, 100 epochs."""
+@final
+@dataclass(frozen=True)
+class Paper:
+    """What the authors of a method ran, as far as it can be said in a line.
+
+    Attributes:
+        title: the paper.
+        arxiv: its number.
+        recipe: how the scores learnt.
+        weights: the law of the frozen weights.
+        epochs: passes over the training data.
+        batch_size: examples per step.
+    """
+
+    title: str
+    arxiv: str
+    recipe: Recipe
+    weights: WeightLaw
+    epochs: int
+    batch_size: int
+
+
+STEADY = Constant(1.0)
+"""The factor of a rate that stays."""
 
 SCORES = Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
-"""Ours for scores, chosen on validation data (docs/recipe.md)."""
+"""Ours for scores that the loss reaches through W, chosen on validation data (docs/recipe.md)."""
 
 WEIGHTS = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, warmup=1.0, label_smoothing=0.05)
 """Ours for ordinary weights: the trained twin, and whatever `also_train` names. Chosen in the same way."""
+
+PAPER = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch")
+"""What edge-popup's authors use on MNIST and CIFAR-10 (their YAML files): batch 128, 100 epochs."""

@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrained import attach, checkpoint
+from untrained.advance import advance_, move_, penalty
 from untrained.batches import Batches
 from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
 from untrained.masked import MaskState
 from untrained.progress import Progress
-from untrained.recipe import PAPER, SCORES, WEIGHTS, Recipe
+from untrained.recipe import SCORES, WEIGHTS, Recipe
 from untrained.ticket import save
 
 
@@ -79,7 +80,8 @@ def fit(
         train: batches of (inputs, labels); `set_epoch` is called on them (or on their sampler) if they have it.
         val: batches to measure after every epoch; nothing is chosen by them here.
         epochs: passes over `train`.
-        recipe: default `SCORES` for a masked model and `WEIGHTS` for a plain one; "paper" is the authors'.
+        recipe: default the one that suits the method (`method.recipe`), and `WEIGHTS` for a plain model; "paper" is
+            that of the method's authors.
         amp: forward and loss in bfloat16 autocast.
         accumulate: batches per step of the optimizer.
         seed: of what the model draws while it learns (dropout).
@@ -100,7 +102,7 @@ def fit(
     """
     _refuse_bad_input(model, train, val, epochs, accumulate)
     masked = attach.is_masked(model)
-    plan = _Plan(_recipe(recipe, masked), epochs, accumulate, amp, seed, len(train), _identity(model))
+    plan = _Plan(_recipe(recipe, model), epochs, accumulate, amp, seed, len(train), _identity(model))
     learners = _learners(model, plan.recipe, masked)
     optimizers = [learner.optimizer for learner in learners]
     rank, world = _join_world(model)
@@ -121,10 +123,12 @@ def fit(
         if folder is not None and not history.rows:
             folder.mkdir(parents=True, exist_ok=True)
             checkpoint.write(folder, model, optimizers, asdict(plan), history.rows)
+        if masked:
+            move_(model, len(history.rows) * len(train), epochs * len(train))
         before = attach.masks(model) if masked else {}
         try:
             for epoch in range(len(history.rows), epochs):
-                row = _one_epoch(wrapped, train, learners, plan, epoch, progress)
+                row = _one_epoch(wrapped, model if masked else None, train, learners, plan, epoch, progress)
                 if masked:
                     after = attach.masks(model)
                     row["flips"] = _changed(before, after)
@@ -161,14 +165,23 @@ def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, 
         raise ValueError("val can be gone through only once and is needed after every epoch; pass a list or a loader")
 
 
-def _recipe(recipe: Recipe | str | None, masked: bool) -> Recipe:
-    if recipe is None:
-        return SCORES if masked else WEIGHTS
+def _recipe(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
-    if recipe != "paper":
+    if recipe not in (None, "paper"):
         raise ValueError(f"recipe must be a Recipe, 'paper' or None, got {recipe!r}")
-    return PAPER
+    if not attach.is_masked(model):
+        return WEIGHTS
+    methods = [group.planned for group in attach.record(model).groups if group.planned.learns]
+    if recipe is None:
+        recipes = {method.recipe for method in methods}
+    else:
+        recipes = {method.paper.recipe for method in methods if method.paper is not None}
+        if not recipes and methods:
+            raise ValueError(f"{type(methods[0]).__name__} has no paper whose recipe could be used")
+    if len(recipes) > 1:
+        raise ValueError("the model's methods learn by different recipes; pass one as recipe=")
+    return next(iter(recipes), SCORES)
 
 
 @dataclass(frozen=True)
@@ -189,7 +202,7 @@ def _identity(model: nn.Module) -> str:
     if not attach.is_masked(model):
         return ", ".join(f"{name} {tuple(p.shape)}" for name, p in model.named_parameters())
     record = attach.record(model)
-    states = ", ".join(f"{s.name} {tuple(s.frozen.shape)} {s.group.method}" for s in record.states)
+    states = ", ".join(f"{s.name} {s.shape} {s.group.planned}" for s in record.states)
     return f"seed {record.seed}, {record.law}, {states}, also trained: {sorted(record.trained)}"
 
 
@@ -215,13 +228,14 @@ def _learners(model: nn.Module, recipe: Recipe, masked: bool) -> list[_Learner]:
 
 def _one_epoch(
     model: nn.Module,
+    masked: nn.Module | None,
     train: SizedBatches,
     learners: Sequence[_Learner],
     plan: _Plan,
     epoch: int,
     progress: Progress,
 ) -> Row:
-    """One pass over the data: forward, backward, step."""
+    """One pass over the data: forward, backward, step. `masked` is the model itself, when it is one."""
     start, device, batches = time.perf_counter(), device_of(model), len(train)
     totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right answers, examples
     for each in (train, getattr(train, "sampler", None)):
@@ -238,13 +252,16 @@ def _one_epoch(
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.amp):
                 logits = model(x)
                 loss = F.cross_entropy(logits, y, label_smoothing=plan.recipe.label_smoothing)
-            (loss / group).backward()
+            price = penalty(masked) if masked is not None else None
+            ((loss if price is None else loss + price) / group).backward()
         if steps_now:
             for learner in learners:
                 for parameters in learner.optimizer.param_groups:
                     parameters["lr"] = learner.recipe.rate(epoch, number, batches, plan.epochs)
                 learner.optimizer.step()
                 learner.optimizer.zero_grad()
+            if masked is not None:
+                advance_(masked, epoch * batches + number + 1, plan.epochs * batches)
         right = (logits.detach().argmax(1) == y).sum()
         totals += torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y)).double()])
         progress.batch_done(totals)

@@ -55,14 +55,44 @@ def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: S
     Raises:
         ValueError: a score is NaN; the message names the tensor.
     """
-    scores = [score.detach() for score in scores]
-    cut = _cut(scores, keep, signed, names)
+    return _top([score.detach() for score in scores], keep, signed, SEPARATOR.join(names))
+
+
+@torch.library.custom_op("untrained::top", mutates_args=())
+def _top(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> list[Tensor]:
+    cut = _cut(scores, keep, signed, names.split(SEPARATOR) if names else ())
     if cut is None:
         return [torch.ones(score.shape, dtype=torch.bool, device=score.device) for score in scores]
     masks = [_rank(score, signed) > cut[0] for score in scores]
     for mask, tied in zip(masks, _tied(scores, *cut, signed), strict=False):
         mask |= tied
     return masks
+
+
+@_top.register_fake
+def _(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> list[Tensor]:
+    return [torch.empty_like(score, dtype=torch.bool) for score in scores]
+
+
+@torch.library.custom_op("untrained::checked", mutates_args=())
+def _checked(scores: Tensor, name: str) -> Tensor:
+    if torch.isnan(scores).any():
+        raise ValueError(f"the scores of {name!r} hold NaN: the search has diverged")
+    return scores.clone(memory_format=torch.contiguous_format)
+
+
+@_checked.register_fake
+def _(scores: Tensor, name: str) -> Tensor:
+    return torch.empty_like(scores, memory_format=torch.contiguous_format)
+
+
+def checked(scores: Tensor, name: str) -> Tensor:
+    """The scores without their graph, for a choice that compares them; an operator, so that torch.compile sees it.
+
+    Raises:
+        ValueError: a score is NaN; the message names the tensor.
+    """
+    return _checked(scores.detach(), name)
 
 
 @torch.library.custom_op("untrained::keep_top", mutates_args=())

@@ -25,6 +25,7 @@ from untrained.files import written_whole
 from untrained.header import TensorEntry, TicketError
 from untrained.masked import MaskState
 from untrained.methods import Method
+from untrained.methods.base import UNDECIDED
 from untrained.models import Network, build
 from untrained.weights import WeightLaw
 
@@ -75,7 +76,7 @@ class Ticket:
             return TensorEntry(tuple(plain[name].shape), plain[name].dtype, constant=constant)
 
         tensors = {
-            state.name: TensorEntry(tuple(state.frozen.shape), state.frozen.dtype, method=group.method)
+            state.name: TensorEntry(state.shape, state.frozen.dtype, method=group.final)
             for group in record.groups
             for state in group.states
         }
@@ -90,7 +91,7 @@ class Ticket:
         facts = json.loads(header.to_json(dict(meta or {})))
         ticket = Ticket(record.seed, record.law, dict(sorted(tensors.items())), codes, extra, built_by, facts)
 
-        base = None if record.law is not None else plain | {state.name: state.frozen for state in record.states}
+        base = None if record.law is not None else plain | {state.name: state.weight for state in record.states}
         held = plain | {name: tensor for group in record.groups for name, tensor in group.choose().items()}
         full, sample = digest.of_weights(_as_held(ticket.rebuilt(base), held))
         return replace(ticket, weights_sha256=full, sample_sha256=sample)
@@ -120,17 +121,28 @@ class Ticket:
             if entry.constant is not None:
                 yield name, torch.full(entry.shape, entry.constant, dtype=entry.dtype)
                 continue
-            if self.law is not None:
-                keep = getattr(entry.method, "keep", 1.0)
-                weight = self.law.draw(entry.shape, seed=self.seed, name=name, keep=keep).to(entry.dtype)
-            else:
+            own = None
+            if self.law is None:
                 assert base is not None, "a ticket without a law needs the weights it was found on"
-                weight = base[name].detach().cpu()
-            yield name, weight if entry.method is None else entry.method.decode(weight, self.codes[name])
+                own = base[name].detach().cpu()
+            source = attach.source_of(name, entry.shape, entry.dtype, self.seed, self.law, entry.method, own)
+            if entry.method is None:
+                yield name, source.draw()
+            else:
+                codes = self.codes[name]
+                yield name, entry.method.decode(entry.method.frozen(source, codes), codes)
+
+    def encoded(self) -> dict[str, Encoded]:
+        """The codes as they are stored: those that the seed gives left out."""
+        encoded = {}
+        for name, codes in self.codes.items():
+            given = _given(self.seed, name, self.tensors[name])
+            encoded[name] = encode(codes if given is None else codes[given == UNDECIDED])
+        return encoded
 
     def to_bytes(self) -> bytes:
         """The ticket as the bytes of its file; the same ticket always gives the same bytes."""
-        encoded = {name: encode(code) for name, code in self.codes.items()}
+        encoded = self.encoded()
         stored = {f"codes/{name}": _as_bytes(e.data) for name, e in encoded.items()}
         stored |= {f"extra/{name}": tensor for name, tensor in self.extra.items()}
         head = header.compose(
@@ -182,13 +194,18 @@ class Ticket:
                 data = stored[f"codes/{name}"]
                 if data.dtype != torch.uint8 or data.ndim != 1:
                     raise TicketError(f"the codes of {name!r} are not a row of bytes")
-                if sum(counts) != math.prod(parsed.tensors[name].shape):
-                    raise TicketError(f"{name!r} has {sum(counts)} codes for shape {parsed.tensors[name].shape}")
+                entry = parsed.tensors[name]
+                given = _given(parsed.rest["seed"], name, entry)
+                wanted = math.prod(entry.shape) if given is None else int((given == UNDECIDED).sum())
+                if sum(counts) != wanted:
+                    raise TicketError(f"{name!r} has {sum(counts)} codes for shape {entry.shape}, not {wanted}")
                 try:
                     flat = decode(Encoded(coding, values, counts, data.numpy().tobytes()))
                 except ValueError as error:
                     raise TicketError(f"the codes of {name!r}: {error}") from None
-                codes[name] = flat.reshape(parsed.tensors[name].shape)
+                codes[name] = (
+                    flat.reshape(entry.shape) if given is None else given.masked_scatter(given == UNDECIDED, flat)
+                )
             extra = {name.removeprefix("extra/"): t for name, t in stored.items() if name.startswith("extra/")}
             for name in extra.keys() & parsed.tensors.keys():
                 raise TicketError(f"{name!r} is both stored and drawn from the seed")
@@ -326,6 +343,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if header.KEY not in metadata:
         raise TicketError("a safetensors file, but not a ticket: its metadata have no 'untrained'")
     return header.from_json(metadata[header.KEY]), stored
+
+
+def _given(seed: int, name: str, entry: TensorEntry) -> Tensor | None:
+    """The codes of a masked tensor that the seed alone gives."""
+    assert entry.method is not None
+    return entry.method.given(attach.source_of(name, entry.shape, entry.dtype, seed, None, entry.method))
 
 
 def _plain_tensors(model: nn.Module) -> dict[str, Tensor]:

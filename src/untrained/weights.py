@@ -44,6 +44,7 @@ _GAINS = {
     "sigmoid": 1.0,
     "tanh": 5.0 / 3.0,
     "selu": 0.75,
+    "elu": math.sqrt(3.0),
 }
 
 
@@ -71,7 +72,7 @@ class WeightLaw(abc.ABC):
         """What a unit is multiplied by in a tensor of this shape, before `scaled`."""
 
     @final
-    def draw(self, shape: Sequence[int], *, seed: int, name: str, keep: float = 1.0) -> Tensor:
+    def draw(self, shape: Sequence[int], *, seed: int, name: str, keep: float = 1.0, number: int = 0) -> Tensor:
         """The weights of one tensor: unit · float32(scale · √(1/keep) if `scaled` else scale).
 
         Args:
@@ -79,6 +80,7 @@ class WeightLaw(abc.ABC):
             seed: 0 ≤ seed < 2⁶⁴.
             name: the tensor's name in its model; another name gives other weights.
             keep: fraction of the weights that will be kept, in (0, 1]; used only by `scaled` laws.
+            number: which draw, for methods that choose among several: draw d takes its units from block d·2³² on.
 
         Returns:
             float32 tensor of `shape` on the CPU, C order.
@@ -96,7 +98,13 @@ class WeightLaw(abc.ABC):
         per_block = 128 if units is signs else 4
         weights = np.empty(n, np.float32)
         for start in range(0, n, _CHUNK_BLOCKS * per_block):
-            units(seed, name, start // per_block, weights[start : start + _CHUNK_BLOCKS * per_block], scale)
+            units(
+                seed,
+                name,
+                (number << 32) + start // per_block,
+                weights[start : start + _CHUNK_BLOCKS * per_block],
+                scale,
+            )
         return torch.from_numpy(weights).reshape(tuple(shape))
 
 
@@ -212,3 +220,79 @@ class Standard(WeightLaw):
 
     def scale(self, shape: Sequence[int]) -> float:
         return 1.0 / math.sqrt(fans(shape)[0])
+
+
+@final
+@dataclass(frozen=True)
+class Prototype(_Kaiming):
+    """A short prototype of ±1, repeated over every tensor, times σ = gain/√fan: few random values are enough.
+
+    Element i is σ · unit_{i mod length}, the units being the signs of the tensor named `prototype`: all tensors of a
+    network repeat the same one, each with its own σ.
+
+    Args:
+        length: how many values the prototype has; at least 1.
+
+    Source: Bai et al. 2022, "Parameter-Efficient Masking Networks", arXiv 2210.06699, section 3 (max-layer padding).
+    """
+
+    length: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.length < 1:
+            raise ValueError(f"length must be 1 or more, got {self.length}")
+
+    def units(self) -> Units:
+        return self._tiled
+
+    def _tiled(self, seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
+        prototype = np.empty(self.length, np.float32)
+        signs(seed, "prototype", first_block >> 32 << 32, prototype, scale)
+        start = (first_block & 0xFFFFFFFF) * 4 % self.length
+        out[:] = np.resize(np.roll(prototype, -start), len(out))
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """Where the frozen values of one tensor come from: its seed, name, shape and law, or a pretrained tensor.
+
+    Attributes:
+        seed: what everything is drawn from.
+        name: the tensor's name in its model.
+        shape: its shape.
+        dtype: what the drawn values are rounded to.
+        law: their distribution, or None for a pretrained model's own.
+        keep: fraction of the weights that will be kept; used only by `scaled` laws.
+        pretrained: the model's own values when there is no law.
+    """
+
+    seed: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    law: WeightLaw | None
+    keep: float = 1.0
+    pretrained: Tensor | None = None
+
+    def draw(self, number: int = 0) -> Tensor:
+        """Draw `number` of the weights, or the pretrained ones, of which there is only one.
+
+        Raises:
+            ValueError: another draw of pretrained weights was asked for.
+        """
+        if self.law is not None:
+            drawn = self.law.draw(self.shape, seed=self.seed, name=self.name, keep=self.keep, number=number)
+            return drawn.to(self.dtype)
+        if number or self.pretrained is None:
+            raise ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
+        return self.pretrained.detach()
+
+    def uniforms(self, purpose: str) -> Tensor:
+        """U(-1, 1) for another purpose than weights: the uniform units of a tensor named NAME#purpose, float32."""
+        out = np.empty(math.prod(self.shape), np.float32)
+        for start in range(0, len(out), 4 * _CHUNK_BLOCKS):
+            part = out[start : start + 4 * _CHUNK_BLOCKS]
+            uniforms(self.seed, f"{self.name}#{purpose}", start // 4, part, np.float32(1))
+        return torch.from_numpy(out).reshape(self.shape)

@@ -1,27 +1,55 @@
-"""The law of a Method: four pure functions from scores to the effective weight of a frozen network."""
+"""The law of a Method: pure functions from scores to the effective weight of a frozen network."""
 
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+
+from untrained.recipe import SCORES, Paper, Recipe
+from untrained.schedules import Schedule
+from untrained.weights import SignedConstant, Source, WeightLaw
+
+UNDECIDED = -128
+"""What `Method.given` says of an element whose code the seed does not give."""
 
 
 class Method(abc.ABC):
     """A way to find a subnetwork. A final method is a frozen dataclass: it *is* its configuration.
 
-    Laws, which the shared tests hold every method to:
+    Laws, which `untrained.testing.check_method` and the shared tests hold every method to:
     * `effective(weights, scores)[name]` equals `decode(weights[name], codes(weights, scores)[name])` bit for bit;
-    * codes are int8, and a pure function of weights and scores: the same under every memory format and thread count;
+    * codes are int8, 0 always meaning a dropped weight, and a pure function of weights and scores: the same under every
+      memory format and thread count;
     * equal scores are told apart by the lowest flat index, and NaN scores raise an error that names the tensor;
-    * fields are JSON-able, for they are written into the ticket.
+    * fields are JSON-able once schedules have ended, for they are written into the ticket; what `decode` reads is never
+      a schedule.
+
+    Four members are abstract. The others are for methods that sample, learn their sparsity, move or redraw.
     """
 
-    learns: ClassVar[bool] = True
-    """Whether the loss has anything to teach the scores."""
+    recipe: ClassVar[Recipe] = SCORES
+    """How we let its scores learn."""
+
+    law: ClassVar[WeightLaw] = SignedConstant()
+    """The frozen weights that suit it, drawn unless `mask_` is told otherwise."""
+
+    paper: ClassVar[Paper | None] = None
+    """What its authors ran; `fit(recipe="paper")` uses it."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether the loss has anything to teach the scores."""
+        return True
+
+    @property
+    def samples(self) -> bool:
+        """Whether `sampled` draws; while training it is then used instead of `effective`."""
+        return False
 
     @property
     def together(self) -> bool:
@@ -33,11 +61,11 @@ class Method(abc.ABC):
         """The first scores of one tensor.
 
         Args:
-            weight: the frozen weight.
+            weight: a tensor of the weight's shape, dtype and device; its values have no say.
             generator: the only source of randomness, on the CPU.
 
         Returns:
-            Scores of the weight's shape, dtype and device.
+            Scores of the weight's dtype and device, and usually of its shape.
         """
 
     @abc.abstractmethod
@@ -45,11 +73,11 @@ class Method(abc.ABC):
         """The discrete choice: one small integer per weight.
 
         Args:
-            weights: frozen weights by name, all those that this method is to choose from together.
-            scores: their scores, same names and shapes.
+            weights: what is frozen, by name, of all tensors that this method is to choose from together.
+            scores: their scores, same names.
 
         Returns:
-            int8 tensors, same names and shapes.
+            int8 tensors of the weights' shapes, same names.
 
         Raises:
             ValueError: a score is NaN.
@@ -62,3 +90,61 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the forward pass uses: the decoded choice, with the method's own gradient to the scores."""
+
+    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+        """What the forward pass of training uses, for methods that sample.
+
+        Args:
+            weights: what is frozen.
+            scores: their scores.
+            noise: an int64 scalar, all that the samples may depend on besides; a region that is recomputed in the
+                backward pass is given the same once more.
+        """
+        return self.effective(weights, scores)
+
+    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+        """What is added to the loss; None: nothing."""
+        return None
+
+    def at(self, progress: float) -> Self:
+        """The method when the share `progress`, 0..1, of the search is done: every schedule replaced by its value."""
+        moved = {}
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]  final methods are dataclasses
+            value = getattr(self, field.name)
+            if isinstance(value, Schedule | Method):
+                moved[field.name] = value.at(progress)
+        return dataclasses.replace(self, **moved) if moved else self  # pyright: ignore[reportArgumentType]
+
+    def keeping(self, keep: float) -> Self:
+        """The method as one would search with it for this fraction; itself, if it learns how much is kept."""
+        if not any(field.name == "keep" for field in dataclasses.fields(self)):  # pyright: ignore[reportArgumentType]
+            return self
+        return dataclasses.replace(self, keep=keep)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def settled(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """The scores as they are to be after a step of the optimizer; None: as they are."""
+        return None
+
+    def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
+        """What is frozen of one tensor, which all other members are given as its weight.
+
+        Args:
+            source: draws the weights.
+            codes: those of a ticket, for methods that redraw weights while they search; None when a search begins.
+
+        Returns:
+            The drawn weight, or several of its shape along one axis more at the front: the first of them is then the
+            weight itself.
+        """
+        return source.draw()
+
+    def renewed(self, source: Source, weight: Tensor, scores: Tensor, step: int) -> Tensor | None:
+        """What is frozen from now on, after `step` steps of the search; None: what was."""
+        return None
+
+    def given(self, source: Source) -> Tensor | None:
+        """The codes that the seed alone gives, int8 of the weight's shape, and `UNDECIDED` elsewhere; None: none.
+
+        They are not stored in the ticket.
+        """
+        return None

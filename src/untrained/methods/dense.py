@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from untrained.methods.masks import decode_mask
 class Dense(Method):
     """Every weight kept; its scores are zeros that nobody reads."""
 
-    learns: ClassVar[bool] = False
+    @property
+    def learns(self) -> bool:
+        return False
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return torch.zeros_like(weight)

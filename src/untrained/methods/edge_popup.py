@@ -10,17 +10,32 @@ CVPR 2020, arXiv 1911.13299, section 3. The paper ranks by s; its authors' code 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, final
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import decode_mask, groups, top_codes, uniform_scores
-from untrained.select import SEPARATOR, keep_count, keep_top
+from untrained.methods.masks import (
+    annealed,
+    checked_choice,
+    checked_keep,
+    decode_mask,
+    groups,
+    mean_magnitude,
+    share,
+    straight_through,
+    top_codes,
+    uniform_scores,
+)
+from untrained.methods.structure import Structure
+from untrained.recipe import PAPER, Paper
+from untrained.schedules import Schedule
+from untrained.select import SEPARATOR, keep_top
+from untrained.weights import SignedConstant
 
-Scope = Literal["layer", "global"]
+Scope = Literal["layer", "global", "normalised"]
 
 
 @final
@@ -29,39 +44,86 @@ class EdgePopup(Method):
     """edge-popup: keep the edges with the highest scores, and let every score learn.
 
     Args:
-        keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n.
-        scope: "layer" keeps that fraction of every tensor, "global" of all of them ranked together.
+        keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n; or a schedule, such as
+            `Cubic(0.5, 0.05, until=0.5)`, whose last value is what is kept in the end.
+        scope: "layer" keeps that fraction of every tensor, "global" of all of them ranked together, "normalised" too,
+            but each tensor's scores divided by their mean absolute value first. Below a keep of a half both need a
+            schedule from there, or whole layers are cut before their scores have learnt anything.
         signed: rank by the score itself, as the paper writes it, instead of by its absolute value, as its code does.
             The gradient is then W ⊙ ∂L/∂W_eff.
+        structure: patterns that the mask must have: `NofM(2, 4)` or `Block(32, 32)`; of every tensor alone.
     """
 
-    keep: float = 0.5
+    keep: float | Schedule = 0.5
     scope: Scope = "layer"
     signed: bool = False
+    structure: Structure | None = None
+
+    paper: ClassVar[Paper | None] = Paper(
+        "What's Hidden in a Randomly Weighted Neural Network?", "1911.13299", PAPER, SignedConstant(), 100, 128
+    )
 
     def __post_init__(self) -> None:
-        keep_count(self.keep, 1)
-        object.__setattr__(self, "keep", float(self.keep))
-        if self.scope not in ("layer", "global"):
-            raise ValueError(f"scope must be 'layer' or 'global', got {self.scope!r}")
+        object.__setattr__(self, "keep", checked_keep(self.keep))
+        checked_choice("scope", self.scope, ("layer", "global", "normalised"))
+        if self.structure is not None:
+            if self.structure.keep not in (None, self.keep):
+                raise ValueError(f"keep must be {self.structure.keep:g} with {self.structure}, got {self.keep}")
+            if self.together:
+                raise ValueError(f"scope must be 'layer' with structure {self.structure}, got {self.scope!r}")
 
     @property
     def together(self) -> bool:
-        return self.scope == "global"
+        return self.scope != "layer"
+
+    def keeping(self, keep: float) -> Self:
+        if self.structure is not None and self.structure.keep is not None:
+            return self
+        return replace(self, keep=annealed(keep) if self.together else keep)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        return uniform_scores(weight, generator)
+        scores = uniform_scores(weight, generator)
+        if self.structure is None:
+            return scores
+        # Any draw of that size will do: a block's score starts as that of an edge does.
+        shape = self.structure.score_shape(weight.shape)
+        return scores.flatten()[: torch.Size(shape).numel()].reshape(shape)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return top_codes(scores, self.keep, together=self.together, signed=self.signed)
+        if self.structure is None:
+            return top_codes(self._ranked(scores), self.keep, together=self.together, signed=self.signed)
+        return {
+            name: self.structure.choose(scores[name], weight.shape, share(self.keep), signed=self.signed, name=name).to(
+                torch.int8
+            )
+            for name, weight in weights.items()
+        }
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         return decode_mask(weight, codes)
 
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         effective = {}
+        if self.structure is not None or self.scope == "normalised":
+            for name, code in self.codes(weights, scores).items():
+                weight, score = weights[name], scores[name]
+                each = score if self.structure is None else self.structure.spread(score, weight.shape)
+                slope = weight if self.signed else each.detach().sign() * weight
+                effective[name] = straight_through(self.decode(weight, code), each, slope)
+            return effective
         for group in groups(weights, self.together):
             frozen, ranked = [weights[name] for name in group], [scores[name] for name in group]
-            kept = keep_top(frozen, ranked, self.keep, self.signed, SEPARATOR.join(group))
+            kept = keep_top(frozen, ranked, share(self.keep), self.signed, SEPARATOR.join(group))
             effective |= dict(zip(group, kept, strict=True))
         return effective
+
+    def _ranked(self, scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if self.scope != "normalised":
+            return scores
+        return {name: _normalised(score.detach()) for name, score in scores.items()}
+
+
+def _normalised(scores: Tensor) -> Tensor:
+    """s / mean|s|, in float64; a tensor of zeros as it is."""
+    mean = mean_magnitude(scores)
+    return scores.double() / torch.where(mean > 0, mean, 1.0)

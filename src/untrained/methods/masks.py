@@ -1,4 +1,4 @@
-"""What the methods that keep the top scores share: first scores, groups, codes, and what a code of 0 or 1 means."""
+"""What methods share: first scores, groups, the top scores, what codes mean, the gradient past a choice."""
 
 from __future__ import annotations
 
@@ -8,8 +8,50 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from untrained.select import top
+from untrained.schedules import Cubic, Schedule
+from untrained.select import keep_count, top
 from untrained.weights import fans
+
+
+def checked_keep(keep: float | Schedule) -> float | Schedule:
+    """`keep` as a float, or a schedule that begins and ends in (0, 1].
+
+    Raises:
+        ValueError: it is outside (0, 1].
+    """
+    if isinstance(keep, Schedule):
+        for progress in (0.0, 1.0):
+            keep_count(keep.at(progress), 1)
+        return keep
+    keep_count(keep, 1)
+    return float(keep)
+
+
+def share(keep: float | Schedule) -> float:
+    """The fraction kept now; a schedule nobody moved is at its beginning."""
+    return keep.at(0.0) if isinstance(keep, Schedule) else keep
+
+
+def annealed(keep: float) -> float | Schedule:
+    """The way down to a `keep` below a half for scores ranked over all tensors, so that no layer is cut too early.
+
+    Cubic from a half, as biprop's authors do in their first epochs, in the first half of the search.
+    """
+    return Cubic(0.5, keep, until=0.5) if keep < 0.5 else keep
+
+
+def checked_choice(name: str, given: object, known: Iterable[str]) -> None:
+    """Raise a ValueError unless `given` is one of the `known` words."""
+    known = list(known)
+    if given not in known:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {given!r}")
+
+
+def checked_number(name: str, given: float, low: float, high: float = math.inf) -> None:
+    """Raise a ValueError unless low ≤ given ≤ high, and finite."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not low <= given <= high or given == math.inf:
+        limits = f"{low:g} or more" if high == math.inf else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"{name} must be {limits}, got {given!r}")
 
 
 def uniform_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -23,11 +65,13 @@ def groups(names: Iterable[str], together: bool) -> list[list[str]]:
     return [list(names)] if together else [[name] for name in names]
 
 
-def top_codes(scores: Mapping[str, Tensor], keep: float, *, together: bool, signed: bool) -> dict[str, Tensor]:
+def top_codes(
+    scores: Mapping[str, Tensor], keep: float | Schedule, *, together: bool, signed: bool
+) -> dict[str, Tensor]:
     """1 for the ⌈keep·n⌉ highest scores of each tensor, or of all of them together; 0 elsewhere."""
     codes = {}
     for group in groups(scores, together):
-        chosen = top([scores[name] for name in group], keep, signed=signed, names=group)
+        chosen = top([scores[name] for name in group], share(keep), signed=signed, names=group)
         codes |= {name: mask.to(torch.int8) for name, mask in zip(group, chosen, strict=True)}
     return codes
 
@@ -35,3 +79,57 @@ def top_codes(scores: Mapping[str, Tensor], keep: float, *, together: bool, sign
 def decode_mask(weight: Tensor, codes: Tensor) -> Tensor:
     """W where the code is not 0, and +0 elsewhere."""
     return torch.where(codes != 0, weight, torch.zeros((), dtype=weight.dtype, device=weight.device))
+
+
+def decode_multiple(weight: Tensor, codes: Tensor) -> Tensor:
+    """W · code, one rounding, and +0 where the code is 0."""
+    return decode_mask(weight * codes.to(weight.dtype), codes)
+
+
+def ternary_codes(scores: Tensor, threshold: float) -> Tensor:
+    """sign(s) where |s| > threshold, 0 elsewhere, as int8."""
+    return (scores > threshold).to(torch.int8) - (scores < -threshold).to(torch.int8)
+
+
+def mean_magnitude(values: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """The mean of |x|, in whole units of max|x|·2⁻³² and so the same for any order, thread count and device.
+
+        mean = m·2⁻³² · (Σ ⌊|x|/m·2³²⌉) / count,   m = max|x|, in float64, the sum in integers
+
+    Args:
+        values: x, fewer than 2³¹ elements.
+        chosen: which of them to take; all by default. m is the maximum of those.
+
+    Returns:
+        A float64 scalar; 0 where there is nothing to take.
+    """
+    size = values.detach().abs().double()
+    if chosen is not None:
+        size = torch.where(chosen, size, 0.0)
+    count = size.new_tensor(size.numel()) if chosen is None else chosen.sum()
+    largest = torch.cat([size.flatten(), size.new_zeros(1)]).max()
+    scale = torch.where(largest > 0, largest, 1.0)
+    units = (size / scale * 2.0**32).round().to(torch.int64).sum()
+    return scale * 2.0**-32 * units.double() / count.clamp(min=1)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:  # pyright: ignore
+        ctx.save_for_backward(slope)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # pyright: ignore
+        return None, grad * ctx.saved_tensors[0], None
+
+
+def straight_through(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:
+    """`value` in the forward pass; in the backward pass ∂L/∂s = slope ⊙ ∂L/∂value.
+
+    Args:
+        value: the effective weight.
+        scores: what the gradient goes to.
+        slope: what it is multiplied by, of the scores' shape.
+    """
+    return _StraightThrough.apply(value.detach(), scores, slope.detach())  # pyright: ignore[reportReturnType]

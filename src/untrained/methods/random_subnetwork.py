@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import decode_mask, top_codes, uniform_scores
-from untrained.select import keep_count
+from untrained.methods.masks import checked_keep, decode_mask, top_codes, uniform_scores
+from untrained.schedules import Schedule
 
 
 @final
@@ -23,16 +23,17 @@ class RandomSubnetwork(Method):
     """Random scores that never learn.
 
     Args:
-        keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n, in every tensor.
+        keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n, in every tensor; or a schedule.
     """
 
-    keep: float = 0.5
-
-    learns: ClassVar[bool] = False
+    keep: float | Schedule = 0.5
 
     def __post_init__(self) -> None:
-        keep_count(self.keep, 1)
-        object.__setattr__(self, "keep", float(self.keep))
+        object.__setattr__(self, "keep", checked_keep(self.keep))
+
+    @property
+    def learns(self) -> bool:
+        return False
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return uniform_scores(weight, generator)

@@ -1,0 +1,52 @@
+"""A search goes on: what a loop tells the methods after every step, and what they add to its loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from untrained.attach import record
+
+
+@torch.no_grad()
+def advance_(model: nn.Module, step: int, steps: int) -> None:
+    """Tell the methods of a masked model that `step` of `steps` steps of the optimizer are done; in place.
+
+    Schedules move on, scores are settled (clamped, dropped), weights are drawn anew, as the methods have it. Call it
+    after every step in a loop of your own; `fit` does. For a method with nothing of the kind it does nothing.
+
+    Raises:
+        ValueError: the model is not masked, or not 0 ≤ step ≤ steps.
+    """
+    kept = record(model)
+    move_(model, step, steps)
+    for group in kept.groups:
+        settled = group.method.settled({state.name: state.scores for state in group.states})
+        for state in group.states:
+            if settled is not None:
+                state.scores.copy_(settled[state.name])
+            renewed = group.method.renewed(kept.source(state), state.frozen, state.scores, step)
+            if renewed is not None:
+                state.frozen.copy_(renewed)
+
+
+def move_(model: nn.Module, step: int, steps: int) -> None:
+    """Only the schedules: where a search that was interrupted goes on."""
+    if not 0 <= step <= steps or steps < 1:
+        raise ValueError(f"step must be in 0..steps, got {step} of {steps}")
+    for group in record(model).groups:
+        group.method = group.planned.at(step / steps)
+
+
+def penalty(model: nn.Module) -> Tensor | None:
+    """What the methods of a masked model add to the loss, for a loop of your own; None: nothing.
+
+    Raises:
+        ValueError: the model is not masked.
+    """
+    terms = []
+    for group in record(model).groups:
+        term = group.method.penalty({state.name: state.scores for state in group.states})
+        if term is not None:
+            terms.append(term)
+    return torch.stack(terms).sum() if terms else None

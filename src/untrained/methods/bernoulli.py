@@ -1,0 +1,89 @@
+"""Bernoulli supermasks: every weight is kept with a probability of its own, and the probabilities learn.
+
+    W_eff = W ⊙ m · r,   m ~ Bern(σ(s)),   r = n/Σm if rescaled, else 1
+    ∂L/∂s = W ⊙ σ'(s) · r ⊙ ∂L/∂W_eff                 straight through the sample; r counts as a constant
+
+A new mask is drawn in every forward pass of training; evaluated and saved is the likelier code of each weight, 1 where
+σ(s) ≥ ½. (The authors sample when they evaluate, too.) Nothing asks for sparsity: how much is kept is learned.
+
+The learning rates of 100 and more in the authors' code are no misprint: σ'(s) ≤ ¼ and |W| ≈ 1/√(fan in) make the
+gradient that small, and s must travel several units before σ(s) is near 0 or 1.
+
+Source: Zhou, Lan, Liu, Yosinski, "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask", NeurIPS 2019,
+arXiv 1905.01067, section 5 (dynamic weight rescaling in 5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import decode_mask
+from untrained.methods.sampling import likely_codes, sampled_codes, through_sigmoid
+from untrained.recipe import STEADY, Paper, Recipe
+from untrained.weights import XavierConstant
+
+
+@final
+@dataclass(frozen=True)
+class Bernoulli(Method):
+    """Bernoulli supermask: each weight is kept with its own learned probability σ(s).
+
+    Args:
+        rescale: dynamic weight rescaling: multiply what is kept by n/Σm.
+        start: the first score of every weight; 0 is a probability of one half.
+    """
+
+    rescale: bool = True
+    start: float = 0.0
+
+    recipe: ClassVar[Recipe] = Recipe("sgd", lr=100.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    paper: ClassVar[Paper | None] = Paper(
+        "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
+        "1905.01067",
+        Recipe("sgd", lr=100.0, momentum=0.9, factor=STEADY),
+        XavierConstant(),
+        epochs=2000,
+        batch_size=250,
+    )
+
+    @property
+    def samples(self) -> bool:
+        return True
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.full_like(weight, self.start)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: likely_codes(scores[name], name) for name in weights}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight * self._factor(weight, codes), codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._masked(weights, scores, self.codes(weights, scores))
+
+    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+        return self._masked(weights, scores, {name: sampled_codes(scores[name], noise, name) for name in weights})
+
+    def _masked(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {
+            name: through_sigmoid(
+                self.decode(weight, codes[name]), scores[name], weight * self._factor(weight, codes[name])
+            )
+            for name, weight in weights.items()
+        }
+
+    def _factor(self, weight: Tensor, codes: Tensor) -> Tensor:
+        """r, rounded once to the weight's dtype."""
+        if not self.rescale:
+            return weight.new_ones(())
+        kept = (codes != 0).sum()
+        return (codes.numel() / kept.clamp(min=1).double()).to(weight.dtype)

@@ -1,0 +1,91 @@
+"""FedPM's probabilistic masks: Bernoulli supermasks with another gradient, and a price on the mask's entropy.
+
+    W_eff = W ⊙ m,   m ~ Bern(θ),   θ = σ(s)
+    ∂L/∂s = W ⊙ θ · θ(1 - θ) ⊙ ∂L/∂W_eff               the authors' Bern passes θ·g back, and not g
+    penalty = entropy · mean H(θ),   H(θ) = -θ log2 θ - (1 - θ) log2 (1 - θ), in bits
+
+What one client does; the server's averaging of masks is another matter. Evaluated and saved is the likelier code.
+
+Source: Isik, Pase, Gunduz, Weissman, Zorzi, "Sparse Random Networks for Communication-Efficient Federated Learning",
+ICLR 2023, arXiv 2209.15328, and its authors' code for the gradient. The penalty on H(m)/n: Mestoukirdi et al. 2023,
+arXiv 2309.10834, equation 3 in expectation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import checked_number, decode_mask
+from untrained.methods.sampling import likely_codes, sampled_codes, through_sigmoid
+from untrained.recipe import STEADY, Paper, Recipe
+from untrained.weights import SignedConstant
+
+
+@final
+@dataclass(frozen=True)
+class FedPM(Method):
+    """FedPM's masks: Bern(σ(s)) with the gradient of its authors, and a price on entropy if you like.
+
+    Args:
+        entropy: what a bit of entropy per weight costs in the loss.
+    """
+
+    entropy: float = 0.0
+
+    recipe: ClassVar[Recipe] = Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
+    paper: ClassVar[Paper | None] = Paper(
+        "Sparse Random Networks for Communication-Efficient Federated Learning",
+        "2209.15328",
+        Recipe("adam", lr=0.1, factor=STEADY),
+        SignedConstant(nonlinearity="linear"),
+        epochs=600,
+        batch_size=128,
+    )
+
+    def __post_init__(self) -> None:
+        checked_number("entropy", self.entropy, 0)
+
+    @property
+    def samples(self) -> bool:
+        return True
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        theta = torch.rand(weight.shape, generator=generator, dtype=torch.float32).clamp_(0.001, 0.999)
+        return torch.logit(theta).to(weight)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: likely_codes(scores[name], name) for name in weights}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._masked(weights, scores, self.codes(weights, scores))
+
+    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+        return self._masked(weights, scores, {name: sampled_codes(scores[name], noise, name) for name in weights})
+
+    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+        if not self.entropy:
+            return None
+        # H = softplus(s) - s·σ(s), in nats.
+        nats = [(F.softplus(s) - s * torch.sigmoid(s)).sum() for s in scores.values()]
+        return self.entropy / math.log(2) * torch.stack(nats).sum() / sum(s.numel() for s in scores.values())
+
+    def _masked(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {
+            name: through_sigmoid(
+                self.decode(weight, codes[name]), scores[name], weight * torch.sigmoid(scores[name].detach())
+            )
+            for name, weight in weights.items()
+        }

@@ -1,0 +1,120 @@
+"""Gem-Miner: probabilities that are rounded, pulled towards zero, and dropped for good a few at a time.
+
+    W_eff = W ⊙ [p > ½],   p ∈ [0, 1], or dropped
+    ∂L/∂p = W ⊙ ∂L/∂W_eff where p is not dropped, 0 where it is
+    penalty = decay · Σ p²                              over what is not dropped
+    after every step:  p ← min(1, max(0, p)); then the lowest p are dropped until ⌈keep(t)·n⌉ are left
+
+keep(t) falls from 1 to `keep` in jumps that drop the same share of what is left each time (`Geometric`). A dropped
+weight never comes back. Of what is left the weights with p > ½ are kept, so that `keep` is the most that is kept.
+
+The authors want a network that *trains* well and fine-tune it afterwards; here the weights stay as they are.
+
+Source: Sreenivasan et al., "Rare Gems: Finding Lottery Tickets at Initialization", NeurIPS 2022, arXiv 2202.12002,
+algorithm 1 and its authors' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import (
+    checked_choice,
+    checked_keep,
+    checked_number,
+    decode_mask,
+    groups,
+    share,
+    straight_through,
+)
+from untrained.recipe import Paper, Recipe
+from untrained.schedules import Geometric, Schedule
+from untrained.select import checked, keep_count, top
+from untrained.weights import SignedConstant
+
+# So far from [0, 1] that momentum and decay cannot bring it back before it is put here again; fits half precision.
+_DROPPED = -16384.0
+
+
+@final
+@dataclass(frozen=True)
+class GemMiner(Method):
+    """Gem-Miner: clamped probabilities, rounded at ½, of which the lowest are dropped for good step by step.
+
+    Args:
+        keep: the most that is kept, in (0, 1], reached by `drops` equal jumps; or a schedule of your own.
+        scope: "global" drops the lowest of all tensors together, "layer" of every tensor alike.
+        decay: λ of the penalty λ Σ p².
+        drops: in how many jumps, all within the first four fifths of the search; 0: at once.
+    """
+
+    keep: float | Schedule = 0.5
+    scope: str = "global"
+    decay: float = 0.0
+    drops: int = 10
+
+    recipe: ClassVar[Recipe] = Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    paper: ClassVar[Paper | None] = Paper(
+        "Rare Gems: Finding Lottery Tickets at Initialization",
+        "2202.12002",
+        Recipe("sgd", lr=0.1, momentum=0.9, cosine="epoch"),
+        SignedConstant(),
+        epochs=150,
+        batch_size=128,
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", checked_keep(self.keep))
+        checked_choice("scope", self.scope, ("layer", "global"))
+        checked_number("decay", self.decay, 0)
+        checked_number("drops", self.drops, 0)
+
+    @property
+    def together(self) -> bool:
+        return self.scope == "global"
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.rand(weight.shape, generator=generator, dtype=torch.float32).to(weight)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: (checked(scores[name], name) > 0.5).to(torch.int8) for name in weights}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        codes = self.codes(weights, scores)
+        return {
+            name: straight_through(self.decode(w, codes[name]), scores[name], decode_mask(w, _active(scores[name])))
+            for name, w in weights.items()
+        }
+
+    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+        if not self.decay:
+            return None
+        return self.decay * torch.stack([(s * _active(s)).square().sum() for s in scores.values()]).sum()
+
+    def at(self, progress: float) -> Self:
+        if isinstance(self.keep, Schedule) or not self.drops:
+            return super().at(progress)
+        return replace(self, keep=Geometric(1.0, self.keep, until=0.8, steps=self.drops).at(progress), drops=0)
+
+    def settled(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        settled = {name: torch.where(_active(s), s.clamp(0, 1), _DROPPED) for name, s in scores.items()}
+        for group in groups(scores, self.together):
+            left = sum(int(_active(settled[name]).sum()) for name in group)
+            if left > keep_count(share(self.keep), sum(settled[name].numel() for name in group)):
+                best = top([settled[name] for name in group], share(self.keep), signed=True, names=group)
+                for name, mask in zip(group, best, strict=True):
+                    settled[name] = torch.where(mask, settled[name], _DROPPED)
+        return settled
+
+
+def _active(scores: Tensor) -> Tensor:
+    return scores.detach() > _DROPPED / 2

@@ -1,0 +1,112 @@
+"""IteRand: edge-popup that now and then draws some of the dropped weights anew.
+
+    W_eff = W ⊙ m,   m = 1 for the ⌈keep·n⌉ highest s (signed), 0 elsewhere
+    ∂L/∂s = W ⊙ ∂L/∂W_eff                               straight through m
+    after every `period` steps each weight with m = 0 is drawn anew with probability `rate`
+
+The paper keeps R seeds and R masks to rebuild such a network. Here draw d of weight i is a function of (seed, name, i,
+d), so that one seed and one small integer per weight are enough: code 0 is a dropped weight, code 1 + d one that is
+kept in its d-th draw. A weight has 255 draws; after the last comes the first.
+
+What is frozen is (2, *shape): the weights as they are, and the number of each one's draw.
+
+Source: Chijiwa et al., "Pruning Randomly Initialized Neural Networks with Iterative Randomization", NeurIPS 2021,
+arXiv 2106.09269, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import (
+    checked_keep,
+    checked_number,
+    decode_mask,
+    straight_through,
+    top_codes,
+    uniform_scores,
+)
+from untrained.recipe import Paper, Recipe
+from untrained.schedules import Schedule
+from untrained.weights import KaimingUniform, Source, WeightLaw
+
+DRAWS = 255
+"""How many values a weight can have: those that a byte tells apart, beside 0."""
+
+
+@final
+@dataclass(frozen=True)
+class IteRand(Method):
+    """IteRand: edge-popup by signed score, dropped weights being drawn anew now and then; codes 0 and 1 + draw.
+
+    Args:
+        keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n, in every tensor; or a schedule.
+        period: steps of the optimizer between two redraws.
+        rate: probability that a dropped weight is drawn anew then.
+    """
+
+    keep: float | Schedule = 0.5
+    period: int = 300
+    rate: float = 0.1
+
+    law: ClassVar[WeightLaw] = KaimingUniform()
+    paper: ClassVar[Paper | None] = Paper(
+        "Pruning Randomly Initialized Neural Networks with Iterative Randomization",
+        "2106.09269",
+        Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch"),
+        KaimingUniform(),
+        epochs=100,
+        batch_size=128,
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", checked_keep(self.keep))
+        checked_number("period", self.period, 1)
+        checked_number("rate", self.rate, 0, 1)
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        return uniform_scores(weight, generator)
+
+    def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
+        numbers = torch.zeros(source.shape, dtype=torch.uint8)
+        if codes is not None:
+            numbers = torch.where(codes != 0, codes.view(torch.uint8) - 1, numbers)
+        return torch.stack([_drawn(source, numbers), numbers.to(source.dtype)])
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        kept = top_codes(scores, self.keep, together=False, signed=True)
+        return {
+            name: (kept[name].view(torch.uint8) * (1 + weight[1].to(torch.uint8))).view(torch.int8)
+            for name, weight in weights.items()
+        }
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight[0], codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        codes = self.codes(weights, scores)
+        return {name: straight_through(self.decode(w, codes[name]), scores[name], w[0]) for name, w in weights.items()}
+
+    def renewed(self, source: Source, weight: Tensor, scores: Tensor, step: int) -> Tensor | None:
+        if step == 0 or step % self.period:
+            return None
+        dropped = self.codes({source.name: weight}, {source.name: scores})[source.name].cpu() == 0
+        lucky = source.uniforms(f"redraw/{step}") < 2 * self.rate - 1
+        numbers = weight[1].cpu().to(torch.int64)
+        numbers = torch.where(dropped & lucky, (numbers + 1) % DRAWS, numbers).to(torch.uint8)
+        return torch.stack([_drawn(source, numbers), numbers.to(source.dtype)]).to(weight)
+
+
+def _drawn(source: Source, numbers: Tensor) -> Tensor:
+    """Of every weight the draw of that number."""
+    values = source.draw(0)
+    for number in numbers.unique().tolist():
+        if number:
+            values = torch.where(numbers == number, source.draw(number), values)
+    return values

@@ -1,0 +1,103 @@
+"""Multicoated supermasks: several nested masks laid over one another, so that the best edges count several times.
+
+    W_eff = W ⊙ M,   M = Σ_i m_i ∈ {0 … N},   m_i = [|s| ≥ τ_i],   τ_1 ≤ τ_2 ≤ … ≤ τ_N
+    ∂L/∂s = N · sign(s) ⊙ W ⊙ ∂L/∂W_eff                the sum of what passes straight through each coat
+
+The first coat keeps the ⌈keep·n⌉ highest |s|. The others are
+* "linear": at equal distances in |s| between the lowest and the highest score kept, so that few edges have many coats;
+* "uniform": of equal ratios, coat i keeping keep·(N + 1 - i)/N of the weights, exactly.
+
+Source: Okoshi et al., "Multicoated Supermasks Enhance Hidden Networks", ICML 2022, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import (
+    checked_choice,
+    checked_keep,
+    checked_number,
+    decode_multiple,
+    share,
+    straight_through,
+)
+from untrained.recipe import Paper, Recipe
+from untrained.schedules import Schedule
+from untrained.select import top
+from untrained.weights import SignedConstant, WeightLaw, fans
+
+
+@final
+@dataclass(frozen=True)
+class Multicoated(Method):
+    """Multicoated supermask: N nested masks added up; codes 0 … N.
+
+    Args:
+        keep: fraction of the weights that the first coat keeps, in (0, 1]; exactly ⌈keep·n⌉ of n; or a schedule.
+        coats: N, from 1 (edge-popup) to 127.
+        spacing: how the further coats shrink, "linear" or "uniform".
+    """
+
+    keep: float | Schedule = 0.5
+    coats: int = 3
+    spacing: str = "linear"
+
+    recipe: ClassVar[Recipe] = Recipe("sgd", lr=0.5, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    law: ClassVar[WeightLaw] = SignedConstant(scaled=True)
+    paper: ClassVar[Paper | None] = Paper(
+        "Multicoated Supermasks Enhance Hidden Networks",
+        "PMLR 162 (ICML 2022)",
+        Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch"),
+        SignedConstant(scaled=True),
+        epochs=100,
+        batch_size=128,
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", checked_keep(self.keep))
+        checked_number("coats", self.coats, 1, 127)
+        checked_choice("spacing", self.spacing, ("linear", "uniform"))
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """N(0, 2/(fan out)), as the authors."""
+        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32)
+        return (drawn * math.sqrt(2 / max(1, fans(weight.shape)[1]))).to(weight)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self._coats(scores[name].detach(), name) for name in weights}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_multiple(weight, codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        codes = self.codes(weights, scores)
+        return {
+            name: straight_through(
+                self.decode(w, codes[name]), scores[name], self.coats * scores[name].detach().sign() * w
+            )
+            for name, w in weights.items()
+        }
+
+    def _coats(self, scores: Tensor, name: str) -> Tensor:
+        keep = share(self.keep)
+        (first,) = top([scores], keep, names=[name])
+        if self.spacing == "uniform":
+            ratios = (keep * (self.coats - coat) / self.coats for coat in range(1, self.coats))
+            inner = [top([scores], ratio, names=[name])[0] for ratio in ratios]
+            return torch.stack([first, *inner]).sum(0).to(torch.int8)
+        if not scores.numel():
+            return first.to(torch.int8)
+        size = scores.abs().double()
+        highest, lowest = size.max(), torch.where(first, size, math.inf).min()
+        width = torch.where(highest > lowest, highest - lowest, 1.0)
+        # The highest score of all would be one coat too many.
+        further = ((size - lowest) / width * self.coats).floor().clamp(0, self.coats - 1)
+        return torch.where(first, further + 1, 0.0).to(torch.int8)

@@ -1,0 +1,126 @@
+"""Relaxed Bernoulli gates: gates between 0 and 1 that the loss reaches without a straight-through step.
+
+    training:   W_eff = W ⊙ z,   z = min(1, max(0, z̃))
+        "gaussian":  z̃ = s + ½ + ε,   ε ~ N(0, width²)
+        "concrete":  z̃ = 1.2·σ((ln u - ln(1 - u) + s)/width) - 0.1,   u ~ U(0, 1)
+    penalty = sparsity · mean P(z > 0):   Φ((s + ½)/width), or σ(s - width·ln(0.1/1.1))
+    evaluated, and saved:  z = 1 where s > 0, 0 elsewhere: the gate without noise, rounded
+
+The gradient is that of the formulas, everywhere 0 where a gate is clipped. The rounded gate's, should anybody ask for
+it, is that of the gate without noise. How much is kept follows from the price `sparsity`.
+
+Source: Tsayag, Lindenbaum 2026, arXiv 2603.08914 (frozen random weights; read in its abstract only); gaussian gates:
+Yamada et al. 2020, arXiv 1810.04247; hard concrete gates: Louizos et al. 2018, arXiv 1712.01312, equations 10-12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import checked_choice, checked_number, decode_mask, straight_through
+from untrained.methods.sampling import uniform_noise
+from untrained.recipe import Paper, Recipe
+from untrained.schedules import Schedule
+from untrained.select import checked
+from untrained.weights import KaimingNormal
+
+_LOW, _SPAN = -0.1, 1.2
+
+
+@final
+@dataclass(frozen=True)
+class RelaxedBernoulli(Method):
+    """Relaxed Bernoulli gates (hard concrete, or gaussian): differentiable gates with a price on every open one.
+
+    Args:
+        gate: "concrete" or "gaussian".
+        sparsity: what it costs in the loss that all gates are open; or a schedule.
+        width: the temperature of concrete gates, the standard deviation of gaussian ones.
+    """
+
+    gate: str = "concrete"
+    sparsity: float | Schedule = 0.0
+    width: float = 2 / 3
+
+    recipe: ClassVar[Recipe] = Recipe("adam", lr=0.03, warmup=1.0, label_smoothing=0.05)
+    paper: ClassVar[Paper | None] = Paper(
+        "Uncovering a Winning Lottery Ticket with Continuously Relaxed Bernoulli Gates",
+        "2603.08914",
+        Recipe("adam", lr=1e-3, cosine="epoch"),
+        KaimingNormal(),
+        epochs=100,
+        batch_size=128,
+    )
+
+    def __post_init__(self) -> None:
+        checked_choice("gate", self.gate, ("concrete", "gaussian"))
+        if not isinstance(self.sparsity, Schedule):
+            checked_number("sparsity", self.sparsity, 0)
+            object.__setattr__(self, "sparsity", float(self.sparsity))
+        checked_number("width", self.width, 1e-3)
+
+    @property
+    def samples(self) -> bool:
+        return True
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """N(0, 0.01²): gates half open, and no two alike."""
+        return (0.01 * torch.randn(weight.shape, generator=generator, dtype=torch.float32)).to(weight)
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: (checked(scores[name], name) > 0).to(torch.int8) for name in weights}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, codes)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        codes, effective = self.codes(weights, scores), {}
+        for name, weight in weights.items():
+            s = scores[name].detach()
+            inside = (self._stretched(s, None) - 0.5).abs() < 0.5
+            slope = s.new_ones(()) if self.gate == "gaussian" else _SPAN / self.width * _bell(s / self.width)
+            effective[name] = straight_through(self.decode(weight, codes[name]), scores[name], weight * slope * inside)
+        return effective
+
+    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+        return {
+            name: weight
+            * self._stretched(scores[name], uniform_noise(noise, checked(scores[name], name), name)).clamp(0, 1)
+            for name, weight in weights.items()
+        }
+
+    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+        price = self.sparsity.at(0.0) if isinstance(self.sparsity, Schedule) else self.sparsity
+        if not price:
+            return None
+        return price * torch.stack([self._open(s).sum() for s in scores.values()]).sum() / _size(scores)
+
+    def _stretched(self, scores: Tensor, uniform: Tensor | None) -> Tensor:
+        """The gate before it is clipped; without noise at its median."""
+        if self.gate == "gaussian":
+            noise = 0.0 if uniform is None else self.width * torch.special.ndtri(uniform).to(scores.dtype)
+            return scores + 0.5 + noise
+        noise = 0.0 if uniform is None else torch.logit(uniform).to(scores.dtype)
+        return torch.sigmoid((scores + noise) / self.width) * _SPAN + _LOW
+
+    def _open(self, scores: Tensor) -> Tensor:
+        """P(z > 0)."""
+        if self.gate == "gaussian":
+            return torch.special.ndtr((scores + 0.5) / self.width)
+        return torch.sigmoid(scores - self.width * math.log(-_LOW / (_SPAN + _LOW)))
+
+
+def _bell(x: Tensor) -> Tensor:
+    """σ'(x)."""
+    return torch.sigmoid(x) * torch.sigmoid(-x)
+
+
+def _size(scores: Mapping[str, Tensor]) -> int:
+    return sum(s.numel() for s in scores.values())

@@ -1,0 +1,98 @@
+"""Slot machines: every connection has K random values and learns which of them to show.
+
+    W_eff = W_j,   j = argmax_k s_k (greedy)            or, while training, j ~ softmax(s) (probabilistic)
+    ∂L/∂s_k = W_k ⊙ ∂L/∂W_eff                           straight through, to every value's score
+
+Nothing is dropped: code j ∈ 1 … K says which value, and costs log2 K bits. The values are draws 0 … K - 1 of the law.
+
+Source: Aladago, Torresani, "Slot Machines: Discovering Winning Combinations of Random Weights in Neural Networks",
+ICML 2021, arXiv 2101.06475, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.base import Method
+from untrained.methods.masks import checked_number, straight_through
+from untrained.methods.sampling import uniform_noise
+from untrained.recipe import STEADY, Paper, Recipe
+from untrained.select import checked
+from untrained.weights import Source, WeightLaw, XavierUniform, fans
+
+
+@final
+@dataclass(frozen=True)
+class SlotMachines(Method):
+    """Slot machines: one of K frozen values per connection; codes 1 … K.
+
+    Args:
+        values: K, from 2 to 127.
+        greedy: show the value of the highest score; else draw it from softmax(s) while training.
+    """
+
+    values: int = 8
+    greedy: bool = True
+
+    recipe: ClassVar[Recipe] = Recipe("sgd", lr=1.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    law: ClassVar[WeightLaw] = XavierUniform()
+    paper: ClassVar[Paper | None] = Paper(
+        "Slot Machines: Discovering Winning Combinations of Random Weights in Neural Networks",
+        "2101.06475",
+        Recipe("sgd", lr=0.1, momentum=0.9, factor=STEADY),
+        XavierUniform(),
+        epochs=120,
+        batch_size=128,
+    )
+
+    def __post_init__(self) -> None:
+        checked_number("values", self.values, 2, 127)
+
+    @property
+    def samples(self) -> bool:
+        return not self.greedy
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        """U(0, b), b = √(6/(fan in + fan out)), of shape (K, *shape)."""
+        drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32)
+        return (drawn * math.sqrt(6 / max(1, sum(fans(weight.shape))))).to(weight)
+
+    def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
+        return torch.stack([source.draw(number) for number in range(self.values)])
+
+    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: _highest(checked(scores[name], name)) for name in weights}
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return weight.gather(0, (codes.long() - 1).unsqueeze(0)).squeeze(0)
+
+    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._shown(weights, scores, self.codes(weights, scores))
+
+    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+        # The highest of s + Gumbel noise is a sample of softmax(s).
+        codes = {
+            name: _highest(checked(scores[name], name) - (-uniform_noise(noise, scores[name], name).log()).log())
+            for name in weights
+        }
+        return self._shown(weights, scores, codes)
+
+    def _shown(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        return {name: straight_through(self.decode(w, codes[name]), scores[name], w) for name, w in weights.items()}
+
+
+def _highest(scores: Tensor) -> Tensor:
+    """1 + the index of the highest along the first axis, the lowest such."""
+    if not scores.numel():
+        return scores.new_ones(scores.shape[1:], dtype=torch.int8)
+    # argmax promises nothing about ties, the sum of a cumulative comparison does.
+    best = scores == scores.amax(0)
+    return (1 + (best.cumsum(0) == 0).sum(0)).to(torch.int8)

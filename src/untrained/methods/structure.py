@@ -1,0 +1,121 @@
+"""Structure: masks whose zeros come in patterns that hardware can use.
+
+A weight is seen as (units, inputs, …): N:M groups run along the inputs, blocks are tiles of the matrix (units, inputs ·
+the rest).
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from untrained.select import checked, top
+
+
+class Structure(abc.ABC):
+    """Which patterns a mask may have. A final structure is a frozen dataclass."""
+
+    @property
+    def keep(self) -> float | None:
+        """The only fraction that can be kept; None: any."""
+        return None
+
+    @abc.abstractmethod
+    def score_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the scores of a weight of this shape."""
+
+    @abc.abstractmethod
+    def spread(self, scores: Tensor, shape: Sequence[int]) -> Tensor:
+        """The score of every weight, differentiable; of the weight's shape."""
+
+    @abc.abstractmethod
+    def choose(self, scores: Tensor, shape: Sequence[int], keep: float, *, signed: bool, name: str) -> Tensor:
+        """The mask, boolean, of the weight's shape; ties go to the lowest index.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class NofM(Structure):
+    """N:M sparsity: exactly n of every m consecutive inputs of a unit; of a last, shorter group of r, ⌈n·r/m⌉.
+
+    2:4 is what GPUs since Ampere multiply at up to twice the speed.
+
+    Args:
+        n: weights kept of a group; `keep` must be n/m.
+        m: weights of a group.
+
+    Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378.
+    """
+
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n <= self.m:
+            raise ValueError(f"NofM needs 1 ≤ n ≤ m, got {self.n} and {self.m}")
+
+    @property
+    def keep(self) -> float:
+        return self.n / self.m
+
+    def score_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return tuple(shape)
+
+    def spread(self, scores: Tensor, shape: Sequence[int]) -> Tensor:
+        return scores
+
+    def choose(self, scores: Tensor, shape: Sequence[int], keep: float, *, signed: bool, name: str) -> Tensor:
+        ranks = checked(scores, name)
+        ranks = (ranks if signed else ranks.abs()).movedim(1, -1)
+        inputs = ranks.shape[-1]
+        groups = -(-inputs // self.m)
+        padded = torch.nn.functional.pad(ranks, (0, groups * self.m - inputs), value=-math.inf)
+        order = padded.unflatten(-1, (groups, self.m)).sort(stable=True, dim=-1, descending=True).indices
+        counts = torch.full((groups, 1), self.n, device=scores.device)
+        if groups:
+            counts[-1] = -(-self.n * (inputs - (groups - 1) * self.m) // self.m)
+        # argsort of the order is each one's place in it.
+        mask = (order.argsort(-1) < counts).flatten(-2)[..., :inputs]
+        return mask.movedim(-1, 1).contiguous()
+
+
+@final
+@dataclass(frozen=True)
+class Block(Structure):
+    """Whole blocks of height × width: one score a block, exactly ⌈keep · blocks⌉ of them kept; those at the edges are
+    smaller.
+
+    Args:
+        height: units of a block.
+        width: inputs (times kernel positions) of a block.
+
+    Source: SuperBlock (Meta, 2024) for trained weights.
+    """
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 1:
+            raise ValueError(f"Block needs a height and a width of 1 or more, got {self.height} and {self.width}")
+
+    def score_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return -(-shape[0] // self.height), -(-math.prod(shape[1:]) // self.width)
+
+    def spread(self, scores: Tensor, shape: Sequence[int]) -> Tensor:
+        rows = scores.repeat_interleave(self.height, 0)[: shape[0]]
+        return rows.repeat_interleave(self.width, 1)[:, : math.prod(shape[1:])].reshape(tuple(shape))
+
+    def choose(self, scores: Tensor, shape: Sequence[int], keep: float, *, signed: bool, name: str) -> Tensor:
+        (blocks,) = top([scores], keep, signed=signed, names=[name])
+        return self.spread(blocks, shape)

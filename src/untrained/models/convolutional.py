@@ -1,0 +1,102 @@
+"""Networks of convolutions without shortcuts: VGG-like ones, and that of the MNIST example."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from untrained.models.arguments import Activation, Shape
+from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
+from untrained.models.registry import Network, registered
+
+
+def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activation) -> Network:
+    height, columns = pixels(shape, stride=2**pairs)
+    layers = OrderedDict[str, nn.Module]()
+    inputs = shape[0]
+    for pair in range(pairs):
+        outputs = scaled(64 * 2**pair, width)
+        for index in (2 * pair + 1, 2 * pair + 2):
+            layers[f"conv{index}"] = conv(inputs, outputs, kernel=3)
+            layers[f"conv_{activation}{index}"] = activate(activation)
+            inputs = outputs
+        layers[f"pool{pair + 1}"] = nn.MaxPool2d(2)
+    hidden = scaled(256, width)
+    return Network(layers | dense([inputs * height * columns, hidden, hidden, classes], activation))
+
+
+@registered
+def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
+    """VGG-like network of one pair of 3x3 convolutions, a max-pool and three fully connected layers.
+
+    Args:
+        width: factor on the channels and hidden units; inputs and outputs stay.
+        shape: (channels, height, width) of one image; each pair of convolutions halves height and width.
+        classes: outputs.
+        activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+
+    Returns:
+        A network from (batch, *shape) to (batch, classes).
+
+    Raises:
+        ValueError: an argument of the wrong type or out of range, a shape too small for the max-pools, or
+            more than `MAX_WEIGHTS` weights.
+
+    Source: Frankle & Carbin 2019; Ramanujan et al. 2019.
+    """
+    return _vgg(1, width, shape, classes, activation)
+
+
+@registered
+def conv4(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
+    """As `conv2` in all but its two pairs of convolutions."""
+    return _vgg(2, width, shape, classes, activation)
+
+
+@registered
+def conv6(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
+    """As `conv2` in all but its three pairs of convolutions."""
+    return _vgg(3, width, shape, classes, activation)
+
+
+@registered
+def conv8(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
+    """As `conv2` in all but its four pairs of convolutions."""
+    return _vgg(4, width, shape, classes, activation)
+
+
+@registered
+def mnist_conv(shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu") -> Network:
+    """Two-convolution network of the one-file MNIST example of the paper's authors.
+
+    Args:
+        shape: (channels, height, width) of one image, at least 6 x 6 pixels.
+        classes: outputs.
+        activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+
+    Returns:
+        A network from (batch, *shape) to (batch, classes).
+
+    Raises:
+        ValueError: an argument of the wrong type or out of range, a shape too small for the max-pool, or
+            more than `MAX_WEIGHTS` weights.
+
+    Source: Ramanujan et al. 2019, code.
+    """
+    height, columns = pixels(shape, stride=2, border=4)
+    return Network(
+        OrderedDict[str, nn.Module](
+            {
+                "conv1": nn.Conv2d(shape[0], 32, 3, bias=False),
+                f"conv_{activation}1": activate(activation),
+                "conv2": nn.Conv2d(32, 64, 3, bias=False),
+                f"conv_{activation}2": activate(activation),
+                "pool": nn.MaxPool2d(2),
+                "dropout1": nn.Dropout(0.25),
+                "flatten": nn.Flatten(),
+                "fc1": nn.Linear(64 * height * columns, 128, bias=False),
+                f"fc_{activation}1": activate(activation),
+                "dropout2": nn.Dropout(0.5),
+                "fc2": nn.Linear(128, classes, bias=False),
+            }
+        )
+    )

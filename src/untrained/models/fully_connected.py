@@ -1,0 +1,31 @@
+"""Networks of fully connected layers alone."""
+
+import math
+from collections.abc import Sequence
+
+from untrained.models.arguments import Activation, Shape
+from untrained.models.layers import dense
+from untrained.models.registry import Network, registered
+
+
+@registered
+def fc(
+    widths: Sequence[int] = (300, 100), shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu"
+) -> Network:
+    """Fully connected network; with the defaults LeNet-300-100.
+
+    Args:
+        widths: hidden units of each layer; none makes a linear classifier.
+        shape: of one input, any number of dimensions; it is flattened.
+        classes: outputs.
+        activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+
+    Returns:
+        A network from (batch, *shape) to (batch, classes).
+
+    Raises:
+        ValueError: an argument of the wrong type or out of range, or more than `MAX_WEIGHTS` weights.
+
+    Source: LeCun et al. 1998; "FC" of Ramanujan et al. 2019.
+    """
+    return Network(dense([math.prod(shape), *widths, classes], activation))

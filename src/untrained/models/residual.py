@@ -1,0 +1,181 @@
+"""Residual networks, and the same ones folded."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import final
+
+from torch import Tensor, nn
+
+from untrained.models.arguments import Activation, Shape, Stem
+from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
+from untrained.models.registry import Network, registered
+
+
+@final
+class _Residual(nn.Module):
+    """Convolutions, which blocks may share, each with a norm of its own, added to a shortcut around them."""
+
+    def __init__(self, convolutions: Sequence[nn.Conv2d], activation: Activation) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for convolution in convolutions:
+            norm = nn.BatchNorm2d(convolution.out_channels, affine=False)
+            layers += [convolution, norm, activate(activation)]
+        self.body = nn.Sequential(*layers[:-1])
+        self.shortcut = nn.Sequential()
+        inputs, outputs = convolutions[0].in_channels, convolutions[-1].out_channels
+        stride = math.prod(convolution.stride[0] for convolution in convolutions)
+        if stride > 1 or inputs != outputs:
+            self.shortcut.append(conv(inputs, outputs, 1, stride))
+            self.shortcut.append(nn.BatchNorm2d(outputs, affine=False))
+        self.activation = activate(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.body(x) + self.shortcut(x))
+
+
+def _resnet(
+    blocks: Sequence[int],
+    width: float,
+    shape: Shape,
+    classes: int,
+    stem: Stem,
+    activation: Activation,
+    folded: bool,
+    *,
+    bottleneck: bool = True,
+    inner_factor: int = 1,
+) -> Network:
+    pixels(shape, stride=1)
+    if stem is None:
+        stem = "small" if shape[1] <= 64 else "large"
+    pixels(shape, stride=8 if stem == "small" else 32)
+
+    channels = scaled(64, width)
+    kernel, stride = (3, 1) if stem == "small" else (7, 2)
+    layers = OrderedDict[str, nn.Module](conv=conv(shape[0], channels, kernel, stride))
+    layers["norm"] = nn.BatchNorm2d(channels, affine=False)
+    layers[activation] = activate(activation)
+    if stem == "large":
+        layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
+    for stage, count in enumerate(blocks):
+        base = scaled(64 * 2**stage, width)
+        inner = inner_factor * base
+        stage_layers, convolutions = nn.Sequential(), []
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            if folded and block >= 2:
+                pass  # the convolutions of the block before
+            elif bottleneck:
+                convolutions = [conv(channels, inner, 1), conv(inner, inner, 3, stride), conv(inner, 4 * base, 1)]
+            else:
+                convolutions = [conv(channels, base, 3, stride), conv(base, base, 3)]
+            stage_layers.append(_Residual(convolutions, activation))
+            channels = convolutions[-1].out_channels
+        layers[f"stage{stage + 1}"] = stage_layers
+    layers["mean"] = nn.AdaptiveAvgPool2d(1)
+    return Network(layers | dense([channels, classes], activation))
+
+
+@registered
+def resnet18(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    stem: Stem = None,
+    activation: Activation = "relu",
+    folded: bool = False,
+) -> Network:
+    """Residual network of basic blocks, with batch norms that have running statistics and no weights.
+
+    Folded, it is a hidden-fold network: the blocks of a stage after its first, which changes channels or stride, all
+    use the same convolutions, each with norms of its own. So a stage stores two blocks' convolutions however many
+    blocks it has: fewer weights for the same compute. `resnet18` has two blocks a stage, and nothing to fold. This
+    only builds a model; any method finds a subnetwork of it, one mask for all uses of a convolution.
+
+    Args:
+        width: factor on all channels; inputs and outputs stay.
+        shape: (channels, height, width) of one image, no side below the total stride: 8 with the small
+            stem, 32 with the large one.
+        classes: outputs.
+        stem: "small" (3x3 convolution), "large" (7x7 convolution of stride 2 and max-pool), or None: small
+            up to 64 pixels of height.
+        activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+        folded: whether the blocks of a stage share convolutions.
+
+    Returns:
+        A network from (batch, *shape) to (batch, classes).
+
+    Raises:
+        ValueError: an argument of the wrong type or out of range, a shape too small for the strides, or more
+            than `MAX_WEIGHTS` weights.
+
+    Source: He et al. 2016; Ramanujan et al. 2019; folded: López García-Arias et al. 2021, arXiv 2111.12330.
+    """
+    return _resnet((2, 2, 2, 2), width, shape, classes, stem, activation, folded, bottleneck=False)
+
+
+@registered
+def resnet34(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    stem: Stem = None,
+    activation: Activation = "relu",
+    folded: bool = False,
+) -> Network:
+    """As `resnet18` in all but its number of blocks."""
+    return _resnet((3, 4, 6, 3), width, shape, classes, stem, activation, folded, bottleneck=False)
+
+
+@registered
+def resnet50(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    stem: Stem = None,
+    activation: Activation = "relu",
+    folded: bool = False,
+) -> Network:
+    """As `resnet18` in all but its bottleneck blocks and their number; on ImageNet, shape (3, 224, 224)."""
+    return _resnet((3, 4, 6, 3), width, shape, classes, stem, activation, folded)
+
+
+@registered
+def resnet101(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    stem: Stem = None,
+    activation: Activation = "relu",
+    folded: bool = False,
+) -> Network:
+    """As `resnet50` in all but its number of blocks."""
+    return _resnet((3, 4, 23, 3), width, shape, classes, stem, activation, folded)
+
+
+@registered
+def wide_resnet50(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    stem: Stem = None,
+    activation: Activation = "relu",
+    folded: bool = False,
+) -> Network:
+    """As `resnet50` in all but the inner channels of its blocks, twice as many (Zagoruyko 2016)."""
+    return _resnet((3, 4, 6, 3), width, shape, classes, stem, activation, folded, inner_factor=2)
+
+
+@registered
+def wide_resnet101(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    stem: Stem = None,
+    activation: Activation = "relu",
+    folded: bool = False,
+) -> Network:
+    """As `resnet101` in all but the inner channels of its blocks, twice as many (Zagoruyko 2016)."""
+    return _resnet((3, 4, 23, 3), width, shape, classes, stem, activation, folded, inner_factor=2)

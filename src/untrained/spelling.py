@@ -1,0 +1,146 @@
+"""Methods and laws as text, for the command line: `edge-popup(scope=global)`, `mine.py:MyMethod`, `kaiming-normal`."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from untrained import schedules, weights
+from untrained.methods import METHODS, Method
+from untrained.methods.structure import Block, NofM
+from untrained.weights import WeightLaw
+
+_SPELLING = re.compile(r"\s*(?P<name>[^()]+?)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
+_PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
+    cls.__name__: cls for cls in vars(schedules).values() if inspect.isclass(cls) and getattr(cls, "__final__", False)
+}
+Made = TypeVar("Made")
+
+
+def method_of(text: str, keep: float | None = None) -> Method:
+    """The method that a text names.
+
+    Args:
+        text: a name of `METHODS`, or `FILE.py:CLASS` or `package.module:CLASS` for one of your own; behind it, if you
+            like, fields in brackets: words, numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
+        keep: the fraction to keep, for methods that are told.
+
+    Raises:
+        ValueError: there is no such method, or it has no such field.
+        FileNotFoundError: there is no such file.
+    """
+    name, arguments = _taken_apart(text)
+    method = _made(text, own_class(name) if ":" in name else _known("method", METHODS, name), arguments)
+    return method if keep is None else method.keeping(keep)
+
+
+def law_of(text: str) -> WeightLaw:
+    """The law of frozen weights that a text names, such as `signed-constant` or `kaiming-normal(scaled=True)`.
+
+    Raises:
+        ValueError: there is no such law, or it has no such field.
+    """
+    known = {_dashed(n): c for n, c in vars(weights).items() if inspect.isclass(c) and issubclass(c, WeightLaw)}
+    known = {name: cls for name, cls in known.items() if getattr(cls, "__final__", False)}
+    name, arguments = _taken_apart(text)
+    return _made(text, _known("weights law", known, name), arguments)
+
+
+def split(texts: str) -> list[str]:
+    """The texts of a list, at the commas outside of brackets."""
+    parts, depth = [""], 0
+    for character in texts:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def own_class(name: str) -> type[Method]:
+    """The Method that `FILE.py:CLASS` or `package.module:CLASS` means; the file is run.
+
+    Raises:
+        ValueError: it is no final Method, or the file cannot be run.
+        FileNotFoundError: there is no such file.
+    """
+    place, _, cls_name = name.rpartition(":")
+    try:
+        module = _module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever somebody's own file raises
+        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+    cls = getattr(module, cls_name, None)
+    if not (inspect.isclass(cls) and issubclass(cls, Method) and not inspect.isabstract(cls)):
+        raise ValueError(f"{place} has no untrained.Method called {cls_name!r} with all four members that one needs")
+    return cls
+
+
+def _module_of(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {str(path)!r}")
+    name = f"untrained_own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    # Once only: a class that was defined twice would be two methods of one name.
+    if name in sys.modules and sys.modules[name].__file__ == spec.origin:
+        return sys.modules[name]
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _taken_apart(text: str) -> tuple[str, dict[str, Any]]:
+    """(name, fields in the brackets behind it)."""
+    match = _SPELLING.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a name, or a name with fields in brackets")
+    try:
+        call = ast.parse(f"_{match['arguments'] or '()'}", mode="eval").body
+        assert isinstance(call, ast.Call) and not call.args
+        return match["name"], {keyword.arg or "**": _value(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, AssertionError, ValueError, TypeError) as error:
+        raise ValueError(f"{text!r}: expected NAME(field=value, …); {error or 'a field needs its name'}") from None
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        made = _known("part", _PARTS, node.func.id)
+        return made(*map(_value, node.args), **{k.arg or "**": _value(k.value) for k in node.keywords})
+    return ast.literal_eval(node)
+
+
+def _known(what: str, table: Mapping[str, type[Made]], name: str) -> type[Made]:
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(table)}")
+    return table[name]
+
+
+def _made(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
+    known = inspect.signature(cls).parameters
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"{text}: there is no field {name!r}; it has {', '.join(known) or 'none'}")
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{text}: {error}") from None
+
+
+def _dashed(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
