@@ -8,6 +8,7 @@ from .attach import baked as baked
 from .attach import mask_ as mask_
 from .attach import masks as masks
 from .attach import scores as scores
+from .comparison import compare as compare
 from .cost import Summary as Summary
 from .cost import summary as summary
 from .data import Batches as Batches

@@ -14,11 +14,12 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from untrained._version import __version__
-from untrained.settings import Settings
+from untrained.settings import CompareSettings, Settings
 from untrained.wann.cli import app as wann
 
 if TYPE_CHECKING:
-    from untrained.experiment import Row
+    from untrained.comparison import Line
+    from untrained.lab import Row
     from untrained.ticket import Ticket
 
 _CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
@@ -37,6 +38,7 @@ app = App(
     untrained info   RUN/found.ticket  what it keeps, and what it costs
     untrained eval   RUN/found.ticket  its accuracy
     untrained verify RUN/found.ticket  draw every weight again and check
+    untrained compare                  every method on the same network
     untrained wann                     networks whose connections share one weight
     ```
     """,
@@ -80,6 +82,39 @@ def find(
         print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
     else:
         print(f"picture  {found.picture}")
+
+
+@app.command
+def compare(
+    settings: Annotated[CompareSettings, Parameter(name="*")] = CompareSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=_CONFIG_HELP)] = None,
+) -> None:
+    """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
+
+    Prints one table: mean ± standard deviation over the seeds, bits per weight on disk, seconds an epoch. The trained
+    twin and random subnetworks are always in it. Nothing is chosen by the test data, or by anything else: the last
+    epoch counts.
+
+    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
+    Ctrl-C loses nothing that was finished; `--resume` goes on.
+
+    ```
+    untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
+    untrained compare --method mine.py:MyMethod
+    untrained compare --data mnist --data-dir data --widths 512 512 --epochs 5 --out runs/mnist
+    untrained compare --out runs/mnist --resume
+    ```
+    """
+    from untrained.comparison import compare as run
+
+    found = run(settings)
+    _print_lines(found.lines)
+    for line in found.lines:
+        if line.error:
+            print(_printable(f"{line.method}: a search failed: {line.error}"))
+    print(f"table    {found.folder / 'results.csv'}")
+    print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
 
 
 @app.command(name="eval")
@@ -215,22 +250,52 @@ def _task_of(ticket: Ticket) -> dict[str, Any]:
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
+    cells = [
+        (
+            row.name,
+            f"{row.accuracy:.2%}",
+            f"{row.kept:,}",
+            f"{row.file_bytes:,}",
+            "" if row.seconds is None else f"{row.seconds:,.1f}",
+        )
+        for row in rows
+    ]
+    _print_table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, "found subnetwork")
+
+
+def _print_lines(lines: Sequence[Line]) -> None:
+    cells = [
+        (
+            line.method,
+            "" if line.keep is None else f"{line.keep:g}",
+            f"{100 * line.accuracy:.2f} ± {100 * line.std:.2f}",
+            f"{100 * line.val_accuracy:.2f}",
+            f"{100 * line.kept:.1f} %",
+            f"{line.bits:.3f}",
+            f"{line.file_bytes:,.0f}",
+            f"{line.seconds:,.2f}",
+        )
+        for line in lines
+        if line.seeds
+    ]
+    titles = "keep", "test, %", "validation, %", "kept", "bits/weight", "bytes to ship", "s/epoch"
+    _print_table(("method", *titles), cells)
+
+
+def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("network")
-    for title in ("test accuracy", "weights kept", "bytes to ship", "seconds"):
-        table.add_column(title, justify="right")
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="right" if number else "left")
     for row in rows:
-        seconds = "" if row.seconds is None else f"{row.seconds:,.1f}"
-        style = "bold" if row.name == "found subnetwork" else None
-        cells = row.name, f"{row.accuracy:.2%}", f"{row.kept:,}", f"{row.file_bytes:,}", seconds
-        table.add_row(*cells, style=style)
+        table.add_row(*map(escape, row), style="bold" if row[0] == bold else None)
     # A pipe has no width of its own; rich would cut the table to 80 columns.
     console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
+    (console if console.is_terminal else Console(width=140)).print(table)
 
 
 def _facts(ticket: Ticket) -> dict[str, object]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from untrained.grid import Line
 from untrained.search import History
 
 _FOUND, _TWIN, _BASELINES = "#1b7f79", "#8a8a8a", ("#c97b2b", "#b2475f")
 _FILTERS = 24
+# Paul Tol's muted scheme.
+_COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#555555",
+)  # fmt: skip
 
 
 def available() -> bool:
@@ -87,6 +92,55 @@ def draw_search(
             axes.imshow(picture.numpy(), cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
         for axes in panel.axes:
             axes.set_axis_off()
+    figure.savefig(path, dpi=110, format="png")
+
+
+def draw_comparison(path: Path, title: str, lines: Sequence[Line]) -> None:
+    """Draw test accuracy against bytes shipped: a point per method and fraction kept, bars of one standard deviation.
+
+    Args:
+        path: the PNG file to write.
+        title: above everything.
+        lines: the table; lines without a search that went well are left out.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
+    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    axes = figure.subplots()
+    by_method: dict[str, list[Line]] = {}
+    for line in lines:
+        if line.seeds:
+            by_method.setdefault(line.method, []).append(line)
+    for number, (method, its) in enumerate(by_method.items()):
+        # Ten colours that colour-blind readers tell apart, and a marker for each round of them.
+        colour, marker = _COLOURS[number % len(_COLOURS)], "osD^v"[number // len(_COLOURS) % 5]
+        its = sorted(its, key=lambda line: line.file_bytes)
+        sizes, accuracies = [line.file_bytes for line in its], _percent(line.accuracy for line in its)
+        spread = _percent(line.std for line in its)
+        axes.errorbar(
+            sizes, accuracies, yerr=spread, color=colour, marker=marker, ms=7, lw=1.2, capsize=2, label=method
+        )
+        for line, size, accuracy in zip(its, sizes, accuracies, strict=True):
+            if line.keep is not None:
+                axes.annotate(f"{line.keep:g}", (size, accuracy), (4, 4), textcoords="offset points", fontsize=7)
+    axes.set(xscale="log", xlabel="bytes to ship", ylabel="accuracy on test data, %", title=title)
+    good = [100 * line.accuracy for line in lines if line.seeds and line.accuracy > 0.6]
+    if good:
+        # A random subnetwork at 10 % would squeeze all the others into one line.
+        axes.set_ylim(min(good) - 1, min(100.0, max(good) + 0.6))
+    below = [
+        method for method, its in by_method.items() if good and all(100 * line.accuracy < min(good) for line in its)
+    ]
+    if below:
+        axes.text(0.01, 0.01, f"below the picture: {', '.join(below)}", transform=axes.transAxes, fontsize=8)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     figure.savefig(path, dpi=110, format="png")
 
 

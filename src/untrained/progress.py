@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Self, final
 
 from rich.console import Console
@@ -66,3 +67,15 @@ class Progress:
         self._epoch_says = f"  validation {row['val_accuracy']:.1%}" if "val_accuracy" in row else ""
         self._epoch_says += f"  flips {row['flips']:.2%}" if "flips" in row else ""
         self._bar.update(self._task, completed=row["epoch"] * self._batches)
+
+
+@contextmanager
+def counting(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar on standard error over things that take long; what it yields is called for each, with its news."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[says]}")
+    with RichProgress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task(title, total=total, completed=done, says="")
+        yield lambda says: bar.update(task, advance=1, says=says)

@@ -67,7 +67,7 @@ def fit(
     resume: bool = False,
     log: Callable[[Row], None] | None = None,
     meta: Mapping[str, Any] | None = None,
-    title: str = "",
+    title: str | None = "",
 ) -> History:
     """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
 
@@ -90,7 +90,7 @@ def fit(
         resume: go on from `out/checkpoint.pt` if there is one; in one process on a CPU to the same bits.
         log: called with every row.
         meta: JSON-able facts for the ticket.
-        title: what the progress bar says.
+        title: what the progress bar says; None: there is none.
 
     Returns:
         The history, including epochs before a resume.
@@ -115,7 +115,10 @@ def fit(
 
     history = History()
     cuda = [device] if (device := device_of(model)).type == "cuda" else []
-    with torch.random.fork_rng(cuda), Progress(title, epochs, len(train), quiet=rank != 0) as progress:
+    with (
+        torch.random.fork_rng(cuda),
+        Progress(title or "", epochs, len(train), quiet=rank != 0 or title is None) as progress,
+    ):
         torch.manual_seed(seed + rank)
         if folder is not None and resume and (folder / checkpoint.NAME).exists():
             history.rows.extend(checkpoint.restore(folder, model, optimizers, asdict(plan)))

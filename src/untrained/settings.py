@@ -1,4 +1,4 @@
-"""The settings of one search: the flags of `untrained find`, the keys of its TOML file. Needs no torch."""
+"""The settings of a search or of many: flags of `find` and `compare`, keys of their TOML files. Needs no torch."""
 
 from __future__ import annotations
 
@@ -13,30 +13,28 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What `find` is to do.
+class Setup:
+    """What all networks of one comparison have in common.
 
     Args:
         model: Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
             wide-resnet50 or wide-resnet101.
         widths: Hidden units of an fc network, one number a layer (default: 300 100).
         width: Factor on the channels of a convolutional network.
+        activation: Between the layers.
+        folded: One random block shared by all but the first of a stage of a residual network.
         data: Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
             class folders of images.
         data_dir: Where a data set is, or where to download it to (default: your cache folder).
         size: Side in pixels that the images of a folder are scaled to.
-        method: How the subnetwork is found.
-        keep: Fraction of the weights kept, in (0, 1].
-        scope: Keep that fraction of every layer, or of all weights ranked together (global).
-        recipe: How the scores learn: our defaults, or exactly as the paper's authors.
+        weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: what suits the method).
+        densities: Keep the same fraction of every tensor, or more of small ones (erk), the same number in all.
+        recipe: How the scores learn: our defaults, or exactly as the method's authors.
         epochs: Passes over the training data.
         batch_size: Images per step.
-        seed: Gives the weights, the first scores and the order of the images.
-        out: Folder for the ticket, metrics, settings, checkpoint and picture (default: a new one under runs).
-        resume: Go on with the search in the folder of --out.
-        twin: Also train the weights of the same network, to compare.
+        out: Folder for all that is written (default: a new one under runs).
+        resume: Go on in the folder of --out.
         device: cpu, cuda, … (default: cuda if there is one).
         amp: Compute in bfloat16.
     """
@@ -44,19 +42,18 @@ class Settings:
     model: str = "fc"
     widths: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True)] = None
     width: float | None = None
+    activation: Literal["relu", "elu", "sign"] = "relu"
+    folded: bool = False
     data: str = "digits"
     data_dir: Path | None = None
     size: int | None = None
-    method: Literal["edge-popup"] = "edge-popup"
-    keep: float = 0.5
-    scope: Literal["layer", "global"] = "layer"
+    weights: str = "recommended"
+    densities: Literal["uniform", "erk"] = "uniform"
     recipe: Literal["ours", "paper"] = "ours"
     epochs: int = 30
     batch_size: int = 64
-    seed: int = 0
     out: Path | None = None
     resume: bool = False
-    twin: Annotated[bool, Parameter(negative="--no-twin")] = True
     device: str | None = None
     amp: bool = False
 
@@ -64,12 +61,78 @@ class Settings:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")
-        if not 0 <= self.seed < 1 << 64:
-            raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")
 
     def to_toml(self) -> str:
         """The settings that describe the search, as TOML that `--config` reads."""
         return to_toml(self)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Settings(Setup):
+    """What `find` is to do.
+
+    Args:
+        method: How the subnetwork is found: edge-popup, biprop, gem-miner, … or FILE.py:CLASS, with options in
+            brackets: edge-popup(signed=True).
+        keep: Fraction of the weights kept, in (0, 1], for methods that are told.
+        scope: Keep that fraction of every layer, or of all weights ranked together (global).
+        seed: Gives the weights, the first scores and the order of the images.
+        twin: Also train the weights of the same network, to compare.
+    """
+
+    method: str = "edge-popup"
+    keep: float = 0.5
+    scope: Literal["layer", "global", "normalised"] | None = None
+    seed: int = 0
+    twin: Annotated[bool, Parameter(negative="--no-twin")] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.seed < 1 << 64:
+            raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(Setup):
+    """What `compare` is to do.
+
+    Args:
+        methods: Which methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
+        method: One more, such as one of your own: FILE.py:CLASS.
+        keep: Fractions of the weights kept, with commas between them, for methods that are told.
+        seeds: How many seeds, 0, 1, 2 …
+        jobs: Searches at a time (default: one a core, or what joblib.parallel_config says).
+    """
+
+    methods: str = "all"
+    method: tuple[str, ...] = ()
+    keep: str = "0.5"
+    seeds: int = 3
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be 1 or more, got {self.seeds}")
+        if self.jobs == 0:
+            raise ValueError("jobs must not be 0")
+        self.keeps()
+
+    def keeps(self) -> tuple[float, ...]:
+        """The fractions of `keep`, each once.
+
+        Raises:
+            ValueError: there is none, or one is no number in (0, 1].
+        """
+        try:
+            keeps = tuple(dict.fromkeys(float(part) for part in self.keep.split(",") if part.strip()))
+        except ValueError:
+            raise ValueError(f"keep must be numbers with commas between them, got {self.keep!r}") from None
+        if not keeps or not all(0 < keep <= 1 for keep in keeps):
+            raise ValueError(f"keep must be in (0, 1], got {self.keep!r}")
+        return keeps
 
 
 def to_toml(settings: DataclassInstance) -> str:

@@ -18,6 +18,7 @@ from untrained.methods.structure import Block, NofM
 from untrained.weights import WeightLaw
 
 _SPELLING = re.compile(r"\s*(?P<name>[^()]+?)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
+_WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 _PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
     cls.__name__: cls for cls in vars(schedules).values() if inspect.isclass(cls) and getattr(cls, "__final__", False)
 }
@@ -109,7 +110,9 @@ def _taken_apart(text: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         raise ValueError(f"{text!r} is not a name, or a name with fields in brackets")
     try:
-        call = ast.parse(f"_{match['arguments'] or '()'}", mode="eval").body
+        # Words need no quotes, not even those that Python keeps for itself, such as global.
+        quoted = _WORD.sub(r"='\1'", match["arguments"] or "()")
+        call = ast.parse(f"_{quoted}", mode="eval").body
         assert isinstance(call, ast.Call) and not call.args
         return match["name"], {keyword.arg or "**": _value(keyword.value) for keyword in call.keywords}
     except (SyntaxError, AssertionError, ValueError, TypeError) as error:
@@ -117,8 +120,6 @@ def _taken_apart(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Name):
-        return node.id
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         made = _known("part", _PARTS, node.func.id)
         return made(*map(_value, node.args), **{k.arg or "**": _value(k.value) for k in node.keywords})

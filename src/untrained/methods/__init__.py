@@ -12,7 +12,12 @@ def _found() -> Iterator[tuple[str, type[Method]]]:
     for module in pkgutil.iter_modules(__path__):
         name = f"{__name__}.{module.name}"
         for cls in vars(importlib.import_module(name)).values():
-            if isinstance(cls, type) and issubclass(cls, Method) and cls.__module__ == name and getattr(cls, "__final__", 0):
+            if (
+                isinstance(cls, type)
+                and issubclass(cls, Method)
+                and cls.__module__ == name
+                and getattr(cls, "__final__", 0)
+            ):
                 yield module.name.replace("_", "-"), cls
 
 

@@ -1,0 +1,163 @@
+"""Many methods, fractions kept and seeds on one network and one budget: the grid, its table, its picture."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from untrained import plot
+from untrained.checkpoint import holds_run
+from untrained.data import DataSet, load_data
+from untrained.files import written_whole
+from untrained.grid import TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
+from untrained.lab import Lab, device_named
+from untrained.methods import METHODS
+from untrained.progress import counting
+from untrained.run_folder import open_folder, write_settings
+from untrained.settings import CompareSettings
+from untrained.spelling import method_of, split
+
+_RANDOM = "random-subnetwork"
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        lines: the table: the twin, the random subnetworks, then the methods as they were named.
+        cells: every single network.
+        folder: where everything was written: results.csv, results.json, picture.png, and a folder per network.
+        picture: the picture, or None when matplotlib is not installed.
+    """
+
+    lines: tuple[Line, ...]
+    cells: tuple[Cell, ...]
+    folder: Path
+    picture: Path | None
+
+
+def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparison:
+    """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
+
+    The trained twin and random subnetworks are always among them. Nothing is chosen by anything: the last epoch counts,
+    validation data is reported beside test data. Searches run side by side by joblib, a core each; under
+    `joblib.parallel_config(backend="dask")` or `"ray"` on a cluster. Every finished network is written at once, so that
+    a comparison that was interrupted goes on with `resume=True`.
+
+    Args:
+        settings: what to do.
+        changes: fields of `CompareSettings` to change, such as `methods="edge-popup,biprop"`.
+
+    Raises:
+        ValueError: a setting is out of range, an unknown method, or the folder holds another run.
+        FileNotFoundError, ConnectionError, ImportError: the data set or joblib is not to be had.
+        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+    """
+    settings = replace(settings or CompareSettings(), **changes)
+    grid = _grid(settings)
+    device_named(settings.device)
+    load_data(settings.data, settings.data_dir, size=settings.size)  # what is wrong with it is told here, once
+    begun = settings.out is not None and (settings.out / "cells").is_dir()
+    folder = open_folder(settings, f"compare-{settings.model}-{Path(settings.data).name}", begun)
+    if not begun:
+        write_settings(folder, settings)
+    (folder / "cells").mkdir(exist_ok=True)
+
+    done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
+    missing = [cell for cell in grid if cell.name not in done]
+    try:
+        with counting("compare", len(grid), len(done)) as advance:
+            for cell in _all(settings, missing, folder):
+                write_cell(folder, cell)
+                done[cell.name] = cell
+                advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: untrained compare --out {folder} --resume") from None
+    cells = [done[cell.name] for cell in grid]
+    lines = lines_of(cells)
+    write_results(folder, lines, cells)
+    picture = None
+    if plot.available():
+        picture = folder / "picture.png"
+        with written_whole(picture) as unfinished:
+            plot.draw_comparison(unfinished, f"{settings.model} on {settings.data}, {settings.epochs} epochs", lines)
+    return Comparison(tuple(lines), tuple(cells), folder, picture)
+
+
+def _grid(settings: CompareSettings) -> list[Cell]:
+    """Every network, its results still missing; the twin and the random subnetworks first."""
+    texts = list(METHODS) if settings.methods == "all" else split(settings.methods)
+    texts = [_RANDOM, *texts, *settings.method]
+    if settings.methods == "all":
+        texts.remove("dense")  # the random network as it is tells nothing new
+    keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
+    for text in texts:
+        told = {method_of(text, keep) for keep in (0.3, 0.4, *settings.keeps())}
+        keeps[text] = settings.keeps() if len(told) > 1 else (None,)
+    return [Cell(text, keep, seed) for text, each in keeps.items() for keep in each for seed in range(settings.seeds)]
+
+
+def _all(settings: CompareSettings, cells: Sequence[Cell], folder: Path) -> Iterator[Cell]:
+    """Every cell with its results, as they come."""
+    try:
+        from joblib import Parallel, delayed, parallel
+    except ImportError:
+        raise ImportError("comparing needs joblib: pip install 'untrained[compare]'") from None
+    _, configured = parallel.get_active_backend()
+    jobs = settings.jobs if settings.jobs is not None else (None if configured != 1 else -1)
+    work = [delayed(run_cell)(settings, cell, folder / "cells" / cell.name) for cell in cells]
+    try:
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    except ValueError:  # a backend that returns everything at the end
+        pool = Parallel(n_jobs=jobs)
+    yield from pool(work)  # pyright: ignore[reportReturnType]
+
+
+def run_cell(settings: CompareSettings, cell: Cell, folder: Path) -> Cell:
+    """One network of the grid, searched on one thread; goes on where it was interrupted.
+
+    Args:
+        settings: those of the comparison.
+        cell: which.
+        folder: for its ticket, metrics and checkpoint.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        lab = Lab(settings, _data(settings), device_named(settings.device), cell.seed, quiet=True)
+        resume = holds_run(folder)
+        if cell.method == TWIN:
+            row, _ = lab.train_twin(folder, resume=resume)
+        elif not (method := method_of(cell.method, cell.keep)).learns:
+            row = lab.baseline(cell.method, method)
+        else:
+            row, _ = lab.search(lab.masked(method), cell.method, folder, resume=resume)
+    except (ValueError, RuntimeError) as error:  # it diverged, or does not go with this network: the others go on
+        return replace(cell, error=" ".join(str(error).split()))
+    finally:
+        torch.set_num_threads(threads)
+    return replace(
+        cell,
+        accuracy=row.accuracy,
+        val_accuracy=row.val_accuracy,
+        seconds=0.0 if row.seconds is None else row.seconds / settings.epochs,
+        weights=row.weights,
+        kept=row.kept,
+        file_bytes=row.file_bytes,
+    )
+
+
+def _data(settings: CompareSettings) -> DataSet:
+    return _loaded(settings.data, settings.data_dir, settings.size)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(data: str, data_dir: Path | None, size: int | None) -> DataSet:
+    return load_data(data, data_dir, size=size)

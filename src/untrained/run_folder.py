@@ -1,0 +1,60 @@
+"""The folder of a run: a new one, or that of a run to go on with, never that of another."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from untrained.files import written_whole
+from untrained.settings import Setup
+
+_SETTINGS = "config.toml"
+_FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
+
+
+def open_folder(settings: Setup, name: str, begun: bool) -> Path:
+    """Where the run goes; nothing is written yet.
+
+    Args:
+        settings: `out` and `resume` of them, and the rest to compare with those of the run that is there.
+        name: of the folder under runs, when no `out` is given.
+        begun: whether the folder of `out` holds a run that has got somewhere.
+
+    Raises:
+        ValueError: there is nothing to resume, or the folder holds another run.
+    """
+    if settings.out is None:
+        if settings.resume:
+            raise ValueError("--resume needs --out, the folder of the run to go on with")
+        folder, number = Path("runs") / name, 2
+        while folder.exists():
+            folder, number = Path("runs") / f"{name}-{number}", number + 1
+        return folder
+    folder = settings.out
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out: {folder} is a file, not a folder")
+    if begun:
+        if not settings.resume:
+            raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
+        _refuse_other_settings(settings, folder / _SETTINGS)
+    elif settings.resume:
+        raise ValueError(f"there is nothing to resume in {folder}: nothing was finished there")
+    return folder
+
+
+def write_settings(folder: Path, settings: Setup) -> None:
+    """Make the folder, and note in it what the run is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / _SETTINGS) as unfinished:
+        unfinished.write_text(settings.to_toml())
+
+
+def _refuse_other_settings(settings: Setup, path: Path) -> None:
+    then = tomllib.loads(path.read_text()) if path.exists() else {}
+    now = tomllib.loads(settings.to_toml())
+    for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
+        if then.get(name) != now.get(name):
+            raise ValueError(
+                f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
+                "resume it with its own settings, or start another with another --out"
+            )
