@@ -1,4 +1,4 @@
-"""The table of a comparison: its networks, a line for those that differ in the seed alone, and the files it is kept in."""
+"""The table of a comparison: its networks, a line for those that differ in the seed alone, and its files."""
 
 from __future__ import annotations
 

@@ -121,8 +121,8 @@ def compose(
     return {
         "format": FORMAT,
         "seed": seed,
-        "weights": None if law is None else _describe(law),
-        "methods": [_describe(method) for method in methods],
+        "weights": None if law is None else describe(law),
+        "methods": [describe(method) for method in methods],
         "tensors": described,
         "network": built_by,
         "meta": meta,
@@ -144,8 +144,8 @@ def parse(head: Mapping[str, Any]) -> Header:
     _check_keys("the header", head, _HEADER_KINDS, set())
     if not 0 <= head["seed"] < 1 << 64:
         raise TicketError(f"seed must be in [0, 2**64), got {head['seed']}")
-    law = None if head["weights"] is None else _revive("weights law", WeightLaw, head["weights"])
-    methods = [_revive("method", Method, method) for method in head["methods"]]
+    law = None if head["weights"] is None else revive(WeightLaw, head["weights"], "weights law")
+    methods = [revive(Method, method) for method in head["methods"]]
     network = head["network"]
     if network is not None:
         _check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
@@ -229,13 +229,13 @@ def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[t
             raise TicketError(f"{what}: {field} must be a {allowed[0].__name__}, got {str(given[field])[:80]!r}")
 
 
-def _describe(config: Any) -> dict[str, Any]:
+def describe(config: Any) -> dict[str, Any]:
     """A law, a method or a part of one as JSON: its class name and its fields, without those that are None."""
     described: dict[str, Any] = {"name": type(config).__name__}
     for field, kinds in _fields(type(config)).items():
         value = getattr(config, field)
         if dataclasses.is_dataclass(value):
-            described[field] = _describe(value)
+            described[field] = describe(value)
         elif value is not None:
             described[field] = float(value) if float in kinds and type(value) is int else value
     return described
@@ -264,8 +264,8 @@ def _final_classes(base: type) -> Iterator[type]:
             yield cls
 
 
-def _revive(what: str, base: type, described: Any) -> Any:
-    """The law or method that `_describe` wrote down: only known classes, only their own fields."""
+def revive(base: type, described: Any, what: str = "method") -> Any:
+    """The law or method that `describe` wrote down: only known classes, only their own fields."""
     known = {cls.__name__: cls for cls in _final_classes(base)}
     name = described.get("name") if isinstance(described, dict) else described
     if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
@@ -276,7 +276,7 @@ def _revive(what: str, base: type, described: Any) -> Any:
         value = described.get(field)
         inner = next((kind for kind in kinds if inspect.isabstract(kind) and type(value) is dict), None)
         if inner is not None:
-            given[field] = _revive(f"{field} of {what} {name}", inner, value)
+            given[field] = revive(inner, value, f"{field} of {what} {name}")
         elif type(value) in kinds:
             given[field] = value
     if described.keys() - {"name"} - given.keys() or given.keys() != _fields(cls).keys():

@@ -25,7 +25,7 @@ from torch import Tensor
 from untrained.methods.base import UNDECIDED, Method
 from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.masks import checked_number, groups, share
-from untrained.select import keep_count
+from untrained.select import checked, keep_count
 from untrained.weights import Source
 
 _DROPPED, _LOCKED, _FREE = 0, 1, 2
@@ -149,6 +149,8 @@ class PartlyFrozen(Method):
 
 def _free_of(group: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The free weights and their scores, each tensor as a row."""
+    for name in group:
+        checked(scores[name], name)  # NaN is NaN, even where nobody chooses
     free = {name: weight[1] == _FREE for name, weight in group.items()}
     return {n: group[n][0][free[n]] for n in group}, {n: scores[n][free[n]] for n in group}
 

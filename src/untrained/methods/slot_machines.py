@@ -76,6 +76,8 @@ class SlotMachines(Method):
         return self._shown(weights, scores, self.codes(weights, scores))
 
     def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+        if self.greedy:
+            return self.effective(weights, scores)
         # The highest of s + Gumbel noise is a sample of softmax(s).
         codes = {
             name: _highest(checked(scores[name], name) - (-uniform_noise(noise, scores[name], name).log()).log())

@@ -1,0 +1,198 @@
+"""Every method keeps the law, on every animal of the zoo; and the check that says so notices when one does not."""
+
+import dataclasses
+import re
+from typing import final
+
+import pytest
+import torch
+from torch import Tensor
+
+import untrained as ut
+from untrained.methods import METHODS
+from untrained.methods.masks import decode_mask, top_codes, uniform_scores
+from zoo import ZOO
+
+# Every method as it comes, without a line here; and those whose options change what they do.
+VARIANTS = [
+    *(cls() for cls in METHODS.values()),
+    ut.Biprop(keep=0.1, scope="global"),
+    ut.Biprop(ut.Linear(0.9, 0.2)),
+    ut.EdgePopup(keep=0.07),
+    ut.EdgePopup(keep=1.0),
+    ut.EdgePopup(keep=0.3, signed=True),
+    ut.EdgePopup(ut.Cubic(0.5, 0.1, until=0.5), scope="global"),
+    ut.EdgePopup(keep=0.3, scope="normalised"),
+    ut.EdgePopup(structure=ut.NofM(2, 4)),
+    ut.EdgePopup(keep=0.25, structure=ut.NofM(1, 4), signed=True),
+    ut.EdgePopup(keep=0.3, structure=ut.Block(4, 3)),
+    ut.FedPM(entropy=0.1),
+    ut.GemMiner(keep=0.2, scope="layer", decay=1e-4),
+    ut.IteRand(period=1, rate=1.0),
+    ut.Multicoated(keep=0.3, coats=5, spacing="uniform"),
+    ut.PartlyFrozen(ut.Biprop(0.4), pruned=0.2, locked=0.2),
+    ut.PartlyFrozen(ut.EdgePopup(0.3, scope="global")),
+    ut.PartlyFrozen(ut.Bernoulli()),
+    ut.RelaxedBernoulli(gate="gaussian", sparsity=0.1),
+    ut.SlotMachines(values=3, greedy=False),
+    ut.Threshold(ternary=True),
+    ut.Threshold(threshold=0.0, start=None),
+]
+every_variant = pytest.mark.parametrize("method", VARIANTS, ids=lambda m: re.sub(r"\s+", "", str(m)))
+
+
+@every_variant
+def test_the_law(method):
+    ut.testing.check_method(method)
+
+
+@every_variant
+@pytest.mark.parametrize("animal", ZOO.values(), ids=ZOO)
+def test_every_method_sits_on_every_animal(method, animal, tmp_path):
+    model = ut.mask_(animal.build(), method, seed=1)
+    x = animal.input()
+    torch.manual_seed(0)
+    loss = model(x).square().sum()
+    if method.learns:
+        loss.backward()
+        assert all(score.grad is not None for score in ut.scores(model))
+    ut.advance_(model, 1, 2)
+    model.eval()
+    with torch.no_grad(), ut.baked(model) as dense:
+        expected = dense(x)
+        assert torch.equal(model(x), expected)
+        ut.save(model, tmp_path / "it.ticket")
+        assert torch.equal(ut.load(tmp_path / "it.ticket", animal.build()).eval()(x), expected)
+
+
+def test_every_method_says_where_it_comes_from():
+    for name, cls in METHODS.items():
+        assert getattr(ut, cls.__name__) is cls, f"{name} is not a public name"
+        assert cls.__doc__, name
+        if cls().learns and cls is not ut.PartlyFrozen:
+            paper = cls.paper
+            assert paper is not None and paper.title and paper.arxiv and paper.epochs > 0, name
+
+
+@dataclasses.dataclass(frozen=True)
+class Good(ut.Method):
+    """edge-popup once more, for its broken children below."""
+
+    keep: float = 0.5
+
+    def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
+        return uniform_scores(weight, generator)
+
+    def codes(self, weights, scores):
+        return top_codes(scores, self.keep, together=False, signed=True)
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, codes)
+
+    def effective(self, weights, scores):
+        codes = self.codes(weights, scores)
+        surrogate = {n: w * scores[n] for n, w in weights.items()}
+        return {n: self.decode(w, codes[n]) + (surrogate[n] - surrogate[n].detach()) for n, w in weights.items()}
+
+
+@final
+class Unfinished(Good):
+    def codes(self, weights, scores):
+        return {name: code.long() for name, code in super().codes(weights, scores).items()}
+
+
+@final
+class Inexact(Good):
+    def effective(self, weights, scores):
+        return {name: 1.0001 * weight for name, weight in super().effective(weights, scores).items()}
+
+
+@final
+class Leaky(Good):
+    def decode(self, weight, codes):
+        return weight * (codes + 1).to(weight.dtype)
+
+
+@final
+class Meddling(Good):
+    def codes(self, weights, scores):
+        codes = super().codes(weights, scores)
+        for score in scores.values():
+            score.detach().mul_(2)
+        return codes
+
+
+@final
+class Careless(Good):
+    def codes(self, weights, scores):
+        return {name: (score.detach() > 0).to(torch.int8) for name, score in scores.items()}
+
+
+@final
+class Deaf(Good):
+    def effective(self, weights, scores):
+        codes = self.codes(weights, scores)
+        return {name: self.decode(weight, codes[name]) + 0 * scores[name] for name, weight in weights.items()}
+
+
+@final
+class Global(Good):
+    def init_scores(self, weight, generator):
+        return torch.rand_like(weight)
+
+
+@final
+class Memorising(Good):
+    def init_scores(self, weight, generator):
+        return weight.clone()
+
+
+@final
+class Whimsical(Good):
+    @property
+    def samples(self):
+        return True
+
+    def sampled(self, weights, scores, noise):
+        return {name: weight * torch.rand(()) for name, weight in weights.items()}
+
+
+@final
+class InMemoryOrder(Good):
+    def codes(self, weights, scores):
+        if any(score.isnan().any() for score in scores.values()):
+            raise ValueError(", ".join(map(repr, scores)))
+        return {
+            name: (torch.arange(score.numel()) % 2).to(torch.int8).as_strided(score.shape, score.stride()).contiguous()
+            for name, score in scores.items()
+        }
+
+
+class Open(Good):
+    """Not final."""
+
+
+BROKEN = {
+    Unfinished: "int8 codes",
+    Inexact: "bit for bit",
+    Leaky: "code 0 for a dropped weight",
+    Meddling: "changes nothing that it is given",
+    Careless: "ValueError for NaN",
+    Deaf: "not 0 everywhere",
+    Global: "from the generator alone",
+    Memorising: "look at the weight's values",
+    Whimsical: "the same from the same noise",
+    InMemoryOrder: "layout or threads",
+    Open: "@final",
+}
+
+
+@pytest.mark.parametrize(("broken", "says"), BROKEN.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_a_broken_law_is_noticed(broken, says):
+    with pytest.raises(AssertionError, match=says):
+        ut.testing.check_method(broken())
+
+
+def test_only_methods_can_be_checked():
+    with pytest.raises(TypeError, match="an instance of a Method"):
+        ut.testing.check_method(ut.EdgePopup)
