@@ -33,7 +33,7 @@ VARIANTS = [
     ut.PartlyFrozen(ut.Biprop(0.4), pruned=0.2, locked=0.2),
     ut.PartlyFrozen(ut.EdgePopup(0.3, scope="global")),
     ut.PartlyFrozen(ut.Bernoulli()),
-    ut.RelaxedBernoulli(gate="gaussian", sparsity=0.1),
+    ut.RelaxedBernoulli(gate="concrete", sparsity=0.1),
     ut.SlotMachines(values=3, greedy=False),
     ut.Threshold(ternary=True),
     ut.Threshold(threshold=0.0, start=None),

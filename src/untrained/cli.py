@@ -118,11 +118,20 @@ def compare(
 
 
 @app.command(name="eval")
-def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None = None, amp: bool = False) -> None:
+def evaluate(
+    ticket: Path,
+    /,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    method: str | None = None,
+    amp: bool = False,
+) -> None:
     """Accuracy of a ticket's network on test data, and the sha256 of its file.
 
     Args:
         ticket: The ticket; its network must be one of ours.
+        method: FILE.py:CLASS of a method of your own that the ticket was found by.
         data: Data set: a known name or a folder of images (default: the one it was found on).
         data_dir: Where the data set is, or where to download it to.
         amp: Compute in bfloat16.
@@ -132,6 +141,7 @@ def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None 
     from untrained.evaluation import evaluate as measure
     from untrained.ticket import Ticket, naming, rebuild
 
+    _know(method)
     read = Ticket.load(ticket)
     with naming(ticket):
         meta = _task_of(read)
@@ -150,15 +160,17 @@ def evaluate(ticket: Path, /, *, data: str | None = None, data_dir: Path | None 
 
 
 @app.command
-def info(ticket: Path, /) -> None:
+def info(ticket: Path, /, *, method: str | None = None) -> None:
     """What a ticket says of itself, what it keeps, and what it costs.
 
     Args:
         ticket: The ticket.
+        method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
     from untrained.cost import summary
     from untrained.ticket import Ticket
 
+    _know(method)
     read = Ticket.load(ticket)
     for name, value in _facts(read).items():
         print(_printable(f"{name:<14}{value}"))
@@ -166,14 +178,16 @@ def info(ticket: Path, /) -> None:
 
 
 @app.command
-def verify(ticket: Path, /) -> None:
+def verify(ticket: Path, /, *, method: str | None = None) -> None:
     """Draw every weight of a ticket again, and check the sha256 of them all.
 
     Args:
         ticket: The ticket.
+        method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
     from untrained.ticket import Ticket, naming
 
+    _know(method)
     read = Ticket.load(ticket)
     with naming(ticket):
         read.verify()
@@ -221,6 +235,14 @@ def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
         if name == flag:
             return value if equals else next(iter(arguments[number + 1 :]), "")
     return None
+
+
+def _know(method: str | None) -> None:
+    """Import somebody's own method, so that tickets may name it."""
+    if method is not None:
+        from untrained.spelling import own_class
+
+        own_class(method)
 
 
 def _classes(labels: Sequence[str]) -> str:

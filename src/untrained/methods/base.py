@@ -32,14 +32,16 @@ class Method(abc.ABC):
     Four members are abstract. The others are for methods that sample, learn their sparsity, move or redraw.
     """
 
-    recipe: ClassVar[Recipe] = SCORES
-    """How we let its scores learn."""
-
     law: ClassVar[WeightLaw] = SignedConstant()
     """The frozen weights that suit it, drawn unless `mask_` is told otherwise."""
 
     paper: ClassVar[Paper | None] = None
     """What its authors ran; `fit(recipe="paper")` uses it."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How we let its scores learn."""
+        return SCORES
 
     @property
     def learns(self) -> bool:

@@ -42,7 +42,6 @@ class Bernoulli(Method):
     rescale: bool = True
     start: float = 0.0
 
-    recipe: ClassVar[Recipe] = Recipe("sgd", lr=100.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
     paper: ClassVar[Paper | None] = Paper(
         "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
         "1905.01067",
@@ -51,6 +50,10 @@ class Bernoulli(Method):
         epochs=2000,
         batch_size=250,
     )
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=100.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:

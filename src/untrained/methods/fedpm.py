@@ -40,7 +40,6 @@ class FedPM(Method):
 
     entropy: float = 0.0
 
-    recipe: ClassVar[Recipe] = Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
     paper: ClassVar[Paper | None] = Paper(
         "Sparse Random Networks for Communication-Efficient Federated Learning",
         "2209.15328",
@@ -52,6 +51,10 @@ class FedPM(Method):
 
     def __post_init__(self) -> None:
         checked_number("entropy", self.entropy, 0)
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:

@@ -59,7 +59,6 @@ class GemMiner(Method):
     decay: float = 0.0
     drops: int = 10
 
-    recipe: ClassVar[Recipe] = Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
     paper: ClassVar[Paper | None] = Paper(
         "Rare Gems: Finding Lottery Tickets at Initialization",
         "2202.12002",
@@ -74,6 +73,10 @@ class GemMiner(Method):
         checked_choice("scope", self.scope, ("layer", "global"))
         checked_number("decay", self.decay, 0)
         checked_number("drops", self.drops, 0)
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 
     @property
     def together(self) -> bool:

@@ -50,7 +50,6 @@ class Multicoated(Method):
     coats: int = 3
     spacing: str = "linear"
 
-    recipe: ClassVar[Recipe] = Recipe("sgd", lr=0.5, momentum=0.9, warmup=1.0, label_smoothing=0.05)
     law: ClassVar[WeightLaw] = SignedConstant(scaled=True)
     paper: ClassVar[Paper | None] = Paper(
         "Multicoated Supermasks Enhance Hidden Networks",
@@ -65,6 +64,10 @@ class Multicoated(Method):
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_number("coats", self.coats, 1, 127)
         checked_choice("spacing", self.spacing, ("linear", "uniform"))
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=0.5, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """N(0, 2/(fan out)), as the authors."""

@@ -40,16 +40,15 @@ class RelaxedBernoulli(Method):
     """Relaxed Bernoulli gates (hard concrete, or gaussian): differentiable gates with a price on every open one.
 
     Args:
-        gate: "concrete" or "gaussian".
+        gate: "gaussian" or "concrete".
         sparsity: what it costs in the loss that all gates are open; or a schedule.
         width: the temperature of concrete gates, the standard deviation of gaussian ones.
     """
 
-    gate: str = "concrete"
+    gate: str = "gaussian"
     sparsity: float | Schedule = 0.0
-    width: float = 2 / 3
+    width: float = 0.5
 
-    recipe: ClassVar[Recipe] = Recipe("adam", lr=0.03, warmup=1.0, label_smoothing=0.05)
     paper: ClassVar[Paper | None] = Paper(
         "Uncovering a Winning Lottery Ticket with Continuously Relaxed Bernoulli Gates",
         "2603.08914",
@@ -65,6 +64,10 @@ class RelaxedBernoulli(Method):
             checked_number("sparsity", self.sparsity, 0)
             object.__setattr__(self, "sparsity", float(self.sparsity))
         checked_number("width", self.width, 1e-3)
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:

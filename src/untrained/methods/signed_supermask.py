@@ -39,7 +39,6 @@ class SignedSupermask(Method):
 
     threshold: float = 0.01
 
-    recipe: ClassVar[Recipe] = Recipe("sgd", lr=1.0, momentum=0.9, weight_decay=1e-4, warmup=1.0, label_smoothing=0.05)
     paper: ClassVar[Paper | None] = Paper(
         "Signing the Supermask: Keep, Hide, Invert",
         "2201.13361",
@@ -52,6 +51,10 @@ class SignedSupermask(Method):
 
     def __post_init__(self) -> None:
         checked_number("threshold", self.threshold, 0)
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=1.0, momentum=0.9, weight_decay=1e-4, warmup=1.0, label_smoothing=0.05)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """U(-b, b), b = √(6/(fan in + fan out))."""

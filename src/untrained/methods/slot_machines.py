@@ -40,7 +40,6 @@ class SlotMachines(Method):
     values: int = 8
     greedy: bool = True
 
-    recipe: ClassVar[Recipe] = Recipe("sgd", lr=1.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
     law: ClassVar[WeightLaw] = XavierUniform()
     paper: ClassVar[Paper | None] = Paper(
         "Slot Machines: Discovering Winning Combinations of Random Weights in Neural Networks",
@@ -53,6 +52,10 @@ class SlotMachines(Method):
 
     def __post_init__(self) -> None:
         checked_number("values", self.values, 2, 127)
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=1.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:

@@ -43,7 +43,6 @@ class Threshold(Method):
     ternary: bool = False
     start: float | None = 1e-2
 
-    recipe: ClassVar[Recipe] = Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
     paper: ClassVar[Paper | None] = Paper(
         "Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask Weights",
         "1801.06519",
@@ -55,6 +54,10 @@ class Threshold(Method):
 
     def __post_init__(self) -> None:
         checked_number("threshold", self.threshold, 0)
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         if self.start is None:
