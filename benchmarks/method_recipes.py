@@ -1,6 +1,6 @@
 """How each method's default recipe was chosen: validation accuracy on MNIST, 784-512-512-10, five epochs, two seeds.
 
-    .venv/bin/python benchmarks/method_recipes.py --data-dir DIR      (DIR holds MNIST/raw; about forty minutes on 2 cores)
+    .venv/bin/python benchmarks/method_recipes.py --data-dir DIR      (DIR holds MNIST/raw; half an hour)
 
 Seeds here are not those of benchmarks/compare.py, and the test data are never read.
 """

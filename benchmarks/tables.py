@@ -13,7 +13,7 @@ import untrained as ut
 from harness import measured
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/api.md", "docs/recipe.md", "docs/speed.md", "docs/wann.md")
+PAGES = ("README.md", "docs/api.md", "docs/methods.md", "docs/recipe.md", "docs/speed.md", "docs/wann.md")
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
@@ -40,6 +40,44 @@ def recipe() -> str:
         for row in measured("recipe")
     ]
     return table(["recipe", "validation accuracy, %", "each seed"], rows)
+
+
+def method_recipes() -> str:
+    rows = [
+        [row["method"], row["recipe"], f"{row['mean']:.2f}", f"{100 * row['kept']:.1f} %"]
+        for row in measured("method_recipes")
+    ]
+    return table(["method", "recipe", "validation accuracy, %", "kept"], rows).replace("---:", "---", 1)
+
+
+def compare_digits() -> str:
+    return _compared("compare_digits")
+
+
+def compare_mnist() -> str:
+    return _compared("compare_mnist")
+
+
+def compare_low() -> str:
+    return _compared("compare_low")
+
+
+def _compared(name: str) -> str:
+    """The table of a comparison."""
+    rows = [
+        [
+            line["method"],
+            "" if line["keep"] is None else f"{line['keep']:g}",
+            f"{100 * line['accuracy']:.2f} ± {100 * line['std']:.2f}" if line["seeds"] else line["error"],
+            f"{100 * line['kept']:.1f} %",
+            f"{line['bits']:.3f}",
+            f"{line['file_bytes']:,.0f}",
+            f"{line['seconds']:.2f}",
+        ]
+        for line in measured(name)
+    ]
+    titles = ["method", "keep", "test accuracy, %", "kept", "bits per weight", "bytes to ship", "seconds an epoch"]
+    return table(titles, rows)
 
 
 def step() -> str:

@@ -27,7 +27,7 @@ EDGE_POPUPS = [
     EdgePopup(keep=0.3, scope="global"),
     EdgePopup(keep=0.3, scope="global", signed=True),
 ]
-# A new method is held to the whole law by a line here.
+# These say how much they keep; every method is held to the law in test_conformance.py.
 METHODS = [*EDGE_POPUPS, RandomSubnetwork(keep=0.3), Dense()]
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=str)
@@ -288,7 +288,7 @@ def test_a_wrong_keep_is_refused(method, keep):
 
 @pytest.mark.parametrize("scope", ["model", "", None, "Layer"])
 def test_a_wrong_scope_is_refused(scope):
-    with pytest.raises(ValueError, match=rf"^scope must be 'layer' or 'global', got {scope!r}$"):
+    with pytest.raises(ValueError, match=rf"^scope must be 'layer' or 'global' or 'normalised', got {scope!r}$"):
         EdgePopup(scope=scope)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from untrained.cli import app
+from untrained.cli import app, main
+from untrained.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,6 +36,26 @@ def test_the_examples_with_weight_agnostic_networks_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = _run_examples(ROOT / "docs/wann.md")
     assert names["front"][-1].reward > 50  # standing still would give about 50
+
+
+def test_the_examples_with_methods_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _run_examples(ROOT / "docs/methods.md")
+
+
+def test_the_method_of_ones_own_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs/write-a-method.md"
+    _run_examples(page)
+    Path("mine.py").write_text(_blocks(page, "python")[0])
+    main(["find", "--method", "mine.py:Saliency", "--keep", "0.3", "--epochs", "2", "--no-twin", "--out", "runs/mine"])
+    main(["eval", "runs/mine/found.ticket", "--method", "mine.py:Saliency"])
+    assert "accuracy" in capsys.readouterr().out
+
+
+def test_every_method_has_a_row():
+    rows = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/methods.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(METHODS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -124,6 +124,7 @@ class EdgePopup(Method):
 
 
 def _normalised(scores: Tensor) -> Tensor:
-    """s / mean|s|, in float64; a tensor of zeros as it is."""
+    """s / mean|s|, in float32 or more; a tensor of zeros as it is."""
     mean = mean_magnitude(scores)
-    return scores.double() / torch.where(mean > 0, mean, 1.0)
+    precise = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return precise / torch.where(mean > 0, mean, 1.0).to(precise.dtype)

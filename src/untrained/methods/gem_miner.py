@@ -109,14 +109,19 @@ class GemMiner(Method):
         return replace(self, keep=Geometric(1.0, self.keep, until=0.8, steps=self.drops).at(progress), drops=0)
 
     def settled(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        settled = {name: torch.where(_active(s), s.clamp(0, 1), _DROPPED) for name, s in scores.items()}
+        settled = {name: _with_dropped(s.clamp(0, 1), _active(s)) for name, s in scores.items()}
         for group in groups(scores, self.together):
             left = sum(int(_active(settled[name]).sum()) for name in group)
             if left > keep_count(share(self.keep), sum(settled[name].numel() for name in group)):
                 best = top([settled[name] for name in group], share(self.keep), signed=True, names=group)
                 for name, mask in zip(group, best, strict=True):
-                    settled[name] = torch.where(mask, settled[name], _DROPPED)
+                    settled[name] = _with_dropped(settled[name], mask)
         return settled
+
+
+def _with_dropped(scores: Tensor, left: Tensor) -> Tensor:
+    """The scores where `left`, and the mark of what is dropped elsewhere."""
+    return decode_mask(scores, left) + _DROPPED * (1 - left.to(scores.dtype))
 
 
 def _active(scores: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from untrained.methods.masks import (
     checked_choice,
     checked_keep,
     checked_number,
+    decode_mask,
     decode_multiple,
     share,
     straight_through,
@@ -98,9 +99,9 @@ class Multicoated(Method):
             return torch.stack([first, *inner]).sum(0).to(torch.int8)
         if not scores.numel():
             return first.to(torch.int8)
-        size = scores.abs().double()
-        highest, lowest = size.max(), torch.where(first, size, math.inf).min()
-        width = torch.where(highest > lowest, highest - lowest, 1.0)
-        # The highest score of all would be one coat too many.
-        further = ((size - lowest) / width * self.coats).floor().clamp(0, self.coats - 1)
-        return torch.where(first, further + 1, 0.0).to(torch.int8)
+        size = scores.abs().to(torch.promote_types(scores.dtype, torch.float32))
+        below = size.max() - size
+        width = decode_mask(below, first).max()
+        # At the highest score 0 would be one coat too many.
+        missing = (below / torch.where(width > 0, width, 1.0) * self.coats).ceil().clamp(1, self.coats)
+        return decode_mask(self.coats + 1 - missing, first).to(torch.int8)

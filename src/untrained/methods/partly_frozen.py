@@ -24,7 +24,7 @@ from torch import Tensor
 
 from untrained.methods.base import UNDECIDED, Method
 from untrained.methods.edge_popup import EdgePopup
-from untrained.methods.masks import checked_number, groups, share
+from untrained.methods.masks import checked_number, decode_mask, groups, share
 from untrained.select import checked, keep_count
 from untrained.weights import Source
 
@@ -98,7 +98,7 @@ class PartlyFrozen(Method):
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         values, role = weight
         free = role == _FREE
-        whole = torch.where(role == _LOCKED, values, torch.zeros((), dtype=values.dtype, device=values.device))
+        whole = decode_mask(values, role == _LOCKED)
         whole[free] = self.of.decode(values[free], codes[free])
         return whole
 
@@ -160,6 +160,6 @@ def _whole(group: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[st
     whole = {}
     for name, row in chosen.items():
         values, role = group[name]
-        start = torch.where(role == _LOCKED, values, torch.zeros((), dtype=values.dtype, device=values.device))
+        start = decode_mask(values, role == _LOCKED)
         whole[name] = start.masked_scatter(role == _FREE, row)
     return whole

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_choice, checked_number, decode_mask, straight_through
-from untrained.methods.sampling import uniform_noise
+from untrained.methods.sampling import normal_noise, uniform_noise
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Schedule
 from untrained.select import checked
@@ -87,17 +87,21 @@ class RelaxedBernoulli(Method):
         codes, effective = self.codes(weights, scores), {}
         for name, weight in weights.items():
             s = scores[name].detach()
-            inside = (self._stretched(s, None) - 0.5).abs() < 0.5
+            inside = (self._stretched(s, 0.0) - 0.5).abs() < 0.5
             slope = s.new_ones(()) if self.gate == "gaussian" else _SPAN / self.width * _bell(s / self.width)
             effective[name] = straight_through(self.decode(weight, codes[name]), scores[name], weight * slope * inside)
         return effective
 
     def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
-        return {
-            name: weight
-            * self._stretched(scores[name], uniform_noise(noise, checked(scores[name], name), name)).clamp(0, 1)
-            for name, weight in weights.items()
-        }
+        effective = {}
+        for name, weight in weights.items():
+            like = checked(scores[name], name)
+            if self.gate == "gaussian":
+                drawn = self.width * normal_noise(noise, like, name)
+            else:
+                drawn = torch.logit(uniform_noise(noise, like, name))
+            effective[name] = weight * self._stretched(scores[name], drawn.to(like.dtype)).clamp(0, 1)
+        return effective
 
     def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
         price = self.sparsity.at(0.0) if isinstance(self.sparsity, Schedule) else self.sparsity
@@ -105,12 +109,10 @@ class RelaxedBernoulli(Method):
             return None
         return price * torch.stack([self._open(s).sum() for s in scores.values()]).sum() / _size(scores)
 
-    def _stretched(self, scores: Tensor, uniform: Tensor | None) -> Tensor:
-        """The gate before it is clipped; without noise at its median."""
+    def _stretched(self, scores: Tensor, noise: Tensor | float) -> Tensor:
+        """The gate before it is clipped; with noise 0 at its median."""
         if self.gate == "gaussian":
-            noise = 0.0 if uniform is None else self.width * torch.special.ndtri(uniform).to(scores.dtype)
             return scores + 0.5 + noise
-        noise = 0.0 if uniform is None else torch.logit(uniform).to(scores.dtype)
         return torch.sigmoid((scores + noise) / self.width) * _SPAN + _LOW
 
     def _open(self, scores: Tensor) -> Tensor:

@@ -12,23 +12,30 @@ from untrained.methods.masks import straight_through
 from untrained.select import checked
 
 
-@torch.library.custom_op("untrained::uniform_noise", mutates_args=())
-def _uniform_noise(noise: Tensor, shape: Sequence[int], like: Tensor, name: str) -> Tensor:
+@torch.library.custom_op("untrained::noise", mutates_args=())
+def _drawn(noise: Tensor, shape: Sequence[int], like: Tensor, name: str, normal: bool) -> Tensor:
     digest = hashlib.sha256(f"noise/{int(noise)}/{name}".encode()).digest()
     generator = torch.Generator(like.device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    if normal:
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device=like.device)
     # Half a unit above 0, so that neither its logarithm nor that of 1 - u is infinite.
     drawn = torch.rand(shape, generator=generator, dtype=torch.float32, device=like.device)
     return drawn.clamp_(2.0**-25, 1 - 2.0**-24)
 
 
-@_uniform_noise.register_fake
-def _(noise: Tensor, shape: Sequence[int], like: Tensor, name: str) -> Tensor:
+@_drawn.register_fake
+def _(noise: Tensor, shape: Sequence[int], like: Tensor, name: str, normal: bool) -> Tensor:
     return torch.empty(tuple(shape), dtype=torch.float32, device=like.device)
 
 
 def uniform_noise(noise: Tensor, like: Tensor, name: str) -> Tensor:
     """U(0, 1), float32 of the shape and on the device of `like`: a pure function of the noise and the tensor's name."""
-    return _uniform_noise(noise, list(like.shape), like.detach(), name)
+    return _drawn(noise, list(like.shape), like.detach(), name, False)
+
+
+def normal_noise(noise: Tensor, like: Tensor, name: str) -> Tensor:
+    """N(0, 1), as `uniform_noise`."""
+    return _drawn(noise, list(like.shape), like.detach(), name, True)
 
 
 def likely_codes(scores: Tensor, name: str) -> Tensor:

@@ -73,7 +73,10 @@ class SlotMachines(Method):
         return {name: _highest(checked(scores[name], name)) for name in weights}
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return weight.gather(0, (codes.long() - 1).unsqueeze(0)).squeeze(0)
+        shown = weight[0].clone()
+        for number in range(1, self.values):
+            shown = torch.where(codes == number + 1, weight[number], shown)
+        return shown
 
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return self._shown(weights, scores, self.codes(weights, scores))
@@ -95,9 +98,9 @@ class SlotMachines(Method):
 
 
 def _highest(scores: Tensor) -> Tensor:
-    """1 + the index of the highest along the first axis, the lowest such."""
-    if not scores.numel():
-        return scores.new_ones(scores.shape[1:], dtype=torch.int8)
-    # argmax promises nothing about ties, the sum of a cumulative comparison does.
-    best = scores == scores.amax(0)
-    return (1 + (best.cumsum(0) == 0).sum(0)).to(torch.int8)
+    """1 + the index of the highest along the first axis, the lowest such; plane by plane, far faster than argmax."""
+    best, codes = scores[0], torch.ones(scores.shape[1:], dtype=torch.int8, device=scores.device)
+    for number in range(1, len(scores)):
+        codes = torch.where(scores[number] > best, number + 1, codes)
+        best = torch.maximum(best, scores[number])
+    return codes.to(torch.int8)
