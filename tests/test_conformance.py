@@ -10,7 +10,7 @@ from torch import Tensor
 
 import untrained as ut
 from untrained.methods import METHODS
-from untrained.methods.masks import decode_mask, top_codes, uniform_scores
+from untrained.methods.masks import top_codes, uniform_scores
 from zoo import ZOO
 
 # Every method as it comes, without a line here; and those whose options change what they do.
@@ -86,14 +86,6 @@ class Good(ut.Method):
     def codes(self, weights, scores):
         return top_codes(scores, self.keep, together=False, signed=True)
 
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
-
-    def effective(self, weights, scores):
-        codes = self.codes(weights, scores)
-        surrogate = {n: w * scores[n] for n, w in weights.items()}
-        return {n: self.decode(w, codes[n]) + (surrogate[n] - surrogate[n].detach()) for n, w in weights.items()}
-
 
 @final
 class Unfinished(Good):
@@ -130,9 +122,8 @@ class Careless(Good):
 
 @final
 class Deaf(Good):
-    def effective(self, weights, scores):
-        codes = self.codes(weights, scores)
-        return {name: self.decode(weight, codes[name]) + 0 * scores[name] for name, weight in weights.items()}
+    def slope(self, weight, scores, codes):
+        return torch.zeros_like(weight)
 
 
 @final

@@ -177,7 +177,7 @@ def test_a_method_without_a_number_to_keep_is_refused(method):
 
 
 def test_a_fixed_fraction_is_refused():
-    with pytest.raises(ValueError, match="keep must be 0.5 with NofM"):
+    with pytest.raises(ValueError, match=r"keep must be 0\.5 with NofM"):
         ut.erk(network(), ut.EdgePopup(0.5, structure=ut.NofM(2, 4)))
 
 

@@ -255,5 +255,5 @@ def test_the_gain_of_elu_is_the_authors():
 
 
 def test_an_unknown_gain_is_refused():
-    with pytest.raises(ValueError, match="nonlinearity must be one of relu, .*elu; got 'gelu'"):
+    with pytest.raises(ValueError, match=r"nonlinearity must be one of relu, .*elu; got 'gelu'"):
         ut.SignedConstant(nonlinearity="gelu")

@@ -20,7 +20,7 @@ import untrained as ut
 from untrained.attach import codes as codes_of
 from untrained.attach import record
 from untrained.methods import METHODS as BY_NAME
-from untrained.methods.sampling import uniform_noise
+from untrained.methods.sampling import normal_noise, uniform_noise
 from untrained.units import uniforms
 from zoo import ZOO
 
@@ -129,9 +129,12 @@ def by_rank(values, signed):
 
 
 def naive_mean_magnitude(values):
+    """The mean of |x| in whole units of max|x|·2⁻²²."""
     largest = max(map(abs, values), default=0.0) or 1.0
-    units = sum(round(abs(value) / largest * 2.0**32) for value in values)
-    return largest * 2.0**-32 * units / max(1, len(values))
+    units = sum(round(abs(value) / largest * 2.0**22) for value in values)
+    mean = largest * 2.0**-22 * units / max(1, len(values))
+    assert abs(mean - math.fsum(map(abs, values)) / max(1, len(values))) <= largest * 2.0**-22
+    return mean
 
 
 def shape_of(method, weight):
@@ -237,8 +240,6 @@ def naive_coats(method, values, wanted=None):
         return codes
     sizes = [Fraction(abs(value)) for value in values]
     low, high = min((sizes[i] for i in first), default=0), max((sizes[i] for i in first), default=0)
-    if low == high:  # no distance to part: one coat
-        return [int(i in first) for i in range(n)]
     thresholds = [low + (high - low) * coat / coats for coat in range(coats)]
     return [sum(size >= threshold for threshold in thresholds) if i in first else 0 for i, size in enumerate(sizes)]
 
@@ -289,7 +290,7 @@ def naive_effective(method, weight, codes):
             return weight[0] * (codes != 0)
         case ut.Biprop():
             kept = [abs(w) for w, code in zip(flat(weight), codes.flatten().tolist(), strict=True) if code]
-            return weight.sign() * (math.fsum(kept) / max(1, len(kept))) * (codes != 0)
+            return weight.sign() * naive_mean_magnitude(kept) * (codes != 0)
         case ut.Bernoulli(rescale=True):
             return weight * (codes != 0) * (codes.numel() / max(1, int((codes != 0).sum())))
         case ut.Multicoated() | ut.SignedSupermask() | ut.Threshold():
@@ -325,25 +326,25 @@ def naive_gradient(method, weight, score, codes, grad):
             return w[0] * grad
         case ut.RelaxedBernoulli():
             leaf = s.clone().requires_grad_()
-            naive_gate(method, leaf, None).sum().backward()
+            naive_gate(method, leaf, 0.0).sum().backward()
             return leaf.grad * w * grad
     return w * grad
 
 
-def naive_gate(method, s, uniform):
-    """A relaxed gate from its noise, or without, in float64; whatever autograd makes of it is its gradient."""
-    noise = 0.0 if uniform is None else given_noise(method.gate, uniform)
+def naive_gate(method, s, noise):
+    """A relaxed gate from its noise, 0 for none, in float64; whatever autograd makes of it is its gradient."""
     if method.gate == "gaussian":
         return (s + 0.5 + method.width * noise).clamp(0, 1)
     return (1.2 / (1 + torch.exp(-(noise + s) / method.width)) - 0.1).clamp(0, 1)
 
 
-def given_noise(gate, uniform):
-    """Normal or logistic noise as the method has it, rounded to float32, checked in float64."""
-    u = uniform.double()
-    rounded = (torch.special.ndtri(uniform) if gate == "gaussian" else torch.logit(uniform)).double()
-    exact = math.sqrt(2) * torch.erfinv(2 * u - 1) if gate == "gaussian" else u.log() - (1 - u).log()
-    torch.testing.assert_close(rounded, exact, rtol=1e-5, atol=1e-6)
+def given_noise(method, noise, score, name):
+    """Normal or logistic noise as the method has it, rounded to float32; the logistic one checked in float64."""
+    if method.gate == "gaussian":
+        return normal_noise(noise, score, name).double()
+    uniform = uniform_noise(noise, score, name)
+    rounded, u = torch.logit(uniform).double(), uniform.double()
+    torch.testing.assert_close(rounded, u.log() - (1 - u).log(), rtol=1e-5, atol=1e-6)
     return rounded
 
 
@@ -388,10 +389,12 @@ def test_every_method_has_an_oracle():
 
 
 @every_method
-@given(SHAPES, SEEDS, KINDS)
+@given(SHAPES, SEEDS, KINDS, st.sampled_from([torch.float32, torch.float64]))
 @settings(max_examples=20)
-def test_codes_are_the_naive_ones(method, shapes, seed, kind):
-    weights, scores = problem(method, shapes, seed, kind)
+def test_codes_are_the_naive_ones(method, shapes, seed, kind, dtype):
+    if getattr(getattr(method, "of", method), "scope", "") == "normalised":
+        dtype = torch.float64  # what float32 makes of it, below
+    weights, scores = problem(method, shapes, seed, kind, dtype)
     if not feasible(method, weights):
         with pytest.raises(ValueError, match="are free"):
             method.codes(weights, scores)
@@ -401,8 +404,10 @@ def test_codes_are_the_naive_ones(method, shapes, seed, kind):
     for name, code in codes.items():
         assert code.dtype == torch.int8
         assert torch.equal(code, expected[name])
+        decoded = method.decode(weights[name], code)
+        assert decoded.dtype == dtype
         torch.testing.assert_close(
-            method.decode(weights[name], code), naive_effective(method, weights[name], code), rtol=1e-7, atol=1e-12
+            decoded.double(), naive_effective(method, weights[name], code), rtol=1e-6, atol=1e-12
         )
 
 
@@ -453,17 +458,25 @@ def test_the_gradient_of_a_sample_is_the_formulas(method, seed, inputs, hidden, 
 
 def naive_gated(method, weight, score, name, number):
     if isinstance(method, ut.RelaxedBernoulli):
-        return weight * naive_gate(method, score, uniform_noise(noise_of(number), score, name))
+        return weight * naive_gate(method, score, given_noise(method, noise_of(number), score, name))
     free = weight[1] == FREE
     row = naive_gated(method.of, weight[0][free], score[free], name, number)
     return torch.where(weight[1] == LOCKED, weight[0], 0.0).masked_scatter(free, row)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: ⌊(|s| - lowest)/width·N⌋ rounds twice, 1/49·49 is below 1")
-def test_a_score_on_a_threshold_has_that_coat():
-    method, scores = ut.Multicoated(keep=1.0, coats=49), {"w": torch.arange(50.0).reshape(5, 10)}
-    weights = {"w": torch.ones(5, 10)}
+@pytest.mark.xfail(strict=True, reason="BUG: below/width·N rounds twice, and up past the whole number that it is")
+@pytest.mark.parametrize(("coats", "dtype"), [(13, torch.float32), (25, torch.float64)], ids=str)
+def test_a_score_on_a_threshold_has_that_coat(coats, dtype):
+    method, scores = ut.Multicoated(keep=1.0, coats=coats), {"w": torch.arange(coats + 1, dtype=dtype)[None]}
+    weights = {"w": torch.ones_like(scores["w"])}
     assert torch.equal(method.codes(weights, scores)["w"], naive_codes(method, weights, scores)["w"])
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: s/mean|s| in float32 makes ties of scores that are not equal")
+def test_normalising_keeps_the_order_of_the_scores():
+    scores = {"w": torch.tensor([[1.5577257871627808, 1.5577259063720703, 0.2567138373851776]])}
+    codes = ut.EdgePopup(keep=0.3, scope="normalised").codes({"w": torch.ones(1, 3)}, scores)
+    assert codes["w"].tolist() == [[0, 1, 0]]
 
 
 @pytest.mark.xfail(strict=True, reason="BUG: keep·(N - i)/N in floats, 0.1·3/4 is 0.07500000000000001")
@@ -521,8 +534,9 @@ def test_a_sample_is_a_function_of_its_noise(method):
         assert torch.equal(one[name], same[name])
         assert not torch.equal(one[name], other[name])
     # Tensors of one shape have noise of their own.
-    first, second = (uniform_noise(noise_of(5), scores[name], name) for name in scores)
-    assert not torch.equal(first, second)
+    for draw in (uniform_noise, normal_noise):
+        first, second = (draw(noise_of(5), scores[name], name) for name in scores)
+        assert not torch.equal(first, second)
 
 
 def perceptron(dtype=torch.float32):
@@ -936,7 +950,10 @@ def how_it_compiles(method):
 
 # One of every kind of forward and backward pass.
 ALIKE = ut.Bernoulli(rescale=False, start=0.5), ut.Multicoated(keep=0.5, coats=1), ut.Threshold(threshold=0.25)
-COMPILED = [how_it_compiles(m) for m in LEARNERS if m not in (*PARTLY_FROZEN[3:6], *PARTLY_FROZEN[8:10], *ALIKE)]
+OTHERS = [m for m in LEARNERS if m not in (*EDGE_POPUPS, *PARTLY_FROZEN, *ALIKE)]
+COMPILED = list(
+    map(how_it_compiles, [*EDGE_POPUPS[::2], PARTLY_FROZEN[0], PARTLY_FROZEN[6], PARTLY_FROZEN[8], *OTHERS])
+)
 
 
 # Dynamo makes an instance of an autograd.Function, which torch itself warns of.

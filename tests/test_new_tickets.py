@@ -542,8 +542,8 @@ def test_a_summary_asks_for_no_more_bytes_than_are_stored():
     assert summary.entropy_bytes <= tensor.stored_bytes + 8
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("steps", [1, 100, 130, 254, 255, 300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("steps", [1, 130, 254, 255])
 def test_redrawn_weights_load_bit_for_bit(steps, dtype, path):
     # From draw 127 on the code is a negative int8, and after 254 comes 0.
     model = masked(ut.IteRand(0.4, period=1, rate=1.0), model=net().to(dtype))

@@ -1,5 +1,6 @@
 """Schedules against their formulas, in exact fractions where there are some; the rates that recipes make of them."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -101,7 +102,7 @@ def test_a_ramp_is_monotone_and_stays_between(schedule, times):
     slack = 1e-12 * max(abs(low), abs(high), 1e-300)
     assert all(low - slack <= value <= high + slack for value in values)
     rising = schedule.end >= schedule.start
-    assert all((b - a if rising else a - b) >= -slack for a, b in zip(values, values[1:], strict=False))
+    assert all((b - a if rising else a - b) >= -slack for a, b in itertools.pairwise(values))
 
 
 @given(SCHEDULES, TIMES)
@@ -296,5 +297,5 @@ def test_a_search_follows_the_factor(tmp_path):
 @bug("search._Plan is compared as asdict, which forgets the class of a schedule")
 def test_a_search_is_not_resumed_with_another_schedule(tmp_path):
     searched(tmp_path / "a", ut.Linear(1.0, 0.2), 2)
-    with pytest.raises(ValueError, match="factor|recipe|another"):
+    with pytest.raises(ValueError, match=r"factor|recipe|another"):
         searched(tmp_path / "a", ut.Cubic(1.0, 0.2), 2, resume=True)

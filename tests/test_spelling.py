@@ -134,8 +134,16 @@ def test_a_list_is_split_outside_of_brackets(texts, separator):
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"), [("", []), (" ,, ", []), ("a", ["a"]), ("a(b,c", ["a(b,c"]), ("a,b(c,(d,e)),f", ["a", "b(c,(d,e))", "f"])]
-)  # fmt: skip
+    ("text", "parts"),
+    [
+        ("", []),
+        (" ,, ", []),
+        ("a", ["a"]),
+        ("a(b,c", ["a(b,c"]),
+        ("a),b", ["a),b"]),
+        ("a,b(c,(d,e)),f", ["a", "b(c,(d,e))", "f"]),
+    ],
+)
 def test_odd_lists(text, parts):
     assert split(text) == parts
 
@@ -498,11 +506,11 @@ def test_wrong_fields_of_ones_own_are_refused(fields, own):
         pytest.param(
             "raise SystemExit(0)",
             "SystemExit",
-            marks=pytest.mark.xfail(strict=True, raises=SystemExit, reason="BUG: SystemExit of the file ends the program"),
+            marks=pytest.mark.xfail(strict=True, raises=SystemExit, reason="BUG: SystemExit of a file escapes"),
         ),
     ],
     ids=["syntax", "division", "import", "own error", "null", "no such base", "exit"],
-)  # fmt: skip
+)
 def test_a_file_that_cannot_be_run_is_refused(text, said, own):
     path = own("mine_broken.py", "", text)
     before = set(sys.modules)
@@ -526,9 +534,7 @@ def test_files_of_one_name_are_two(own):
     assert own_class(f"{second}:SpelledInB").__name__ == "SpelledInB"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: a second file of the same stem takes the module's place; classes are made twice"
-)
+@pytest.mark.xfail(strict=True, reason="BUG: files of one stem push each other out; classes are made twice")
 def test_files_of_one_name_are_each_run_once(own):
     first, second = own("a/mine_two.py", "SpelledInTheFirst"), own("b/mine_two.py", "SpelledInTheSecond")
     found = own_class(f"{first}:SpelledInTheFirst")

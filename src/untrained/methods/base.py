@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from untrained.methods.masks import decode_mask, straight_through
 from untrained.recipe import SCORES, Paper, Recipe
 from untrained.schedules import Schedule
 from untrained.weights import SignedConstant, Source, WeightLaw
@@ -29,7 +30,8 @@ class Method(abc.ABC):
     * fields are JSON-able once schedules have ended, for they are written into the ticket; what `decode` reads is never
       a schedule.
 
-    Four members are abstract. The others are for methods that sample, learn their sparsity, move or redraw.
+    Two members are abstract; with `decode` and `slope` they say what most methods are. The others are for those that
+    sample, learn their sparsity, move or redraw.
     """
 
     law: ClassVar[WeightLaw] = SignedConstant()
@@ -85,13 +87,29 @@ class Method(abc.ABC):
             ValueError: a score is NaN.
         """
 
-    @abc.abstractmethod
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        """The effective weight that codes mean: a fresh tensor of the weight's shape, dtype and device."""
+        """The effective weight that codes mean: a fresh tensor of the weight's shape, dtype and device.
 
-    @abc.abstractmethod
+        By default that of a mask: W where the code is not 0.
+        """
+        return decode_mask(weight, codes)
+
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        """What ∂L/∂W_eff is multiplied by on its way to the scores: ∂L/∂s = slope ⊙ ∂L/∂W_eff.
+
+        W by default: straight through the choice of a mask. Of the scores' shape, or one that goes with it.
+        """
+        return weight
+
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the forward pass uses: the decoded choice, with the method's own gradient to the scores."""
+        return self._through(weights, scores, self.codes(weights, scores))
+
+    def sampled_codes(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
+    ) -> dict[str, Tensor]:
+        """The codes of one sample, for methods that sample; see `sampled`."""
+        return self.codes(weights, scores)
 
     def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
         """What the forward pass of training uses, for methods that sample.
@@ -102,7 +120,18 @@ class Method(abc.ABC):
             noise: an int64 scalar, all that the samples may depend on besides; a region that is recomputed in the
                 backward pass is given the same once more.
         """
-        return self.effective(weights, scores)
+        if not self.samples:
+            return self.effective(weights, scores)
+        return self._through(weights, scores, self.sampled_codes(weights, scores, noise))
+
+    def _through(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        effective = {name: self.decode(weight, codes[name]) for name, weight in weights.items()}
+        if not self.learns:
+            return effective
+        slopes = {name: self.slope(weight, scores[name].detach(), codes[name]) for name, weight in weights.items()}
+        return {name: straight_through(value, scores[name], slopes[name]) for name, value in effective.items()}
 
     def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
         """What is added to the loss; None: nothing."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import decode_mask
-from untrained.methods.sampling import likely_codes, sampled_codes, through_sigmoid
+from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
 from untrained.recipe import STEADY, Paper, Recipe
 from untrained.weights import XavierConstant
 
@@ -68,21 +68,13 @@ class Bernoulli(Method):
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         return decode_mask(weight * self._factor(weight, codes), codes)
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self._masked(weights, scores, self.codes(weights, scores))
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return weight * self._factor(weight, codes) * sigmoid_slope(scores)
 
-    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
-        return self._masked(weights, scores, {name: sampled_codes(scores[name], noise, name) for name in weights})
-
-    def _masked(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
+    def sampled_codes(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
     ) -> dict[str, Tensor]:
-        return {
-            name: through_sigmoid(
-                self.decode(weight, codes[name]), scores[name], weight * self._factor(weight, codes[name])
-            )
-            for name, weight in weights.items()
-        }
+        return {name: sampled_codes(scores[name], noise, name) for name in weights}
 
     def _factor(self, weight: Tensor, codes: Tensor) -> Tensor:
         """r, rounded once to the weight's dtype."""

@@ -29,7 +29,6 @@ from untrained.methods.masks import (
     checked_keep,
     decode_mask,
     mean_magnitude,
-    straight_through,
     top_codes,
     uniform_scores,
 )
@@ -77,9 +76,5 @@ class Biprop(Method):
         alpha = mean_magnitude(weight, codes != 0).to(weight.dtype)
         return decode_mask(alpha * weight.sign(), codes)
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes = self.codes(weights, scores)
-        return {
-            name: straight_through(self.decode(w, codes[name]), scores[name], scores[name].detach().sign() * w)
-            for name, w in weights.items()
-        }
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return scores.sign() * weight

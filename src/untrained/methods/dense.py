@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import decode_mask
 
 
 @final
@@ -27,9 +26,3 @@ class Dense(Method):
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: torch.ones_like(weight, dtype=torch.int8) for name, weight in weights.items()}
-
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
-
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: weight.clone() for name, weight in weights.items()}

@@ -21,11 +21,9 @@ from untrained.methods.masks import (
     annealed,
     checked_choice,
     checked_keep,
-    decode_mask,
     groups,
     mean_magnitude,
     share,
-    straight_through,
     top_codes,
     uniform_scores,
 )
@@ -99,18 +97,16 @@ class EdgePopup(Method):
             for name, weight in weights.items()
         }
 
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return weight if self.signed else scores.sign() * weight
 
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if self.structure is not None:
+            spread = {name: self.structure.spread(scores[name], weight.shape) for name, weight in weights.items()}
+            return self._through(weights, spread, self.codes(weights, scores))
+        if self.scope == "normalised":
+            return super().effective(weights, scores)
         effective = {}
-        if self.structure is not None or self.scope == "normalised":
-            for name, code in self.codes(weights, scores).items():
-                weight, score = weights[name], scores[name]
-                each = score if self.structure is None else self.structure.spread(score, weight.shape)
-                slope = weight if self.signed else each.detach().sign() * weight
-                effective[name] = straight_through(self.decode(weight, code), each, slope)
-            return effective
         for group in groups(weights, self.together):
             frozen, ranked = [weights[name] for name in group], [scores[name] for name in group]
             kept = keep_top(frozen, ranked, share(self.keep), self.signed, SEPARATOR.join(group))

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_number, decode_mask
-from untrained.methods.sampling import likely_codes, sampled_codes, through_sigmoid
+from untrained.methods.masks import checked_number
+from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
 from untrained.recipe import STEADY, Paper, Recipe
 from untrained.weights import SignedConstant
 
@@ -67,14 +67,13 @@ class FedPM(Method):
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: likely_codes(scores[name], name) for name in weights}
 
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return weight * torch.sigmoid(scores) * sigmoid_slope(scores)
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self._masked(weights, scores, self.codes(weights, scores))
-
-    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
-        return self._masked(weights, scores, {name: sampled_codes(scores[name], noise, name) for name in weights})
+    def sampled_codes(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
+    ) -> dict[str, Tensor]:
+        return {name: sampled_codes(scores[name], noise, name) for name in weights}
 
     def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
         if not self.entropy:
@@ -82,13 +81,3 @@ class FedPM(Method):
         # H = softplus(s) - s·σ(s), in nats.
         nats = [(F.softplus(s) - s * torch.sigmoid(s)).sum() for s in scores.values()]
         return self.entropy / math.log(2) * torch.stack(nats).sum() / sum(s.numel() for s in scores.values())
-
-    def _masked(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        return {
-            name: through_sigmoid(
-                self.decode(weight, codes[name]), scores[name], weight * torch.sigmoid(scores[name].detach())
-            )
-            for name, weight in weights.items()
-        }

@@ -31,7 +31,6 @@ from untrained.methods.masks import (
     decode_mask,
     groups,
     share,
-    straight_through,
 )
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Geometric, Schedule
@@ -88,15 +87,8 @@ class GemMiner(Method):
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: (checked(scores[name], name) > 0.5).to(torch.int8) for name in weights}
 
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
-
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes = self.codes(weights, scores)
-        return {
-            name: straight_through(self.decode(w, codes[name]), scores[name], decode_mask(w, _active(scores[name])))
-            for name, w in weights.items()
-        }
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight, _active(scores))
 
     def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
         if not self.decay:

@@ -28,7 +28,6 @@ from untrained.methods.masks import (
     checked_keep,
     checked_number,
     decode_mask,
-    straight_through,
     top_codes,
     uniform_scores,
 )
@@ -89,9 +88,8 @@ class IteRand(Method):
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         return decode_mask(weight[0], codes)
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes = self.codes(weights, scores)
-        return {name: straight_through(self.decode(w, codes[name]), scores[name], w[0]) for name, w in weights.items()}
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return weight[0]
 
     def renewed(self, source: Source, weight: Tensor, scores: Tensor, step: int) -> Tensor | None:
         if step == 0 or step % self.period:

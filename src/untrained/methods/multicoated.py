@@ -28,7 +28,6 @@ from untrained.methods.masks import (
     decode_mask,
     decode_multiple,
     share,
-    straight_through,
 )
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Schedule
@@ -81,14 +80,8 @@ class Multicoated(Method):
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         return decode_multiple(weight, codes)
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes = self.codes(weights, scores)
-        return {
-            name: straight_through(
-                self.decode(w, codes[name]), scores[name], self.coats * scores[name].detach().sign() * w
-            )
-            for name, w in weights.items()
-        }
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        return self.coats * scores.sign() * weight
 
     def _coats(self, scores: Tensor, name: str) -> Tensor:
         keep = share(self.keep)

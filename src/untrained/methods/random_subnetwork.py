@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_keep, decode_mask, top_codes, uniform_scores
+from untrained.methods.masks import checked_keep, top_codes, uniform_scores
 from untrained.schedules import Schedule
 
 
@@ -40,10 +40,3 @@ class RandomSubnetwork(Method):
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return top_codes(scores, self.keep, together=False, signed=False)
-
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
-
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes = self.codes(weights, scores)
-        return {name: self.decode(weight, codes[name]) for name, weight in weights.items()}

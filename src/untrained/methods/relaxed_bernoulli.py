@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_choice, checked_number, decode_mask, straight_through
-from untrained.methods.sampling import normal_noise, uniform_noise
+from untrained.methods.masks import checked_choice, checked_number
+from untrained.methods.sampling import normal_noise, sigmoid_slope, uniform_noise
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Schedule
 from untrained.select import checked
@@ -80,17 +80,11 @@ class RelaxedBernoulli(Method):
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: (checked(scores[name], name) > 0).to(torch.int8) for name in weights}
 
-    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, codes)
-
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes, effective = self.codes(weights, scores), {}
-        for name, weight in weights.items():
-            s = scores[name].detach()
-            inside = (self._stretched(s, 0.0) - 0.5).abs() < 0.5
-            slope = s.new_ones(()) if self.gate == "gaussian" else _SPAN / self.width * _bell(s / self.width)
-            effective[name] = straight_through(self.decode(weight, codes[name]), scores[name], weight * slope * inside)
-        return effective
+    def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
+        """The gate's without noise."""
+        inside = (self._stretched(scores, 0.0) - 0.5).abs() < 0.5
+        gate = sigmoid_slope(scores / self.width) * _SPAN / self.width if self.gate == "concrete" else 1.0
+        return weight * gate * inside
 
     def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
         effective = {}
@@ -120,11 +114,6 @@ class RelaxedBernoulli(Method):
         if self.gate == "gaussian":
             return torch.special.ndtr((scores + 0.5) / self.width)
         return torch.sigmoid(scores - self.width * math.log(-_LOW / (_SPAN + _LOW)))
-
-
-def _bell(x: Tensor) -> Tensor:
-    """σ'(x)."""
-    return torch.sigmoid(x) * torch.sigmoid(-x)
 
 
 def _size(scores: Mapping[str, Tensor]) -> int:

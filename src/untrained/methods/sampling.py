@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from untrained.methods.masks import straight_through
 from untrained.select import checked
 
 
@@ -56,7 +55,7 @@ def sampled_codes(scores: Tensor, noise: Tensor, name: str) -> Tensor:
     return (uniform_noise(noise, scores, name) < torch.sigmoid(checked(scores, name))).to(torch.int8)
 
 
-def through_sigmoid(value: Tensor, scores: Tensor, factor: Tensor) -> Tensor:
-    """`value`, with ∂L/∂s = factor · σ'(s) · ∂L/∂value, σ' = σ(1 - σ)."""
-    theta = torch.sigmoid(scores.detach())
-    return straight_through(value, scores, factor * (theta * (1 - theta)))
+def sigmoid_slope(scores: Tensor) -> Tensor:
+    """σ'(s) = σ(s)·(1 - σ(s))."""
+    theta = torch.sigmoid(scores)
+    return theta * (1 - theta)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_number, straight_through
+from untrained.methods.masks import checked_number
 from untrained.methods.sampling import uniform_noise
 from untrained.recipe import STEADY, Paper, Recipe
 from untrained.select import checked
@@ -78,23 +78,14 @@ class SlotMachines(Method):
             shown = torch.where(codes == number + 1, weight[number], shown)
         return shown
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self._shown(weights, scores, self.codes(weights, scores))
-
-    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
-        if self.greedy:
-            return self.effective(weights, scores)
+    def sampled_codes(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
+    ) -> dict[str, Tensor]:
         # The highest of s + Gumbel noise is a sample of softmax(s).
-        codes = {
+        return {
             name: _highest(checked(scores[name], name) - (-uniform_noise(noise, scores[name], name).log()).log())
             for name in weights
         }
-        return self._shown(weights, scores, codes)
-
-    def _shown(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        return {name: straight_through(self.decode(w, codes[name]), scores[name], w) for name, w in weights.items()}
 
 
 def _highest(scores: Tensor) -> Tensor:

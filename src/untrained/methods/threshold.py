@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_number, decode_multiple, straight_through, ternary_codes, uniform_scores
+from untrained.methods.masks import checked_number, decode_multiple, ternary_codes, uniform_scores
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Geometric
 from untrained.select import checked
@@ -70,7 +70,3 @@ class Threshold(Method):
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         return decode_multiple(weight, codes)
-
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        codes = self.codes(weights, scores)
-        return {name: straight_through(self.decode(w, codes[name]), scores[name], w) for name, w in weights.items()}
