@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import joblib
 import pytest
 import torch
 from joblib.externals import loky
@@ -377,6 +378,16 @@ def test_every_cell_is_what_its_ticket_is(everything):
     assert seen == len(list(folder.glob("cells/*.json")))
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: bytes to ship of random subnetworks (Lab.baseline) are those of a ticket without the facts about data "
+    "and accuracy, some 270 bytes that all others' tickets hold: same mask size, fewer bits per weight",
+)
+def test_bytes_of_a_random_subnetwork_are_counted_as_those_of_a_found_one(everything):
+    sizes = {cell.method: cell.file_bytes for cell in cells_of(everything[0]) if (cell.keep, cell.seed) == (0.5, 0)}
+    assert abs(sizes["random-subnetwork"] - sizes["edge-popup"]) < 60
+
+
 def test_the_shares_of_a_line_are_over_the_searches_that_went_well():
     good = [Cell("m", 0.5, seed, 0.5 + 0.1 * seed, 0.4, 1.0 + seed, 100, 50, 20 * (1 + seed)) for seed in range(3)]
     spoilt = Cell("m", 0.5, 3, error="it diverged")
@@ -570,6 +581,21 @@ def test_after_a_change_of_folder_everything_is_written_there(tmp_path, monkeypa
         monkeypatch.chdir(tmp_path / name)
         compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=2, out=Path("run"))
     assert (tmp_path / "there/run/cells/biprop-0.5-seed0/found.ticket").exists()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: fit seeds torch's one global generator, which searches that run in threads of one process (joblib's "
+    "threading backend; Dask workers with several threads, Dask's default from 5 cores on) draw from in turns: methods "
+    "that sample then find something else each time",
+)
+def test_searches_side_by_side_in_threads_find_the_same_bits(tmp_path):
+    setup = {"methods": "bernoulli,fedpm,relaxed-bernoulli", "widths": (8,), "epochs": 2, "seeds": 2}
+    one = compare(**setup, jobs=1, out=Path("one"))
+    with joblib.parallel_config(backend="threading", n_jobs=4):
+        other = compare(**setup, out=Path("threads"))
+    assert [cell.accuracy for cell in one.cells] == [cell.accuracy for cell in other.cells]
+    assert tickets(Path("one")) == tickets(Path("threads"))
 
 
 def test_cells_that_are_missing_are_searched_again_and_no_other(everything, copied, capsys, pictures):

@@ -14,6 +14,7 @@ SOURCE = Path(untrained.__file__).parent
 ROOMS = [
     "_version",
     "files",
+    "fields",
     "units",
     "weights",
     "schedules",

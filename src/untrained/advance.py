@@ -12,7 +12,7 @@ from untrained.attach import record
 def advance_(model: nn.Module, step: int, steps: int) -> None:
     """Tell the methods of a masked model that `step` of `steps` steps of the optimizer are done; in place.
 
-    Schedules move on, scores are settled (clamped, dropped), weights are drawn anew, as the methods have it. Call it
+    Schedules move on, scores are clamped and dropped, weights drawn anew, as the methods have it. Call it
     after every step in a loop of your own; `fit` does. For a method with nothing of the kind it does nothing.
 
     Raises:
@@ -21,13 +21,15 @@ def advance_(model: nn.Module, step: int, steps: int) -> None:
     kept = record(model)
     move_(model, step, steps)
     for group in kept.groups:
-        settled = group.method.settled({state.name: state.scores for state in group.states})
-        for state in group.states:
-            if settled is not None:
-                state.scores.copy_(settled[state.name])
-            renewed = group.method.renewed(kept.source(state), state.frozen, state.scores, step)
-            if renewed is not None:
-                state.frozen.copy_(renewed)
+        before = {state.name: state.frozen for state in group.states}, {s.name: s.scores for s in group.states}
+        sources = {state.name: kept.source(state) for state in group.states}
+        after = group.method.stepped(*before, sources, step)
+        if after is None:
+            continue
+        for tensors, changed in zip(before, after, strict=True):
+            for name, tensor in tensors.items():
+                if changed[name] is not tensor:
+                    tensor.copy_(changed[name])
 
 
 def move_(model: nn.Module, step: int, steps: int) -> None:
@@ -35,7 +37,7 @@ def move_(model: nn.Module, step: int, steps: int) -> None:
     if not 0 <= step <= steps or steps < 1:
         raise ValueError(f"step must be in 0..steps, got {step} of {steps}")
     for group in record(model).groups:
-        group.method = group.planned.at(step / steps)
+        group.move(step, steps)
 
 
 def penalty(model: nn.Module) -> Tensor | None:
@@ -46,7 +48,7 @@ def penalty(model: nn.Module) -> Tensor | None:
     """
     terms = []
     for group in record(model).groups:
-        term = group.method.penalty({state.name: state.scores for state in group.states})
+        term = group.method.penalty(*group.tensors(group.states))
         if term is not None:
             terms.append(term)
     return torch.stack(terms).sum() if terms else None

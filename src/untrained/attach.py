@@ -121,7 +121,7 @@ def mask_(
     if law is None:
         constant = {}  # biases and norms stay as the model has them
     drawn = tuple(name for name in matrices if name not in chosen) if law is not None else ()
-    groups = {its_method: Group(its_method) for its_method in chosen.values()}
+    groups = {its_method: Group(its_method, seed) for its_method in chosen.values()}
 
     def freeze(name: str) -> Tensor:
         parameter, final = parameters[name], groups[chosen[name]].final if name in chosen else None

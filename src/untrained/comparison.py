@@ -20,7 +20,7 @@ from untrained.methods import METHODS
 from untrained.progress import counting
 from untrained.run_folder import open_folder, write_settings
 from untrained.settings import CompareSettings
-from untrained.spelling import method_of, split
+from untrained.spelling import anchored, law_of, method_of, split
 
 _RANDOM = "random-subnetwork"
 
@@ -61,9 +61,14 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
     settings = replace(settings or CompareSettings(), **changes)
-    grid = _grid(settings)
-    device_named(settings.device)
-    load_data(settings.data, settings.data_dir, size=settings.size)  # what is wrong with it is told here, once
+    joblib, grid = _joblib(), _grid(settings)
+    # What is wrong with data, network or law is told here, once.
+    lab = Lab(
+        settings, load_data(settings.data, settings.data_dir, size=settings.size), device_named(settings.device), 0
+    )
+    lab.network()
+    if settings.weights != "recommended":
+        law_of(settings.weights)
     begun = settings.out is not None and (settings.out / "cells").is_dir()
     folder = open_folder(settings, f"compare-{settings.model}-{Path(settings.data).name}", begun)
     if not begun:
@@ -74,7 +79,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     missing = [cell for cell in grid if cell.name not in done]
     try:
         with counting("compare", len(grid), len(done)) as advance:
-            for cell in _all(settings, missing, folder):
+            for cell in _all(joblib, settings, missing, folder.resolve()):
                 write_cell(folder, cell)
                 done[cell.name] = cell
                 advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
@@ -104,28 +109,43 @@ def _grid(settings: CompareSettings) -> list[Cell]:
     return [Cell(text, keep, seed) for text, each in keeps.items() for keep in each for seed in range(settings.seeds)]
 
 
-def _all(settings: CompareSettings, cells: Sequence[Cell], folder: Path) -> Iterator[Cell]:
-    """Every cell with its results, as they come."""
+def _joblib() -> Any:
     try:
-        from joblib import Parallel, delayed, parallel
+        import joblib
     except ImportError:
         raise ImportError("comparing needs joblib: pip install 'untrained[compare]'") from None
-    _, configured = parallel.get_active_backend()
+    return joblib
+
+
+def _all(joblib: Any, settings: CompareSettings, cells: Sequence[Cell], folder: Path) -> Iterator[Cell]:
+    """Every cell with its results, as they come."""
+    _, configured = joblib.parallel.get_active_backend()
     jobs = settings.jobs if settings.jobs is not None else (None if configured != 1 else -1)
-    work = [delayed(run_cell)(settings, cell, folder / "cells" / cell.name) for cell in cells]
+    settings = _anchored(settings)
+    work = [
+        joblib.delayed(run_cell)(settings, cell, anchored(cell.method), folder / "cells" / cell.name) for cell in cells
+    ]
     try:
-        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # a backend that returns everything at the end
-        pool = Parallel(n_jobs=jobs)
-    yield from pool(work)  # pyright: ignore[reportReturnType]
+        pool = joblib.Parallel(n_jobs=jobs)
+    yield from pool(work)
 
 
-def run_cell(settings: CompareSettings, cell: Cell, folder: Path) -> Cell:
+def _anchored(settings: CompareSettings) -> CompareSettings:
+    """Without relative paths, which mean something else to a worker that was started elsewhere."""
+    data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
+    folder = Path(settings.data).expanduser()
+    return replace(settings, data_dir=data_dir, data=str(folder.resolve()) if folder.is_dir() else settings.data)
+
+
+def run_cell(settings: CompareSettings, cell: Cell, method_text: str, folder: Path) -> Cell:
     """One network of the grid, searched on one thread; goes on where it was interrupted.
 
     Args:
         settings: those of the comparison.
         cell: which.
+        method_text: its method, with nothing in it that depends on where the worker is.
         folder: for its ticket, metrics and checkpoint.
     """
     threads = torch.get_num_threads()
@@ -135,12 +155,13 @@ def run_cell(settings: CompareSettings, cell: Cell, folder: Path) -> Cell:
         resume = holds_run(folder)
         if cell.method == TWIN:
             row, _ = lab.train_twin(folder, resume=resume)
-        elif not (method := method_of(cell.method, cell.keep)).learns:
+        elif not (method := method_of(method_text, cell.keep)).learns:
             row = lab.baseline(cell.method, method)
         else:
             row, _ = lab.search(lab.masked(method), cell.method, folder, resume=resume)
-    except (ValueError, RuntimeError) as error:  # it diverged, or does not go with this network: the others go on
-        return replace(cell, error=" ".join(str(error).split()))
+    except Exception as error:  # it diverged, does not go with this network, or is somebody's own: the others go on
+        says = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return replace(cell, error=" ".join(str(says).split()) or "failed")
     finally:
         torch.set_num_threads(threads)
     return replace(

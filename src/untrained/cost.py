@@ -122,7 +122,7 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
                 codes.numel(),
                 int(kept.sum()),
                 codes.shape[0] - alive,
-                entropy(encoded.counts),
+                entropy(encoded.counts) * sum(encoded.counts) / max(1, codes.numel()),
                 len(encoded.data),
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -30,18 +29,20 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
         {pattern: method}, to be handed to `mask_`: one pattern for every tensor that can be masked.
 
     Raises:
-        ValueError: the method has no such `keep`, or nothing can be masked.
+        ValueError: the method has no such `keep`, ranks tensors together, or nothing can be masked.
 
     Source: Evci et al. 2020, "Rigging the Lottery", arXiv 1911.11134, section 3 (ERK); Mocanu et al. 2018 (ER).
     """
     keep = getattr(method, "keep", None)
     if not isinstance(keep, float):
         raise ValueError(f"erk needs a method whose keep is a number, got {method}")
+    if method.together:
+        raise ValueError(f"erk gives every tensor a density of its own, and {method} ranks them together")
     shapes = {name: tuple(parameter.shape) for name, parameter in candidates(model).items()}
     if not shapes:
         raise ValueError(f"this {type(model).__name__} has nothing that can be masked")
     densities = erk_densities(shapes, share(keep))
-    return {re.escape(name): dataclasses.replace(method, keep=density) for name, density in densities.items()}  # pyright: ignore
+    return {re.escape(name): method.keeping(density) for name, density in densities.items()}
 
 
 def erk_densities(shapes: Mapping[str, Sequence[int]], keep: float) -> dict[str, float]:

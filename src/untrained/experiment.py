@@ -95,12 +95,10 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
 
 
 def _method(settings: Settings) -> Method:
-    method = method_of(settings.method)
-    if settings.scope is not None:
-        if not hasattr(method, "scope"):
-            raise ValueError(f"--scope: {settings.method} has none")
-        method = replace(method, scope=settings.scope)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return method.keeping(settings.keep)
+    method = method_of(settings.method, settings.keep, scope=settings.scope)
+    if not method.learns:
+        raise ValueError(f"{settings.method} has nothing to search for; it is among what others are compared with")
+    return method
 
 
 def _draw(

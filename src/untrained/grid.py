@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -11,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, final
 
+from untrained.fields import check_fields
 from untrained.files import written_whole
 
 TWIN = "trained twin"
@@ -46,11 +49,16 @@ class Cell:
     file_bytes: int = 0
     error: str = ""
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def name(self) -> str:
         """What its folder is called."""
-        spelt = re.sub(r"[^\w.-]+", "-", f"{self.method}-{'learned' if self.keep is None else self.keep}")
-        return f"{spelt}-seed{self.seed}"
+        spelt = re.sub(r"[^\w.-]+", "-", self.method)[-60:]
+        if spelt != self.method:  # others may be spelt alike
+            spelt += "-" + hashlib.sha256(self.method.encode()).hexdigest()[:8]
+        return f"{spelt}-{'learned' if self.keep is None else self.keep}-seed{self.seed}"
 
 
 @final
@@ -121,6 +129,8 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
     try:
         read = Cell(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
+        return None
+    if not (all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0):
         return None
     return read if (read.method, read.keep, read.seed, read.error) == (cell.method, cell.keep, cell.seed, "") else None
 

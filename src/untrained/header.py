@@ -6,8 +6,6 @@ import dataclasses
 import inspect
 import json
 import math
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,13 +14,16 @@ import torch
 
 from untrained._version import __version__
 from untrained.codec import Encoded
+from untrained.fields import kinds_of
 from untrained.methods import Method
+from untrained.schedules import Schedule
 from untrained.weights import WeightLaw
 
 KEY = "untrained"
 FORMAT = 1
 # Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
 MOST_WEIGHTS_PER_BYTE = 1 << 16
+_DEEPEST = 4  # a structure in a method in a method, and some air
 
 DTYPES = {
     "float64": torch.float64,
@@ -201,7 +202,7 @@ def _parse_entry(
 
 def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
     """Refuse a file that asks for far more memory than any honest ticket of its size."""
-    weights = sum(math.prod(entry.shape) for entry in tensors.values())
+    weights = sum(math.prod(e.shape) * (1 if e.method is None else e.method.planes) for e in tensors.values())
     if weights > MOST_WEIGHTS_PER_BYTE * file_bytes:
         raise TicketError(f"it claims {weights:,} weights in {file_bytes:,} bytes")
 
@@ -232,29 +233,13 @@ def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[t
 def describe(config: Any) -> dict[str, Any]:
     """A law, a method or a part of one as JSON: its class name and its fields, without those that are None."""
     described: dict[str, Any] = {"name": type(config).__name__}
-    for field, kinds in _fields(type(config)).items():
+    for field, kinds in kinds_of(type(config)).items():
         value = getattr(config, field)
         if dataclasses.is_dataclass(value):
             described[field] = describe(value)
         elif value is not None:
             described[field] = float(value) if float in kinds and type(value) is int else value
     return described
-
-
-def _fields(cls: type) -> dict[str, set[Any]]:
-    """What each field of a dataclass may be: types, those of the words of a Literal included."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: set(_kinds(hints[field.name])) for field in dataclasses.fields(cls)}
-
-
-def _kinds(hint: Any) -> Iterator[Any]:
-    if typing.get_origin(hint) is typing.Literal:
-        yield from map(type, typing.get_args(hint))
-    elif typing.get_origin(hint) in (typing.Union, types.UnionType):
-        for part in typing.get_args(hint):
-            yield from _kinds(part)
-    else:
-        yield hint
 
 
 def _final_classes(base: type) -> Iterator[type]:
@@ -264,7 +249,7 @@ def _final_classes(base: type) -> Iterator[type]:
             yield cls
 
 
-def revive(base: type, described: Any, what: str = "method") -> Any:
+def revive(base: type, described: Any, what: str = "method", depth: int = 0) -> Any:
     """The law or method that `describe` wrote down: only known classes, only their own fields."""
     known = {cls.__name__: cls for cls in _final_classes(base)}
     name = described.get("name") if isinstance(described, dict) else described
@@ -272,14 +257,15 @@ def revive(base: type, described: Any, what: str = "method") -> Any:
         hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
         raise TicketError(f"{hint}. If it is your own, import the module that defines it first")
     cls, given = known[name], {}
-    for field, kinds in _fields(cls).items():
-        value = described.get(field)
-        inner = next((kind for kind in kinds if inspect.isabstract(kind) and type(value) is dict), None)
-        if inner is not None:
-            given[field] = revive(inner, value, f"{field} of {what} {name}")
-        elif type(value) in kinds:
+    kinds = kinds_of(cls)
+    for field, value in described.items():
+        inner = [kind for kind in kinds.get(field, ()) if inspect.isabstract(kind) and kind is not Schedule]
+        if type(value) is dict and inner and depth < _DEEPEST:
+            given[field] = revive(inner[0], value, field, depth + 1)
+        elif value is not None and type(value) in kinds.get(field, ()):
             given[field] = value
-    if described.keys() - {"name"} - given.keys() or given.keys() != _fields(cls).keys():
+    given |= {field: None for field in kinds if field not in described and type(None) in kinds[field]}
+    if described.keys() - {"name"} - given.keys() or given.keys() != kinds.keys():
         raise TicketError(f"{what} {cls.__name__} has the wrong fields: {str(described)[:200]}")
     try:
         return cls(**given)

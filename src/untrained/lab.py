@@ -95,15 +95,16 @@ class Lab:
     def baseline(self, name: str, method: Method) -> Row:
         """A network that learns nothing but its running statistics."""
         network = calibrate_(self.masked(method), self.batches("train"))
-        return self._row(name, network, len(Ticket.of(network).to_bytes()), None)
+        accuracy, val_accuracy = self._measure(network)
+        size = len(Ticket.of(network, self._facts(accuracy, val_accuracy)).to_bytes())
+        return self._row(name, network, size, None, (accuracy, val_accuracy))
 
     def search(self, network: nn.Module, name: str, folder: Path, *, resume: bool) -> tuple[Row, History]:
         """Search the masked network, and keep what is found as a ticket that says how good it is."""
-        facts = self._facts()
-        history = self._learn(network, folder, name, self.setup.recipe, facts, resume)
+        history = self._learn(network, folder, name, self.setup.recipe, self._facts(), resume)
         accuracy, val_accuracy = self._measure(network)
         path = folder / "found.ticket"
-        Ticket.of(network, {**facts, "accuracy": accuracy, "val_accuracy": val_accuracy}).save(path)
+        Ticket.of(network, self._facts(accuracy, val_accuracy)).save(path)
         return self._row(name, network, path.stat().st_size, _seconds(history), (accuracy, val_accuracy)), history
 
     def train_twin(self, folder: Path, *, resume: bool) -> tuple[Row, History]:
@@ -157,10 +158,12 @@ class Lab:
             title=None if self.quiet else title,
         )
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
         """What the ticket's `meta` says, so that it can be evaluated without anything else."""
         data = self.data
+        measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
         return {
+            **measured,
             "task": "classification",
             "data": data.name,
             "labels": list(data.labels),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -26,17 +27,26 @@ class Group:
 
     Attributes:
         planned: the method with its schedules.
+        seed: what samples are drawn from.
         method: the method as it is now.
         noise: what the samples of the latest forward pass came from; a recomputed region needs it again.
     """
 
     planned: Method
+    seed: int
     states: list[MaskState] = field(default_factory=list)
     method: Method = field(init=False)
-    noise: Tensor | None = None
+    noise: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.method = self.planned.at(0.0)
+        self.move(0, 1)
+
+    def move(self, step: int, steps: int) -> None:
+        """Be what one is when `step` of `steps` are done: schedules, and what the next samples come from."""
+        self.method = self.planned.at(step / steps)
+        # Not torch's global generator: searches in other threads draw from that, too.
+        digest = hashlib.sha256(f"samples/{self.seed}/{step}".encode()).digest()
+        self.noise = torch.tensor(int.from_bytes(digest[:8], "little") >> 2, dtype=torch.int64)
 
     @property
     def final(self) -> Method:
@@ -54,14 +64,12 @@ class Group:
         with contextlib.nullcontext() if torch.compiler.is_compiling() else _plain_saving():
             if not (sample and self.method.samples):
                 return self.method.effective(*self.tensors(states))
-            if self.noise is None:
-                self.draw_noise()
-            return self.method.sampled(*self.tensors(states), self.noise)  # pyright: ignore[reportArgumentType]
+            return self.method.sampled(*self.tensors(states), self.noise)
 
     def draw_noise(self) -> None:
-        """New noise for the samples, from torch's global generator."""
+        """New noise, for the samples of another forward pass."""
         if self.method.samples:
-            self.noise = torch.randint(1 << 62, (), dtype=torch.int64, device="cpu")
+            self.noise = self.noise + 1
 
     @staticmethod
     def tensors(states: Sequence[MaskState]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -96,7 +104,7 @@ class MaskState(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The frozen weight, whatever else is frozen beside it."""
-        return self.frozen if self.frozen.ndim == len(self.shape) else self.frozen[0]
+        return self.frozen if self.group.planned.planes == 1 else self.frozen[0]
 
     def effective(self) -> Tensor:
         """The effective weight: computed now, or taken from the forward in progress."""

@@ -123,7 +123,7 @@ def draw_comparison(path: Path, title: str, lines: Sequence[Line]) -> None:
         sizes, accuracies = [line.file_bytes for line in its], _percent(line.accuracy for line in its)
         spread = _percent(line.std for line in its)
         axes.errorbar(
-            sizes, accuracies, yerr=spread, color=colour, marker=marker, ms=7, lw=1.2, capsize=2, label=method
+            sizes, accuracies, yerr=spread, color=colour, marker=marker, ms=7, lw=1.2, capsize=2, label=_short(method)
         )
         for line, size, accuracy in zip(its, sizes, accuracies, strict=True):
             if line.keep is not None:
@@ -137,11 +137,22 @@ def draw_comparison(path: Path, title: str, lines: Sequence[Line]) -> None:
         method for method, its in by_method.items() if good and all(100 * line.accuracy < min(good) for line in its)
     ]
     if below:
-        axes.text(0.01, 0.01, f"below the picture: {', '.join(below)}", transform=axes.transAxes, fontsize=8)
+        axes.text(
+            0.01,
+            0.01,
+            f"below the picture: {', '.join(map(_short, below))[:140]}",
+            transform=axes.transAxes,
+            fontsize=8,
+        )
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    if by_method:
+        figure.legend(loc="outside right center", frameon=False, fontsize=8)
     figure.savefig(path, dpi=110, format="png")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 36 else f"…{name[-35:]}"
 
 
 def _percent(shares: Iterable[float]) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from untrained.fields import check_fields
 from untrained.schedules import Constant, Schedule
 from untrained.weights import WeightLaw
 
@@ -42,6 +43,7 @@ class Recipe:
     nesterov: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.optimizer not in ("sgd", "adam"):
             raise ValueError(f"optimizer must be 'sgd' or 'adam', got {self.optimizer!r}")
         if self.cosine not in ("step", "epoch"):
@@ -51,6 +53,8 @@ class Recipe:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be above 0, got {self.lr}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         """The optimizer of these parameters, at the highest rate; torch's fused one where there is one."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from untrained.files import written_whole
 from untrained.settings import Setup
@@ -33,6 +35,9 @@ def open_folder(settings: Setup, name: str, begun: bool) -> Path:
     folder = settings.out
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out: {folder} is a file, not a folder")
+    own = {field.name.replace("_", "-") for field in fields(settings)}
+    if not begun and _read(folder / _SETTINGS).keys() - own:
+        raise ValueError(f"{folder} holds a run of another command; pass another --out")
     if begun:
         if not settings.resume:
             raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
@@ -50,7 +55,7 @@ def write_settings(folder: Path, settings: Setup) -> None:
 
 
 def _refuse_other_settings(settings: Setup, path: Path) -> None:
-    then = tomllib.loads(path.read_text()) if path.exists() else {}
+    then = _read(path)
     now = tomllib.loads(settings.to_toml())
     for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
         if then.get(name) != now.get(name):
@@ -58,3 +63,10 @@ def _refuse_other_settings(settings: Setup, path: Path) -> None:
                 f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
                 "resume it with its own settings, or start another with another --out"
             )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None

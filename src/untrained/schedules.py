@@ -10,9 +10,17 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from untrained.fields import check_fields
+
 
 class Schedule(abc.ABC):
     """A number as a function of t, the share of the search that is done. A final schedule is a frozen dataclass."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value}")
 
     @abc.abstractmethod
     def at(self, progress: float) -> float:
@@ -45,19 +53,17 @@ class _Ramp(Schedule):
     until: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            if not math.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
+        super().__post_init__()
         if not 0 < self.until <= 1:
             raise ValueError(f"until must be in (0, 1], got {self.until}")
 
     def at(self, progress: float) -> float:
         way = min(1.0, max(0.0, progress) / self.until)
-        return self.end if way == 1 else self._between(way)
+        return self.end if way == 1 else self.start if way == 0 else self._between(way)
 
     @abc.abstractmethod
     def _between(self, way: float) -> float:
-        """The value on the way, 0 ≤ way < 1."""
+        """The value on the way, 0 < way < 1."""
 
 
 @final
@@ -101,5 +107,5 @@ class Geometric(_Ramp):
 
     def _between(self, way: float) -> float:
         if self.steps is not None:
-            way = math.floor(way * self.steps) / self.steps
+            way = math.floor(way * self.steps + 1e-9) / self.steps  # a step is not late for want of an ulp
         return self.start * (self.end / self.start) ** way

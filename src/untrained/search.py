@@ -121,11 +121,11 @@ def fit(
     ):
         torch.manual_seed(seed + rank)
         if folder is not None and resume and (folder / checkpoint.NAME).exists():
-            history.rows.extend(checkpoint.restore(folder, model, optimizers, asdict(plan)))
+            history.rows.extend(checkpoint.restore(folder, model, optimizers, plan.as_facts()))
         folder = folder if rank == 0 else None  # from here on only the first process writes
         if folder is not None and not history.rows:
             folder.mkdir(parents=True, exist_ok=True)
-            checkpoint.write(folder, model, optimizers, asdict(plan), history.rows)
+            checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
         if masked:
             move_(model, len(history.rows) * len(train), epochs * len(train))
         before = attach.masks(model) if masked else {}
@@ -142,7 +142,7 @@ def fit(
                 history.rows.append(row)
                 progress.epoch_done(row)
                 if folder is not None:
-                    checkpoint.write(folder, model, optimizers, asdict(plan), history.rows)
+                    checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
                 if log is not None and rank == 0:
                     log(row)
         except KeyboardInterrupt:
@@ -198,6 +198,10 @@ class _Plan:
     seed: int
     batches: int
     search: str
+
+    def as_facts(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {**asdict(self), "recipe": repr(self.recipe)}
 
 
 def _identity(model: nn.Module) -> str:

@@ -40,6 +40,11 @@ def keep_count(keep: float, n: int) -> int:
     return min(n, max(1, math.ceil(Fraction(repr(float(keep))) * n)))
 
 
+def keep_of(count: int, n: int) -> float:
+    """A `keep` of which ⌈keep·n⌉ is exactly `count`, 1 ≤ count ≤ n."""
+    return (count - 0.5) / n
+
+
 def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: Sequence[str] = ()) -> list[Tensor]:
     """The mask of the ⌈keep·n⌉ highest scores of all the tensors together.
 

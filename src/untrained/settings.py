@@ -73,8 +73,9 @@ class Settings(Setup):
     """What `find` is to do.
 
     Args:
-        method: How the subnetwork is found: edge-popup, biprop, gem-miner, … or FILE.py:CLASS, with options in
-            brackets: edge-popup(signed=True).
+        method: How the subnetwork is found: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
+            threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, partly-frozen, or FILE.py:CLASS of your own;
+            with options in brackets, such as edge-popup(signed=True).
         keep: Fraction of the weights kept, in (0, 1], for methods that are told.
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
         seed: Gives the weights, the first scores and the order of the images.
@@ -148,4 +149,4 @@ def to_toml(settings: DataclassInstance) -> str:
 
 def _value(value: object) -> str:
     # JSON's strings, numbers, booleans and lists of them are TOML too.
-    return json.dumps(str(value) if isinstance(value, Path) else value)
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -17,7 +19,8 @@ from untrained.methods import METHODS, Method
 from untrained.methods.structure import Block, NofM
 from untrained.weights import WeightLaw
 
-_SPELLING = re.compile(r"\s*(?P<name>[^()]+?)\s*(?P<arguments>\(.*\))?\s*", re.DOTALL)
+_SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
+_LONGEST = 1000
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 _PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
     cls.__name__: cls for cls in vars(schedules).values() if inspect.isclass(cls) and getattr(cls, "__final__", False)
@@ -25,21 +28,23 @@ _PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
 Made = TypeVar("Made")
 
 
-def method_of(text: str, keep: float | None = None) -> Method:
+def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     """The method that a text names.
 
     Args:
         text: a name of `METHODS`, or `FILE.py:CLASS` or `package.module:CLASS` for one of your own; behind it, if you
             like, fields in brackets: words, numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
-        keep: the fraction to keep, for methods that are told.
+        keep: the fraction to keep, for methods that are told; one in the brackets wins.
+        fields: more fields; those that are None are not meant.
 
     Raises:
         ValueError: there is no such method, or it has no such field.
         FileNotFoundError: there is no such file.
     """
     name, arguments = _taken_apart(text)
+    arguments = {field: value for field, value in fields.items() if value is not None} | arguments
     method = _made(text, own_class(name) if ":" in name else _known("method", METHODS, name), arguments)
-    return method if keep is None else method.keeping(keep)
+    return method if keep is None or "keep" in arguments else method.keeping(keep)
 
 
 def law_of(text: str) -> WeightLaw:
@@ -52,6 +57,13 @@ def law_of(text: str) -> WeightLaw:
     known = {name: cls for name, cls in known.items() if getattr(cls, "__final__", False)}
     name, arguments = _taken_apart(text)
     return _made(text, _known("weights law", known, name), arguments)
+
+
+def anchored(text: str) -> str:
+    """The text with the path of a file of one's own made absolute, for another process."""
+    name = text.partition("(")[0].strip()
+    place, colon, _ = name.rpartition(":")
+    return text.replace(place, str(Path(place).resolve()), 1) if colon and place.endswith(".py") else text
 
 
 def split(texts: str) -> list[str]:
@@ -78,23 +90,26 @@ def own_class(name: str) -> type[Method]:
         module = _module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except FileNotFoundError:
         raise
-    except Exception as error:  # whatever somebody's own file raises
+    except (Exception, SystemExit) as error:  # whatever somebody's own file raises
         raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     cls = getattr(module, cls_name, None)
-    if not (inspect.isclass(cls) and issubclass(cls, Method) and not inspect.isabstract(cls)):
-        raise ValueError(f"{place} has no untrained.Method called {cls_name!r} with all four members that one needs")
+    if not (inspect.isclass(cls) and issubclass(cls, Method)):
+        raise ValueError(f"{place} has no untrained.Method called {cls_name!r}")
+    if inspect.isabstract(cls) or not (dataclasses.is_dataclass(cls) and getattr(cls, "__final__", False)):
+        raise ValueError(f"{cls_name} must be a @final @dataclass(frozen=True) with init_scores and codes")
     return cls
 
 
 def _module_of(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {str(path)!r}")
-    name = f"untrained_own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    # Once only: a class that was defined twice would be two methods of one name.
-    if name in sys.modules and sys.modules[name].__file__ == spec.origin:
+    # One name for one file, once only: a class that was defined twice would be two methods of one name.
+    name = f"untrained_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
         return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError("it is no Python file")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -106,24 +121,38 @@ def _module_of(path: Path) -> Any:
 
 def _taken_apart(text: str) -> tuple[str, dict[str, Any]]:
     """(name, fields in the brackets behind it)."""
-    match = _SPELLING.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is not a name, or a name with fields in brackets")
+    match = _SPELLING.fullmatch(text.strip())
+    if match is None or len(text) > _LONGEST:
+        raise ValueError(f"{text[:80]!r} is not a name, or a name with fields in brackets")
+    # Words need no quotes, not even those that Python keeps for itself, such as global.
+    quoted = _WORD.sub(r"='\1'", match[2] or "()")
     try:
-        # Words need no quotes, not even those that Python keeps for itself, such as global.
-        quoted = _WORD.sub(r"='\1'", match["arguments"] or "()")
         call = ast.parse(f"_{quoted}", mode="eval").body
-        assert isinstance(call, ast.Call) and not call.args
-        return match["name"], {keyword.arg or "**": _value(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, AssertionError, ValueError, TypeError) as error:
-        raise ValueError(f"{text!r}: expected NAME(field=value, …); {error or 'a field needs its name'}") from None
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise ValueError("one pair of brackets is enough")
+        return match[1].strip(), _arguments(call, fields_only=True)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
+        says = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
+        raise ValueError(f"{text!r}: expected NAME(field=value, …): {says}") from None
+
+
+def _arguments(call: ast.Call, *, fields_only: bool) -> dict[str, Any]:
+    if (fields_only and call.args) or any(keyword.arg is None for keyword in call.keywords):
+        raise ValueError("every value needs the name of its field")
+    given = {str(keyword.arg): _value(keyword.value) for keyword in call.keywords}
+    if len(given) < len(call.keywords):
+        raise ValueError("a field is given twice")
+    return given
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         made = _known("part", _PARTS, node.func.id)
-        return made(*map(_value, node.args), **{k.arg or "**": _value(k.value) for k in node.keywords})
-    return ast.literal_eval(node)
+        return made(*map(_value, node.args), **_arguments(node, fields_only=False))
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        raise ValueError(f"{ast.unparse(node)[:80]!r} is no word, number or known part") from None
 
 
 def _known(what: str, table: Mapping[str, type[Made]], name: str) -> type[Made]:

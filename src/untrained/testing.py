@@ -142,7 +142,7 @@ def _learns(method: Method) -> None:
         grad = score.grad
         _require(grad is not None and bool(grad.isfinite().all()), method, "gives every score a finite gradient")
         _require(bool(grad.any()), method, "gives scores a gradient that is not 0 everywhere")  # pyright: ignore
-    price = method.penalty(learning)
+    price = method.penalty(weights, learning)
     _require(price is None or (price.ndim == 0 and bool(price.isfinite())), method, "has a penalty that is one number")
 
 

@@ -130,7 +130,11 @@ class Ticket:
                 yield name, source.draw()
             else:
                 codes = self.codes[name]
-                yield name, entry.method.decode(entry.method.frozen(source, codes), codes)
+                try:
+                    frozen = entry.method.frozen(source, codes)
+                except ValueError as error:  # codes that it cannot have, or draws that there are not
+                    raise TicketError(str(error)) from None
+                yield name, entry.method.decode(frozen, codes)
 
     def encoded(self) -> dict[str, Encoded]:
         """The codes as they are stored: those that the seed gives left out."""

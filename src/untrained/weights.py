@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrained.fields import check_fields
 from untrained.units import Units, normals, ones, signs, uniforms
 
 # Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
@@ -59,6 +60,9 @@ class WeightLaw(abc.ABC):
 
     A final law is a frozen dataclass with JSON-able fields, and is written into the ticket.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     scaled: bool
     """Whether to multiply the scale by √(1/keep), so that the kept weights alone have the variance asked for."""
@@ -117,6 +121,7 @@ class _Kaiming(WeightLaw):
     scaled: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.fan not in ("in", "out"):
             raise ValueError(f"fan must be 'in' or 'out', got {self.fan!r}")
         gain(self.nonlinearity)
@@ -172,6 +177,7 @@ class _Xavier(WeightLaw):
     scaled: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         gain(self.nonlinearity)
 
     def scale(self, shape: Sequence[int]) -> float:
@@ -240,17 +246,24 @@ class Prototype(_Kaiming):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.length < 1:
-            raise ValueError(f"length must be 1 or more, got {self.length}")
+        if not 1 <= self.length <= 1 << 31:
+            raise ValueError(f"length must be in [1, 2**31], got {self.length}")
 
     def units(self) -> Units:
         return self._tiled
 
     def _tiled(self, seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
-        prototype = np.empty(self.length, np.float32)
-        signs(seed, "prototype", first_block >> 32 << 32, prototype, scale)
-        start = (first_block & 0xFFFFFFFF) * 4 % self.length
-        out[:] = np.resize(np.roll(prototype, -start), len(out))
+        draw, start = first_block >> 32 << 32, (first_block & 0xFFFFFFFF) * 4 % self.length
+        # No more of a long prototype is drawn than is needed here: to its end, and from its beginning.
+        head = min(len(out), self.length - start)
+        aligned = start // 128
+        drawn = np.empty(start % 128 + head, np.float32)
+        signs(seed, "prototype", draw + aligned, drawn, scale)
+        out[:head] = drawn[start % 128 :]
+        if head < len(out):
+            prototype = np.empty(min(self.length, len(out) - head), np.float32)
+            signs(seed, "prototype", draw, prototype, scale)
+            out[head:] = np.resize(prototype, len(out) - head)
 
 
 @final

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from untrained.fields import check_fields
 from untrained.methods.masks import decode_mask, straight_through
 from untrained.recipe import SCORES, Paper, Recipe
 from untrained.schedules import Schedule
@@ -33,6 +34,9 @@ class Method(abc.ABC):
     Two members are abstract; with `decode` and `slope` they say what most methods are. The others are for those that
     sample, learn their sparsity, move or redraw.
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     law: ClassVar[WeightLaw] = SignedConstant()
     """The frozen weights that suit it, drawn unless `mask_` is told otherwise."""
@@ -133,7 +137,7 @@ class Method(abc.ABC):
         slopes = {name: self.slope(weight, scores[name].detach(), codes[name]) for name, weight in weights.items()}
         return {name: straight_through(value, scores[name], slopes[name]) for name, value in effective.items()}
 
-    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
         """What is added to the loss; None: nothing."""
         return None
 
@@ -152,10 +156,6 @@ class Method(abc.ABC):
             return self
         return dataclasses.replace(self, keep=keep)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def settled(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """The scores as they are to be after a step of the optimizer; None: as they are."""
-        return None
-
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
         """What is frozen of one tensor, which all other members are given as its weight.
 
@@ -169,8 +169,15 @@ class Method(abc.ABC):
         """
         return source.draw()
 
-    def renewed(self, source: Source, weight: Tensor, scores: Tensor, step: int) -> Tensor | None:
-        """What is frozen from now on, after `step` steps of the search; None: what was."""
+    @property
+    def planes(self) -> int:
+        """How many tensors of the weight's shape `frozen` makes."""
+        return 1
+
+    def stepped(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sources: Mapping[str, Source], step: int
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None:
+        """What is frozen, and the scores, as they are to be after step `step` of the search; None: as they are."""
         return None
 
     def given(self, source: Source) -> Tensor | None:

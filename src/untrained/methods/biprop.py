@@ -56,6 +56,7 @@ class Biprop(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_choice("scope", self.scope, ("layer", "global"))
 

@@ -62,6 +62,7 @@ class EdgePopup(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_choice("scope", self.scope, ("layer", "global", "normalised"))
         if self.structure is not None:
@@ -120,7 +121,6 @@ class EdgePopup(Method):
 
 
 def _normalised(scores: Tensor) -> Tensor:
-    """s / mean|s|, in float32 or more; a tensor of zeros as it is."""
+    """s / mean|s|, in float64, where no two scores become one; a tensor of zeros as it is."""
     mean = mean_magnitude(scores)
-    precise = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return precise / torch.where(mean > 0, mean, 1.0).to(precise.dtype)
+    return scores.double() / torch.where(mean > 0, mean, 1.0)

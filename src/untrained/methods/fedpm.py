@@ -50,6 +50,7 @@ class FedPM(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_number("entropy", self.entropy, 0)
 
     @property
@@ -75,9 +76,9 @@ class FedPM(Method):
     ) -> dict[str, Tensor]:
         return {name: sampled_codes(scores[name], noise, name) for name in weights}
 
-    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
         if not self.entropy:
             return None
         # H = softplus(s) - s·σ(s), in nats.
         nats = [(F.softplus(s) - s * torch.sigmoid(s)).sum() for s in scores.values()]
-        return self.entropy / math.log(2) * torch.stack(nats).sum() / sum(s.numel() for s in scores.values())
+        return self.entropy / math.log(2) * torch.stack(nats).sum() / max(1, sum(s.numel() for s in scores.values()))

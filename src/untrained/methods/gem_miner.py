@@ -8,6 +8,8 @@
 keep(t) falls from 1 to `keep` in jumps that drop the same share of what is left each time (`Geometric`). A dropped
 weight never comes back. Of what is left the weights with p > ½ are kept, so that `keep` is the most that is kept.
 
+What is frozen is (2, *shape): the weights, and 1 for what is dropped.
+
 The authors want a network that *trains* well and fine-tune it afterwards; here the weights stay as they are.
 
 Source: Sreenivasan et al., "Rare Gems: Finding Lottery Tickets at Initialization", NeurIPS 2022, arXiv 2202.12002,
@@ -35,10 +37,7 @@ from untrained.methods.masks import (
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Geometric, Schedule
 from untrained.select import checked, keep_count, top
-from untrained.weights import SignedConstant
-
-# So far from [0, 1] that momentum and decay cannot bring it back before it is put here again; fits half precision.
-_DROPPED = -16384.0
+from untrained.weights import SignedConstant, Source
 
 
 @final
@@ -68,6 +67,7 @@ class GemMiner(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_choice("scope", self.scope, ("layer", "global"))
         checked_number("decay", self.decay, 0)
@@ -84,37 +84,50 @@ class GemMiner(Method):
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return torch.rand(weight.shape, generator=generator, dtype=torch.float32).to(weight)
 
+    @property
+    def planes(self) -> int:
+        return 2
+
+    def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
+        weight = source.draw()
+        return torch.stack([weight, torch.zeros_like(weight)])
+
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: (checked(scores[name], name) > 0.5).to(torch.int8) for name in weights}
+        return {
+            name: (checked(scores[name], name) > 0.5).to(torch.int8) * _left(weight).to(torch.int8)
+            for name, weight in weights.items()
+        }
+
+    def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
+        return decode_mask(weight[0], codes)
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight, _active(scores))
+        return decode_mask(weight[0], _left(weight))
 
-    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
         if not self.decay:
             return None
-        return self.decay * torch.stack([(s * _active(s)).square().sum() for s in scores.values()]).sum()
+        return self.decay * torch.stack([(scores[n] * _left(w)).square().sum() for n, w in weights.items()]).sum()
 
     def at(self, progress: float) -> Self:
         if isinstance(self.keep, Schedule) or not self.drops:
             return super().at(progress)
         return replace(self, keep=Geometric(1.0, self.keep, until=0.8, steps=self.drops).at(progress), drops=0)
 
-    def settled(self, scores: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        settled = {name: _with_dropped(s.clamp(0, 1), _active(s)) for name, s in scores.items()}
+    def stepped(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sources: Mapping[str, Source], step: int
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        marked, clamped = dict(weights), {name: score.clamp(0, 1) for name, score in scores.items()}
         for group in groups(scores, self.together):
-            left = sum(int(_active(settled[name]).sum()) for name in group)
-            if left > keep_count(share(self.keep), sum(settled[name].numel() for name in group)):
-                best = top([settled[name] for name in group], share(self.keep), signed=True, names=group)
-                for name, mask in zip(group, best, strict=True):
-                    settled[name] = _with_dropped(settled[name], mask)
-        return settled
+            left = sum(int(_left(weights[name]).sum()) for name in group)
+            if left > keep_count(share(self.keep), sum(scores[name].numel() for name in group)):
+                # What was dropped ranks below everything else.
+                ranks = [clamped[name] - 2 * weights[name][1] for name in group]
+                for name, best in zip(group, top(ranks, share(self.keep), signed=True, names=group), strict=True):
+                    marked[name] = torch.stack([weights[name][0], 1 - best.to(weights[name].dtype)])
+        return marked, clamped
 
 
-def _with_dropped(scores: Tensor, left: Tensor) -> Tensor:
-    """The scores where `left`, and the mark of what is dropped elsewhere."""
-    return decode_mask(scores, left) + _DROPPED * (1 - left.to(scores.dtype))
-
-
-def _active(scores: Tensor) -> Tensor:
-    return scores.detach() > _DROPPED / 2
+def _left(weight: Tensor) -> Tensor:
+    """1 for what is not dropped yet."""
+    return 1 - weight[1]

@@ -65,6 +65,7 @@ class IteRand(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_number("period", self.period, 1)
         checked_number("rate", self.rate, 0, 1)
@@ -72,7 +73,13 @@ class IteRand(Method):
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return uniform_scores(weight, generator)
 
+    @property
+    def planes(self) -> int:
+        return 2
+
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
+        if source.law is None:
+            source.draw(1)  # refuses: there will be no other draw of pretrained weights
         numbers = torch.zeros(source.shape, dtype=torch.uint8)
         if codes is not None:
             numbers = torch.where(codes != 0, codes.view(torch.uint8) - 1, numbers)
@@ -91,14 +98,18 @@ class IteRand(Method):
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
         return weight[0]
 
-    def renewed(self, source: Source, weight: Tensor, scores: Tensor, step: int) -> Tensor | None:
+    def stepped(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sources: Mapping[str, Source], step: int
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None:
         if step == 0 or step % self.period:
             return None
-        dropped = self.codes({source.name: weight}, {source.name: scores})[source.name].cpu() == 0
-        lucky = source.uniforms(f"redraw/{step}") < 2 * self.rate - 1
-        numbers = weight[1].cpu().to(torch.int64)
-        numbers = torch.where(dropped & lucky, (numbers + 1) % DRAWS, numbers).to(torch.uint8)
-        return torch.stack([_drawn(source, numbers), numbers.to(source.dtype)]).to(weight)
+        redrawn = {}
+        for name, code in self.codes(weights, scores).items():
+            lucky = sources[name].uniforms(f"redraw/{step}") < 2 * self.rate - 1
+            numbers = weights[name][1].cpu().to(torch.int64)
+            numbers = torch.where((code.cpu() == 0) & lucky, (numbers + 1) % DRAWS, numbers).to(torch.uint8)
+            redrawn[name] = torch.stack([_drawn(sources[name], numbers), numbers.to(sources[name].dtype)])
+        return redrawn, scores
 
 
 def _drawn(source: Source, numbers: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar, final
 
 import torch
@@ -31,7 +32,7 @@ from untrained.methods.masks import (
 )
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Schedule
-from untrained.select import top
+from untrained.select import keep_of, top
 from untrained.weights import SignedConstant, WeightLaw, fans
 
 
@@ -61,6 +62,7 @@ class Multicoated(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_number("coats", self.coats, 1, 127)
         checked_choice("spacing", self.spacing, ("linear", "uniform"))
@@ -87,8 +89,10 @@ class Multicoated(Method):
         keep = share(self.keep)
         (first,) = top([scores], keep, names=[name])
         if self.spacing == "uniform":
-            ratios = (keep * (self.coats - coat) / self.coats for coat in range(1, self.coats))
-            inner = [top([scores], ratio, names=[name])[0] for ratio in ratios]
+            n = max(1, scores.numel())
+            ratios = (Fraction(repr(keep)) * (self.coats - coat) / self.coats for coat in range(1, self.coats))
+            counts = [max(1, math.ceil(ratio * n)) for ratio in ratios]
+            inner = [top([scores], keep_of(count, n), names=[name])[0] for count in counts]
             return torch.stack([first, *inner]).sum(0).to(torch.int8)
         if not scores.numel():
             return first.to(torch.int8)
@@ -96,5 +100,5 @@ class Multicoated(Method):
         below = size.max() - size
         width = decode_mask(below, first).max()
         # At the highest score 0 would be one coat too many.
-        missing = (below / torch.where(width > 0, width, 1.0) * self.coats).ceil().clamp(1, self.coats)
+        missing = (below * self.coats / torch.where(width > 0, width, 1.0)).ceil().clamp(1, self.coats)
         return decode_mask(self.coats + 1 - missing, first).to(torch.int8)

@@ -4,7 +4,8 @@
     W_eff = 0, W, or what the inner method makes of the free weights, which it sees as one row
 
 The seed gives the set, so that it costs no bit in the ticket: only the codes of the free weights are stored. Where the
-inner method has a `keep`, that stays the fraction of *all* weights kept: it chooses ⌈keep·n⌉ minus the locked ones.
+inner method has a `keep`, that stays the fraction of *all* weights kept: it chooses ⌈keep·n⌉ minus the locked ones, and
+none where more than that are locked.
 
 What is frozen is (2, *shape): the weights, and 0, 1 or 2 for dropped, locked, free.
 
@@ -24,8 +25,9 @@ from torch import Tensor
 
 from untrained.methods.base import UNDECIDED, Method
 from untrained.methods.edge_popup import EdgePopup
-from untrained.methods.masks import checked_number, decode_mask, groups, share
-from untrained.select import checked, keep_count
+from untrained.methods.masks import checked_number, decode_mask, groups, share, straight_through
+from untrained.schedules import Cubic
+from untrained.select import checked, keep_count, keep_of
 from untrained.weights import Source
 
 _DROPPED, _LOCKED, _FREE = 0, 1, 2
@@ -48,11 +50,12 @@ class PartlyFrozen(Method):
     locked: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_number("pruned", self.pruned, 0, 1)
         checked_number("locked", self.locked, 0, 1)
         if not self.pruned + self.locked < 1:
             raise ValueError(f"pruned + locked must be below 1, got {self.pruned} + {self.locked}")
-        own = [name for name in ("frozen", "settled") if getattr(type(self.of), name) is not getattr(Method, name)]
+        own = [name for name in ("frozen", "stepped") if getattr(type(self.of), name) is not getattr(Method, name)]
         if own or getattr(self.of, "structure", None) is not None:
             raise ValueError(f"of must be a method that neither redraws, drops nor blocks, got {self.of}")
 
@@ -74,7 +77,16 @@ class PartlyFrozen(Method):
         return self.of.together
 
     def keeping(self, keep: float) -> Self:
-        return replace(self, of=self.of.keeping(keep))
+        inner = self.of.keeping(keep)
+        down = getattr(inner, "keep", None)
+        if isinstance(down, Cubic):  # it cannot begin with more than is left
+            down = replace(down, start=max(keep, min(down.start, 0.9 * (1 - self.pruned))))
+            inner = replace(inner, keep=down)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return replace(self, of=inner)
+
+    @property
+    def planes(self) -> int:
+        return 2
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
         weight = source.draw()
@@ -89,10 +101,12 @@ class PartlyFrozen(Method):
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         codes = {}
         for method, group in self._groups(weights):
-            for name, chosen in method.codes(*_free_of(group, scores)).items():
-                role = weights[name][1]
+            free = _free_of(group, scores)
+            chosen = None if method is None else method.codes(*free)
+            for name, (_, role) in group.items():
                 codes[name] = (role == _LOCKED).to(torch.int8)
-                codes[name][role == _FREE] = chosen
+                if chosen is not None:
+                    codes[name][role == _FREE] = chosen[name]
         return codes
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
@@ -105,17 +119,19 @@ class PartlyFrozen(Method):
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         effective = {}
         for method, group in self._groups(weights):
-            effective |= _whole(group, method.effective(*_free_of(group, scores)))
+            free = _free_of(group, scores)
+            effective |= _whole(group, _nothing(free) if method is None else method.effective(*free))
         return effective
 
     def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
         effective = {}
         for method, group in self._groups(weights):
-            effective |= _whole(group, method.sampled(*_free_of(group, scores), noise))
+            free = _free_of(group, scores)
+            effective |= _whole(group, _nothing(free) if method is None else method.sampled(*free, noise))
         return effective
 
-    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
-        return self.of.penalty(scores)
+    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
+        return self.of.penalty(*_free_of(weights, scores))
 
     def _roles(self, source: Source) -> Tensor:
         chance = (source.uniforms("start").double() + 1) / 2
@@ -130,21 +146,21 @@ class PartlyFrozen(Method):
             group = {name: weights[name] for name in names}
             yield self._asked_for_the_rest(group), group
 
-    def _asked_for_the_rest(self, group: Mapping[str, Tensor]) -> Method:
+    def _asked_for_the_rest(self, group: Mapping[str, Tensor]) -> Method | None:
+        """The inner method, set to keep what the locked weights leave of `keep`; None if they leave nothing."""
         if not hasattr(self.of, "keep"):
             return self.of
         roles = [weight[1] for weight in group.values()]
         free, locked = (sum(int((role == kind).sum()) for role in roles) for kind in (_FREE, _LOCKED))
         wanted = keep_count(self.keep, sum(role.numel() for role in roles)) - locked
-        if not 0 < wanted <= free:
-            if not free:
-                return self.of
+        if wanted > free:
             raise ValueError(
                 f"{', '.join(map(repr, group))}: keep {self.keep} needs {wanted} weights more than the {locked} that "
                 f"are locked, and {free} are free"
             )
-        # Half a weight less, so that ⌈keep·free⌉ is exactly what is wanted.
-        return replace(self.of, keep=(wanted - 0.5) / free)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        if wanted < 1:
+            return None
+        return replace(self.of, keep=keep_of(wanted, free))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _free_of(group: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -163,3 +179,9 @@ def _whole(group: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[st
         start = decode_mask(values, role == _LOCKED)
         whole[name] = start.masked_scatter(role == _FREE, row)
     return whole
+
+
+def _nothing(free: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """No free weight kept; a gradient of 0."""
+    weights, scores = free
+    return {name: straight_through(w * 0.0, scores[name], w * 0.0) for name, w in weights.items()}

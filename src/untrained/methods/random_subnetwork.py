@@ -29,6 +29,7 @@ class RandomSubnetwork(Method):
     keep: float | Schedule = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
 
     @property

@@ -59,6 +59,7 @@ class RelaxedBernoulli(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_choice("gate", self.gate, ("concrete", "gaussian"))
         if not isinstance(self.sparsity, Schedule):
             checked_number("sparsity", self.sparsity, 0)
@@ -97,7 +98,7 @@ class RelaxedBernoulli(Method):
             effective[name] = weight * self._stretched(scores[name], drawn.to(like.dtype)).clamp(0, 1)
         return effective
 
-    def penalty(self, scores: Mapping[str, Tensor]) -> Tensor | None:
+    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
         price = self.sparsity.at(0.0) if isinstance(self.sparsity, Schedule) else self.sparsity
         if not price:
             return None
@@ -117,4 +118,4 @@ class RelaxedBernoulli(Method):
 
 
 def _size(scores: Mapping[str, Tensor]) -> int:
-    return sum(s.numel() for s in scores.values())
+    return max(1, sum(s.numel() for s in scores.values()))

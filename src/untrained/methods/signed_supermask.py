@@ -50,6 +50,7 @@ class SignedSupermask(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_number("threshold", self.threshold, 0)
 
     @property

@@ -51,6 +51,7 @@ class SlotMachines(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_number("values", self.values, 2, 127)
 
     @property
@@ -66,7 +67,15 @@ class SlotMachines(Method):
         drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32)
         return (drawn * math.sqrt(6 / max(1, sum(fans(weight.shape))))).to(weight)
 
+    @property
+    def planes(self) -> int:
+        return self.values
+
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
+        if codes is not None and codes.numel() and not 1 <= int(codes.min()) <= int(codes.max()) <= self.values:
+            raise ValueError(
+                f"{source.name!r} has codes {int(codes.min())} … {int(codes.max())}, not 1 … {self.values}"
+            )
         return torch.stack([source.draw(number) for number in range(self.values)])
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

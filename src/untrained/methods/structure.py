@@ -15,11 +15,15 @@ from typing import final
 import torch
 from torch import Tensor
 
+from untrained.fields import check_fields
 from untrained.select import checked, top
 
 
 class Structure(abc.ABC):
     """Which patterns a mask may have. A final structure is a frozen dataclass."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def keep(self) -> float | None:
@@ -61,6 +65,7 @@ class NofM(Structure):
     m: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.n <= self.m:
             raise ValueError(f"NofM needs 1 ≤ n ≤ m, got {self.n} and {self.m}")
 
@@ -106,6 +111,7 @@ class Block(Structure):
     width: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if min(self.height, self.width) < 1:
             raise ValueError(f"Block needs a height and a width of 1 or more, got {self.height} and {self.width}")
 

@@ -53,6 +53,7 @@ class Threshold(Method):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checked_number("threshold", self.threshold, 0)
 
     @property
