@@ -50,7 +50,7 @@ def shapes_of(model):
 
 
 @given(SHAPES, KEEPS)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_densities_are_the_naive_ones(shapes, keep):
     found, expected = erk_densities(shapes, keep), naive(shapes, keep)
     assert list(found) == list(shapes)
@@ -58,7 +58,7 @@ def test_densities_are_the_naive_ones(shapes, keep):
 
 
 @given(SHAPES, KEEPS)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_the_budget_is_kept_and_shares_follow_the_dimensions(shapes, keep):
     found = erk_densities(shapes, keep)
     assert all(0 < density <= 1 for density in found.values())
@@ -74,7 +74,7 @@ def test_the_budget_is_kept_and_shares_follow_the_dimensions(shapes, keep):
 
 
 @given(SHAPES, KEEPS, st.randoms(use_true_random=False))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_the_order_does_not_matter(shapes, keep, chance):
     names = list(shapes)
     chance.shuffle(names)
@@ -82,7 +82,7 @@ def test_the_order_does_not_matter(shapes, keep, chance):
 
 
 @given(SHAPES, st.floats(0.01, 0.99), st.floats(0.01, 0.99))
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_more_is_more_everywhere(shapes, one, other):
     low, high = (erk_densities(shapes, keep) for keep in sorted([one, other]))
     assert all(low[name] <= high[name] * (1 + 1e-9) for name in shapes)
@@ -94,7 +94,7 @@ def test_one_tensor_keeps_what_all_do(keep):
 
 
 @given(SHAPES)
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_everything_is_everything(shapes):
     found = erk_densities(shapes, 1.0)
     assert all(keep_count(found[name], math.prod(shape)) == math.prod(shape) for name, shape in shapes.items())
@@ -176,20 +176,19 @@ def test_a_method_without_a_number_to_keep_is_refused(method):
         ut.erk(network(), method)
 
 
-def test_a_fixed_fraction_is_refused():
-    with pytest.raises(ValueError, match=r"keep must be 0\.5 with NofM"):
-        ut.erk(network(), ut.EdgePopup(0.5, structure=ut.NofM(2, 4)))
-
-
-@pytest.mark.xfail(
-    strict=True, raises=TypeError, reason="BUG: PartlyFrozen.keep is a property, which replace() cannot set"
+@pytest.mark.parametrize(
+    "method", [ut.EdgePopup(0.5, structure=ut.NofM(2, 4)), ut.PartlyFrozen(ut.Bernoulli())], ids=str
 )
-def test_a_partly_frozen_start_has_densities_or_is_refused():
-    try:
-        methods = ut.erk(network(), ut.PartlyFrozen(ut.EdgePopup(0.1), pruned=0.2))
-    except ValueError:
-        return
-    assert {method.of.keep for method in methods.values()} == {method.keep for method in methods.values()}
+def test_a_fixed_fraction_is_refused(method):
+    with pytest.raises(ValueError, match="erk needs a method that is told how much to keep"):
+        ut.erk(network(), method)
+
+
+def test_a_partly_frozen_start_has_densities():
+    methods = ut.erk(network(), ut.PartlyFrozen(ut.EdgePopup(0.1), pruned=0.2))
+    assert [method.of.keep for method in methods.values()] == pytest.approx(
+        list(naive(shapes_of(network()), 0.1).values())
+    )
 
 
 @pytest.mark.parametrize("model", [nn.BatchNorm1d(3), nn.ReLU()], ids=["norm", "nothing"])

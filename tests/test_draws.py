@@ -47,7 +47,7 @@ def flat(law, shape, **place):
 
 
 @given(SEEDS, NAMES, NUMBERS, SHAPES)
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_a_draw_of_signs_is_its_part_of_the_stream(seed, name, number, shape):
     sigma = np.float32(math.sqrt(2) / math.sqrt(math.prod(shape[1:])))
     drawn = flat(ut.SignedConstant(), shape, seed=seed, name=name, number=number)
@@ -55,7 +55,7 @@ def test_a_draw_of_signs_is_its_part_of_the_stream(seed, name, number, shape):
 
 
 @given(SEEDS, NAMES, NUMBERS, SHAPES)
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_a_draw_of_uniforms_is_its_part_of_the_stream(seed, name, number, shape):
     bound = np.float32(1 / math.sqrt(math.prod(shape[1:])))
     drawn = flat(ut.Standard(), shape, seed=seed, name=name, number=number)
@@ -63,7 +63,7 @@ def test_a_draw_of_uniforms_is_its_part_of_the_stream(seed, name, number, shape)
 
 
 @given(SEEDS, NAMES, NUMBERS, SHAPES)
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_a_draw_of_normals_is_its_part_of_the_stream(seed, name, number, shape):
     sigma = math.sqrt(2 / (shape[0] + shape[1]) / math.prod(shape[2:]))
     drawn = flat(ut.XavierNormal(), shape, seed=seed, name=name, number=number)
@@ -80,7 +80,7 @@ def test_a_draw_goes_on_beyond_a_chunk(number):
 
 
 @given(st.sampled_from(RANDOM), SEEDS, NAMES, SHAPES)
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_the_first_draw_is_what_it_was(law, seed, name, shape):
     assert torch.equal(law.draw(shape, seed=seed, name=name, number=0), law.draw(shape, seed=seed, name=name))
 
@@ -126,7 +126,7 @@ def repeated(law, shape, seed, number=0):
     SHAPES,
     NUMBERS,
 )
-@settings(max_examples=100)
+@settings(max_examples=40)
 @example(1, "in", "relu", 0, "", [1, 1], 0)
 def test_a_prototype_is_repeated(length, fan, nonlinearity, seed, name, shape, number):
     law = ut.Prototype(fan, nonlinearity, length=length)
@@ -156,19 +156,17 @@ def test_a_prototype_is_scaled_when_asked():
 
 
 def test_a_prototype_needs_a_length():
-    for length in (0, -1):
-        with pytest.raises(ValueError, match="length must be 1 or more"):
+    for length in (0, -1, 2**31 + 1):
+        with pytest.raises(ValueError, match=r"length must be in \[1, 2\*\*31\]"):
             ut.Prototype(length=length)
 
 
 @pytest.mark.parametrize("length", [2.5, True, 1000.0])
-@pytest.mark.xfail(strict=True, reason="BUG: Prototype takes a length that is no integer; the ticket cannot be read")
 def test_a_length_is_an_integer(length):
     with pytest.raises(ValueError, match="length"):
         ut.Prototype(length=length)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: Prototype draws all of it, whatever the size of the tensor; again a chunk")
 def test_a_long_prototype_of_a_small_tensor_takes_no_memory():
     tracemalloc.start()
     try:
@@ -186,7 +184,7 @@ def source(seed=3, name="a.weight", shape=(40, 30), dtype=torch.float32, law=ut.
 
 
 @given(SEEDS, NAMES, st.text(max_size=6), SHAPES)
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_uniforms_are_those_of_a_tensor_of_another_name(seed, name, purpose, shape):
     drawn = source(seed, name, tuple(shape)).uniforms(purpose)
     assert drawn.shape == tuple(shape) and drawn.dtype == torch.float32

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -84,19 +85,18 @@ every_partly_frozen = pytest.mark.parametrize("method", PARTLY_FROZEN, ids=str)
 SHAPES = st.lists(st.lists(st.integers(0, 6), min_size=2, max_size=4), min_size=1, max_size=3)
 SEEDS = st.integers(0, 2**32)
 KINDS = st.sampled_from(["first", "normal", "rounded", "equal", "zero"])
-SEVERAL_VALUES = ut.IteRand, ut.SlotMachines, ut.PartlyFrozen
 DROPPED, LOCKED, FREE = 0, 1, 2
 
 
 def problem(method, shapes, seed, kind, dtype=torch.float64):
-    """(frozen, scores) by name, of redrawn weights and dropped probabilities where the method has such."""
+    """(frozen, scores) by name, of redrawn weights and dropped marks where the method has such."""
     generator = torch.Generator().manual_seed(seed)
     weights, scores = {}, {}
     for i, shape in enumerate(shapes):
         name = f"layer{i}.weight"
         source = ut.Source(seed, name, tuple(shape), dtype, ut.KaimingNormal())
         draws = torch.randint(-128, 128, tuple(shape), generator=generator).to(torch.int8)
-        weights[name] = method.frozen(source, draws)
+        weights[name] = method.frozen(source, draws if isinstance(method, ut.IteRand) else None)
         first = method.init_scores(torch.zeros(tuple(shape), dtype=dtype), generator)
         normal = torch.randn(first.shape, generator=generator, dtype=torch.float64)
         scores[name] = {
@@ -107,8 +107,7 @@ def problem(method, shapes, seed, kind, dtype=torch.float64):
             "zero": torch.zeros_like(normal),
         }[kind].to(dtype)
         if isinstance(method, ut.GemMiner):
-            lost = torch.rand(first.shape, generator=generator) < 0.2
-            scores[name] = torch.where(lost, -16384.0, scores[name])
+            weights[name][1] = torch.rand(first.shape, generator=generator) < 0.2
     return weights, scores
 
 
@@ -128,17 +127,17 @@ def by_rank(values, signed):
     return sorted(range(len(values)), key=lambda i: (-(values[i] if signed else abs(values[i])), i))
 
 
-def naive_mean_magnitude(values):
-    """The mean of |x| in whole units of max|x|·2⁻²²."""
+def naive_mean_magnitude(values, kind=float):
+    """The mean of |x| in whole units of max|x|·2⁻²²; `kind` is what |x|/max|x| is rounded to."""
     largest = max(map(abs, values), default=0.0) or 1.0
-    units = sum(round(abs(value) / largest * 2.0**22) for value in values)
+    units = sum(round(float(kind(abs(value)) / kind(largest)) * 2.0**22) for value in values)
     mean = largest * 2.0**-22 * units / max(1, len(values))
     assert abs(mean - math.fsum(map(abs, values)) / max(1, len(values))) <= largest * 2.0**-22
     return mean
 
 
 def shape_of(method, weight):
-    return tuple(weight.shape[1:] if isinstance(method, SEVERAL_VALUES) else weight.shape)
+    return tuple(weight.shape if method.planes == 1 else weight.shape[1:])
 
 
 def alone_or_together(method, names):
@@ -165,6 +164,11 @@ def naive_codes(method, weights, scores, wanted=None):
         for name, score in scores.items():
             columns = list(zip(*score.detach().double().flatten(1).tolist(), strict=True))
             lists[name] = [1 + column.index(max(column)) for column in columns]
+    elif isinstance(method, ut.GemMiner):
+        lists = {
+            n: [int(s > 0.5 and not d) for s, d in zip(*map(flat, (scores[n], w[1])), strict=True)]
+            for n, w in weights.items()
+        }
     else:
         lists = {name: [naive_code(method, value) for value in flat(score)] for name, score in scores.items()}
     as_bytes = {name: np.array(codes, np.int64).astype(np.uint8).view(np.int8) for name, codes in lists.items()}
@@ -175,8 +179,6 @@ def naive_code(method, value):
     match method:
         case ut.Bernoulli() | ut.FedPM():
             return int(value >= 0)
-        case ut.GemMiner():
-            return int(value > 0.5)
         case ut.RelaxedBernoulli():
             return int(value > 0)
         case ut.Dense():
@@ -192,8 +194,10 @@ def naive_top(method, scores, wanted=None):
     for names in alone_or_together(method, scores):
         values = []
         for name in names:
-            mean = naive_mean_magnitude(flat(scores[name])) if getattr(method, "scope", "") == "normalised" else 1.0
-            values += [value / (mean or 1.0) for value in flat(scores[name])]
+            mean, kind = 1.0, np.float32 if scores[name].dtype == torch.float32 else float
+            if getattr(method, "scope", "") == "normalised":
+                mean = naive_mean_magnitude(flat(scores[name]), kind) or 1.0
+            values += [value / mean for value in flat(scores[name])]
         best = set(by_rank(values, signed)[: naive_count(method.keep, len(values)) if wanted is None else wanted])
         start = 0
         for name in names:
@@ -252,7 +256,7 @@ def naive_partly_frozen(method, weights, scores):
         wanted = None
         if hasattr(method.of, "keep"):
             roles = [role for name in names for role in flat(weights[name][1])]
-            wanted = naive_count(method.of.keep, len(roles)) - roles.count(LOCKED)
+            wanted = max(0, naive_count(method.of.keep, len(roles)) - roles.count(LOCKED))
         for name, chosen in naive_codes(method.of, rows, row_scores, wanted).items():
             remaining = iter(chosen.tolist())
             listed = [next(remaining) if role == FREE else int(role) for role in flat(weights[name][1])]
@@ -261,13 +265,12 @@ def naive_partly_frozen(method, weights, scores):
 
 
 def feasible(method, weights):
-    """Whether ⌈keep·n⌉ can be had of what is locked, and one more at least of what is free."""
+    """Whether ⌈keep·n⌉ can be had of what is locked or free."""
     if not isinstance(method, ut.PartlyFrozen) or not hasattr(method.of, "keep"):
         return True
     for names in alone_or_together(method, weights):
         roles = [role for name in names for role in flat(weights[name][1])]
-        wanted = naive_count(method.of.keep, len(roles)) - roles.count(LOCKED)
-        if roles.count(FREE) and not 0 < wanted <= roles.count(FREE):
+        if naive_count(method.of.keep, len(roles)) > roles.count(LOCKED) + roles.count(FREE):
             return False
     return True
 
@@ -286,7 +289,7 @@ def naive_effective(method, weight, codes):
                 column[code - 1] for *column, code in zip(*map(flat, weight), codes.flatten().tolist(), strict=True)
             ]
             return torch.tensor(values, dtype=torch.float64).reshape(codes.shape)
-        case ut.IteRand():
+        case ut.IteRand() | ut.GemMiner():
             return weight[0] * (codes != 0)
         case ut.Biprop():
             kept = [abs(w) for w, code in zip(flat(weight), codes.flatten().tolist(), strict=True) if code]
@@ -321,7 +324,7 @@ def naive_gradient(method, weight, score, codes, grad):
         case ut.FedPM():
             return w * theta * theta * (1 - theta) * grad
         case ut.GemMiner():
-            return torch.where(s > -100, w * grad, 0.0)
+            return torch.where(w[1] == 0, w[0] * grad, 0.0)
         case ut.IteRand():
             return w[0] * grad
         case ut.RelaxedBernoulli():
@@ -373,11 +376,12 @@ def naive_sample(method, weights, scores, noise):
         return codes
     codes = {}
     for name, score in scores.items():
-        u, s = uniform_noise(noise, score, name).double(), score.detach().double()
+        s = score.detach().double()
         if isinstance(method, ut.SlotMachines):
-            codes[name] = (1 + (s - (-u.log()).log()).argmax(0)).to(torch.int8)
+            u, passed = uniform_noise(noise, score[0], name).double(), torch.exp(s).cumsum(0) / torch.exp(s).sum(0)
+            codes[name] = (1 + (u >= passed[:-1]).sum(0)).to(torch.int8)
         else:
-            codes[name] = (u < 1 / (1 + torch.exp(-s))).to(torch.int8)
+            codes[name] = (uniform_noise(noise, score, name).double() < 1 / (1 + torch.exp(-s))).to(torch.int8)
     return codes
 
 
@@ -390,10 +394,8 @@ def test_every_method_has_an_oracle():
 
 @every_method
 @given(SHAPES, SEEDS, KINDS, st.sampled_from([torch.float32, torch.float64]))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_codes_are_the_naive_ones(method, shapes, seed, kind, dtype):
-    if getattr(getattr(method, "of", method), "scope", "") == "normalised":
-        dtype = torch.float64  # what float32 makes of it, below
     weights, scores = problem(method, shapes, seed, kind, dtype)
     if not feasible(method, weights):
         with pytest.raises(ValueError, match="are free"):
@@ -413,7 +415,7 @@ def test_codes_are_the_naive_ones(method, shapes, seed, kind, dtype):
 
 @every_learner
 @given(SEEDS, st.integers(1, 6), st.integers(1, 9), st.integers(3, 9), st.sampled_from(["first", "normal", "zero"]))
-@settings(max_examples=15)
+@settings(max_examples=6)
 def test_the_gradient_is_the_formulas(method, seed, batch, inputs, hidden, kind):
     weights, scores = problem(method, [(hidden, inputs), (3, hidden)], seed, kind)
     assume(feasible(method, weights))
@@ -434,7 +436,7 @@ def test_the_gradient_is_the_formulas(method, seed, batch, inputs, hidden, kind)
 
 @every_sampler
 @given(SEEDS, st.integers(1, 9), st.integers(3, 9), st.integers(0, 2**61))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_the_gradient_of_a_sample_is_the_formulas(method, seed, inputs, hidden, number):
     weights, scores = problem(method, [(hidden, inputs), (3, hidden)], seed, "normal")
     x = torch.randn(4, inputs, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -464,7 +466,6 @@ def naive_gated(method, weight, score, name, number):
     return torch.where(weight[1] == LOCKED, weight[0], 0.0).masked_scatter(free, row)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: below/width·N rounds twice, and up past the whole number that it is")
 @pytest.mark.parametrize(("coats", "dtype"), [(13, torch.float32), (25, torch.float64)], ids=str)
 def test_a_score_on_a_threshold_has_that_coat(coats, dtype):
     method, scores = ut.Multicoated(keep=1.0, coats=coats), {"w": torch.arange(coats + 1, dtype=dtype)[None]}
@@ -472,14 +473,12 @@ def test_a_score_on_a_threshold_has_that_coat(coats, dtype):
     assert torch.equal(method.codes(weights, scores)["w"], naive_codes(method, weights, scores)["w"])
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: s/mean|s| in float32 makes ties of scores that are not equal")
 def test_normalising_keeps_the_order_of_the_scores():
     scores = {"w": torch.tensor([[1.5577257871627808, 1.5577259063720703, 0.2567138373851776]])}
     codes = ut.EdgePopup(keep=0.3, scope="normalised").codes({"w": torch.ones(1, 3)}, scores)
     assert codes["w"].tolist() == [[0, 1, 0]]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: keep·(N - i)/N in floats, 0.1·3/4 is 0.07500000000000001")
 def test_a_uniform_coat_keeps_exactly_its_share():
     method, scores = ut.Multicoated(keep=0.1, coats=4, spacing="uniform"), {"w": torch.randn(4, 10)}
     codes = method.codes({"w": torch.ones(4, 10)}, scores)["w"]
@@ -520,9 +519,10 @@ def test_values_are_shown_as_often_as_softmax_says():
 def test_gates_are_open_as_often_as_the_penalty_says(method):
     for s in GROUPS:
         scores = {"w": torch.full((10, EACH), s)}
-        gates = method.sampled({"w": torch.ones(10, EACH)}, scores, noise_of(1))["w"]
+        weights = {"w": torch.ones(10, EACH)}
+        gates = method.sampled(weights, scores, noise_of(1))["w"]
         assert ((gates >= 0) & (gates <= 1)).all()
-        chance = float(method.penalty({"w": scores["w"].double()})) / method.sparsity
+        chance = float(method.penalty(weights, {"w": scores["w"].double()})) / method.sparsity
         assert within(int((gates > 0).sum()), chance, gates.numel())
 
 
@@ -576,12 +576,17 @@ def test_evaluation_takes_no_sample(method, tmp_path):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def sample_from(model, number):
+    for group in record(model).groups:
+        group.noise = noise_of(number)
+
+
 def checkpointed_gradients(method, use_reentrant, objective):
     model = ut.mask_(ZOO["checkpointed"].build().double(), method, seed=1)
     model.use_reentrant = use_reentrant
     x, found = ZOO["checkpointed"].input().double().requires_grad_(), []
     for model.recompute in (False, True):
-        torch.manual_seed(0)
+        sample_from(model, 0)
         model.zero_grad()
         objective(model, x).backward()
         found.append([score.grad.clone() for score in ut.scores(model)])
@@ -595,8 +600,8 @@ def test_a_recomputed_region_meets_its_sample_again(method, use_reentrant):
     assert all(close(one, other, 1e-9) for one, other in zip(again, plain, strict=True))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a group remembers the noise of the latest forward pass alone")
-@every_sampler
+@pytest.mark.xfail(strict=True, reason="a group remembers the noise of the latest forward pass alone")
+@pytest.mark.parametrize("method", [ut.Bernoulli(), ut.RelaxedBernoulli()], ids=str)
 def test_two_forward_passes_before_a_backward_pass_meet_their_own_samples_again(method):
     def both(model, x):
         return model(x).square().sum() + model(2 * x).square().sum()
@@ -608,8 +613,12 @@ def test_two_forward_passes_before_a_backward_pass_meet_their_own_samples_again(
 # --- penalties ---
 
 
-def naive_penalty(method, scores):
+def naive_penalty(method, weights, scores):
     """The penalty by scalar loops in float64, and its gradient by autograd through them."""
+    if isinstance(method, ut.PartlyFrozen):
+        return naive_penalty(method.of, {}, {name: score[weights[name][1] == FREE] for name, score in scores.items()})
+    if isinstance(method, ut.GemMiner):
+        scores = {name: score[weights[name][1] == 0] for name, score in scores.items()}
     values = [value for score in scores.values() for value in score.flatten().unbind()]
     total = torch.zeros((), dtype=torch.float64)
     for s in values:
@@ -619,7 +628,7 @@ def naive_penalty(method, scores):
                 bits = -theta * torch.log2(theta) - (1 - theta) * torch.log2(1 - theta)
                 total = total + price * bits / len(values)
             case ut.GemMiner(decay=price):
-                total = total + (price * s * s if s > -100 else 0 * s)
+                total = total + price * s * s
             case ut.RelaxedBernoulli(gate="gaussian", sparsity=price, width=width):
                 total = total + price * (1 + torch.erf((s + 0.5) / width / math.sqrt(2))) / 2 / len(values)
             case ut.RelaxedBernoulli(sparsity=price, width=width):
@@ -632,19 +641,24 @@ PRICED = [
     ut.GemMiner(decay=0.3),
     ut.RelaxedBernoulli(gate="concrete", width=2 / 3, sparsity=0.4),
     ut.RelaxedBernoulli(gate="gaussian", sparsity=0.4, width=0.5),
+    # Scores of dropped and locked weights, which nobody reads, have no price.
+    ut.PartlyFrozen(of=ut.FedPM(entropy=0.7), pruned=0.4, locked=0.2),
+    ut.PartlyFrozen(of=ut.RelaxedBernoulli(sparsity=0.4), pruned=0.4),
 ]
 
 
 @pytest.mark.parametrize("method", PRICED, ids=str)
 @given(SHAPES, SEEDS, KINDS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_the_penalty_is_the_formula(method, shapes, seed, kind):
-    _, scores = problem(method, shapes, seed, kind)
+    weights, scores = problem(method, shapes, seed, kind)
     assume(any(score.numel() for score in scores.values()))
     found = []
-    for penalty in (method.penalty, lambda learning: naive_penalty(method, learning)):
+    for penalty in (method.penalty, functools.partial(naive_penalty, method)):
         learning = {name: score.clone().requires_grad_() for name, score in scores.items()}
-        value = penalty(learning)
+        value = penalty(weights, learning)
+        if not value.requires_grad:  # of nothing
+            value = value + 0 * sum(score.sum() for score in learning.values())
         grads = torch.autograd.grad(value, list(learning.values()), allow_unused=True)
         grads = [torch.zeros(s.shape) if g is None else g for g, s in zip(grads, learning.values(), strict=True)]
         found.append((value.item(), grads))
@@ -659,7 +673,8 @@ def test_the_penalty_of_a_model_is_the_sum_over_its_methods():
     for step in (2, 5):
         ut.advance_(model, step, 10)
         first, second = ({state.name: state.scores} for state in record(model).states)
-        expected = naive_penalty(rules["0.*"], first) + naive_penalty(ut.RelaxedBernoulli(sparsity=0.08 * step), second)
+        expected = naive_penalty(rules["0.*"], {}, first)
+        expected = expected + naive_penalty(ut.RelaxedBernoulli(sparsity=0.08 * step), {}, second)
         value = ut.penalty(model)
         assert value.item() == pytest.approx(expected.item(), rel=1e-6)
         ours, theirs = (torch.autograd.grad(v, ut.scores(model)) for v in (value, expected))
@@ -672,25 +687,17 @@ def test_no_price_no_penalty(method):
     assert ut.penalty(ut.mask_(perceptron(), dataclasses.replace(method, **free))) is None
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: scores of dropped and locked weights, which nobody reads, are priced too")
-@pytest.mark.parametrize("of", [ut.FedPM(entropy=0.7), ut.RelaxedBernoulli(sparsity=0.4)], ids=str)
-def test_only_free_weights_are_priced(of):
-    model = ut.mask_(perceptron(torch.float64), ut.PartlyFrozen(of=of, pruned=0.8), seed=1)
-    free = {state.name: state.scores[state.frozen[1] == FREE] for state in record(model).states}
-    assert ut.penalty(model).item() == pytest.approx(naive_penalty(of, free).item(), rel=1e-6)
-
-
 # --- Gem-Miner ---
 
 
 def naive_settled(method, scores, lost):
-    """Clamped, and the lowest dropped until ⌈keep·n⌉ are left; `lost` are the places dropped so far, and None now."""
+    """The clamped scores; the lowest are dropped until ⌈keep·n⌉ are left, and their places added to `lost`."""
     settled = {name: [min(1.0, max(0.0, s)) for s in flat(tensor)] for name, tensor in scores.items()}
     for names in alone_or_together(method, scores):
         places = [(name, i) for name in names for i in range(len(settled[name]))]
         left = sorted(set(places) - lost, key=lambda place: (-settled[place[0]][place[1]], places.index(place)))
         lost |= set(left[naive_count(method.keep, len(places)) :])
-    return {name: [None if (name, i) in lost else s for i, s in enumerate(row)] for name, row in settled.items()}
+    return settled
 
 
 def check_mining(method, steps, **sgd):
@@ -705,14 +712,14 @@ def check_mining(method, steps, **sgd):
         ut.advance_(model, step, steps)
         expected = naive_settled(group.method, before, lost)
         for state in group.states:
-            assert [s if 0 <= s <= 1 else None for s in flat(state.scores)] == expected[state.name]
-            assert all(
-                code == int(s is not None and s > 0.5)
-                for code, s in zip(flat(codes_of(model)[state.name]), expected[state.name], strict=True)
-            )
+            dropped = [(state.name, i) in lost for i in range(state.scores.numel())]
+            assert flat(state.scores) == expected[state.name]
+            assert flat(state.frozen[1]) == dropped
+            chosen = [s > 0.5 and not d for s, d in zip(expected[state.name], dropped, strict=True)]
+            assert flat(codes_of(model)[state.name]) == chosen
         for names in alone_or_together(method, expected):
-            found = [s is not None for name in names for s in expected[name]]
-            assert sum(found) <= naive_count(group.method.keep, len(found))
+            left = [(name, i) not in lost for name in names for i in range(len(expected[name]))]
+            assert sum(left) <= naive_count(group.method.keep, len(left))
     assert group.method == method.at(1.0)
 
 
@@ -724,23 +731,25 @@ def check_mining(method, steps, **sgd):
     st.sampled_from([0.0, 0.9]),
     st.sampled_from([0.0, 0.01]),
 )
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_what_is_dropped_never_returns(scope, keep, drops, lr_and_decay, momentum, decay):
     lr, weight_decay = lr_and_decay
     method = ut.GemMiner(keep=keep, scope=scope, drops=drops, decay=decay)
-    check_mining(method, 30, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    check_mining(method, 20, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the optimizer's decay and momentum bring -16384 back above -8192")
 @pytest.mark.parametrize(("lr", "weight_decay"), [(100.0, 1e-3), (2.0, 0.05), (1e6, 0.0)])
 def test_what_is_dropped_never_returns_whatever_the_decay(lr, weight_decay):
     check_mining(ut.GemMiner(keep=0.3), 40, lr=lr, momentum=0.9, weight_decay=weight_decay)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: NaN compares as dropped, so that a search that diverged goes on silently")
-def test_settling_refuses_nan():
+def test_nan_is_refused_even_where_it_is_dropped():
+    scores = {"w": torch.tensor([[0.1, 0.9, math.nan, 0.2]])}
+    weights = {"w": torch.stack([torch.ones(1, 4), scores["w"].isnan().float()])}
     with pytest.raises(ValueError, match="'w' hold NaN"):
-        ut.GemMiner(drops=0).settled({"w": torch.tensor([[0.1, 0.9, math.nan, 0.2]])})
+        ut.GemMiner(drops=0).stepped(weights, scores, {}, 1)
+    with pytest.raises(ValueError, match="'w' hold NaN"):
+        ut.GemMiner(drops=0).codes(weights, scores)
 
 
 # --- IteRand ---
@@ -775,7 +784,7 @@ class NaiveIteRand:
                 self.values[i] = self.drawn(i, self.counts[i] % 255)
 
 
-@pytest.mark.parametrize(("period", "rate", "steps"), [(1, 0.95, 1000), (3, 0.4, 100), (1, 1.0, 20), (1, 0.0, 20)])
+@pytest.mark.parametrize(("period", "rate", "steps"), [(1, 0.98, 300), (3, 0.4, 60), (1, 1.0, 20), (1, 0.0, 20)])
 def test_a_search_that_redraws_is_the_naive_one(period, rate, steps, tmp_path):
     method, seed = ut.IteRand(keep=0.3, period=period, rate=rate), 5
 
@@ -783,8 +792,8 @@ def test_a_search_that_redraws_is_the_naive_one(period, rate, steps, tmp_path):
         return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))
 
     x = torch.randn(7, 6, generator=torch.Generator().manual_seed(1))
-    # A thousand steps of one tensor are enough.
-    model = ut.mask_(build(), method, seed=seed, where="0.weight" if steps == 1000 else None)
+    # Many steps of one tensor are enough.
+    model = ut.mask_(build(), method, seed=seed, where="0.weight" if steps == 300 else None)
     states = record(model).states
     naive = [NaiveIteRand(method, state.name, state.shape, seed) for state in states]
     optimizer = torch.optim.SGD(ut.scores(model), lr=0.05, momentum=0.9)
@@ -798,7 +807,7 @@ def test_a_search_that_redraws_is_the_naive_one(period, rate, steps, tmp_path):
     for state, theirs in zip(states, naive, strict=True):
         assert flat(state.weight) == theirs.values
         assert flat(state.frozen[1]) == [count % 255 for count in theirs.counts]
-    assert (max(max(theirs.counts) for theirs in naive) > 255) == (steps == 1000)
+    assert (max(max(theirs.counts) for theirs in naive) > 255) == (steps == 300)
     with ut.baked(model) as plain:
         expected = plain(x)
     ut.save(model, tmp_path / "ticket")
@@ -808,7 +817,7 @@ def test_a_search_that_redraws_is_the_naive_one(period, rate, steps, tmp_path):
 
 
 @given(SEEDS, st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from([0.2, 0.7]))
-@settings(max_examples=15)
+@settings(max_examples=5)
 def test_a_redraw_leaves_kept_weights_alone_and_takes_its_share_of_the_others(seed, rate, keep):
     method = ut.IteRand(keep=keep, period=4, rate=rate)
     model = ut.mask_(nn.Linear(80, 100, bias=False), method, seed=seed)
@@ -824,9 +833,6 @@ def test_a_redraw_leaves_kept_weights_alone_and_takes_its_share_of_the_others(se
     assert within(int(changed.sum()), rate, int((~kept).sum()))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: only draw 0 is asked for when a search begins, the redraw fails much later"
-)
 def test_redraws_of_pretrained_weights_are_refused_at_once():
     with pytest.raises(ValueError, match="cannot be drawn again"):
         ut.mask_(nn.Linear(40, 40), ut.IteRand(), weights=None)
@@ -841,7 +847,7 @@ def broad():
 
 @every_partly_frozen
 @given(seed=st.integers(0, 2**63))
-@settings(max_examples=15)
+@settings(max_examples=3)
 def test_locked_and_pruned_weights_are_as_the_seed_says(method, seed):
     model = ut.mask_(broad(), method, seed=seed)
     kept, encoded = ut.masks(model), ut.Ticket.of(model).encoded()
@@ -881,15 +887,11 @@ def test_codes_that_the_seed_gives_cost_no_bytes(scope, tmp_path):
     assert sizes[0.0, 0.0] - sizes[0.5, 0.0] > 0.5 * saved * 0.9
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: `keeping` anneals from one half, of which more than is free may be missing"
-)
 def test_a_partly_frozen_start_can_be_asked_for_little():
     method = ut.PartlyFrozen(of=ut.EdgePopup(scope="global"), pruned=0.6).keeping(0.1)
     ut.mask_(broad(), method)(torch.ones(1, 40))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: when what is locked is exactly ⌈keep·n⌉, choosing nothing is refused")
 def test_what_is_locked_may_be_all_that_is_kept():
     model = ut.mask_(nn.Linear(4, 2), ut.PartlyFrozen(of=ut.EdgePopup(keep=0.5), pruned=0.3, locked=0.3))
     roles = torch.tensor([0, 1, 1, 2, 1, 2, 1, 2]).view(2, 4)
@@ -937,23 +939,27 @@ def test_a_copy_is_the_same_and_apart(method):
     assert all(score.grad is None for score in ut.scores(model))
 
 
-def how_it_compiles(method):
-    counted = isinstance(method, ut.PartlyFrozen) and hasattr(method.of, "keep")
-    reason = "how many are free is counted in Python, from a tensor"
-    marks = (
-        [pytest.mark.xfail(strict=True, raises=torch._dynamo.exc.TorchDynamoException, reason=reason)]
-        if counted
-        else []
-    )
-    return pytest.param(method, marks=marks, id=str(method))
+def limited(method, reason):
+    limit = pytest.mark.xfail(strict=True, raises=torch._dynamo.exc.TorchDynamoException, reason=reason)
+    return pytest.param(method, marks=limit)
 
 
-# One of every kind of forward and backward pass.
-ALIKE = ut.Bernoulli(rescale=False, start=0.5), ut.Multicoated(keep=0.5, coats=1), ut.Threshold(threshold=0.25)
-OTHERS = [m for m in LEARNERS if m not in (*EDGE_POPUPS, *PARTLY_FROZEN, *ALIKE)]
-COMPILED = list(
-    map(how_it_compiles, [*EDGE_POPUPS[::2], PARTLY_FROZEN[0], PARTLY_FROZEN[6], PARTLY_FROZEN[8], *OTHERS])
-)
+# One of every kind of forward and backward pass; tests/test_attach.py has the operator of edge-popup.
+COMPILED = [
+    ut.EdgePopup(keep=0.6, scope="normalised", signed=True),
+    ut.EdgePopup(keep=0.5, structure=ut.NofM(2, 4)),
+    ut.EdgePopup(keep=0.4, structure=ut.Block(2, 3)),
+    limited(PARTLY_FROZEN[0], "how many are free is counted in Python, from a tensor"),
+    ut.PartlyFrozen(of=ut.Bernoulli(), pruned=0.3, locked=0.2),
+    ut.Biprop(keep=0.3),
+    ut.GemMiner(keep=0.3, decay=0.01),
+    ut.IteRand(keep=0.3, period=2, rate=0.5),
+    ut.Multicoated(keep=0.6),
+    limited(ut.Multicoated(keep=0.5, spacing="uniform"), "BUG: _coats calculates with Fraction where dynamo traces"),
+    ut.RelaxedBernoulli(gate="concrete", width=2 / 3, sparsity=0.1),
+    ut.SlotMachines(values=3, greedy=False),
+    ut.Threshold(threshold=0.25, ternary=True),
+]
 
 
 # Dynamo makes an instance of an autograd.Function, which torch itself warns of.
@@ -961,22 +967,28 @@ makes_functions = pytest.mark.filterwarnings("ignore:.*should not be instantiate
 
 
 @makes_functions
-@pytest.mark.parametrize("method", COMPILED)
+@pytest.mark.parametrize("method", COMPILED, ids=str)
 def test_a_compiled_model_has_the_same_gradients(method):
     torch._dynamo.reset()
-    model, x, found = searched(method), some_input(), []
-    for network in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+    model, x, found = searched(method, lambda: nn.Linear(8, 16)), some_input(), []
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    for network in (model, compiled):
         model.zero_grad()
-        torch.manual_seed(0)
+        sample_from(model, 0)
         value = network(x).square().sum()
         value.backward()
         found.append((value.item(), [score.grad.clone() for score in ut.scores(model)]))
     (ours, grads), (theirs, expected) = found
     assert ours == pytest.approx(theirs, rel=1e-6)
     assert all(close(a, b.double(), 1e-5) for a, b in zip(grads, expected, strict=True))
+    assert torch.equal(compiled(x), compiled(x)) != method.samples
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: every new value of a schedule is compiled anew, up to dynamo's limit")
+@pytest.mark.xfail(
+    strict=True,
+    raises=torch._dynamo.exc.FailOnRecompileLimitHit,
+    reason="every new value of a moving keep is compiled anew, up to dynamo's limit",
+)
 def test_a_schedule_does_not_recompile_at_every_step():
     torch._dynamo.reset()
     model = ut.mask_(nn.Linear(8, 4), ut.EdgePopup(keep=ut.Cubic(0.9, 0.1)))
@@ -1059,8 +1071,11 @@ SCHEDULED = {
 }
 
 
-@every_schedule
-@pytest.mark.parametrize("make", SCHEDULED.values(), ids=SCHEDULED)
+@pytest.mark.parametrize(
+    ("make", "schedule"),
+    [(make, SCHEDULES[i % len(SCHEDULES)]) for i, make in enumerate(SCHEDULED.values())],
+    ids=SCHEDULED,
+)
 def test_a_schedule_moves_and_a_ticket_in_its_middle_loads(make, schedule, tmp_path):
     method, law = make(schedule), ut.KaimingNormal(scaled=True)
     model = ut.mask_(broad(), method, seed=4, weights=law)

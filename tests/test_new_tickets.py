@@ -32,7 +32,7 @@ def through_json(base, config):
 
 
 @given(METHODS)
-@settings(max_examples=250)
+@settings(max_examples=100)
 def test_a_method_is_revived(method):
     final = method.at(1.0)
     revived, text = through_json(ut.Method, final)
@@ -42,7 +42,7 @@ def test_a_method_is_revived(method):
 
 
 @given(LAWS)
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_a_law_is_revived(law):
     revived, text = through_json(ut.WeightLaw, law)
     assert revived == law and type(revived) is type(law) and through_json(ut.WeightLaw, revived)[1] == text
@@ -207,9 +207,13 @@ def test_an_honest_ticket_is_the_model_baked(name):
 
 MORE = [{"name": "EdgePopup"}, {"name": "Block", "height": 1, "width": 1}, {"name": "NofM", "n": 1, "m": 2}]
 FEWER = [value for value in VALUES if type(value) is not int or abs(value) < 2**20 or value > 2**70]
-PLACES = [
-    (name, place) for name, data in HONEST.items() for place in places(opened(data)[0]["methods"], ("methods",))
-] + [("prototype", ("weights", field)) for field in opened(HONEST["prototype"])[0]["weights"]]
+PLACES = list(  # every field of every class once
+    {
+        (parent(head, place).get("name") if len(place) > 2 else place, place[-1], len(place)): (name, place)
+        for name, head in ((name, opened(data)[0]) for name, data in HONEST.items())
+        for place in places(head["methods"], ("methods",))
+    }.values()
+) + [("prototype", ("weights", field)) for field in opened(HONEST["prototype"])[0]["weights"]]
 
 
 def spelled(value):
@@ -389,48 +393,34 @@ ATTACKS = {
     "a length of a float": ("prototype", law(length=10.0)),
     "a length of a boolean": ("prototype", law(length=True)),
     "another length": ("prototype", law(length=9)),
+    "a schedule": ("popup", method(keep=SCHEDULE)),
+    "a schedule of another keep": ("biprop", method(keep=SCHEDULE)),
+    "a schedule for a price": ("gates", method(sparsity={"name": "Constant", "value": 0.5})),
+    "a structure of null": ("popup", method(structure=None)),
+    "an inner structure of null": ("sparse", inner(structure=None)),
+    "a start of null": ("ternary", method(start=None)),
+    "the value before the first": ("slots", entry(values=[0, 2, 3, 4])),
+    "a value below 0": ("slots", entry(values=[-5, 2, 3, 4])),
+    "slots of a pretrained model": ("slots", lambda head, _: head.update(weights=None)),
+    "redraws of a pretrained model": (
+        "redrawn",
+        lambda head, _: (head.update(weights=None), head["tensors"]["0.weight"].update(values=[0, 2])),
+    ),
+    "a length beyond memory": ("prototype", law(length=2**62)),
     "a law without a length": ("prototype", lambda head, _: head["weights"].pop("length")),
     "claims all memory, sparse": ("sparse", claiming(2**45)),
     "claims all memory, slots": ("slots", claiming(2**45)),
     "claims all memory, redrawn": ("redrawn", claiming(2**45)),
     **{f"{depth} deep": ("sparse", instead(nested(depth))) for depth in (2, 10, 100)},
 }
-PLAIN = "a plain {} escapes, and not a TicketError"
-NESTED = "a schedule is revived; a ticket's method is to have ended"
-BEYOND = "SlotMachines.decode takes every code outside of 1 … K for 1, so 0 is no dropped weight"
-NULL = "null is taken for a field left out, so the ticket is written with other bytes"
-BUGS = {
-    "a schedule": (NESTED, "popup", method(keep=SCHEDULE)),
-    "a schedule of another keep": (NESTED, "biprop", method(keep=SCHEDULE)),
-    "a schedule for a price": (NESTED, "gates", method(sparsity={"name": "Constant", "value": 0.5})),
-    "a structure of null": (NULL, "popup", method(structure=None)),
-    "an inner structure of null": (NULL, "sparse", inner(structure=None)),
-    "a start of null": (NULL, "ternary", method(start=None)),
-    "the value before the first": (BEYOND, "slots", entry(values=[0, 2, 3, 4])),
-    "a value below 0": (BEYOND, "slots", entry(values=[-5, 2, 3, 4])),
-    "slots of a pretrained model": (PLAIN.format("ValueError"), "slots", lambda head, _: head.update(weights=None)),
-    "redraws of a pretrained model": (
-        PLAIN.format("ValueError"),
-        "redrawn",
-        lambda head, _: (head.update(weights=None), head["tensors"]["0.weight"].update(values=[0, 2])),
-    ),
-    "a length beyond memory": (PLAIN.format("MemoryError or ValueError"), "prototype", law(length=2**62)),
-}
 
 
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        *(pytest.param(*case, id=label) for label, case in ATTACKS.items()),
-        *(pytest.param(*case, id=label, marks=bug(why)) for label, (why, *case) in BUGS.items()),
-    ],
-)
+@pytest.mark.parametrize(("name", "change"), ATTACKS.values(), ids=ATTACKS)
 def test_an_attack_is_refused(name, change, path):
     data = changed(name, change)
     assert fate(data, name, path) == "refused"
 
 
-@bug(NESTED)
 @pytest.mark.parametrize(
     "described",
     [{**POPUP, "keep": SCHEDULE}, {**nested(1), "of": {**POPUP, "keep": SCHEDULE}}],
@@ -441,27 +431,24 @@ def test_a_schedule_is_not_revived(described):
         header.revive(ut.Method, described)
 
 
-@bug("with a scaled law √(1/keep) of a schedule is a TypeError", raises=TypeError)
 def test_a_schedule_and_a_scaled_law_are_refused(path):
     path.write_bytes(changed("popup", method(keep=SCHEDULE)))
     with pytest.raises(ut.TicketError):
         ut.load(path, net())
 
 
-@bug("1000 and more levels are a RecursionError; newer Pythons' json reads those")
+@bug("the message is str() of all levels: RecursionError at 1000 and more, which newer Pythons' json reads")
 def test_a_very_deep_method_is_refused():
     with pytest.raises(ut.TicketError):
         header.revive(ut.Method, nested(2000))
 
 
-@bug("the message repeats 'of' for every level, 19 letters each")
 def test_a_deep_method_is_refused_in_few_words():
     with pytest.raises(ut.TicketError) as refused:
         header.revive(ut.Method, nested(300))
     assert len(str(refused.value)) < 1000
 
 
-@bug("check_expansion counts a weight once, and SlotMachines makes `values` of it")
 def test_many_values_of_a_tensor_that_is_only_claimed_are_refused(path):
     n = 2**24
 
@@ -535,15 +522,13 @@ def astuple(encoded):
     return encoded.coding, encoded.values, encoded.counts, encoded.data
 
 
-@bug("cost.summary multiplies the entropy of the stored codes by all weights, the given ones too")
 def test_a_summary_asks_for_no_more_bytes_than_are_stored():
     summary = ut.summary(masked(ut.PartlyFrozen(ut.EdgePopup(0.05), 0.8), model=nn.Linear(100, 100)))
     (tensor,) = summary.tensors
     assert summary.entropy_bytes <= tensor.stored_bytes + 8
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("steps", [1, 130, 254, 255])
+@pytest.mark.parametrize(("steps", "dtype"), [(1, torch.float32), (254, torch.bfloat16), (255, torch.float32)])
 def test_redrawn_weights_load_bit_for_bit(steps, dtype, path):
     # From draw 127 on the code is a negative int8, and after 254 comes 0.
     model = masked(ut.IteRand(0.4, period=1, rate=1.0), model=net().to(dtype))
@@ -578,7 +563,6 @@ PRETRAINED = [
     ut.Biprop(0.3),
     ut.Multicoated(0.3),
     ut.Bernoulli(),
-    ut.IteRand(0.3),
     ut.EdgePopup(0.5, structure=ut.NofM(2, 4)),
 ]
 
@@ -615,10 +599,10 @@ def test_a_partly_frozen_pretrained_model_keeps_its_own_weights():
 
 @pytest.mark.parametrize(
     "method",
-    [ut.SlotMachines(), {"0.weight": ut.EdgePopup(), "2.weight": ut.SlotMachines()}],
-    ids=["all", "the second"],
+    [ut.SlotMachines(), {"0.weight": ut.EdgePopup(), "2.weight": ut.SlotMachines()}, ut.IteRand()],
+    ids=["slots", "slots in the second", "redraws"],
 )
-def test_slot_machines_have_no_values_in_a_pretrained_model(method):
+def test_a_pretrained_model_has_one_value_a_weight(method):
     model = backbone()
     before, classes = state(model), [type(module) for module in model.modules()]
     with pytest.raises(ValueError, match=r"'[02]\.weight' has weights of its own .*cannot be drawn again"):
@@ -628,27 +612,8 @@ def test_slot_machines_have_no_values_in_a_pretrained_model(method):
     ut.mask_(model, ut.EdgePopup(), weights=None)  # and it can still be masked
 
 
-def test_iterand_stops_at_the_first_redraw_of_a_pretrained_model(path):
-    model = masked(ut.IteRand(0.4, period=2, rate=1.0), None, backbone())
-    ut.advance_(model, 1, 4)
-    before = state(model)
-    with pytest.raises(ValueError, match=r"'0\.weight' has weights of its own .*cannot be drawn again"):
-        ut.advance_(model, 2, 4)
-    assert state(model) == before
-    ut.save(model, path)
-    assert state(ut.load(path, backbone())) == state(ut.bake_(model))
-
-
-def test_iterand_that_draws_nothing_leaves_a_pretrained_model_alone():
-    model = masked(ut.IteRand(0.4, period=1, rate=0.0), None, backbone())
-    before = state(model)
-    for step in range(1, 5):
-        ut.advance_(model, step, 4)
-    assert state(model) == before
-
-
 @given(st.sampled_from(list(KINDS.values())), st.sampled_from([ut.SignedConstant(scaled=True), ut.Prototype(), LAW]))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_a_ticket_is_written_the_same_again(tmp_path_factory, method, law):
     path = tmp_path_factory.mktemp("again") / "a.ticket"
     data = ut.Ticket.of(masked(method, law)).to_bytes()

@@ -27,10 +27,6 @@ RAMPS = st.one_of(
 SMOOTH = [ut.Linear, ut.Cubic, ut.Geometric]
 
 
-def bug(what):
-    return pytest.mark.xfail(strict=True, reason=f"BUG: {what}")
-
-
 def naive(schedule, progress):
     """The formula in the docstring."""
     start, end, way = Fraction(schedule.start), Fraction(schedule.end), Fraction(progress) / Fraction(schedule.until)
@@ -53,14 +49,14 @@ def test_a_constant_is_constant(value, progress):
 
 @pytest.mark.parametrize("kind", SMOOTH)
 @given(POSITIVE, POSITIVE, UNTIL, TIMES)
-@settings(max_examples=80)
+@settings(max_examples=32)
 def test_a_ramp_is_its_formula(kind, start, end, until, progress):
     schedule = kind(start, end, until)
     assert schedule.at(progress) == pytest.approx(naive(schedule, progress), rel=1e-9, abs=1e-12 * max(start, end))
 
 
 @given(RAMPS, TIMES)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_the_end_is_exact_and_kept(schedule, progress):
     for time in (schedule.until, max(progress, schedule.until), 1.0):
         assert schedule.at(time) == schedule.end
@@ -68,7 +64,7 @@ def test_the_end_is_exact_and_kept(schedule, progress):
 
 @pytest.mark.parametrize("kind", [ut.Linear, ut.Geometric])
 @given(POSITIVE, POSITIVE, UNTIL, STEPS)
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_the_start_is_exact(kind, start, end, until, steps):
     assert kind(start, end, until).at(0.0) == start
     if kind is ut.Geometric:
@@ -76,26 +72,16 @@ def test_the_start_is_exact(kind, start, end, until, steps):
         assert jump.at(0.0) == start
 
 
-ULP = bug("Cubic.at(0) is end + (start - end), which may be an ulp beside start")
-
-
+# Of the latter three end + (start - end) is an ulp beside start.
 @pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        (0.5, 0.05),
-        (0.5, 0.1),
-        (1.0, 0.01),
-        pytest.param(0.7043, 0.16248, marks=ULP),
-        pytest.param(0.92111, 0.2, marks=ULP),
-        pytest.param(0.08, 0.77, marks=ULP),
-    ],
+    ("start", "end"), [(0.5, 0.05), (0.5, 0.1), (1.0, 0.01), (0.7043, 0.16248), (0.92111, 0.2), (0.08, 0.77)]
 )
 def test_the_start_of_a_cubic_is_exact(start, end):
     assert ut.Cubic(start, end).at(0.0) == start
 
 
 @given(RAMPS, st.lists(TIMES, min_size=2, max_size=12))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_a_ramp_is_monotone_and_stays_between(schedule, times):
     values = [schedule.at(time) for time in sorted(times)]
     low, high = sorted([schedule.start, schedule.end])
@@ -107,14 +93,14 @@ def test_a_ramp_is_monotone_and_stays_between(schedule, times):
 
 @given(SCHEDULES, TIMES)
 @example(ut.Geometric(0.3, 1.0), 1 - 2**-53)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_shares_stay_shares(schedule, progress):
     # A keep an ulp above 1 would end a search in the middle.
     assert 0 < schedule.at(progress) <= 1
 
 
 @given(POSITIVE, POSITIVE, UNTIL, STEPS)
-@settings(max_examples=80)
+@settings(max_examples=32)
 def test_jumps_are_of_equal_ratios(start, end, until, steps):
     schedule = ut.Geometric(start, end, until, steps)
     between = [schedule.at(until * (jump + 0.5) / steps) for jump in range(steps)]
@@ -126,19 +112,8 @@ def test_jumps_are_of_equal_ratios(start, end, until, steps):
     assert [schedule.at(until * (jump + 0.99) / steps) for jump in range(steps)] == between
 
 
-LATE = bug("⌊t/until·steps⌋ falls below a whole number: the jump comes a step late")
-
-
-@pytest.mark.parametrize(
-    ("total", "step", "jumps"),
-    [
-        (10, 4, 5),
-        (20, 8, 5),
-        (25, 10, 5),
-        pytest.param(25, 2, 1, marks=LATE),
-        pytest.param(100, 64, 8, marks=LATE),
-    ],
-)
+# Of the latter two t/until·steps is an ulp below the whole number.
+@pytest.mark.parametrize(("total", "step", "jumps"), [(10, 4, 5), (20, 8, 5), (25, 10, 5), (25, 2, 1), (100, 64, 8)])
 def test_a_jump_comes_on_time(total, step, jumps):
     # Gem-Miner's: ten drops in the first four fifths, the first at t = until/steps.
     assert Fraction(step, total) / Fraction(4, 5) * 10 == jumps
@@ -146,7 +121,7 @@ def test_a_jump_comes_on_time(total, step, jumps):
 
 
 @given(RAMPS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 def test_a_time_before_the_start_is_the_start(schedule):
     assert schedule.at(-0.5) == schedule.at(0.0)
     assert schedule.at(1.5) == schedule.end
@@ -163,7 +138,7 @@ WRONG = {
     "until 0": (lambda: ut.Linear(1, 0, until=0), r"until must be in \(0, 1\], got 0"),
     "until below 0": (lambda: ut.Cubic(1, 0, until=-0.5), r"until must be in \(0, 1\], got -0.5"),
     "until above 1": (lambda: ut.Geometric(1, 0.5, until=1.5), r"until must be in \(0, 1\], got 1.5"),
-    "until nan": (lambda: ut.Linear(1, 0, until=math.nan), r"until must be in \(0, 1\], got nan"),
+    "until nan": (lambda: ut.Linear(1, 0, until=math.nan), "until must be finite, got nan"),
     "start nan": (lambda: ut.Linear(math.nan, 0), "start must be finite, got nan"),
     "end infinite": (lambda: ut.Cubic(1, -math.inf), "end must be finite, got -inf"),
     "geometric from 0": (lambda: ut.Geometric(0.0, 1.0), "start and end must be above 0, got 0.0 and 1.0"),
@@ -171,30 +146,18 @@ WRONG = {
     "geometric below 0": (lambda: ut.Geometric(-1.0, -0.5), "start and end must be above 0"),
     "no steps": (lambda: ut.Geometric(1.0, 0.5, steps=0), "steps must be 1 or more, got 0"),
     "steps below 0": (lambda: ut.Geometric(1.0, 0.5, steps=-3), "steps must be 1 or more, got -3"),
-}
-# Accepted today, or refused with another error than a ValueError.
-WRONG_BUGS = {
     "constant nan": (lambda: ut.Constant(math.nan), "finite"),
     "constant infinite": (lambda: ut.Constant(math.inf), "finite"),
     "constant of a word": (lambda: ut.Constant("x"), "value"),
     "half a step": (lambda: ut.Geometric(1.0, 0.5, steps=2.5), "steps"),
     "steps True": (lambda: ut.Geometric(1.0, 0.5, steps=True), "steps"),
-    "an integer beyond floats": (lambda: ut.Linear(1, 10**400), "finite"),
+    "an integer beyond floats": (lambda: ut.Linear(1, 10**400), "end is too large"),
     "a factor that is a number": (lambda: ut.Recipe(factor=0.5), "factor"),
     "nesterov without momentum": (lambda: ut.Recipe(nesterov=True, momentum=0.0), "nesterov"),
 }
 
 
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        *(pytest.param(*case, id=name) for name, case in WRONG.items()),
-        *(
-            pytest.param(*case, id=name, marks=bug("is not refused with a ValueError"))
-            for name, case in WRONG_BUGS.items()
-        ),
-    ],
-)
+@pytest.mark.parametrize(("make", "said"), WRONG.values(), ids=WRONG)
 def test_wrong_arguments_are_refused(make, said):
     with pytest.raises(ValueError, match=f"(?i){said}"):
         make()
@@ -203,7 +166,7 @@ def test_wrong_arguments_are_refused(make, said):
 @pytest.mark.parametrize("wrong", ["x", None, [1], {}])
 def test_what_is_no_number_is_refused(wrong):
     for make in (lambda: ut.Linear(wrong, 1.0), lambda: ut.Cubic(1.0, wrong), lambda: ut.Linear(1.0, 0.5, wrong)):
-        with pytest.raises((TypeError, ValueError)):
+        with pytest.raises(ValueError, match="must be of type float"):
             make()
 
 
@@ -231,13 +194,13 @@ def naive_rate(recipe, epoch, step, steps, epochs):
 
 
 @given(RECIPES, PLACES)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_rates_without_a_factor_are_warm_up_and_cosine(recipe, place):
     assert recipe.rate(*place) == pytest.approx(naive_rate(recipe, *place), rel=1e-9, abs=1e-9 * recipe.lr)
 
 
 @given(RECIPES, SCHEDULES, PLACES)
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_factor_is_all_there_is(recipe, factor, place):
     epoch, step, steps, epochs = place
     with_factor = ut.Recipe(recipe.optimizer, recipe.lr, warmup=recipe.warmup, cosine=recipe.cosine, factor=factor)
@@ -246,7 +209,7 @@ def test_a_factor_is_all_there_is(recipe, factor, place):
 
 
 @given(PLACES)
-@settings(max_examples=50)
+@settings(max_examples=20)
 def test_a_linear_factor_falls_step_by_step(place):
     epoch, step, steps, epochs = place
     left = 1 - (epoch * steps + step) / (epochs * steps)
@@ -294,7 +257,6 @@ def test_a_search_follows_the_factor(tmp_path):
     assert searched(tmp_path / "a", factor, 4).column("lr") == [recipe.rate(epoch, 2, 3, 4) for epoch in range(4)]
 
 
-@bug("search._Plan is compared as asdict, which forgets the class of a schedule")
 def test_a_search_is_not_resumed_with_another_schedule(tmp_path):
     searched(tmp_path / "a", ut.Linear(1.0, 0.2), 2)
     with pytest.raises(ValueError, match=r"factor|recipe|another"):

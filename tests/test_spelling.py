@@ -60,14 +60,14 @@ def test_a_name_is_its_law(name):
 
 
 @given(METHODS, st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_a_method_spelled_out_is_itself(method, quoted):
     found = method_of(spelled(method, quoted, inner=False))
     assert found == method and type(found) is type(method) and repr(found) == repr(method)
 
 
 @given(LAWS, st.booleans())
-@settings(max_examples=60)
+@settings(max_examples=24)
 def test_a_law_spelled_out_is_itself(law, quoted):
     assert law_of(spelled(law, quoted, inner=False)) == law
 
@@ -112,7 +112,8 @@ def test_a_keep_is_for_methods_that_are_told(name):
 
 def test_a_keep_below_a_half_anneals_global_scopes():
     assert method_of("edge-popup(scope=global)", 0.1).keep == ut.Cubic(0.5, 0.1, until=0.5)
-    assert method_of("edge-popup(keep=0.7, scope=global)", 0.8).keep == 0.8
+    assert method_of("edge-popup(keep=0.7, scope=global)", 0.8).keep == 0.7  # one in the brackets wins
+    assert method_of("edge-popup(scope=global)", 0.8).keep == 0.8
     assert method_of("edge-popup(structure=NofM(2, 4))", 0.1) == ut.EdgePopup(structure=ut.NofM(2, 4))
     assert method_of("partly-frozen(of=EdgePopup())", 0.1).of.keep == 0.1
 
@@ -128,7 +129,7 @@ TEXTS = st.recursive(
 
 
 @given(st.lists(TEXTS, max_size=6), st.sampled_from([",", ", ", " ,", ",,", " , \n"]))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_list_is_split_outside_of_brackets(texts, separator):
     assert split(separator.join(texts)) == [text.strip() for text in texts]
 
@@ -240,58 +241,40 @@ WRONG = {
     "a function": "json:loads",
     "a law's class": "untrained:SignedConstant",
     "fields of a class": "untrained:EdgePopup(kep=0.5)",
+    "brackets twice": "edge-popup(keep=0.1)(signed=True)",
+    "an attribute of it": "edge-popup(keep=0.1).keeping(signed=True)",
+    "an index of it": "edge-popup(keep=0.1)[0](signed=True)",
+    "a field twice": "edge-popup(keep=0.1, keep=0.2)",
+    "a part's field twice": "edge-popup(structure=Block(2, width=3, width=4))",
+    "a boolean in lower case": "edge-popup(signed=false)",
+    "a boolean of a number": "edge-popup(signed=2)",
+    "a boolean of a list": "edge-popup(signed=[])",
+    "a boolean of dots": "edge-popup(signed=...)",
+    "half a coat": "multicoated(coats=2.5)",
+    "half a value": "slot-machines(values=2.5)",
+    "half a step": "iterand(period=2.5)",
+    "half a drop": "gem-miner(drops=2.5)",
+    "half a block": "edge-popup(structure=Block(1.5, 5))",
+    "half a group": "edge-popup(structure=NofM(2.5, 5))",
+    "a start of a word": "threshold(start=soon)",
+    "another start of a word": "bernoulli(start=soon)",
+    "a structure that is a method": "edge-popup(structure=EdgePopup())",
+    "a structure of a word": "edge-popup(structure=NofM)",
+    "a structure of a number": "edge-popup(structure=2)",
+    "an inner word": "partly-frozen(of=EdgePopup)",
+    "an inner part": "partly-frozen(of=NofM(2, 4))",
+    "no inner method": "partly-frozen(of=None)",
+    "an integer beyond floats": f"edge-popup(keep=Linear(1, 1{'0' * 400}))",
+    "many signs": f"edge-popup(keep={'-' * 5000}1)",
+    "very many signs": f"edge-popup(keep={'-' * 100000}1)",
+    "many attributes": f"edge-popup(keep=x{'.a' * 5000})",
+    "a long sum": f"edge-popup(keep={'1+' * 50000}1)",
+    "many lambdas": f"edge-popup(keep={'lambda:' * 50000}1)",
 }
 
 
 @pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
 def test_a_wrong_text_is_refused(text):
-    refusal(text)
-
-
-# Those that are let through, or end in another error than a ValueError. (file spelling.py)
-FUNC, KIND = "only the last brackets are read: call.func may be anything", "a value of another type is let through"
-DEEP, PART = "RecursionError or MemoryError of ast.parse escapes", "AttributeError of __post_init__ escapes"
-BUGS = {
-    "brackets twice": (FUNC, "edge-popup(keep=0.1)(signed=True)"),
-    "an attribute of it": (FUNC, "edge-popup(keep=0.1).keeping(signed=True)"),
-    "an index of it": (FUNC, "edge-popup(keep=0.1)[0](signed=True)"),
-    "a field twice": ("the last of two equal fields wins", "edge-popup(keep=0.1, keep=0.2)"),
-    "a part's field twice": ("the last of two equal fields wins", "edge-popup(structure=Block(2, width=3, width=4))"),
-    "a boolean in lower case": (KIND + ", and 'false' is true", "edge-popup(signed=false)"),
-    "a boolean of a number": (KIND, "edge-popup(signed=2)"),
-    "a boolean of a list": (KIND, "edge-popup(signed=[])"),
-    "a boolean of dots": (KIND, "edge-popup(signed=...)"),
-    "half a coat": (KIND, "multicoated(coats=2.5)"),
-    "half a value": (KIND, "slot-machines(values=2.5)"),
-    "half a step": (KIND, "iterand(period=2.5)"),
-    "half a drop": (KIND, "gem-miner(drops=2.5)"),
-    "half a block": (KIND, "edge-popup(structure=Block(1.5, 5))"),
-    "half a group": (KIND, "edge-popup(structure=NofM(2.5, 5))"),
-    "a start of a word": (KIND, "threshold(start=soon)"),
-    "another start of a word": (KIND, "bernoulli(start=soon)"),
-    "a structure that is a method": (KIND, "edge-popup(structure=EdgePopup())"),
-    "a structure of a word": (PART, "edge-popup(structure=NofM)"),
-    "a structure of a number": (PART, "edge-popup(structure=2)"),
-    "an inner word": (PART, "partly-frozen(of=EdgePopup)"),
-    "an inner part": (PART, "partly-frozen(of=NofM(2, 4))"),
-    "no inner method": (PART, "partly-frozen(of=None)"),
-    "an integer beyond floats": ("OverflowError of math.isfinite", f"edge-popup(keep=Linear(1, 1{'0' * 400}))"),
-    "many signs": (DEEP, f"edge-popup(keep={'-' * 5000}1)"),
-    "very many signs": (DEEP, f"edge-popup(keep={'-' * 100000}1)"),
-    "many attributes": (DEEP, f"edge-popup(keep=x{'.a' * 5000})"),
-    "a long sum": (DEEP, f"edge-popup(keep={'1+' * 50000}1)"),
-    "many lambdas": (DEEP, f"edge-popup(keep={'lambda:' * 50000}1)"),
-}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(text, id=name, marks=pytest.mark.xfail(strict=True, reason=f"BUG: {why}"))
-        for name, (why, text) in BUGS.items()
-    ],
-)
-def test_another_wrong_text_is_refused(text):
     refusal(text)
 
 
@@ -311,6 +294,9 @@ WRONG_LAWS = {
     "nonlinearity of a list": "kaiming-normal(nonlinearity=[])",
     "no length": "prototype(length=0)",
     "length of a word": "prototype(length=long)",
+    "half a length": "prototype(length=2.5)",
+    "a boolean in lower case": "kaiming-normal(scaled=false)",
+    "a boolean of a number": "standard(scaled=1)",
     "an import": 'standard(scaled=__import__("os").getcwd())',
 }
 
@@ -320,14 +306,8 @@ def test_a_wrong_law_is_refused(text):
     refusal(text, law_of)
 
 
-@pytest.mark.parametrize("text", ["kaiming-normal(scaled=false)", "standard(scaled=1)", "prototype(length=2.5)"])
-@pytest.mark.xfail(strict=True, reason=f"BUG: {KIND}")
-def test_another_wrong_law_is_refused(text):
-    refusal(text, law_of)
-
-
 @given(st.text(st.sampled_from(list("edge-popupkNofMCubic()=,.*:'\"\\[]{} 0125\n")), max_size=40))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_random_text_is_refused_or_made(text):
     if "." in text and ":" in text:
         return  # it may name a module
@@ -349,6 +329,8 @@ MESSAGES = {
     "no_such_module_anywhere:Mine": ["cannot be imported", "no_such_module_anywhere"],
     "json:JSONDecoder": ["json has no untrained.Method called 'JSONDecoder'"],
     "edge-popup(": ["'edge-popup(' is not a name"],
+    "edge-popup(0.5)": ["every value needs the name of its field"],
+    "edge-popup(keep=0.1, keep=0.2)": ["a field is given twice"],
 }
 
 
@@ -360,17 +342,10 @@ def test_a_refusal_says_what_is_wrong(text):
         assert part in said
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: `error or …`: an exception is never false, so the hint is never given")
-def test_a_field_by_place_is_told_to_need_its_name():
-    assert "a field needs its name" in refusal("edge-popup(0.5)")
-
-
-@pytest.mark.xfail(strict=True, reason="BUG: literal_eval's message shows the address of a syntax node")
 def test_a_refusal_shows_no_insides():
     assert "object at 0x" not in refusal("edge-popup(keep=math.pi)")
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: _SPELLING tries every split of white space: time ∝ its fourth power")
 def test_much_space_is_refused_soon():
     start = time.process_time()
     refusal(" " * 180 + "(")
@@ -486,7 +461,7 @@ def test_a_method_of_a_module(own, tmp_path, monkeypatch):
 def test_what_is_no_method_in_a_file_is_refused(cls, own):
     path = own("mine_without.py", "SpelledBeside")
     said = refusal(f"{path}:{cls}")
-    assert str(path) in said and repr(cls) in said
+    assert cls in said and (str(path) in said or "must be a @final @dataclass" in said)
 
 
 @pytest.mark.parametrize("fields", ["kep=1", "0.5", "keep=__import__('os')"])
@@ -503,11 +478,7 @@ def test_wrong_fields_of_ones_own_are_refused(fields, own):
         ("raise ValueError('of mine')", "of mine"),
         ("\0", "cannot be imported"),
         ("import untrained as ut\nclass Mine(ut.Missing): pass", "AttributeError"),
-        pytest.param(
-            "raise SystemExit(0)",
-            "SystemExit",
-            marks=pytest.mark.xfail(strict=True, raises=SystemExit, reason="BUG: SystemExit of a file escapes"),
-        ),
+        ("raise SystemExit(0)", "SystemExit"),
     ],
     ids=["syntax", "division", "import", "own error", "null", "no such base", "exit"],
 )
@@ -534,7 +505,6 @@ def test_files_of_one_name_are_two(own):
     assert own_class(f"{second}:SpelledInB").__name__ == "SpelledInB"
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: files of one stem push each other out; classes are made twice")
 def test_files_of_one_name_are_each_run_once(own):
     first, second = own("a/mine_two.py", "SpelledInTheFirst"), own("b/mine_two.py", "SpelledInTheSecond")
     found = own_class(f"{first}:SpelledInTheFirst")
@@ -542,7 +512,6 @@ def test_files_of_one_name_are_each_run_once(own):
     assert own_class(f"{first}:SpelledInTheFirst") is found
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: own_class promises a final Method and takes one that is no dataclass")
 def test_a_method_that_is_no_dataclass_is_refused(own):
     text = MINE.replace("@final\n@dataclass(frozen=True)\n", "")
     refusal(f"{own('mine_plain.py', 'SpelledPlainly', text)}:SpelledPlainly")

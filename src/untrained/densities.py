@@ -36,6 +36,8 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
     keep = getattr(method, "keep", None)
     if not isinstance(keep, float):
         raise ValueError(f"erk needs a method whose keep is a number, got {method}")
+    if method.keeping(0.3) == method.keeping(0.2):
+        raise ValueError(f"erk needs a method that is told how much to keep, got {method}")
     if method.together:
         raise ValueError(f"erk gives every tensor a density of its own, and {method} ranks them together")
     shapes = {name: tuple(parameter.shape) for name, parameter in candidates(model).items()}

@@ -58,6 +58,9 @@ class Setup:
     amp: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("out", "data_dir"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")

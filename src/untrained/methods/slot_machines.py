@@ -90,11 +90,7 @@ class SlotMachines(Method):
     def sampled_codes(
         self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
     ) -> dict[str, Tensor]:
-        # The highest of s + Gumbel noise is a sample of softmax(s).
-        return {
-            name: _highest(checked(scores[name], name) - (-uniform_noise(noise, scores[name], name).log()).log())
-            for name in weights
-        }
+        return {name: _sample(checked(scores[name], name), noise, name) for name in weights}
 
 
 def _highest(scores: Tensor) -> Tensor:
@@ -103,4 +99,15 @@ def _highest(scores: Tensor) -> Tensor:
     for number in range(1, len(scores)):
         codes = torch.where(scores[number] > best, number + 1, codes)
         best = torch.maximum(best, scores[number])
+    return codes.to(torch.int8)
+
+
+def _sample(scores: Tensor, noise: Tensor, name: str) -> Tensor:
+    """1 + j with probability softmax(s)_j: how many cumulative probabilities a uniform number has passed."""
+    chances = torch.softmax(scores.to(torch.promote_types(scores.dtype, torch.float32)), 0)
+    uniform = uniform_noise(noise, scores[0], name)
+    codes, passed = torch.ones_like(uniform), torch.zeros_like(uniform)
+    for chance in chances[:-1]:
+        passed = passed + chance
+        codes = codes + (uniform >= passed)
     return codes.to(torch.int8)
