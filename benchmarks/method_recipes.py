@@ -34,13 +34,19 @@ def down(until: float, scope: str = "global") -> ut.EdgePopup:
 GRID = [
     *(("biprop", ut.Biprop(), sgd(lr)) for lr in (1, 2, 4)),
     *(("multicoated", ut.Multicoated(), sgd(lr)) for lr in (0.25, 0.5, 1)),
-    *(("gem-miner", ut.GemMiner(), sgd(lr)) for lr in (4, 16, 64)),
+    *(("gem-miner", ut.GemMiner(), how) for how in (sgd(4), sgd(16), sgd(64), adam(0.01), adam(0.03))),
     *(("iterand", ut.IteRand(), sgd(lr)) for lr in (1, 2, 4)),
     *(("slot-machines", ut.SlotMachines(), sgd(lr)) for lr in (0.5, 2, 8)),
-    *(("slot-machines(greedy=False)", ut.SlotMachines(greedy=False), sgd(lr)) for lr in (200, 800, 3200)),
+    *(
+        ("slot-machines(greedy=False)", ut.SlotMachines(greedy=False), how)
+        for how in (sgd(200), sgd(800), sgd(3200), adam(0.3), adam(1))
+    ),
     *(("signed-supermask", ut.SignedSupermask(), sgd(*how)) for how in ((1, 0), (2, 0), (1, 1e-4), (1, 1e-3))),
     *(("threshold", ut.Threshold(), sgd(lr)) for lr in (0.5, 2, 8)),
-    *(("bernoulli", ut.Bernoulli(), how) for how in (sgd(100), sgd(400), sgd(1600), adam(0.1), adam(0.3))),
+    *(
+        ("bernoulli", ut.Bernoulli(), how)
+        for how in (*map(sgd, (100, 400, 1600, 6400, 25600)), adam(0.1), adam(0.3), adam(1))
+    ),
     *(("fedpm", ut.FedPM(), adam(lr)) for lr in (0.1, 0.3, 1)),
     *(("relaxed-bernoulli", ut.RelaxedBernoulli(), how) for how in (adam(0.03), adam(0.1), adam(0.3), sgd(100))),
     ("edge-popup, keep 0.1", ut.EdgePopup(0.1), sgd(2)),

@@ -21,10 +21,9 @@ from pathlib import Path
 import joblib
 import pytest
 import torch
-from joblib.externals import loky
 
 import untrained as ut
-from untrained import checkpoint, comparison
+from untrained import checkpoint, comparison, lab
 from untrained.batches import Batches
 from untrained.cli import main
 from untrained.comparison import compare
@@ -34,6 +33,7 @@ from untrained.grid import Cell, Line, lines_of
 from untrained.lab import Lab
 from untrained.methods import METHODS
 from untrained.models import build
+from untrained.search import History
 
 QUICK = ["compare", "--widths", "8", "--jobs", "1", "--epochs", "1"]  # one hidden layer
 SMALL, TWO = [*QUICK, "--seeds", "1"], [*QUICK, "--seeds", "2"]
@@ -277,7 +277,7 @@ def test_options_in_brackets_reach_the_method():
         "multicoated(coats=2, spacing=uniform)": ut.Multicoated(0.3, coats=2, spacing="uniform"),
         "slot-machines(values=4)": ut.SlotMachines(values=4),
         "edge-popup(structure=NofM(2, 4))": ut.EdgePopup(structure=ut.NofM(2, 4)),
-        "partly-frozen(of=Biprop(0.9), pruned=0.5)": ut.PartlyFrozen(ut.Biprop().keeping(0.3).at(1.0), pruned=0.5),
+        "partly-frozen(of=Biprop(), pruned=0.5)": ut.PartlyFrozen(ut.Biprop().keeping(0.3).at(1.0), pruned=0.5),
         "threshold(threshold=0.0, start=None)": ut.Threshold(threshold=0.0, start=None),
     }
     main([*SMALL, "--methods", ",".join(wanted), "--keep", "0.3", "--out", "run"])
@@ -518,32 +518,46 @@ def test_a_search_that_failed_is_made_again_and_no_other(own):
 # Side by side, and interrupted.
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_two_jobs_find_the_same_bits_as_one(everything, own, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(own.parent)
-    loky.get_reusable_executor().shutdown(wait=True)  # new ones start here
-    out, few = tmp_path / "two", "bernoulli,fedpm,gem-miner,iterand,partly-frozen"
+    out, few = tmp_path / "two", "bernoulli,gem-miner,iterand"
     config = str(everything[0] / "config.toml")
-    main(["compare", "--config", config, "--methods", few, "--seeds", "1", "--jobs", "2", "--out", str(out)])
-    one, two = ({cell.name: cell for cell in cells_of(folder)} for folder in (everything[0], out))
-    assert len(two) == 8
-    assert all(
-        dataclasses.replace(cell, seconds=0) == dataclasses.replace(one[name], seconds=0) for name, cell in two.items()
-    )
-    there, here = tickets(everything[0]), tickets(out)
-    assert len(here) == 6 and all(there[name] == ticket for name, ticket in here.items())
+    with joblib.parallel_config(backend="multiprocessing", n_jobs=2):  # forked, which takes no time
+        main(["compare", "--config", config, "--methods", few, "--seeds", "1", "--jobs", "2", "--out", str(out)])
+    there, here = ({cell.name: cell for cell in cells_of(folder)} for folder in (everything[0], out))
+    assert len(here) == 6
+    for name, cell in here.items():
+        assert dataclasses.replace(cell, seconds=0) == dataclasses.replace(there[name], seconds=0)
+    assert len(tickets(out)) == 4 and tickets(out).items() <= tickets(everything[0]).items()
     assert capsys.readouterr().err == "" and [path.name for path in out.rglob(".*")] == []
 
 
-def test_after_a_change_of_folder_everything_is_written_there(tmp_path, monkeypatch):
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=2, out=Path("run"))
-    assert (tmp_path / "there/run/cells/biprop-0.5-seed0/found.ticket").exists()
+def test_workers_that_live_in_another_folder_write_where_they_are_told(own, tmp_path, monkeypatch):
+    true_cell = comparison.run_cell
+
+    def elsewhere(*arguments):
+        with contextlib.chdir(tmp_path / "elsewhere"):
+            return true_cell(*arguments)
+
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(own, "beside.py")
+    pil = pytest.importorskip("PIL.Image")
+    for path in (f"{part}/{label}" for part in ("train", "test") for label in ("a", "b")):
+        (Path("images") / path).mkdir(parents=True)
+        for number in range(8):
+            pil.new("L", (8, 8), number * 30).save(f"images/{path}/{number}.png")
+    monkeypatch.setattr(comparison, "run_cell", elsewhere)
+    setup = {"methods": "biprop", "method": ("beside.py:OwnPositive",), "widths": (8,), "epochs": 1, "seeds": 1}
+    for data in ("digits", "images"):
+        found = compare(**setup, data=data, data_dir=Path("data"), jobs=1, out=Path(f"run-{data}"))
+        assert [line.error for line in found.lines] == 4 * [""]
+        assert Path(f"run-{data}/cells/biprop-0.5-seed0/found.ticket").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_searches_side_by_side_in_threads_find_the_same_bits(tmp_path):
-    setup = {"methods": "bernoulli,fedpm,relaxed-bernoulli", "widths": (8,), "epochs": 1, "seeds": 2}
+    setup = {"methods": "bernoulli,fedpm", "widths": (8,), "epochs": 1, "seeds": 2}
     one = compare(**setup, jobs=1, out=Path("one"))
     with joblib.parallel_config(backend="threading", n_jobs=4):
         other = compare(**setup, out=Path("threads"))
@@ -587,7 +601,8 @@ def test_ctrl_c_in_a_terminal_loses_nothing_and_resume_ends_in_the_same_numbers(
     flag = Path("flag").absolute()
     flag.touch()  # the searches of one method never end while it is there
     waiting = f"{own}:OwnWaiting(flag='{flag}')"
-    call = [*TWO, "--jobs", "2", "--methods", "bernoulli", "--keep", "0.3", "--method", waiting, "--out", "broken"]
+    call = ["compare", "--widths", "8", "--jobs", "2", "--epochs", "1", "--seeds", "2", "--keep", "0.3"]
+    call += ["--methods", "bernoulli", "--method", waiting, "--out", "broken"]
     with subprocess.Popen(
         [sys.executable, "-m", "untrained", *call],
         stdout=subprocess.PIPE,
@@ -598,7 +613,7 @@ def test_ctrl_c_in_a_terminal_loses_nothing_and_resume_ends_in_the_same_numbers(
         deadline = time.monotonic() + 120
         while not (Path("flag-seen").exists() and list(Path("broken/cells").glob("*.json"))):
             assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
@@ -621,7 +636,7 @@ def test_ctrl_c_in_a_terminal_loses_nothing_and_resume_ends_in_the_same_numbers(
     assert len(here) == 4 and all(there[name] == here[name] for name in here.keys() & there.keys())
 
 
-@pytest.mark.parametrize("writes", [1, 2, 5, 6])  # before the first epoch and after each, of the twin and of bernoulli
+@pytest.mark.parametrize("writes", [1, 5])  # before an epoch of the twin, and between two of bernoulli
 def test_a_search_that_was_interrupted_goes_on_from_its_last_epoch(monkeypatch, capsys, writes):
     call = ["compare", "--widths", "8", "--epochs", "2", "--seeds", "1", "--jobs", "1", "--methods", "bernoulli"]
     written, true_write = [], checkpoint.write
@@ -786,7 +801,9 @@ def recorded(monkeypatch, settings):
 
 
 def test_all_learn_from_the_same_batches_and_test_data_is_read_once_at_the_end(monkeypatch, own):
-    log = recorded(monkeypatch, {"epochs": 2, "seeds": 2, "method": (f"{own}:OwnPositive",)})
+    few = "bernoulli,slot-machines"
+    log = recorded(monkeypatch, {"methods": few, "epochs": 2, "seeds": 2, "method": (f"{own}:OwnPositive",)})
+    assert len(log) == 10
     orders = {}
     for cell, its in log.items():
         parts = [part for part, _ in its["read"]]
@@ -802,6 +819,11 @@ def test_all_learn_from_the_same_batches_and_test_data_is_read_once_at_the_end(m
 
 
 def test_all_of_a_seed_and_a_law_sit_on_the_same_frozen_weights(monkeypatch):
+    def not_at_all(*_, out, **__):
+        out.mkdir(parents=True)
+        return History()
+
+    monkeypatch.setattr(lab, "fit", not_at_all)
     log = recorded(monkeypatch, {"epochs": 1, "seeds": 2, "weights": "kaiming-normal"})
     for seed in (0, 1):
         first, *others = (its["frozen"] for cell, its in log.items() if cell.seed == seed and its["frozen"])
@@ -843,10 +865,8 @@ def test_what_torchs_own_generator_draws_has_no_say(everything):
     torch.manual_seed(3)
     torch.rand(7)
     sampling = "bernoulli,fedpm,relaxed-bernoulli,slot-machines"
-    compare(methods=sampling, keep="0.3", widths=(8,), epochs=1, seeds=2, jobs=1, out=Path("run"))
-    there = tickets(everything[0])
-    assert len(tickets(Path("run"))) == 8
-    assert all(there[name] == ticket for name, ticket in tickets(Path("run")).items())
+    compare(methods=sampling, keep="0.3", widths=(8,), epochs=1, seeds=1, jobs=1, out=Path("run"))
+    assert len(tickets(Path("run"))) == 4 and tickets(Path("run")).items() <= tickets(everything[0]).items()
 
 
 def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_alone(monkeypatch):
@@ -876,10 +896,10 @@ def test_folded_networks_are_compared_with_a_folded_twin():
                 pil.new("L", (8, 8), number * 30 + 5 * (label == "b")).save(folder / f"{number}.png")
     setup = {"model": "resnet34", "width": 0.02, "data": "images", "batch_size": 8}
     folded, plain = (
-        compare(**setup, folded=fold, methods="edge-popup", epochs=1, seeds=1, jobs=1, out=Path(f"folded-{fold}"))
-        for fold in (True, False)
+        compare(**setup, folded=fold, methods=methods, epochs=1, seeds=1, jobs=1, out=Path(f"folded-{fold}"))
+        for fold, methods in ((True, "edge-popup"), (False, ""))
     )
-    for few, many in zip(folded.cells, plain.cells, strict=True):
+    for few, many in zip(folded.cells[:2], plain.cells, strict=True):
         assert few.error == many.error == "" and few.weights < many.weights and few.file_bytes < many.file_bytes
     assert 4 * folded.cells[0].weights < folded.cells[0].file_bytes
     (ticket,) = Path("folded-True").glob("cells/edge*/found.ticket")

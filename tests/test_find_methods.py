@@ -12,6 +12,7 @@ import untrained as ut
 from untrained import plot
 from untrained.cli import main
 from untrained.methods import METHODS
+from untrained.spelling import method_of
 
 QUICK = ["find", "--widths", "8", "--epochs", "1"]
 LEARNING = [name for name, cls in METHODS.items() if cls().learns]
@@ -132,14 +133,15 @@ def test_erk_keeps_as_many_in_all_and_more_of_small_tensors(capsys, text):
 
 @pytest.mark.parametrize("keep", ["0.3", "0.5", "1"])
 @pytest.mark.parametrize(
-    "text", ["edge-popup(scope=global)", "edge-popup(scope=normalised)", "gem-miner", "partly-frozen(of=GemMiner())"]
+    "text",
+    ["edge-popup(scope=normalised)", "gem-miner", "partly-frozen(of=EdgePopup(scope=global))", "biprop(scope=global)"],
 )
 def test_erk_and_one_ranking_of_all_tensors_contradict_each_other(capsys, text, keep):
     said = refused(capsys, *QUICK, "--method", text, "--keep", keep, "--densities", "erk", "--out", "run")
     assert said.startswith("untrained: erk ") and not Path("run").exists()
 
 
-@pytest.mark.parametrize("name", ["edge-popup", "biprop", "slot-machines", "partly-frozen"])
+@pytest.mark.parametrize("name", ["edge-popup", "slot-machines"])
 def test_the_law_that_is_named_is_drawn(capsys, name):
     main([*QUICK, "--no-twin", "--method", name, "--weights", "kaiming-normal(scaled=True)", "--out", "run"])
     assert judged(capsys).law == ut.KaimingNormal(scaled=True)
@@ -167,7 +169,9 @@ def test_activations_are_noted_in_the_ticket(capsys, name, activation):
     assert kinds & {"ELU", "BinaryActivation"} and "ReLU" not in kinds
 
 
-@every_method
+@pytest.mark.parametrize(
+    "name", ["edge-popup", "threshold", *(name for name in LEARNING if METHODS[name].paper is None)]
+)
 def test_the_recipe_of_the_paper_is_used_or_refused(capsys, name):
     call = [*QUICK, "--no-twin", "--method", name, "--recipe", "paper", "--out", "run"]
     if METHODS[name].paper is None:
@@ -213,6 +217,27 @@ def test_the_keep_in_the_brackets_is_used_or_refused(capsys, keep):
         assert stop.code == 2 and "keep" in capsys.readouterr().err
     else:
         assert ut.Ticket.load("run/found.ticket").method == ut.EdgePopup(0.2)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: find's random subnetwork, folder name and picture title take --keep (0.5) where keep in the brackets "
+    "wins: the baseline of `edge-popup(keep=0.2)` keeps 296 of 592 weights, the found subnetwork 119",
+)
+def test_the_random_subnetwork_keeps_as_many_as_the_keep_in_the_brackets(capsys):
+    main([*QUICK, "--no-twin", "--method", "edge-popup(keep=0.2)", "--out", "run"])
+    printed = capsys.readouterr().out
+    random, found = (re.search(rf"{name} subnetwork +\S+% +(\d+)", printed) for name in ("random", "found"))
+    assert random is not None and found is not None and random[1] == found[1] == "119"
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="BUG: keep in inner brackets is still thrown away without a word: method_of looks for `keep` among the "
+    "outer fields alone, and PartlyFrozen.keeping(--keep) replaces that of `of`",
+)
+def test_the_keep_of_an_inner_method_is_used():
+    assert method_of("partly-frozen(of=EdgePopup(keep=0.2))", 0.5) == ut.PartlyFrozen(ut.EdgePopup(0.2))
 
 
 OWN = '''

@@ -963,10 +963,7 @@ COMPILED = [
 
 
 # Dynamo makes an instance of an autograd.Function, which torch itself warns of.
-makes_functions = pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-
-
-@makes_functions
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("method", COMPILED, ids=str)
 def test_a_compiled_model_has_the_same_gradients(method):
     torch._dynamo.reset()

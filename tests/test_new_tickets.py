@@ -12,15 +12,11 @@ from torch import nn
 
 import untrained as ut
 from any_methods import LAWS, METHODS
-from test_hostile_files import VALUES, canonical, closed, opened, parent, places
+from test_hostile_files import canonical, closed, opened, parent, places
 from untrained import header, weights
 from untrained.methods import METHODS as NAMES
 
 SECONDS = 5  # of processor time, for any one file
-
-
-def bug(what, **options):
-    return pytest.mark.xfail(strict=True, reason=f"BUG: {what}", **options)
 
 
 # --- headers ---
@@ -206,7 +202,10 @@ def test_an_honest_ticket_is_the_model_baked(name):
 # --- every field of a method, and of what is nested in it ---
 
 MORE = [{"name": "EdgePopup"}, {"name": "Block", "height": 1, "width": 1}, {"name": "NofM", "n": 1, "m": 2}]
-FEWER = [value for value in VALUES if type(value) is not int or abs(value) < 2**20 or value > 2**70]
+FEWER = [
+    None, True, -1, 0, 1, 10**400, 0.5, -0.0, 1e300, "", "EdgePopup", [], [None], {}, {"name": []},
+    {"name": "Standard"},
+]  # fmt: skip
 PLACES = list(  # every field of every class once
     {
         (parent(head, place).get("name") if len(place) > 2 else place, place[-1], len(place)): (name, place)
@@ -437,7 +436,11 @@ def test_a_schedule_and_a_scaled_law_are_refused(path):
         ut.load(path, net())
 
 
-@bug("the message is str() of all levels: RecursionError at 1000 and more, which newer Pythons' json reads")
+@pytest.mark.xfail(
+    strict=True,
+    raises=RecursionError,
+    reason="BUG: the message is str() of all levels; 1000 and more are read by newer Pythons' json",
+)
 def test_a_very_deep_method_is_refused():
     with pytest.raises(ut.TicketError):
         header.revive(ut.Method, nested(2000))

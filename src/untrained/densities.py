@@ -12,6 +12,7 @@ from torch import nn
 from untrained.attach import candidates
 from untrained.methods.base import Method
 from untrained.methods.masks import share
+from untrained.schedules import Schedule
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 
@@ -34,7 +35,7 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
     Source: Evci et al. 2020, "Rigging the Lottery", arXiv 1911.11134, section 3 (ERK); Mocanu et al. 2018 (ER).
     """
     keep = getattr(method, "keep", None)
-    if not isinstance(keep, float):
+    if not isinstance(keep, float) or isinstance(getattr(getattr(method, "of", None), "keep", None), Schedule):
         raise ValueError(f"erk needs a method whose keep is a number, got {method}")
     if method.keeping(0.3) == method.keeping(0.2):
         raise ValueError(f"erk needs a method that is told how much to keep, got {method}")

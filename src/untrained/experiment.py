@@ -70,11 +70,12 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     network = lab.masked(method)
     begun = settings.out is not None and holds_run(settings.out)
     spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
-    name = f"{settings.model}-{Path(settings.data).name}-{spelt}-{settings.keep:g}-seed{settings.seed}"
+    keep = getattr(method.at(1.0), "keep", settings.keep)
+    name = f"{settings.model}-{Path(settings.data).name}-{spelt}-{keep:g}-seed{settings.seed}"
     folder = open_folder(settings, name, begun)
 
     rows = [lab.baseline("random network", Dense())]
-    rows.append(lab.baseline("random subnetwork", RandomSubnetwork(settings.keep)))
+    rows.append(lab.baseline("random subnetwork", RandomSubnetwork(keep)))
     folder.mkdir(parents=True, exist_ok=True)
     if not holds_run(folder):
         write_settings(folder, settings)
@@ -115,7 +116,7 @@ def _draw(
     with written_whole(picture) as unfinished, torch.no_grad(), baked(network) as dense:
         plot.draw_search(
             unfinished,
-            title=f"{settings.model} on {settings.data}, {settings.method}, keep {settings.keep:g}",
+            title=f"{settings.model} on {settings.data}, {settings.method}, {_kept(network):.1%} kept",
             found=history,
             twin=twin_history,
             baselines={row.name: row.val_accuracy for row in rows[:2]},
@@ -125,3 +126,8 @@ def _draw(
             shape=data.shape,
         )
     return picture
+
+
+def _kept(network: nn.Module) -> float:
+    kept = [(int(mask.sum()), mask.numel()) for mask in masks(network).values()]
+    return sum(some for some, _ in kept) / sum(n for _, n in kept)

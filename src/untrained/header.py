@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import math
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -266,7 +267,7 @@ def revive(base: type, described: Any, what: str = "method", depth: int = 0) -> 
             given[field] = value
     given |= {field: None for field in kinds if field not in described and type(None) in kinds[field]}
     if described.keys() - {"name"} - given.keys() or given.keys() != kinds.keys():
-        raise TicketError(f"{what} {cls.__name__} has the wrong fields: {str(described)[:200]}")
+        raise TicketError(f"{what} {cls.__name__} has the wrong fields: {reprlib.repr(described)}")
     try:
         return cls(**given)
     except (TypeError, ValueError) as error:

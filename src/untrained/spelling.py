@@ -34,7 +34,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     Args:
         text: a name of `METHODS`, or `FILE.py:CLASS` or `package.module:CLASS` for one of your own; behind it, if you
             like, fields in brackets: words, numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
-        keep: the fraction to keep, for methods that are told; one in the brackets wins.
+        keep: the fraction to keep, for methods that are told; what the brackets say of it wins.
         fields: more fields; those that are None are not meant.
 
     Raises:
@@ -44,7 +44,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     name, arguments = _taken_apart(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
     method = _made(text, own_class(name) if ":" in name else _known("method", METHODS, name), arguments)
-    return method if keep is None or "keep" in arguments else method.keeping(keep)
+    return method if keep is None or arguments.keys() & {"keep", "of"} else method.keeping(keep)
 
 
 def law_of(text: str) -> WeightLaw:

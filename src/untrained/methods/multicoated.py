@@ -89,10 +89,7 @@ class Multicoated(Method):
         keep = share(self.keep)
         (first,) = top([scores], keep, names=[name])
         if self.spacing == "uniform":
-            n = max(1, scores.numel())
-            ratios = (Fraction(repr(keep)) * (self.coats - coat) / self.coats for coat in range(1, self.coats))
-            counts = [max(1, math.ceil(ratio * n)) for ratio in ratios]
-            inner = [top([scores], keep_of(count, n), names=[name])[0] for count in counts]
+            inner = [top([scores], ratio, names=[name])[0] for ratio in _ratios(keep, self.coats, scores.numel())]
             return torch.stack([first, *inner]).sum(0).to(torch.int8)
         if not scores.numel():
             return first.to(torch.int8)
@@ -102,3 +99,10 @@ class Multicoated(Method):
         # At the highest score 0 would be one coat too many.
         missing = (below * self.coats / torch.where(width > 0, width, 1.0)).ceil().clamp(1, self.coats)
         return decode_mask(self.coats + 1 - missing, first).to(torch.int8)
+
+
+@torch.compiler.assume_constant_result
+def _ratios(keep: float, coats: int, n: int) -> list[float]:
+    """What to ask `top` for so that coat i + 1 keeps exactly ⌈keep·(N - i)/N·n⌉ of n, i = 1 … N - 1."""
+    ratios = (Fraction(repr(keep)) * (coats - coat) / coats for coat in range(1, coats))
+    return [keep_of(max(1, math.ceil(ratio * n)), max(1, n)) for ratio in ratios]

@@ -16,7 +16,7 @@ Tickets", arXiv 2402.14029.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self, final
 
@@ -99,10 +99,24 @@ class PartlyFrozen(Method):
         return self.of.init_scores(weight, generator)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._filled_up(weights, scores, lambda method, *free: method.codes(*free))
+
+    def sampled_codes(
+        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
+    ) -> dict[str, Tensor]:
+        return self._filled_up(weights, scores, lambda method, *free: method.sampled_codes(*free, noise))
+
+    def _filled_up(
+        self,
+        weights: Mapping[str, Tensor],
+        scores: Mapping[str, Tensor],
+        choose: Callable[..., Mapping[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """The codes chosen for the free weights, among those of the others."""
         codes = {}
         for method, group in self._groups(weights):
             free = _free_of(group, scores)
-            chosen = None if method is None else method.codes(*free)
+            chosen = None if method is None else choose(method, *free)
             for name, (_, role) in group.items():
                 codes[name] = (role == _LOCKED).to(torch.int8)
                 if chosen is not None:
