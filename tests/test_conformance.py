@@ -65,12 +65,27 @@ def test_every_method_sits_on_every_animal(method, animal, tmp_path):
         assert torch.equal(ut.load(tmp_path / "it.ticket", animal.build()).eval()(x), expected)
 
 
+def _has_sparse_tensor_cores():
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
+@pytest.mark.skipif(not _has_sparse_tensor_cores(), reason="needs a GPU that multiplies 2:4 matrices")
+def test_two_of_four_is_what_the_hardware_takes():
+    model = ut.mask_(torch.nn.Linear(128, 128, bias=False), ut.EdgePopup(structure=ut.NofM(2, 4)), seed=0)
+    with ut.baked(model) as dense:
+        weight = dense.weight.detach().half().cuda()
+    packed = torch.sparse.to_sparse_semi_structured(weight)
+    x = torch.randn(128, 64, device="cuda", dtype=torch.half)
+    torch.testing.assert_close(packed.to_dense(), weight)
+    torch.testing.assert_close(packed @ x, weight @ x, rtol=1e-2, atol=1e-2)
+
+
 def test_every_method_says_where_it_comes_from():
     for name, cls in METHODS.items():
         assert getattr(ut, cls.__name__) is cls, f"{name} is not a public name"
         assert cls.__doc__, name
-        if cls().learns and cls is not ut.PartlyFrozen:
-            paper = cls.paper
+        if cls().learns:
+            paper = cls().paper
             assert paper is not None and paper.title and paper.arxiv and paper.epochs > 0, name
 
 

@@ -53,7 +53,7 @@ class Bernoulli(Method):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe("sgd", lr=100.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+        return Recipe("adam", lr=1.0, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:

@@ -55,7 +55,7 @@ class FedPM(Method):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
+        return Recipe("adam", lr=0.3, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:

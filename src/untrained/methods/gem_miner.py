@@ -75,7 +75,7 @@ class GemMiner(Method):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+        return Recipe("adam", lr=0.03, warmup=1.0, label_smoothing=0.05)
 
     @property
     def together(self) -> bool:

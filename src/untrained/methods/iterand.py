@@ -74,6 +74,10 @@ class IteRand(Method):
         return uniform_scores(weight, generator)
 
     @property
+    def recipe(self) -> Recipe:
+        return Recipe("sgd", lr=4.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+
+    @property
     def planes(self) -> int:
         return 2
 

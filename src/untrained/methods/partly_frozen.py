@@ -26,9 +26,10 @@ from torch import Tensor
 from untrained.methods.base import UNDECIDED, Method
 from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.masks import checked_number, decode_mask, groups, share, straight_through
+from untrained.recipe import Paper, Recipe
 from untrained.schedules import Cubic
 from untrained.select import checked, keep_count, keep_of
-from untrained.weights import Source
+from untrained.weights import Source, WeightLaw
 
 _DROPPED, _LOCKED, _FREE = 0, 1, 2
 
@@ -63,6 +64,18 @@ class PartlyFrozen(Method):
     def keep(self) -> float:
         """The fraction of all weights that the inner method is asked to keep; 1 if it decides that itself."""
         return share(getattr(self.of, "keep", 1.0))
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.of.recipe
+
+    @property
+    def law(self) -> WeightLaw:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.of.law
+
+    @property
+    def paper(self) -> Paper | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.of.paper
 
     @property
     def learns(self) -> bool:

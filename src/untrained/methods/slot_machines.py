@@ -56,7 +56,9 @@ class SlotMachines(Method):
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe("sgd", lr=1.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+        if self.greedy:
+            return Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+        return Recipe("adam", lr=1.0, warmup=1.0, label_smoothing=0.05)
 
     @property
     def samples(self) -> bool:
