@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import untrained as ut
 from untrained.cli import app, main
 from untrained.methods import METHODS
 
@@ -51,6 +52,12 @@ def test_the_method_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     main(["find", "--method", "mine.py:Saliency", "--keep", "0.3", "--epochs", "2", "--no-twin", "--out", "runs/mine"])
     main(["eval", "runs/mine/found.ticket", "--method", "mine.py:Saliency"])
     assert "accuracy" in capsys.readouterr().out
+
+
+def test_the_members_it_names_are_there():
+    table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/write-a-method.md").read_text(), re.MULTILINE)
+    names = [name for cell in table for name in re.findall(r"`(\w+)(?:\([\w, ]*\))?`", cell)]
+    assert len(names) > 12 and all(hasattr(ut.Method, name) for name in names)
 
 
 def test_every_method_has_a_row():

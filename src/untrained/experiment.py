@@ -70,18 +70,19 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     network = lab.masked(method)
     begun = settings.out is not None and holds_run(settings.out)
     spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
-    keep = getattr(method.at(1.0), "keep", settings.keep)
-    name = f"{settings.model}-{Path(settings.data).name}-{spelt}-{keep:g}-seed{settings.seed}"
+    keep = getattr(method.at(1.0), "keep", None)
+    told = "" if keep is None else f"-{keep:g}"
+    name = f"{settings.model}-{Path(settings.data).name}-{spelt}{told}-seed{settings.seed}"
     folder = open_folder(settings, name, begun)
 
     rows = [lab.baseline("random network", Dense())]
-    rows.append(lab.baseline("random subnetwork", RandomSubnetwork(keep)))
     folder.mkdir(parents=True, exist_ok=True)
     if not holds_run(folder):
         write_settings(folder, settings)
     twin_history = None
     try:
         found, history = lab.search(network, "found subnetwork", folder, resume=settings.resume)
+        rows.append(lab.baseline("random subnetwork", RandomSubnetwork(keep or max(_kept(network), 1e-9))))
         rows.append(found)
         if settings.twin:
             twin, twin_history = lab.train_twin(folder / "twin", resume=settings.resume)

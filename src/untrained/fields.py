@@ -42,4 +42,4 @@ def _kinds(hint: Any) -> Iterator[type]:
         for part in typing.get_args(hint):
             yield from _kinds(part)
     else:
-        yield hint
+        yield typing.get_origin(hint) or hint

@@ -82,7 +82,7 @@ class Lab:
         if self.setup.weights != "recommended":
             law = law_of(self.setup.weights)
         elif self.setup.recipe == "paper" and method.paper is not None:
-            law = method.paper.weights
+            law = method.paper.weights or law
         told = method.keeping(0.5) != method.keeping(0.4)
         by_tensor = erk(network, method) if self.setup.densities == "erk" and told else method
         return mask_(network, by_tensor, seed=self.seed, weights=law)  # pyright: ignore[reportArgumentType]

@@ -94,17 +94,17 @@ class Paper:
 
     Attributes:
         title: the paper.
-        arxiv: its number.
+        source: its number at arXiv, or where it appeared.
         recipe: how the scores learnt.
-        weights: the law of the frozen weights.
+        weights: the law of the frozen weights, or the nearest of ours; None: those of a pretrained network.
         epochs: passes over the training data.
         batch_size: examples per step.
     """
 
     title: str
-    arxiv: str
+    source: str
     recipe: Recipe
-    weights: WeightLaw
+    weights: WeightLaw | None
     epochs: int
     batch_size: int
 

@@ -127,7 +127,8 @@ def fit(
             folder.mkdir(parents=True, exist_ok=True)
             checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
         if masked:
-            move_(model, len(history.rows) * len(train), epochs * len(train))
+            steps = -(-len(train) // accumulate)
+            move_(model, len(history.rows) * steps, epochs * steps)
         before = attach.masks(model) if masked else {}
         try:
             for epoch in range(len(history.rows), epochs):
@@ -268,7 +269,8 @@ def _one_epoch(
                 learner.optimizer.step()
                 learner.optimizer.zero_grad()
             if masked is not None:
-                advance_(masked, epoch * batches + number + 1, plan.epochs * batches)
+                steps = -(-batches // plan.accumulate)
+                advance_(masked, epoch * steps + number // plan.accumulate + 1, plan.epochs * steps)
         right = (logits.detach().argmax(1) == y).sum()
         totals += torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y)).double()])
         progress.batch_done(totals)

@@ -30,7 +30,8 @@ class Setup:
         size: Side in pixels that the images of a folder are scaled to.
         weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: what suits the method).
         densities: Keep the same fraction of every tensor, or more of small ones (erk), the same number in all.
-        recipe: How the scores learn: our defaults, or exactly as the method's authors.
+        recipe: How the scores learn: our defaults, or as the method's authors had them, with their weights; the epochs
+            and the batch size stay yours, and the twin learns by ours.
         epochs: Passes over the training data.
         batch_size: Images per step.
         out: Folder for all that is written (default: a new one under runs).

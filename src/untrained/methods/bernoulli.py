@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import decode_mask
+from untrained.methods.masks import checked_number, decode_mask
 from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
 from untrained.recipe import STEADY, Paper, Recipe
 from untrained.weights import XavierConstant
@@ -41,6 +41,10 @@ class Bernoulli(Method):
 
     rescale: bool = True
     start: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_number("start", self.start, -1e4, 1e4)
 
     paper: ClassVar[Paper | None] = Paper(
         "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
@@ -80,5 +84,6 @@ class Bernoulli(Method):
         """r, rounded once to the weight's dtype."""
         if not self.rescale:
             return weight.new_ones(())
-        kept = (codes != 0).sum()
-        return (codes.numel() / kept.clamp(min=1).double()).to(weight.dtype)
+        # One division of two float64 tensors: a number by a tensor would be rounded twice.
+        kept = (codes != 0).sum().clamp(min=1).double()
+        return (torch.full_like(kept, codes.numel()) / kept).to(weight.dtype)

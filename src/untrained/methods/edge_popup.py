@@ -45,8 +45,8 @@ class EdgePopup(Method):
         keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n; or a schedule, such as
             `Cubic(0.5, 0.05, until=0.5)`, whose last value is what is kept in the end.
         scope: "layer" keeps that fraction of every tensor, "global" of all of them ranked together, "normalised" too,
-            but each tensor's scores divided by their mean absolute value first. Below a keep of a half both need a
-            schedule from there, or whole layers are cut before their scores have learnt anything.
+            but each tensor's scores divided by their mean absolute value first. At a low keep a schedule from a half
+            down keeps layers from being cut before their scores have learnt anything (`keeping`).
         signed: rank by the score itself, as the paper writes it, instead of by its absolute value, as its code does.
             The gradient is then W ⊙ ∂L/∂W_eff.
         structure: patterns that the mask must have: `NofM(2, 4)` or `Block(32, 32)`; of every tensor alone.

@@ -44,7 +44,7 @@ class FedPM(Method):
         "Sparse Random Networks for Communication-Efficient Federated Learning",
         "2209.15328",
         Recipe("adam", lr=0.1, factor=STEADY),
-        SignedConstant(nonlinearity="linear"),
+        SignedConstant(nonlinearity="linear"),  # theirs are e times as large
         epochs=600,
         batch_size=128,
     )

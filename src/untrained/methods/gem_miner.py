@@ -48,7 +48,7 @@ class GemMiner(Method):
     Args:
         keep: the most that is kept, in (0, 1], reached by `drops` equal jumps; or a schedule of your own.
         scope: "global" drops the lowest of all tensors together, "layer" of every tensor alike.
-        decay: λ of the penalty λ Σ p².
+        decay: λ of the penalty λ Σ p²; the authors' is about 1e-4.
         drops: in how many jumps, all within the first four fifths of the search; 0: at once.
     """
 

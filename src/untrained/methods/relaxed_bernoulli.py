@@ -6,6 +6,8 @@
     penalty = sparsity · mean P(z > 0):   Φ((s + ½)/width), or σ(s - width·ln(0.1/1.1))
     evaluated, and saved:  z = 1 where s > 0, 0 elsewhere: the gate without noise, rounded
 
+There is no paper's recipe here: of the paper only the abstract was at hand.
+
 The gradient is that of the formulas, everywhere 0 where a gate is clipped. The rounded gate's, should anybody ask for
 it, is that of the gate without noise. How much is kept follows from the price `sparsity`.
 
@@ -18,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -26,10 +28,9 @@ from torch import Tensor
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_choice, checked_number
 from untrained.methods.sampling import normal_noise, sigmoid_slope, uniform_noise
-from untrained.recipe import Paper, Recipe
+from untrained.recipe import Recipe
 from untrained.schedules import Schedule
 from untrained.select import checked
-from untrained.weights import KaimingNormal
 
 _LOW, _SPAN = -0.1, 1.2
 
@@ -48,15 +49,6 @@ class RelaxedBernoulli(Method):
     gate: str = "gaussian"
     sparsity: float | Schedule = 0.0
     width: float = 0.5
-
-    paper: ClassVar[Paper | None] = Paper(
-        "Uncovering a Winning Lottery Ticket with Continuously Relaxed Bernoulli Gates",
-        "2603.08914",
-        Recipe("adam", lr=1e-3, cosine="epoch"),
-        KaimingNormal(),
-        epochs=100,
-        batch_size=128,
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

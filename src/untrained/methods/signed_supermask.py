@@ -3,9 +3,10 @@
     W_eff = W ⊙ m,   m = sign(s)·[|s| > τ]  ∈ {-1, 0, 1}
     ∂L/∂s = W ⊙ ∂L/∂W_eff                               straight through the threshold
 
-The formula is that of the ternary `Threshold`; what makes the method is where it starts (Xavier-uniform scores, signed
-constants scaled for ELU) and the weight decay, which pulls scores that the loss has no use for below τ. Nothing else
-asks for sparsity. Use it with ELU (`models.build(…, activation="elu")`) as its authors do.
+The formula is that of the ternary `Threshold`; what makes the method is where it starts (Xavier-uniform scores) and the
+weight decay, which pulls scores that the loss has no use for below τ. Nothing else
+asks for sparsity. Its authors use ELU (`models.build(…, activation="elu")`) and signed constants scaled for it
+(`SignedConstant(nonlinearity="elu")`, He's σ times √1.5), which `recipe="paper"` draws on the command line.
 
 Source: Koster, Grothe, Rettinger, "Signing the Supermask: Keep, Hide, Invert", ICLR 2022, arXiv 2201.13361, section 3.
 """

@@ -41,18 +41,16 @@ class SlotMachines(Method):
     greedy: bool = True
 
     law: ClassVar[WeightLaw] = XavierUniform()
-    paper: ClassVar[Paper | None] = Paper(
-        "Slot Machines: Discovering Winning Combinations of Random Weights in Neural Networks",
-        "2101.06475",
-        Recipe("sgd", lr=0.1, momentum=0.9, factor=STEADY),
-        XavierUniform(),
-        epochs=120,
-        batch_size=128,
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_number("values", self.values, 2, 127)
+
+    @property
+    def paper(self) -> Paper:  # pyright: ignore[reportIncompatibleVariableOverride]
+        title = "Slot Machines: Discovering Winning Combinations of Random Weights in Neural Networks"
+        learnt = Recipe("sgd", lr=0.1 if self.greedy else 50.0, momentum=0.9, factor=STEADY)
+        return Paper(title, "2101.06475", learnt, XavierUniform(), 120 if self.greedy else 160, 128)
 
     @property
     def recipe(self) -> Recipe:

@@ -25,7 +25,6 @@ from untrained.methods.masks import checked_number, decode_multiple, ternary_cod
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Geometric
 from untrained.select import checked
-from untrained.weights import SignedConstant
 
 
 @final
@@ -47,7 +46,7 @@ class Threshold(Method):
         "Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask Weights",
         "1801.06519",
         Recipe("adam", lr=1e-4, factor=Geometric(1.0, 0.1, steps=1, until=0.5)),
-        SignedConstant(),
+        None,  # those of a pretrained network
         epochs=30,
         batch_size=32,
     )
@@ -55,6 +54,8 @@ class Threshold(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         checked_number("threshold", self.threshold, 0)
+        if self.start is not None:
+            checked_number("start", self.start, -1e4, 1e4)
 
     @property
     def recipe(self) -> Recipe:
