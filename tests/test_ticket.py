@@ -1,21 +1,18 @@
 """What is saved is what loads, bit for bit; and a second reader, written from docs/format.md alone, agrees."""
 
 import hashlib
-import itertools
-import json
 import math
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import untrained as ut
+from stranger import stranger_reads
 from untrained import header
 from untrained.models import NETWORKS, build
 from zoo import ZOO
@@ -516,167 +513,35 @@ def test_a_killed_save_leaves_the_old_file(step, stop, exists, tmp_path, monkeyp
     assert ut.Ticket.load(path).method == METHODS[0]
 
 
-# --- a second reader, from docs/format.md and nothing else ---
+# --- a second reader, from docs/format.md and nothing else: stranger.py ---
 
-GAINS = {"relu": 2**0.5, "linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "selu": 0.75}
-GAINS["leaky_relu"] = math.sqrt(2 / (1 + 0.01 * 0.01))
-UNITS = {"SignedConstant": "sign", "XavierConstant": "sign", "UnsignedConstant": "one"}
-UNITS |= {"KaimingNormal": "normal", "XavierNormal": "normal"}
-UNITS |= {"KaimingUniform": "uniform", "XavierUniform": "uniform", "Standard": "uniform"}
-A = [2509.0809287301226727, 33430.575583588128105, 67265.770927008700853, 45921.953931549871457,
-     13731.693765509461125, 1971.5909503065514427, 133.14166789178437745, 3.3871328727963666080]  # fmt: skip
-B = [5226.4952788528545610, 28729.085735721942674, 39307.895800092710610, 21213.794301586595867,
-     5394.1960214247511077, 687.18700749205790830, 42.313330701600911252, 1.0]  # fmt: skip
-C = [7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1, 1.27045825245236838258,
-     3.64784832476320460504, 5.76949722146069140550, 4.63033784615654529590, 1.42343711074968357734]  # fmt: skip
-D = [1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2, 1.48103976427480074590e-1,
-     6.89767334985100004550e-1, 1.67638483018380384940, 2.05319162663775882187, 1.0]  # fmt: skip
-NUMPY = {"U8": "u1", "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8"}
-SPELLED = {"U8": "uint8", "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
-
-
-def stranger_words(seed, name, count):
-    h0, h1 = struct.unpack("<II", hashlib.sha256(name.encode()).digest()[:8])
-    drawn = []
-    for block in range(-(-count // 4)):
-        c0, c1, c2, c3, k0, k1 = block % 2**32, block >> 32, h0, h1, seed % 2**32, seed >> 32
-        for _ in range(10):
-            first, second = 0xD2511F53 * c0, 0xCD9E8D57 * c2
-            c0, c1, c2, c3 = second >> 32 ^ c1 ^ k0, second % 2**32, first >> 32 ^ c3 ^ k1, first % 2**32
-            k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
-        drawn += [c0, c1, c2, c3]
-    return drawn[:count]
-
-
-def stranger_polynomial(coefficients, x):
-    total = 0.0
-    for coefficient in coefficients:
-        total = total * x + coefficient
-    return total
-
-
-def stranger_ln(x):
-    m, e = math.frexp(x)
-    if m < 0.7071067811865476:
-        m, e = m * 2, e - 1
-    t = (m - 1) / (m + 1)
-    return 2 * t * stranger_polynomial([1 / odd for odd in range(23, 0, -2)], t * t) + e * 0.6931471805599453
-
-
-def stranger_normal(word):
-    q = (2 * word + 1 - 2**32) * 2.0**-33
-    if abs(q) <= 0.425:
-        r = 0.180625 - q * q
-        return q * (stranger_polynomial(A, r) / stranger_polynomial(B, r))
-    r = math.sqrt(-stranger_ln(0.5 - abs(q))) - 1.6
-    return math.copysign(stranger_polynomial(C, r) / stranger_polynomial(D, r), q)
-
-
-def stranger_units(kind, seed, name, n):
-    if kind == "sign":
-        words = stranger_words(seed, name, -(-n // 32))
-        return [1.0 if words[i // 32] >> i % 32 & 1 else -1.0 for i in range(n)]
-    if kind == "one":
-        return [1.0] * n
-    words = stranger_words(seed, name, n)
-    if kind == "uniform":
-        return [(2 * (word // 2**8) + 1 - 2**24) * 2.0**-24 for word in words]
-    return [stranger_normal(word) for word in words]
-
-
-def stranger_scale(law, shape, keep):
-    fan_in, fan_out = shape[1] * math.prod(shape[2:]), shape[0] * math.prod(shape[2:])
-    name, gain = law["name"], GAINS[law.get("nonlinearity", "linear")]
-    if name == "Standard":
-        scale = 1 / math.sqrt(fan_in)
-    elif name.startswith("Xavier"):
-        scale = gain * math.sqrt(2 / (fan_in + fan_out))
-    else:
-        scale = gain / math.sqrt(fan_in if law["fan"] == "in" else fan_out)
-    if name in ("KaimingUniform", "XavierUniform"):
-        scale = math.sqrt(3) * scale
-    return scale * math.sqrt(1 / keep) if law["scaled"] else scale
-
-
-def stranger_codes(entry, data):
-    n, values, counts = math.prod(entry["shape"]), entry["values"], entry["counts"]
-    assert sum(counts) == n and values == sorted(set(values))
-    if entry["coding"] == "bits":
-        width = math.ceil(math.log2(len(values))) if len(values) > 1 else 0
-        assert len(data) == math.ceil(n * width / 8)
-        number = int.from_bytes(data, "little")
-        symbols = [number >> i * width & (2**width - 1) for i in range(n)]
-        assert number >> n * width == 0
-    else:
-        frequencies = [max(1, count * 2**24 // n) for count in counts]
-        frequencies[counts.index(max(counts))] += 2**24 - sum(frequencies)
-        starts = [0, *itertools.accumulate(frequencies)]
-        words, state, symbols = list(struct.unpack(f"<{len(data) // 4}I", data)), 0, []
-        assert words[-1] != 0
-        while state < 2**32 and words:
-            state = state * 2**32 + words.pop()
-        for _ in range(n):
-            q = state % 2**24
-            i = next(i for i in range(len(counts)) if starts[i] <= q < starts[i + 1])
-            state = state // 2**24 * frequencies[i] + q - starts[i]
-            if state < 2**32 and words:
-                state = state * 2**32 + words.pop()
-            symbols.append(i)
-        assert state == 0 and not words
-    assert [symbols.count(i) for i in range(len(values))] == counts
-    return [values[symbol] for symbol in symbols]
-
-
-def stranger_bytes(weights, dtype):
-    """A float32 array rounded to a dtype, as bytes."""
-    if dtype != "bfloat16":
-        return weights.astype(f"<f{int(dtype.removeprefix('float')) // 8}").tobytes()
-    bits = weights.view(np.uint32).astype(np.uint64)
-    return ((bits + 0x7FFF + (bits >> np.uint64(16) & np.uint64(1))) >> np.uint64(16)).astype("<u2").tobytes()
-
-
-def stranger_reads(file, base=None):
-    """All tensors of a ticket: name → (dtype, shape, bytes). `base` holds a pretrained model's, likewise."""
-    size = int.from_bytes(file[:8], "little")
-    index, data = json.loads(file[8 : 8 + size]), file[8 + size :]
-    text = index.pop("__metadata__")["untrained"]
-    stored = {}
-    for name, line in index.items():
-        start, end = line["data_offsets"]
-        stored[name] = SPELLED[line["dtype"]], tuple(line["shape"]), data[start:end]
-    head = json.loads(text)
-    assert json.dumps(head, sort_keys=True, separators=(",", ":"), allow_nan=False) == text
-    assert head["format"] == 1
-
-    claimed = head.pop("sha256")
-    digest = hashlib.sha256(json.dumps(head, sort_keys=True, separators=(",", ":")).encode())
-    for name, (dtype, shape, content) in sorted(stored.items()):
-        digest.update(f"\n{name} {dtype} {','.join(map(str, shape))}\n".encode() + content)
-    assert digest.hexdigest() == claimed
-
-    read = {name.removeprefix("extra/"): value for name, value in stored.items() if name.startswith("extra/")}
-    full, sample = hashlib.sha256(), hashlib.sha256()
-    for name, entry in sorted(head["tensors"].items()):
-        shape, dtype, n = tuple(entry["shape"]), entry["dtype"], math.prod(entry["shape"])
-        method = head["methods"][entry["method"]] if "method" in entry else {}
-        if "constant" in entry:
-            drawn = stranger_bytes(np.full(n, entry["constant"], np.float32), dtype)
-        elif head["weights"] is None:
-            drawn = base[name][2]
-        else:
-            units = np.array(stranger_units(UNITS[head["weights"]["name"]], head["seed"], name, n), np.float32)
-            scale = stranger_scale(head["weights"], shape, method.get("keep", 1.0)) if n else 0
-            drawn = stranger_bytes(units * np.float32(scale), dtype)
-        elements = [drawn[i * len(drawn) // n : (i + 1) * len(drawn) // n] for i in range(n)]
-        if method:
-            codes = stranger_codes(entry, stored[f"codes/{name}"][2])
-            elements = [e if code else bytes(len(e)) for e, code in zip(elements, codes, strict=True)]
-        m = min(256, n)
-        for whole, part in ((full, elements), (sample, [elements[j * n // m] for j in range(m)])):
-            whole.update(f"\n{name}\n".encode() + b"".join(part))
-        read[name] = dtype, shape, b"".join(elements)
-    assert (full.hexdigest(), sample.hexdigest()) == (head["weights_sha256"], head["sample_sha256"])
-    return read, {entry["coding"] for entry in head["tensors"].values() if "coding" in entry}
+MANY_METHODS = [
+    *METHODS,
+    ut.EdgePopup(0.5, structure=ut.NofM(1, 2)),
+    ut.GemMiner(0.3),
+    ut.FedPM(),
+    ut.RelaxedBernoulli("concrete"),
+    ut.Threshold(),
+    ut.Threshold(0.3, ternary=True, start=None),
+    ut.SignedSupermask(0.7),
+    ut.Multicoated(0.6, coats=7),
+    ut.Multicoated(1.0, coats=127, spacing="uniform"),
+    ut.Bernoulli(),
+    ut.Bernoulli(rescale=False),
+    ut.Biprop(0.3),
+    ut.Biprop(0.6, "global"),
+    ut.SlotMachines(5),
+    ut.SlotMachines(2, greedy=False),
+    ut.IteRand(0.4, period=1, rate=0.5),
+    ut.PartlyFrozen(ut.EdgePopup(0.4), pruned=0.3, locked=0.2),
+    ut.PartlyFrozen(ut.Biprop(0.4), pruned=0.0, locked=0.3),
+    ut.PartlyFrozen(ut.Bernoulli(), pruned=0.5),
+    ut.PartlyFrozen(ut.Multicoated(0.7), pruned=0.2, locked=0.1),
+]
+MORE_LAWS = [
+    ut.KaimingNormal(scaled=True),
+    ut.Prototype(nonlinearity="elu", length=1024),
+]
 
 
 def spelled(model):
@@ -708,11 +573,45 @@ def test_a_stranger_reads_every_model(animal, method):
     assert read == spelled(ut.bake_(masked))
 
 
-def test_a_stranger_reads_codes_of_many_values():
-    # No method of today gives more than two codes; the format has room for 256.
-    ticket = ut.Ticket.of(masked_mlp())
-    codes = {"0.weight": torch.arange(128).reshape(16, 8).to(torch.int8) % 5 - 2}
-    codes["3.weight"] = (torch.arange(128).reshape(8, 16) % 11 == 0).to(torch.int8) * 3 - 1
+def every_shape(dtype):
+    return nn.ModuleDict({"linear": nn.Linear(40, 30), "conv": nn.Conv2d(4, 6, 3, padding=1)}).to(dtype)
+
+
+@pytest.mark.parametrize("law", MORE_LAWS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", MANY_METHODS, ids=str)
+def test_a_stranger_reads_every_method(method, dtype, law, tmp_path):
+    masked = ut.mask_(every_shape(dtype), method, seed=2**33 + 5, weights=law)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for scores in ut.scores(masked):
+            scores.normal_()
+    for step in range(3) if isinstance(method, ut.IteRand) else ():
+        ut.advance_(masked, step + 1, 10)
+    path = tmp_path / "a.ticket"
+    ut.save(masked, path)
+    read, _ = stranger_reads(path.read_bytes())
+    assert read == spelled(ut.load(path, every_shape(dtype)))
+
+
+MANY_CODES = {
+    ut.EdgePopup(0.3): (-2, 2),
+    ut.Threshold(ternary=True): (-128, 127),
+    ut.Multicoated(0.5, coats=127): (0, 127),
+    ut.Bernoulli(): (-2, 2),
+    ut.Biprop(0.3): (-2, 2),
+    ut.SlotMachines(127): (1, 127),
+    ut.IteRand(0.3): (-128, 127),
+}
+
+
+@pytest.mark.parametrize(("method", "ends"), MANY_CODES.items(), ids=str)
+def test_a_stranger_reads_codes_of_many_values(method, ends):
+    first, last = ends
+    ticket = ut.Ticket.of(masked_mlp(method, weights=ut.KaimingUniform()))
+    every = first + torch.arange(256) * 37 % (last - first + 1)
+    codes = {"0.weight": every[:128].reshape(16, 8), "3.weight": every[128:].reshape(8, 16)}
+    codes = {name: tensor.to(torch.int8) for name, tensor in codes.items()}
     changed = ut.Ticket(**{**vars(ticket), "codes": {**ticket.codes, **codes}})
     hashed = dict(changed.rebuilt())
     digest = hashlib.sha256(b"".join(f"\n{name}\n".encode() + raw(tensor) for name, tensor in sorted(hashed.items())))

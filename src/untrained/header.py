@@ -256,7 +256,9 @@ def revive(base: type, described: Any, what: str = "method", depth: int = 0) -> 
     name = described.get("name") if isinstance(described, dict) else described
     if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
         hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
-        raise TicketError(f"{hint}. If it is your own, import the module that defines it first")
+        raise TicketError(
+            f"{hint}. If it is your own, import the module that defines it first (or pass --method FILE.py:CLASS)"
+        )
     cls, given = known[name], {}
     kinds = kinds_of(cls)
     for field, value in described.items():

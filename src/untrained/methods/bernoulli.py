@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_number, decode_mask
+from untrained.methods.masks import checked_number, decode_mask, rounded
 from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
 from untrained.recipe import STEADY, Paper, Recipe
 from untrained.weights import XavierConstant
@@ -86,4 +86,4 @@ class Bernoulli(Method):
             return weight.new_ones(())
         # One division of two float64 tensors: a number by a tensor would be rounded twice.
         kept = (codes != 0).sum().clamp(min=1).double()
-        return (torch.full_like(kept, codes.numel()) / kept).to(weight.dtype)
+        return rounded(torch.full_like(kept, codes.numel()) / kept, weight.dtype)

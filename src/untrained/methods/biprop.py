@@ -29,6 +29,7 @@ from untrained.methods.masks import (
     checked_keep,
     decode_mask,
     mean_magnitude,
+    rounded,
     top_codes,
     uniform_scores,
 )
@@ -74,7 +75,7 @@ class Biprop(Method):
         return top_codes(scores, self.keep, together=self.together, signed=False)
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        alpha = mean_magnitude(weight, codes != 0).to(weight.dtype)
+        alpha = rounded(mean_magnitude(weight, codes != 0), weight.dtype)
         return decode_mask(alpha * weight.sign(), codes)
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:

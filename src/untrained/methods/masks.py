@@ -116,6 +116,11 @@ def mean_magnitude(values: Tensor, chosen: Tensor | None = None) -> Tensor:
     return largest.double() * 2.0**-22 * units / count.double().clamp(min=1)
 
 
+def rounded(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """A float64 scalar in another dtype, by way of float32: said, so that it is the same everywhere."""
+    return value.to(torch.promote_types(dtype, torch.float32)).to(dtype)
+
+
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:  # pyright: ignore
