@@ -184,9 +184,6 @@ def test_a_fixed_fraction_is_refused(method):
         ut.erk(network(), method)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="BUG: PartlyFrozen.keep is the schedule's first value, which erk takes for all; the way is lost"
-)
 def test_a_schedule_of_an_inner_method_is_refused():
     with pytest.raises(ValueError, match="erk needs a method whose keep is a number"):
         ut.erk(network(), ut.PartlyFrozen(ut.EdgePopup(ut.Cubic(0.5, 0.1))))

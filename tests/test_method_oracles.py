@@ -955,7 +955,7 @@ COMPILED = [
     ut.GemMiner(keep=0.3, decay=0.01),
     ut.IteRand(keep=0.3, period=2, rate=0.5),
     ut.Multicoated(keep=0.6),
-    limited(ut.Multicoated(keep=0.5, spacing="uniform"), "BUG: _coats calculates with Fraction where dynamo traces"),
+    ut.Multicoated(keep=0.5, spacing="uniform"),
     ut.RelaxedBernoulli(gate="concrete", width=2 / 3, sparsity=0.1),
     ut.SlotMachines(values=3, greedy=False),
     ut.Threshold(threshold=0.25, ternary=True),

@@ -436,11 +436,6 @@ def test_a_schedule_and_a_scaled_law_are_refused(path):
         ut.load(path, net())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RecursionError,
-    reason="BUG: the message is str() of all levels; 1000 and more are read by newer Pythons' json",
-)
 def test_a_very_deep_method_is_refused():
     with pytest.raises(ut.TicketError):
         header.revive(ut.Method, nested(2000))

@@ -122,7 +122,8 @@ def _all(joblib: Any, settings: CompareSettings, cells: Sequence[Cell], folder: 
     _, configured = joblib.parallel.get_active_backend()
     jobs = settings.jobs
     if jobs is None:  # what joblib is told; else a core each, or the one GPU for one after the other
-        jobs = None if configured != 1 else -1 if device_named(settings.device).type == "cpu" else 1
+        own = -1 if device_named(settings.device).type == "cpu" else 1
+        jobs = own if configured in (None, 1) else None
     settings = _anchored(settings)
     work = [
         joblib.delayed(run_cell)(settings, cell, anchored(cell.method), folder / "cells" / cell.name) for cell in cells

@@ -61,11 +61,11 @@ class WeightLaw(abc.ABC):
     A final law is a frozen dataclass with JSON-able fields, and is written into the ticket.
     """
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     scaled: bool
     """Whether to multiply the scale by √(1/keep), so that the kept weights alone have the variance asked for."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abc.abstractmethod
     def units(self) -> Units:

@@ -35,14 +35,14 @@ class Method(abc.ABC):
     sample, learn their sparsity, move or redraw.
     """
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     law: ClassVar[WeightLaw] = SignedConstant()
     """The frozen weights that suit it, drawn unless `mask_` is told otherwise."""
 
     paper: ClassVar[Paper | None] = None
     """What its authors ran; `fit(recipe="paper")` uses it."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def recipe(self) -> Recipe:

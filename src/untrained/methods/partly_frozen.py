@@ -211,4 +211,5 @@ def _whole(group: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[st
 def _nothing(free: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """No free weight kept; a gradient of 0."""
     weights, scores = free
-    return {name: straight_through(w * 0.0, scores[name], w * 0.0) for name, w in weights.items()}
+    nothing = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    return {name: straight_through(zeros, scores[name], zeros) for name, zeros in nothing.items()}
