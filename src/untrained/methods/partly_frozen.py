@@ -147,14 +147,14 @@ class PartlyFrozen(Method):
         effective = {}
         for method, group in self._groups(weights):
             free = _free_of(group, scores)
-            effective |= _whole(group, _nothing(free) if method is None else method.effective(*free))
+            effective |= _whole(group, self._nothing(*free) if method is None else method.effective(*free))
         return effective
 
     def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
         effective = {}
         for method, group in self._groups(weights):
             free = _free_of(group, scores)
-            effective |= _whole(group, _nothing(free) if method is None else method.sampled(*free, noise))
+            effective |= _whole(group, self._nothing(*free) if method is None else method.sampled(*free, noise))
         return effective
 
     def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
@@ -189,6 +189,12 @@ class PartlyFrozen(Method):
             return None
         return replace(self.of, keep=keep_of(wanted, free))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
+    def _nothing(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """No free weight kept, with the gradient that those not kept always have."""
+        kept = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        slopes = {n: self.of.slope(w, scores[n].detach(), kept[n].to(torch.int8)) for n, w in weights.items()}
+        return {name: straight_through(kept[name], scores[name], slopes[name]) for name in weights}
+
 
 def _free_of(group: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The free weights and their scores, each tensor as a row."""
@@ -206,10 +212,3 @@ def _whole(group: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[st
         start = decode_mask(values, role == _LOCKED)
         whole[name] = start.masked_scatter(role == _FREE, row)
     return whole
-
-
-def _nothing(free: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """No free weight kept; a gradient of 0."""
-    weights, scores = free
-    nothing = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    return {name: straight_through(zeros, scores[name], zeros) for name, zeros in nothing.items()}
