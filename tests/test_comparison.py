@@ -277,7 +277,7 @@ def test_options_in_brackets_reach_the_method():
         "multicoated(coats=2, spacing=uniform)": ut.Multicoated(0.3, coats=2, spacing="uniform"),
         "slot-machines(values=4)": ut.SlotMachines(values=4),
         "edge-popup(structure=NofM(2, 4))": ut.EdgePopup(structure=ut.NofM(2, 4)),
-        "partly-frozen(of=Biprop(), pruned=0.3)": ut.PartlyFrozen(ut.Biprop(), pruned=0.3),
+        "partly-frozen(of=Biprop(), pruned=0.3)": ut.PartlyFrozen(ut.Biprop(0.3), pruned=0.3),
         "threshold(threshold=0.0, start=None)": ut.Threshold(threshold=0.0, start=None),
     }
     main([*SMALL, "--methods", ",".join(wanted), "--keep", "0.3", "--out", "run"])

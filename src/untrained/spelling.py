@@ -21,6 +21,7 @@ from untrained.weights import WeightLaw
 
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
+_KEEP = re.compile(r"[(,]\s*keep\s*=")
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 _PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
     cls.__name__: cls for cls in vars(schedules).values() if inspect.isclass(cls) and getattr(cls, "__final__", False)
@@ -34,7 +35,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     Args:
         text: a name of `METHODS`, or `FILE.py:CLASS` or `package.module:CLASS` for one of your own; behind it, if you
             like, fields in brackets: words, numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
-        keep: the fraction to keep, for methods that are told; what the brackets say of it wins.
+        keep: the fraction to keep, for methods that are told; a `keep=` in the brackets wins.
         fields: more fields; those that are None are not meant.
 
     Raises:
@@ -44,7 +45,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     name, arguments = _taken_apart(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
     method = _made(text, own_class(name) if ":" in name else _known("method", METHODS, name), arguments)
-    return method if keep is None or arguments.keys() & {"keep", "of"} else method.keeping(keep)
+    return method if keep is None or _KEEP.search(text) else method.keeping(keep)
 
 
 def law_of(text: str) -> WeightLaw:
