@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +110,12 @@ class Lab:
 
     def train_twin(self, folder: Path, *, resume: bool) -> tuple[Row, History]:
         """Train the weights of the same network, from torch's own initial ones."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            twin = self.network()
+        # What torch's own layers draw, from a generator that no other thread has.
+        twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for parameter in twin.parameters():
+                start = torch.empty(parameter.shape)
+                parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
         history = self._learn(twin, folder, "trained twin", "ours", None, resume)
         state = {name: tensor.contiguous() for name, tensor in _untied(twin).items()}
         size = len(safetensors.torch.save(state))
