@@ -50,20 +50,8 @@ def method_recipes() -> str:
     return table(["method", "recipe", "validation accuracy, %", "kept"], rows).replace("---:", "---", 1)
 
 
-def compare_digits() -> str:
-    return _compared("compare_digits")
-
-
-def compare_mnist() -> str:
-    return _compared("compare_mnist")
-
-
-def compare_low() -> str:
-    return _compared("compare_low")
-
-
-def _compared(name: str) -> str:
-    """The table of a comparison."""
+def compared(name: str) -> str:
+    """The table of a comparison, results/<name>.json."""
     rows = [
         [
             line["method"],
@@ -224,9 +212,10 @@ def _names(module) -> str:
 
 def rewritten(text: str) -> str:
     def fill(match: re.Match[str]) -> str:
-        return f"<!-- figures: {match[1]} -->\n{globals()[match[1]]()}\n<!-- end -->"
+        name, *arguments = match[1].split()
+        return f"<!-- figures: {match[1]} -->\n{globals()[name](*arguments)}\n<!-- end -->"
 
-    return re.sub(r"<!-- figures: (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+    return re.sub(r"<!-- figures: ([\w ]+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,16 @@ import importlib.util
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from untrained.grid import Line
 from untrained.search import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FOUND, _TWIN, _BASELINES = "#1b7f79", "#8a8a8a", ("#c97b2b", "#b2475f")
 _FILTERS = 24
@@ -24,6 +28,15 @@ _COLOURS = (
 def available() -> bool:
     """Whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure, so many inches wide and high, that lays itself out."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def draw_search(
@@ -54,11 +67,7 @@ def draw_search(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
-    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    figure = _figure(11, 7.5)
     figure.suptitle(title)
     above, below = (figure.add_subfigure(spec) for spec in figure.add_gridspec(2, 1))
     curves, bars = above.subplots(1, 2, width_ratios=(3, 2))
@@ -106,11 +115,7 @@ def draw_comparison(path: Path, title: str, lines: Sequence[Line]) -> None:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    figure = _figure(10, 6.5)
     axes = figure.subplots()
     by_method: dict[str, list[Line]] = {}
     for line in lines:
