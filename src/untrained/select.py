@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrained.native import kernels
+
 # Below this many scores a partition of them all is as fast as finding a band first.
 _BAND_FROM = 1 << 14
 _SAMPLE = 1 << 14
@@ -125,6 +127,10 @@ def keep_top(
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """
+    count = keep_count(keep, sum(score.numel() for score in scores))
+    effective = kernels.keep_top(weights, scores, count, signed)
+    if effective is not None:
+        return effective
     cut = _cut(scores, keep, signed, names.split(SEPARATOR))
     if cut is None:
         return [weight.clone() for weight in weights]
@@ -147,13 +153,29 @@ def _setup_context(ctx, inputs, output) -> None:
 def _straight_through(ctx, grads):
     half = len(ctx.saved_tensors) // 2
     weights, scores = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
-    signs = [torch.ones_like(score) if ctx.signed else torch.sgn(score) for score in scores]
+    gradients = [_to_scores(*each, ctx.signed) for each in zip(grads, weights, scores, strict=True)]
+    return [None] * half, gradients, None, None, None
+
+
+def _to_scores(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
+    """sign(s) ⊙ W ⊙ ∂L/∂W_eff (`signed`: W ⊙ ∂L/∂W_eff)."""
     if torch.is_grad_enabled():  # somebody differentiates twice
-        signs = [sign * weight * grad for sign, weight, grad in zip(signs, weights, grads, strict=True)]
-    else:
-        for sign, weight, grad in zip(signs, weights, grads, strict=True):
-            sign.mul_(weight).mul_(grad)  # in place: fresh memory costs more than the arithmetic
-    return [None] * half, signs, None, None, None
+        return (torch.ones_like(score) if signed else torch.sgn(score)) * weight * grad
+    return straight_through(grad, weight, score, signed)
+
+
+@torch.library.custom_op("untrained::straight_through", mutates_args=())
+def straight_through(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
+    gradient = kernels.straight_through(grad, weight, score, signed)
+    if gradient is not None:
+        return gradient
+    sign = torch.ones_like(score) if signed else torch.sgn(score)
+    return sign.mul_(weight).mul_(grad)  # in place: fresh memory costs more than the arithmetic
+
+
+@straight_through.register_fake
+def _(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
+    return torch.empty_like(score)
 
 
 keep_top.register_autograd(_straight_through, setup_context=_setup_context)

@@ -1,0 +1,99 @@
+"""The kernels on tensors: each says with None or False that it has no way, and the caller takes the plain path."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from untrained.native.library import library
+
+_NAN = 2
+_MOST_HINTS = 1 << 14
+
+
+class _Part(ctypes.Structure):
+    _fields_ = (
+        ("scores", ctypes.c_void_p),
+        ("weights", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("n", ctypes.c_int64),
+    )
+
+
+class _Hint(ctypes.Structure):
+    _fields_ = (("threshold", ctypes.c_int64), ("width", ctypes.c_int64))
+
+
+class Sgd(ctypes.Structure):
+    """What a step of SGD is told."""
+
+    _fields_ = (
+        ("lr", ctypes.c_float),
+        ("momentum", ctypes.c_float),
+        ("weight_decay", ctypes.c_float),
+        ("nesterov", ctypes.c_int32),
+    )
+
+
+class Adam(ctypes.Structure):
+    """What a step of Adam is told."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_float) for name in ("step_size", "beta1", "beta2", "eps", "weight_decay", "correction2_root")
+    )
+
+
+# Where each choice's threshold was the last time and how far it may move, by address. A wrong one costs a pass.
+_hints: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether kernels can take these: float32 on the CPU, in C order."""
+    return all(t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
+
+
+def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, signed: bool) -> list[Tensor] | None:
+    """The weights with the `count` highest scores of them all and 0 elsewhere; None: no kernel, or a score is NaN.
+
+    Args:
+        weights: frozen weights.
+        scores: of the same shapes.
+        count: how many are kept, 1 ≤ count ≤ all.
+        signed: rank by the scores themselves instead of by their absolute values.
+    """
+    kernels = library()
+    if kernels is None or count < 1 or not plain(*weights, *scores):
+        return None
+    effective = [torch.empty_like(weight) for weight in weights]
+    parts = (_Part * len(weights))(
+        *(
+            _Part(s.data_ptr(), w.data_ptr(), e.data_ptr(), w.numel())
+            for s, w, e in zip(scores, weights, effective, strict=True)
+        )
+    )
+    key = scores[0].data_ptr(), len(scores), count, signed
+    hint = _Hint(*_hints.get(key, (0, -1)))
+    found = kernels.keep_top(parts, ctypes.c_int64(len(parts)), ctypes.c_int64(count), int(signed), ctypes.byref(hint))
+    if found == _NAN:
+        return None
+    if len(_hints) >= _MOST_HINTS:
+        _hints.clear()
+    _hints[key] = hint.threshold, hint.width
+    return effective
+
+
+def straight_through(gradient: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor | None:
+    """sign(s) ⊙ W ⊙ ∂L/∂W_eff (`signed`: W ⊙ ∂L/∂W_eff) in one pass; None: no kernel."""
+    kernels = library()
+    if kernels is None or not plain(gradient, weight, score):
+        return None
+    out = torch.empty_like(score)
+    kernels.straight_through(*_pointers(gradient, weight, score, out), ctypes.c_int64(out.numel()), int(signed))
+    return out
+
+
+def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]

@@ -1,0 +1,85 @@
+"""The loaded kernels, or None: which of them this process uses, and why."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from untrained.native.compiler import LEVELS, NoCompiler, built, kept
+
+
+class Status(NamedTuple):
+    """The loaded library with its level, or why there is none."""
+
+    library: ctypes.CDLL | None
+    level: str
+    reason: str
+
+
+def library() -> ctypes.CDLL | None:
+    """The kernels at the best level of this machine, compiled now if need be; None: use the plain path.
+
+    The environment decides, read once: UNTRAINED_NATIVE=0 is the plain path; 1, or a level such as avx2, insists.
+
+    Raises:
+        ImportError: UNTRAINED_NATIVE insists, and there is no such library.
+    """
+    return status().library
+
+
+@functools.cache
+def status() -> Status:
+    """What `library` found."""
+    asked = os.environ.get("UNTRAINED_NATIVE", "")
+    if asked == "0":
+        return Status(None, "", "UNTRAINED_NATIVE=0 turns it off")
+    if asked not in ("", "1", *LEVELS):
+        raise ImportError(f"UNTRAINED_NATIVE must be 0, 1, {', '.join(LEVELS)} or unset, got {asked!r}")
+    level = asked if asked in LEVELS else levels()[0]
+    if level not in levels():
+        raise ImportError(f"UNTRAINED_NATIVE={level}: this machine has {' and '.join(levels())} only")
+    try:
+        return Status(load(level), level, "")
+    except NoCompiler as why:
+        if asked:
+            raise ImportError(f"UNTRAINED_NATIVE={asked}: {why}") from None
+        return Status(None, "", str(why))
+
+
+def levels() -> list[str]:
+    """The levels that this machine can run, the best first; torch, told by ATEN_CPU_CAPABILITY, may see fewer."""
+    best = torch.backends.cpu.get_cpu_capability()
+    if best.startswith("AVX512"):
+        return list(LEVELS)
+    return ["avx2", "portable"] if best == "AVX2" else ["portable"]
+
+
+def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
+    """Load the library of one level from the cache, or compile it.
+
+    Raises:
+        NoCompiler: it is neither there nor can it be made.
+    """
+    try:
+        loaded = ctypes.CDLL(str(built(level, flags)))
+    except OSError:  # half a library, or one for another machine
+        kept(level, flags).unlink()
+        try:
+            loaded = ctypes.CDLL(str(built(level, flags)))
+        except OSError as error:
+            raise NoCompiler(f"the library cannot be loaded: {error}") from None
+    _share_threads(loaded)
+    return loaded
+
+
+def _share_threads(loaded: ctypes.CDLL) -> None:
+    """Hand torch's own loop over its threads to the kernels; a torch without it (before 2.10) leaves them one."""
+    name = next((p for p in (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*") if p.suffix != ".lib"), None)
+    of_torch = getattr(ctypes.CDLL(str(name)), "torch_parallel_for", None) if name else None
+    if of_torch is not None:
+        loaded.use_parallel_for(ctypes.cast(of_torch, ctypes.c_void_p))
