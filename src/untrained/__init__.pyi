@@ -1,4 +1,5 @@
 from . import models as models
+from . import optim as optim
 from . import testing as testing
 from . import wann as wann
 from ._version import __version__ as __version__

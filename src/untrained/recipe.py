@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -58,17 +58,19 @@ class Recipe:
 
     def build(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer:
         """The optimizer of these parameters, at the highest rate; torch's fused one where there is one."""
-        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD
+        return kind(parameters, **self.arguments(), fused=fusable(parameters))
+
+    def arguments(self) -> dict[str, Any]:
+        """What the optimizer of that name is told, at the highest rate."""
         if self.optimizer == "adam":
-            return torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        return torch.optim.SGD(
-            parameters,
-            lr=self.lr,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            nesterov=self.nesterov,
-            fused=fused,
-        )
+            return {"lr": self.lr, "weight_decay": self.weight_decay}
+        return {
+            "lr": self.lr,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "nesterov": self.nesterov,
+        }
 
     def rate(self, epoch: int, step: int, steps: int, epochs: int) -> float:
         """The learning rate of step `step` of `steps` in epoch `epoch` of `epochs`, all counted from 0.
@@ -85,6 +87,11 @@ class Recipe:
         if time < warmup:
             return self.lr * min(1.0, (time + (1 / steps if by_step else 1)) / warmup)
         return self.lr * 0.5 * (1 + math.cos(math.pi * (time - warmup) / (epochs - warmup)))
+
+
+def fusable(parameters: Sequence[Tensor]) -> bool:
+    """Whether torch's fused optimizers take these parameters."""
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
 
 
 @final

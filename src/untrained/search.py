@@ -22,6 +22,7 @@ from untrained.batches import Batches
 from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
 from untrained.masked import MaskState
+from untrained.optim import for_scores
 from untrained.progress import Progress
 from untrained.recipe import SCORES, WEIGHTS, Recipe
 from untrained.ticket import save
@@ -223,12 +224,15 @@ class _Learner:
 
 
 def _learners(model: nn.Module, recipe: Recipe, masked: bool) -> list[_Learner]:
-    scores = attach.scores(model) if masked else []
     named = dict(model.named_parameters())
     others = [named[n] for n in sorted(attach.record(model).trained)] if masked else list(named.values())
     others = [p for p in others if p.requires_grad]
-    pairs = [(recipe, scores), (WEIGHTS if masked else recipe, others)]
-    learners = [_Learner(its, its.build(parameters)) for its, parameters in pairs if parameters]
+    learners = []
+    if masked and attach.scores(model):
+        learners.append(_Learner(recipe, for_scores(model, recipe)))
+    if others:
+        its = WEIGHTS if masked else recipe
+        learners.append(_Learner(its, its.build(others)))
     if not learners:
         raise ValueError("nothing to learn: no parameter of the model requires a gradient")
     return learners

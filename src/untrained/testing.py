@@ -138,7 +138,8 @@ def _learns(method: Method) -> None:
     weights, its_scores = _problem(method, "normal", torch.float32)
     learning = {name: score.requires_grad_() for name, score in its_scores.items()}
     effective = method.effective(weights, learning)
-    total = torch.stack([(w * torch.randn(w.shape, generator=_generator(3))).sum() for w in effective.values()]).sum()
+    grads = {name: torch.randn(weight.shape, generator=_generator(3)) for name, weight in effective.items()}
+    total = torch.stack([(weight * grads[name]).sum() for name, weight in effective.items()]).sum()
     if not method.learns:
         _require(not total.requires_grad, method, "gives no gradient, for it does not learn")
         return
@@ -147,6 +148,11 @@ def _learns(method: Method) -> None:
         grad = score.grad
         _require(grad is not None and bool(grad.isfinite().all()), method, "gives every score a finite gradient")
         _require(bool(grad.any()), method, "gives scores a gradient that is not 0 everywhere")  # pyright: ignore
+    if method.slope_is is not None:
+        for name, score in learning.items():
+            sign = score.detach().sgn() if method.slope_is == "sign(s) W" else 1.0
+            as_said = torch.equal(score.grad, sign * weights[name] * grads[name])  # pyright: ignore
+            _require(as_said, method, "has the slope that `slope_is` says")
     price = method.penalty(weights, learning)
     _require(price is None or (price.ndim == 0 and bool(price.isfinite())), method, "has a penalty that is one number")
 

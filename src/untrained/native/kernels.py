@@ -42,7 +42,8 @@ class Adam(ctypes.Structure):
     """What a step of Adam is told."""
 
     _fields_ = tuple(
-        (name, ctypes.c_float) for name in ("step_size", "beta1", "beta2", "eps", "weight_decay", "correction2_root")
+        (name, ctypes.c_float)
+        for name in ("step_size", "mean_share", "beta2", "square_share", "eps", "weight_decay", "correction2_root")
     )
 
 
@@ -50,9 +51,11 @@ class Adam(ctypes.Structure):
 _hints: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
 
 
-def plain(*tensors: Tensor) -> bool:
-    """Whether kernels can take these: float32 on the CPU, in C order."""
-    return all(t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
+def usable(*tensors: Tensor) -> bool:
+    """Whether there are kernels and they can take these: float32 on the CPU, in C order."""
+    return library() is not None and all(
+        t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors
+    )
 
 
 def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, signed: bool) -> list[Tensor] | None:
@@ -64,8 +67,7 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
         count: how many are kept, 1 ≤ count ≤ all.
         signed: rank by the scores themselves instead of by their absolute values.
     """
-    kernels = library()
-    if kernels is None or count < 1 or not plain(*weights, *scores):
+    if count < 1 or not usable(*weights, *scores):
         return None
     effective = [torch.empty_like(weight) for weight in weights]
     parts = (_Part * len(weights))(
@@ -76,7 +78,9 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
     )
     key = scores[0].data_ptr(), len(scores), count, signed
     hint = _Hint(*_hints.get(key, (0, -1)))
-    found = kernels.keep_top(parts, ctypes.c_int64(len(parts)), ctypes.c_int64(count), int(signed), ctypes.byref(hint))
+    found = _library().keep_top(
+        parts, ctypes.c_int64(len(parts)), ctypes.c_int64(count), int(signed), ctypes.byref(hint)
+    )
     if found == _NAN:
         return None
     if len(_hints) >= _MOST_HINTS:
@@ -87,13 +91,35 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
 
 def straight_through(gradient: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor | None:
     """sign(s) ⊙ W ⊙ ∂L/∂W_eff (`signed`: W ⊙ ∂L/∂W_eff) in one pass; None: no kernel."""
-    kernels = library()
-    if kernels is None or not plain(gradient, weight, score):
+    if not usable(gradient, weight, score):
         return None
     out = torch.empty_like(score)
-    kernels.straight_through(*_pointers(gradient, weight, score, out), ctypes.c_int64(out.numel()), int(signed))
+    _library().straight_through(*_pointers(gradient, weight, score, out), ctypes.c_int64(out.numel()), int(signed))
     return out
 
 
 def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+
+
+def sgd_step(gradient: Tensor, weight: Tensor, score: Tensor, signed: bool, momentum: Tensor | None, how: Sgd) -> None:
+    """∂L/∂s as in `straight_through`, and with it torch's step of SGD; in place, of `usable` tensors."""
+    buffer = None if momentum is None else ctypes.c_void_p(momentum.data_ptr())
+    _library().sgd_step(*_pointers(gradient, weight, score), buffer, *_rest(score, signed, how))
+
+
+def adam_step(
+    gradient: Tensor, weight: Tensor, score: Tensor, signed: bool, mean: Tensor, square: Tensor, how: Adam
+) -> None:
+    """∂L/∂s as in `straight_through`, and with it torch's step of Adam; in place, of `usable` tensors."""
+    _library().adam_step(*_pointers(gradient, weight, score, mean, square), *_rest(score, signed, how))
+
+
+def _library() -> ctypes.CDLL:
+    kernels = library()
+    assert kernels is not None, "usable() was asked first"
+    return kernels
+
+
+def _rest(score: Tensor, signed: bool, how: ctypes.Structure):
+    return ctypes.c_int64(score.numel()), int(signed), ctypes.byref(how)

@@ -9,6 +9,15 @@
 
 namespace {
 
+// a * b + c, rounded once where the machine can: so do torch's own optimizers there.
+inline float multiply_add(float a, float b, float c) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 template <bool kSigned>
 inline float to_score(float score, float weight, float gradient) {
   if (kSigned) return weight * gradient;
@@ -37,7 +46,7 @@ struct Sgd {
 };
 
 struct Adam {
-  float step_size, beta1, beta2, eps, weight_decay, correction2_root;
+  float step_size, mean_share, beta2, square_share, eps, weight_decay, correction2_root;  // shares: 1 - beta
 };
 }
 
@@ -51,13 +60,13 @@ void sgd(const float* gradients, const float* weights, float* scores, float* mom
     float* __restrict s = scores;
     float* __restrict m = momenta;
     for (int64_t i = begin; i < end; i++) {
-      float move = to_score<kSigned>(s[i], w[i], g[i]) + s[i] * sgd.weight_decay;
+      float move = multiply_add(s[i], sgd.weight_decay, to_score<kSigned>(s[i], w[i], g[i]));
       if (kMomentum) {
         const float momentum = m[i] * sgd.momentum + move;
         m[i] = momentum;
-        move = sgd.nesterov ? move + momentum * sgd.momentum : momentum;
+        move = sgd.nesterov ? multiply_add(momentum, sgd.momentum, move) : momentum;
       }
-      s[i] -= move * sgd.lr;
+      s[i] = multiply_add(-move, sgd.lr, s[i]);
     }
   });
 }
@@ -72,9 +81,9 @@ void adam(const float* gradients, const float* weights, float* scores, float* me
     float* __restrict m = means;
     float* __restrict v = squares;
     for (int64_t i = begin; i < end; i++) {
-      const float move = to_score<kSigned>(s[i], w[i], g[i]) + s[i] * adam.weight_decay;
-      m[i] += (1.0f - adam.beta1) * (move - m[i]);
-      v[i] = v[i] * adam.beta2 + move * move * (1.0f - adam.beta2);
+      const float move = multiply_add(s[i], adam.weight_decay, to_score<kSigned>(s[i], w[i], g[i]));
+      m[i] = multiply_add(adam.mean_share, move - m[i], m[i]);
+      v[i] = v[i] * adam.beta2 + move * move * adam.square_share;
       s[i] -= adam.step_size * m[i] / (std::sqrt(v[i]) / adam.correction2_root + adam.eps);
     }
   });
