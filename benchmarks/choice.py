@@ -1,22 +1,32 @@
 """The choice alone: exact top half of n scores, and the masked weight made from it, against torch's own selections.
 
-.venv/bin/python benchmarks/choice.py        (about a minute)
+.venv/bin/python benchmarks/choice.py        (about two minutes)
+
+The scores drift from round to round, as in a search. (Not called select.py: Python has a module of that name.)
 """
 
 import torch
+from torch import nn
+from torch.nn.utils import prune
 
-from harness import Timing, interleave, report
+from harness import Timing, interleave, moving, ratios, report, take_turns, without_kernels
+from untrained.native import kernels
 from untrained.select import keep_top
 from untrained.weights import SignedConstant
 
 torch.set_num_threads(1)
+PRODUCT, SORT = "torch.mul(weights, mask, out=), the mask known", "torch.sort alone"
 
 
-def rows(n: int) -> list[Timing]:
+def tables(n: int) -> dict[str, list[Timing]]:
     generator = torch.Generator().manual_seed(0)
     scores = torch.rand(n, generator=generator) * 2 - 1
     weights = torch.randint(0, 2, (n,), generator=generator) * 2.0 - 1
     mask, out = (scores > 0).float(), torch.empty(n)
+
+    def drift() -> None:
+        """A step of a search: in a real one the threshold moves by 3e-5 to 5e-4 of itself."""
+        scores.mul_(1 + 2e-4 * float(torch.randn((), generator=generator)))
 
     def naive() -> torch.Tensor:
         """What the authors' code does: sort, write zeros and ones at the indices, multiply."""
@@ -28,18 +38,43 @@ def rows(n: int) -> list[Timing]:
         flat[order[n // 2 :]] = 1
         return weights * flat
 
-    return interleave(
+    def pruned() -> torch.Tensor:
+        """torch's own pruning, by magnitude of the scores."""
+        layer = nn.Module()
+        layer.weight = nn.Parameter(weights, requires_grad=False)
+        prune.l1_unstructured(layer, "weight", amount=n // 2, importance_scores=scores)
+        return layer.weight
+
+    def chosen() -> torch.Tensor:
+        return keep_top([weights], [scores], 0.5, False, ["w"])[0]
+
+    def chosen_cold() -> torch.Tensor:
+        kernels.forget()
+        return chosen()
+
+    def chosen_plainly() -> torch.Tensor:
+        with without_kernels():
+            return chosen()
+
+    assert torch.equal(chosen(), chosen_plainly())
+    taken = take_turns(
         {
-            "torch.sort alone": lambda: torch.sort(scores),
+            SORT: lambda: torch.sort(scores),
             "sort-based mask and multiply": naive,
+            "torch.nn.utils.prune": pruned,
             "torch.kthvalue alone": lambda: scores.kthvalue(n // 2),
             "torch.topk alone": lambda: torch.topk(scores, n // 2, sorted=False),
-            "untrained: choice and multiply": lambda: keep_top([weights], [scores], 0.5, False, "w"),
-            "floor: weights * mask, mask known": lambda: torch.mul(weights, mask, out=out),
+            "untrained, no compiler: choice and multiply": chosen_plainly,
+            "untrained, first time: choice and multiply": chosen_cold,
+            "untrained: choice and multiply": chosen,
+            PRODUCT: lambda: torch.mul(weights, mask, out=out),
+            "floor: moving 12 bytes a weight": moving(12 * n),
         },
-        reference="torch.sort alone",
         rounds=15,
+        prepare=drift,
     )
+    title = f"choice of half of n = {n:,}"
+    return {f"{title}, × torch.sort": ratios(taken, SORT), f"{title}, × torch.mul": ratios(taken, PRODUCT)}
 
 
 def drawing() -> list[Timing]:
@@ -57,5 +92,7 @@ def drawing() -> list[Timing]:
 
 
 if __name__ == "__main__":
-    tables = {f"choice of half of n = {n:,}": rows(n) for n in (10_000, 100_000, 1_000_000, 2_400_000)}
-    report("choice", {**tables, "weights from a seed": drawing()})
+    measured = {}
+    for n in (10_000, 100_000, 1_000_000, 2_400_000):
+        measured |= tables(n)
+    report("choice", {**measured, "weights from a seed": drawing()})

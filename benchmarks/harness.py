@@ -10,10 +10,12 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -32,9 +34,25 @@ class Timing:
 
 
 def interleave(
-    variants: Mapping[str, Callable[[], object]], *, reference: str, rounds: int, device="cpu"
+    variants: Mapping[str, Callable[[], object]],
+    *,
+    reference: str,
+    rounds: int,
+    device: str = "cpu",
+    prepare: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
-    """Time all variants in turn, `rounds` times after one round to warm up."""
+    """Time all variants in turn, `rounds` times after one round to warm up; `prepare` runs untimed before a round."""
+    return ratios(take_turns(variants, rounds=rounds, device=device, prepare=prepare), reference)
+
+
+def take_turns(
+    variants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    device: str = "cpu",
+    prepare: Callable[[], object] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds that every variant took in every round."""
     clock = time.process_time
     if torch.device(device).type == "cuda":
 
@@ -44,20 +62,39 @@ def interleave(
 
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
+        prepare()
         for name, run in variants.items():
             start = clock()
             run()
             if number:
                 taken[name].append(clock() - start)
-    ratios = {
+    return taken
+
+
+def ratios(taken: Mapping[str, list[float]], reference: str) -> list[Timing]:
+    """The medians, and the ratios to the reference of the same round."""
+    paired = {
         name: [own / other for own, other in zip(times, taken[reference], strict=True)] for name, times in taken.items()
     }
     return [
         Timing(
-            name, 1000 * statistics.median(times), statistics.median(ratios[name]), min(ratios[name]), max(ratios[name])
+            name, 1000 * statistics.median(times), statistics.median(paired[name]), min(paired[name]), max(paired[name])
         )
         for name, times in taken.items()
     ]
+
+
+def moving(size: int) -> Callable[[], object]:
+    """The floor of anything that must move so many bytes: copy half of them, which reads and writes each once."""
+    source, target = (torch.ones(max(1, size // 8)) for _ in range(2))
+    return lambda: target.copy_(source)
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """As on a machine that has no compiler."""
+    with mock.patch("untrained.native.kernels.library", lambda: None):
+        yield
 
 
 def machine(device: str = "cpu") -> dict[str, str | int]:

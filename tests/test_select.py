@@ -68,7 +68,7 @@ class Case:
     signed: bool
 
     def kept(self, scores=None):
-        names = SEPARATOR.join(f"w{i}" for i in range(len(self.weights)))
+        names = [f"w{i}" for i in range(len(self.weights))]
         return keep_top(self.weights, self.scores if scores is None else scores, self.keep, self.signed, names)
 
     def learning(self):
@@ -137,7 +137,7 @@ def test_a_wrong_keep_is_refused(keep):
     for choose in (
         lambda: keep_count(keep, 10),
         lambda: top(scores, keep),
-        lambda: keep_top(scores, scores, keep, False, "w"),
+        lambda: keep_top(scores, scores, keep, False, ["w"]),
     ):
         with pytest.raises(ValueError, match=rf"^keep must be in \(0, 1\], got {keep}"):
             choose()
@@ -178,7 +178,7 @@ def test_what_is_dropped_is_plus_zero_and_the_rest_untouched(keep, dtype, weight
     # Multiplying by a mask would make NaN of infinities, and -0 of negative weights.
     special = torch.tensor([-1.0, -0.0, 0.0, math.inf, -math.inf, math.nan, 5e-39, 1.0] * 8, dtype=weight_dtype)
     scores = torch.randn(64, generator=torch.Generator().manual_seed(0)).to(dtype)
-    (kept,) = keep_top([special], [scores], keep, signed, "w")
+    (kept,) = keep_top([special], [scores], keep, signed, ["w"])
     (mask,) = naive_mask([scores], keep, signed=signed)
     assert (bits(kept)[~mask] == 0).all()
     # torch's bfloat16 kernels make one NaN of every NaN.
@@ -279,7 +279,7 @@ def test_large_tensors(kind, signed):
         for keep, expected in zip(LARGE_KEEPS, sorted_masks(scores, LARGE_KEEPS, signed), strict=True):
             assert torch.equal(top([scores], keep, signed=signed)[0], expected), (n, keep)
             parts = scores.split([n // 3, n - n // 3])
-            kept = torch.cat(keep_top(parts, parts, keep, signed, "a,b"))
+            kept = torch.cat(keep_top(parts, parts, keep, signed, ["a", "b"]))
             assert torch.equal(kept, scores.where(expected, 0)), (n, keep)
 
 
@@ -322,9 +322,9 @@ def test_the_thread_count_changes_nothing(threads, dtype):
     scores = (torch.randn(3, 40_000, generator=generator) * 8).round().to(dtype)
     weights = torch.randn(3, 40_000, generator=generator).to(dtype)
     threads(1)
-    alone = keep_top([weights], [scores], 0.3, False, "w")[0], top([scores], 0.3)[0]
+    alone = keep_top([weights], [scores], 0.3, False, ["w"])[0], top([scores], 0.3)[0]
     threads(2)
-    assert same_bits(keep_top([weights], [scores], 0.3, False, "w")[0], alone[0])
+    assert same_bits(keep_top([weights], [scores], 0.3, False, ["w"])[0], alone[0])
     assert torch.equal(top([scores], 0.3)[0], alone[1])
 
 
@@ -353,9 +353,9 @@ def test_a_choice_in_inference_mode_leaves_later_ones_alone(dtype, signed, in_a_
     def choose():
         with torch.inference_mode():
             first = top([scores], 0.5, signed=signed)[0].tolist()
-            keep_top([scores], [scores], 0.5, signed, "w")
+            keep_top([scores], [scores], 0.5, signed, ["w"])
         learning = scores.clone().requires_grad_()
-        keep_top([scores], [learning], 0.5, signed, "w")[0].sum().backward()
+        keep_top([scores], [learning], 0.5, signed, ["w"])[0].sum().backward()
         return first, top([scores], 0.5, signed=signed)[0].tolist(), learning.grad is not None
 
     expected = [[True, False], [False, True]]
@@ -414,12 +414,12 @@ def test_the_gradient_has_the_scores_dtype(case):
 
 def test_the_gradient_of_zero_scores_and_dropped_edges():
     weights, scores = torch.tensor([2.0, 3.0, 5.0, 7.0]), torch.tensor([0.0, -0.1, 4.0, -5.0], requires_grad=True)
-    (kept,) = keep_top([weights], [scores], 0.5, False, "w")
+    (kept,) = keep_top([weights], [scores], 0.5, False, ["w"])
     assert kept.tolist() == [0, 0, 5, 7]
     kept.backward(torch.tensor([1.0, 10.0, 100.0, 1000.0]))
     assert scores.grad.tolist() == [0, -30, 500, -7000]
 
-    (kept,) = keep_top([weights], [signed := scores.detach().requires_grad_()], 0.5, True, "w")
+    (kept,) = keep_top([weights], [signed := scores.detach().requires_grad_()], 0.5, True, ["w"])
     assert kept.tolist() == [2, 0, 5, 0]
     kept.backward(torch.tensor([1.0, 10.0, 100.0, 1000.0]))
     assert signed.grad.tolist() == [2, 30, 500, 7000]
@@ -457,7 +457,7 @@ def test_two_forwards_and_one_backward(case):
 
 def test_frozen_weights_get_no_gradient():
     weights, scores = torch.ones(4, requires_grad=True), torch.rand(4).requires_grad_()
-    keep_top([weights], [scores], 0.5, False, "w")[0].sum().backward()
+    keep_top([weights], [scores], 0.5, False, ["w"])[0].sum().backward()
     assert weights.grad is None and scores.grad is not None
 
 
@@ -476,7 +476,8 @@ def test_keep_top_is_a_sound_operator(keep, signed, weight_dtype, dtype, layout)
     shapes = [(2, 3, 4, 5), (4, 1, 2, 3)]
     weights = [laid_out(torch.randn(shape, generator=generator).to(weight_dtype), layout) for shape in shapes]
     scores = [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
-    torch.library.opcheck(keep_top, (weights, scores, keep, signed, "a,b"))
+    operator = torch.ops.untrained.keep_top.default
+    torch.library.opcheck(operator, (weights, scores, keep, signed, SEPARATOR.join("ab")))
 
 
 # --- NaN ---
@@ -494,7 +495,7 @@ def test_nan_is_refused_by_name(broken, keep, dtype, signed):
     listed = ", ".join(f"'{name}'" for name in sorted(broken))
     for choose in (
         lambda: top(list(scores.values()), keep, signed=signed, names=list(scores)),
-        lambda: keep_top(list(scores.values()), list(scores.values()), keep, signed, SEPARATOR.join(scores)),
+        lambda: keep_top(list(scores.values()), list(scores.values()), keep, signed, list(scores)),
     ):
         with pytest.raises(ValueError, match=f"^the scores of {listed} hold NaN: the search has diverged$"):
             choose()

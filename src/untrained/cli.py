@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -160,20 +160,25 @@ def evaluate(
 
 
 @app.command
-def info(ticket: Path, /, *, method: str | None = None) -> None:
-    """What a ticket says of itself, what it keeps, and what it costs.
+def info(ticket: Path | None = None, /, *, method: str | None = None, system: bool = False) -> None:
+    """What a ticket says of itself, what it keeps, and what it costs; or what runs here.
 
     Args:
         ticket: The ticket.
         method: FILE.py:CLASS of a method of your own that the ticket was found by.
+        system: Say instead which versions, threads and kernels are used on this machine, and why.
     """
     from untrained.cost import summary
     from untrained.ticket import Ticket
 
+    if (ticket is None) != system:
+        raise ValueError("info needs a ticket, or --system instead")
+    if ticket is None:
+        _print_facts(_system())
+        return
     _know(method)
     read = Ticket.load(ticket)
-    for name, value in _facts(read).items():
-        print(_printable(f"{name:<14}{value}"))
+    _print_facts(_facts(read))
     print(_printable(f"\n{summary(read)}"))
 
 
@@ -318,6 +323,32 @@ def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str
     # A pipe has no width of its own; rich would cut the table to 80 columns.
     console = Console()
     (console if console.is_terminal else Console(width=140)).print(table)
+
+
+def _print_facts(facts: Mapping[str, object]) -> None:
+    for name, value in facts.items():
+        print(_printable(f"{name:<14}{value}"))
+
+
+def _system() -> dict[str, object]:
+    import platform
+
+    import torch
+
+    from untrained.native.library import levels, status
+
+    kernels = status()
+    if kernels.library is None:
+        says = f"none: {kernels.reason}; torch's own operations are used, and nothing is lost but speed"
+    else:
+        says = f"{kernels.level}, of {', '.join(levels())} here, in {kernels.library._name}"
+    return {
+        "untrained": __version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "kernels": says,
+    }
 
 
 def _facts(ticket: Ticket) -> dict[str, object]:

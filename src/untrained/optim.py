@@ -22,7 +22,7 @@ from untrained import attach
 from untrained.masked import Intake
 from untrained.native import kernels
 from untrained.recipe import Recipe, fusable
-from untrained.select import straight_through
+from untrained.select import to_scores
 
 _Kernel = Callable[[Intake, Tensor, dict[str, Any], dict[str, Any]], None]
 
@@ -141,7 +141,7 @@ def _step(
             if scores.grad is None and kernels.usable(gradient, weight, scores):
                 kernel(intake, gradient, group, optimizer.state[scores])
                 continue
-            came = straight_through(gradient, weight, scores, _signed(intake))
+            came = to_scores(gradient, weight, scores, _signed(intake))
             scores.grad = came if scores.grad is None else scores.grad.add_(came)
     # What is left is torch's; its step without the wrapper that would call the user's hooks a second time.
     inspect.unwrap(of_torch.step)(optimizer)

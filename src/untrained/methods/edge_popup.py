@@ -30,7 +30,7 @@ from untrained.methods.masks import (
 from untrained.methods.structure import Structure
 from untrained.recipe import PAPER, Paper
 from untrained.schedules import Schedule
-from untrained.select import SEPARATOR, keep_top
+from untrained.select import keep_top
 from untrained.weights import SignedConstant
 
 Scope = Literal["layer", "global", "normalised"]
@@ -116,7 +116,7 @@ class EdgePopup(Method):
         effective = {}
         for group in groups(weights, self.together):
             frozen, ranked = [weights[name] for name in group], [scores[name] for name in group]
-            kept = keep_top(frozen, ranked, share(self.keep), self.signed, SEPARATOR.join(group))
+            kept = keep_top(frozen, ranked, share(self.keep), self.signed, group)
             effective |= dict(zip(group, kept, strict=True))
         return effective
 

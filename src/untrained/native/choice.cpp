@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <vector>
@@ -54,7 +55,8 @@ struct Hint {
   int64_t width;  // in units of the last place; below 0: there is no hint
 };
 
-enum Outcome : int32_t { kWarm = 0, kCold = 1, kNaN = 2 };
+// Crowded: so many equal scores that collecting them would take more memory than the plain path needs.
+enum Outcome : int32_t { kWarm = 0, kCold = 1, kNaN = 2, kCrowded = 3 };
 }
 
 namespace {
@@ -153,7 +155,9 @@ std::vector<int32_t> sampled(const Part* parts, int64_t count, int64_t n) {
 template <bool kSigned>
 int32_t choose(const Part* parts, int64_t count, int64_t keep, Hint& hint) {
   int64_t n = 0, threshold = 0;
+  bool too_wide = false;
   for (const Part* part = parts; part < parts + count; part++) n += part->n;
+  hint = {clamped(hint.threshold), clamped(hint.width)};
   if (hint.width >= 0) {
     const size_t most = n / 16 + 256;
     Pass pass = pass_over<kSigned>(parts, count, clamped(hint.threshold - hint.width),
@@ -167,6 +171,7 @@ int32_t choose(const Part* parts, int64_t count, int64_t keep, Hint& hint) {
       hint.width = std::clamp<int64_t>(hint.width, 1, INT32_MAX);
       return kWarm;
     }
+    too_wide = pass.full;
   }
   std::vector<int32_t> keys = sampled<kSigned>(parts, count, n);
   const auto quantile = [&](int64_t rank) {
@@ -179,12 +184,13 @@ int32_t choose(const Part* parts, int64_t count, int64_t keep, Hint& hint) {
     const bool whole = spread >= size;
     const int32_t low = whole || centre - spread < 0 ? INT32_MIN : quantile(centre - spread);
     const int32_t high = whole || centre + spread >= size ? INT32_MAX : quantile(centre + spread);
-    Pass pass = pass_over<kSigned>(parts, count, low, high, n);
+    Pass pass = pass_over<kSigned>(parts, count, low, high, n / 4 + 4096);
     if (pass.nan) return kNaN;
+    if (pass.full) return kCrowded;
     if (settled(parts, keep, pass, threshold)) {
       const int64_t moved = std::abs(threshold - hint.threshold);
       const int64_t guess = (static_cast<int64_t>(high) - low) / 16;
-      const int64_t width = hint.width < 0 || whole ? guess : std::max(2 * hint.width, 4 * moved);
+      const int64_t width = hint.width < 0 || too_wide || whole ? guess : std::max(2 * hint.width, 4 * moved);
       hint = {threshold, std::clamp<int64_t>(width, 1, INT32_MAX)};
       return kCold;
     }

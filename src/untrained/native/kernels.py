@@ -10,7 +10,7 @@ from torch import Tensor
 
 from untrained.native.library import library
 
-_NAN = 2
+_CHOSEN = (0, 1)
 _MOST_HINTS = 1 << 14
 
 
@@ -51,6 +51,11 @@ class Adam(ctypes.Structure):
 _hints: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
 
 
+def forget() -> None:
+    """Forget where thresholds were: the next choice of every tensor begins from nothing."""
+    _hints.clear()
+
+
 def usable(*tensors: Tensor) -> bool:
     """Whether there are kernels and they can take these: float32 on the CPU, in C order."""
     return library() is not None and all(
@@ -59,7 +64,9 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, signed: bool) -> list[Tensor] | None:
-    """The weights with the `count` highest scores of them all and 0 elsewhere; None: no kernel, or a score is NaN.
+    """The weights with the `count` highest scores of them all and 0 elsewhere.
+
+    None: there is no kernel for these, a score is NaN, or too many are equal.
 
     Args:
         weights: frozen weights.
@@ -81,10 +88,10 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
     found = _library().keep_top(
         parts, ctypes.c_int64(len(parts)), ctypes.c_int64(count), int(signed), ctypes.byref(hint)
     )
-    if found == _NAN:
+    if found not in _CHOSEN:
         return None
     if len(_hints) >= _MOST_HINTS:
-        _hints.clear()
+        forget()
     _hints[key] = hint.threshold, hint.width
     return effective
 
