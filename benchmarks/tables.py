@@ -72,25 +72,40 @@ def step() -> str:
     rows = [
         [
             name,
-            f"{by['dense']['ms']:.1f}",
-            f"{by['edge-popup']['ratio']:.2f}",
-            f"{by['edge-popup, naive (sorts)']['ratio']:.2f}",
+            f"{by['dense, torch\'s fused SGD']['ms']:.1f}",
+            *(
+                f"{by[variant]['ratio']:.2f} ({by[variant]['least']:.2f} – {by[variant]['most']:.2f})"
+                for variant in by
+                if not variant.startswith("dense")
+            ),
         ]
         for name, timings in measured("step").items()
         for by in [{t["variant"]: t for t in timings}]
     ]
-    return table(["a training step, one thread", "dense, ms", "edge-popup, × dense", "naive, sorting, × dense"], rows)
+    first = next(iter(measured("step").values()))
+    variants = [f"{t['variant']}, × dense" for t in first if not t["variant"].startswith("dense")]
+    return table(["a training step, one thread", "dense, ms", *variants], rows)
 
 
-def choice() -> str:
+def timings(name: str, decimals: str = "4") -> str:
+    """Every table that a benchmark wrote into results/<name>.json."""
     blocks = []
-    for title, timings in measured("choice").items():
-        rows = [
-            [t["variant"], f"{t['ms']:.3f}", f"{t['ratio']:.4f}", f"{t['least']:.4f} – {t['most']:.4f}"]
-            for t in timings
+    for title, rows in measured(name).items():
+        cells = [
+            [t["variant"], f"{t['ms']:.3f}", *(f"{t[which]:.{decimals}f}" for which in ("ratio", "least", "most"))]
+            for t in rows
         ]
-        blocks.append(table([title, "ms", "ratio", "least – most"], rows))
+        blocks.append(table([title, "ms", "ratio", "least", "most"], cells))
     return "\n\n".join(blocks)
+
+
+def memory() -> str:
+    rows = [
+        [row["what"], row["variant"], f"{row['between']:.1f}" if "between" in row else "", f"{row['within']:.1f}"]
+        for row in measured("memory")
+    ]
+    titles = ["bytes a weight", "variant", "held between steps", "more than that within"]
+    return table(titles, rows).replace("---:", "---", 1)
 
 
 def demo() -> str:

@@ -12,10 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import torch
 
 import untrained as ut
 from untrained.cli import app, main
 from untrained.methods import METHODS
+from untrained.native import library
 from untrained.settings import Settings, Setup
 from untrained.sources import KNOWN_NAMES
 
@@ -72,6 +74,17 @@ def test_a_ticket_is_evaluated_described_and_verified(capsys):
     assert f"{Path('run/found.ticket').stat().st_size:,} bytes on disk" in printed
     main(["verify", "run/found.ticket"])
     assert "good" in lines_of(capsys)[0]
+
+
+def test_info_says_what_runs_on_this_machine(capsys, monkeypatch):
+    main(["info", "--system"])
+    facts = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert facts["torch"].startswith(torch.__version__)
+    found = library.status()
+    assert facts["kernels"].startswith(found.level if found.library else f"none: {found.reason}")
+    monkeypatch.setattr(library, "status", lambda: library.Status(None, "", "nobody wants them"))
+    main(["info", "--system"])
+    assert "none: nobody wants them" in capsys.readouterr().out
 
 
 def test_settings_come_from_a_file_and_flags_win(capsys):
@@ -139,6 +152,7 @@ def test_wrong_input_is_one_clear_line(capsys, tmp_path):
     assert "empty" in refused(capsys, "find", "--data", "empty")
     assert "no such file" in refused(capsys, "eval", "missing.ticket")
     assert "no such file" in refused(capsys, "find", "--config", "missing.toml")
+    assert "a ticket, or --system" in refused(capsys, "info")
     Path("text.ticket").write_text("not a ticket")
     for command in ("eval", "info", "verify"):
         assert "text.ticket: not a ticket" in refused(capsys, command, "text.ticket")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import untrained as ut
 from untrained import weights
+from untrained.source import Source
 from untrained.units import words
-from untrained.weights import Source, gain
+from untrained.weights import gain
 
 SEEDS = st.integers(0, 2**64 - 1)
 NAMES = st.text(max_size=8)

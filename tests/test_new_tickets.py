@@ -13,7 +13,7 @@ from torch import nn
 import untrained as ut
 from any_methods import LAWS, METHODS
 from test_hostile_files import canonical, closed, opened, parent, places
-from untrained import header, weights
+from untrained import header, source, weights
 from untrained.methods import METHODS as NAMES
 
 SECONDS = 5  # of processor time, for any one file
@@ -465,7 +465,7 @@ def test_nothing_is_drawn_for_a_ticket_that_is_refused(path, monkeypatch):
         raise AssertionError("weights were drawn")
 
     monkeypatch.setattr(weights.WeightLaw, "draw", drawn)
-    monkeypatch.setattr(weights.Source, "uniforms", drawn)
+    monkeypatch.setattr(source.Source, "uniforms", drawn)
     for name in ("sparse", "slots", "redrawn", "prototype"):
         path.write_bytes(changed(name, claiming(2**45)))
         with pytest.raises(ut.TicketError, match=r"a\.ticket: it claims"):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from untrained.masked import Group, MaskState, base_and_leaves, masked_class
 from untrained.methods.base import Method
-from untrained.weights import Source, WeightLaw, check_seed
+from untrained.source import Source
+from untrained.weights import WeightLaw, check_seed
 
 Where = str | Callable[[str, nn.Parameter], bool]
 Model = TypeVar("Model", bound=nn.Module)

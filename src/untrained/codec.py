@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from untrained.native import load_kernels
+
 Coding = Literal["bits", "ans"]
 _PRECISION = 24
 _BLOCK = 1 << 20
+_PADDING = "the bits after the last code are not zero"
 
 
 @dataclass(frozen=True)
@@ -71,28 +74,131 @@ def decode(encoded: Encoded) -> Tensor:
     Raises:
         ValueError: the data do not mean exactly these counts of these values.
     """
-    values, counts, n = encoded.values, encoded.counts, sum(encoded.counts)
-    ordered = all(a < b for a, b in itertools.pairwise(values))
-    if not ordered or any(not -128 <= value <= 127 for value in values):
-        raise ValueError("the values are not ascending integers in [-128, 127]")
+    decoded = next(decode_each([encoded]))
+    return decoded.codes() if isinstance(decoded, Bits) else decoded
+
+
+@final
+@dataclass(frozen=True)
+class Bits:
+    """Codes 0 and 1, eight a byte as `bits` packs them."""
+
+    data: np.ndarray
+    n: int
+
+    def codes(self) -> Tensor:
+        return torch.from_numpy(np.unpackbits(self.data, count=self.n, bitorder="little").view(np.int8))
+
+
+@final
+class Codes(Mapping[str, Tensor]):
+    """Codes by name, of which masks stay packed until somebody looks at them."""
+
+    def __init__(self, held: Mapping[str, tuple[Tensor | Bits, tuple[int, ...]]]) -> None:
+        """`held`: codes with their shapes."""
+        self._held = dict(held)
+
+    def __getitem__(self, name: str) -> Tensor:
+        codes, shape = self._held[name]
+        if isinstance(codes, Bits):
+            codes = codes.codes()
+            self._held[name] = codes, shape
+        return codes.reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def bits(self, name: str) -> np.ndarray | None:
+        """The packed mask while it is one: uint8."""
+        codes, _ = self._held[name]
+        return codes.data if isinstance(codes, Bits) else None
+
+
+def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
+    """Where the codes of a tensor are not 0, eight a byte as `bits` packs them: uint8."""
+    bits = codes.bits(name) if isinstance(codes, Codes) else None
+    if bits is not None:
+        return bits
+    return np.packbits(codes[name].cpu().contiguous().numpy().reshape(-1) != 0, bitorder="little")
+
+
+def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits]:
+    """`decode` of one after the other, which takes less time together; a ValueError comes when it is its turn.
+
+    Yields:
+        The codes, those of a bit-coded mask packed as they are.
+    """
+    two = [i for i, one in enumerate(encoded) if one.coding == "ans" and len(one.values) == 2 and not _fault(one)]
+    ahead = dict(zip(two, _ans_decode_two([encoded[i] for i in two]), strict=True))
+    for i, one in enumerate(encoded):
+        if fault := _fault(one):
+            raise ValueError(fault)
+        if one.coding == "bits" and one.values == (0, 1):
+            yield _bits(one)
+            continue
+        if one.coding == "bits":
+            symbols = _unpack(one.data, sum(one.counts), _width(one.values))
+        else:
+            symbols = ahead.pop(i) if i in ahead else _ans_decode(one.data, one.counts)
+        if symbols is None:
+            raise ValueError("the entropy-coded data do not end with the last code")
+        yield _codes(one, symbols)
+
+
+def _fault(encoded: Encoded) -> str:
+    """What is wrong with it that can be told without decoding; nothing: an empty string."""
+    values, counts = encoded.values, encoded.counts
+    if any(a >= b for a, b in itertools.pairwise(values)) or any(not -128 <= value <= 127 for value in values):
+        return "the values are not ascending integers in [-128, 127]"
     if len(counts) != len(values) or any(count < 1 for count in counts):
-        raise ValueError("there is not one positive count for each value")
-    if encoded.coding == "ans" and len(values) > 1:
-        symbols = _ans_decode(encoded.data, counts)
-    elif encoded.coding == "bits":
-        symbols = _unpack(encoded.data, n, _width(values))
+        return "there is not one positive count for each value"
+    if encoded.coding != "bits" and (encoded.coding != "ans" or len(values) < 2):
+        return f"no coding {encoded.coding!r} for {len(values)} values"
+    if encoded.coding == "ans" and (len(encoded.data) % 4 or not any(encoded.data[-4:])):
+        return "the entropy-coded data are not whole words that end in one other than 0"
+    return ""
+
+
+def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
+    """What the symbols mean, if they are as many of each as were counted."""
+    values, n = encoded.values, len(symbols)
+    if len(values) == 2:  # symbols of one bit: nearly every ticket's
+        ones = int(np.count_nonzero(symbols.view(np.bool_)))
+        found = [n - ones, ones]
+        # -128 … 127 are 128 … 255, 0 … 127 modulo 256; (0, 1), a mask, is its own meaning.
+        codes = symbols if values == (0, 1) else symbols * np.uint8(values[1] - values[0]) + np.uint8(values[0] % 256)
+        codes = codes.view(np.int8)
     else:
-        raise ValueError(f"no coding {encoded.coding!r} for {len(values)} values")
-    codes, found, meaning = np.empty(n, np.int8), np.zeros(len(values), np.int64), np.array(values, np.int8)
-    for start in range(0, n, _BLOCK):  # in blocks: counting and looking up take eight bytes a symbol
-        part = symbols[start : start + _BLOCK]
-        if part.max() >= len(values):
-            raise ValueError(f"symbol {part.max()} is beyond the {len(values)} values")
-        found += np.bincount(part, minlength=len(values))
-        codes[start : start + _BLOCK] = meaning[part]
-    if found.tolist() != list(counts):
-        raise ValueError(f"the data hold {found.tolist()} of the values {list(values)}, not {list(counts)}")
+        codes, total, meaning = np.empty(n, np.int8), np.zeros(len(values), np.int64), np.array(values, np.int8)
+        for start in range(0, n, _BLOCK):  # in blocks: counting and looking up take eight bytes a symbol
+            part = symbols[start : start + _BLOCK]
+            if part.max() >= len(values):
+                raise ValueError(f"symbol {part.max()} is beyond the {len(values)} values")
+            total += np.bincount(part, minlength=len(values))
+            codes[start : start + _BLOCK] = meaning[part]
+        found = total.tolist()
+    _check_counts(encoded, found)
     return torch.from_numpy(codes)
+
+
+def _bits(encoded: Encoded) -> Bits:
+    """A mask checked as it is, packed."""
+    n, data = sum(encoded.counts), np.frombuffer(encoded.data, np.uint8)
+    _check_length(encoded.data, n, 1)
+    if n % 8 and data[-1] >> n % 8:
+        raise ValueError(_PADDING)
+    ones = load_kernels.count_bits(data)
+    ones = int.from_bytes(encoded.data, "little").bit_count() if ones is None else ones
+    _check_counts(encoded, [n - ones, ones])
+    return Bits(data, n)
+
+
+def _check_counts(encoded: Encoded, found: Sequence[int]) -> None:
+    if list(found) != list(encoded.counts):
+        raise ValueError(f"the data hold {found} of the values {list(encoded.values)}, not {list(encoded.counts)}")
 
 
 def entropy(counts: Sequence[int]) -> float:
@@ -110,12 +216,16 @@ def _pack(symbols: np.ndarray, width: int) -> bytes:
     return np.packbits(bits.reshape(-1), bitorder="little").tobytes()
 
 
-def _unpack(data: bytes, n: int, width: int) -> np.ndarray:
+def _check_length(data: bytes, n: int, width: int) -> None:
     if len(data) != math.ceil(n * width / 8):
         raise ValueError(f"{n} codes of {width} bits need {math.ceil(n * width / 8)} bytes, got {len(data)}")
+
+
+def _unpack(data: bytes, n: int, width: int) -> np.ndarray:
+    _check_length(data, n, width)
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     if bits[n * width :].any():
-        raise ValueError("the bits after the last code are not zero")
+        raise ValueError(_PADDING)
     if width == 1:
         return bits[:n]
     symbols = np.zeros(n, np.uint8)
@@ -147,11 +257,18 @@ def _ans_encode(symbols: np.ndarray, counts: Sequence[int]) -> bytes:
     return coder.get_compressed().astype("<u4").tobytes()
 
 
-def _ans_decode(data: bytes, counts: Sequence[int]) -> np.ndarray:
-    if len(data) % 4 or not any(data[-4:]):
-        raise ValueError("the entropy-coded data are not whole words that end in one other than 0")
+def _ans_decode(data: bytes, counts: Sequence[int]) -> np.ndarray | None:
+    """The symbols; None: the data do not end with the last of them."""
     coder, model = _ans(counts, data)
-    symbols = coder.decode(model, sum(counts))
-    if not coder.is_empty():
-        raise ValueError("entropy-coded data are left over after the last code")
-    return symbols
+    symbols = np.empty(sum(counts), np.uint8)
+    for start in range(0, len(symbols), _BLOCK):  # the coder gives four bytes a symbol
+        part = symbols[start : start + _BLOCK]
+        part[:] = coder.decode(model, len(part))
+    return symbols if coder.is_empty() else None
+
+
+def _ans_decode_two(encoded: Sequence[Encoded]) -> list[np.ndarray | None]:
+    """`_ans_decode` of tensors with two values each."""
+    jobs = [(one.data, sum(one.counts), int(_frequencies(one.counts)[0])) for one in encoded]
+    found = load_kernels.decode_two(jobs)
+    return [_ans_decode(one.data, one.counts) for one in encoded] if found is None else found

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,16 +25,30 @@ def of_file(head: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def of_weights(rebuilt: Iterable[tuple[str, Tensor]], *, sample_only: bool = False) -> tuple[str, str]:
-    """sha256 of all elements of all tensors, and of at most 256 of each, evenly spread."""
+def of_weights(rebuilt: Iterable[tuple[str, Tensor]]) -> tuple[str, str]:
+    """sha256 of all elements of all tensors, and that of their samples."""
     full, sample = hashlib.sha256(), hashlib.sha256()
     for name, tensor in rebuilt:
         flat = tensor.contiguous().reshape(-1)
-        picked = torch.arange(min(_SAMPLE, len(flat))) * len(flat) // max(1, min(_SAMPLE, len(flat)))
-        for digest, part in ((sample, flat[picked]), *([] if sample_only else [(full, flat)])):
+        for digest, part in ((full, flat), (sample, flat[places(len(flat))])):
             digest.update(f"\n{name}\n".encode())
             digest.update(_raw(part))
     return full.hexdigest(), sample.hexdigest()
+
+
+def of_samples(samples: Iterable[tuple[str, Tensor]]) -> str:
+    """The second of `of_weights`, from the elements at `places` of each tensor alone."""
+    digest = hashlib.sha256()
+    for name, sample in samples:
+        digest.update(f"\n{name}\n".encode())
+        digest.update(_raw(sample))
+    return digest.hexdigest()
+
+
+def places(n: int) -> Tensor:
+    """Which elements of n are its sample: at most 256, evenly spread; int64."""
+    most = min(_SAMPLE, n)
+    return torch.from_numpy(np.arange(most, dtype=np.int64) * n // max(1, most))
 
 
 def _raw(tensor: Tensor) -> Any:

@@ -18,8 +18,9 @@ from untrained.attach import baked, codes, mask_, scores
 from untrained.codec import entropy
 from untrained.methods.base import Method
 from untrained.schedules import Schedule
+from untrained.source import Source
 from untrained.ticket import Ticket, load, save
-from untrained.weights import KaimingNormal, Source
+from untrained.weights import KaimingNormal
 
 _SHAPES = {"linear.weight": (10, 64), "conv.weight": (12, 8, 3, 3)}
 _KINDS = ("first", "normal", "rounded", "equal")

@@ -20,13 +20,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from untrained import attach, digest, header
-from untrained.codec import Encoded, decode, encode
+from untrained.codec import Bits, Codes, Encoded, decode_each, encode
 from untrained.files import written_whole
 from untrained.header import TensorEntry, TicketError
 from untrained.masked import MaskState
 from untrained.methods import Method
 from untrained.methods.base import UNDECIDED
 from untrained.models import Network, build
+from untrained.straight import Straight
 from untrained.weights import WeightLaw
 
 
@@ -108,16 +109,21 @@ class Ticket:
             raise ValueError(f"this ticket has {1 + len(others)} methods; see tensors[name].method")
         return first
 
-    def rebuilt(self, base: Mapping[str, Tensor] | None = None) -> Iterator[tuple[str, Tensor]]:
+    def rebuilt(
+        self, base: Mapping[str, Tensor] | None = None, without: Collection[str] = ()
+    ) -> Iterator[tuple[str, Tensor]]:
         """Every tensor that comes from the seed and the codes, one after the other, by name.
 
         Args:
             base: the frozen weights by name, when the ticket has no law of its own.
+            without: names to leave out.
 
         Yields:
             (name, tensor on the CPU): the effective weights, frozen whole tensors and constants.
         """
         for name, entry in sorted(self.tensors.items()):
+            if name in without:
+                continue
             if entry.constant is not None:
                 yield name, torch.full(entry.shape, entry.constant, dtype=entry.dtype)
                 continue
@@ -193,27 +199,31 @@ class Ticket:
                     raise TicketError(f"{name!r} is named in the header and missing")
                 if not name.startswith("extra/"):
                     raise TicketError(f"{name!r} is stored and not named in the header")
-            codes = {}
+            encoded, givens = [], {}
             for name, (coding, values, counts) in parsed.coded.items():
                 data = stored[f"codes/{name}"]
                 if data.dtype != torch.uint8 or data.ndim != 1:
                     raise TicketError(f"the codes of {name!r} are not a row of bytes")
                 entry = parsed.tensors[name]
-                given = _given(parsed.rest["seed"], name, entry)
+                givens[name] = given = _given(parsed.rest["seed"], name, entry)
                 wanted = math.prod(entry.shape) if given is None else int((given == UNDECIDED).sum())
                 if sum(counts) != wanted:
                     raise TicketError(f"{name!r} has {sum(counts)} codes for shape {entry.shape}, not {wanted}")
+                encoded.append(Encoded(coding, values, counts, data.numpy().tobytes()))
+            decoded, held = decode_each(encoded), {}
+            for name, given in givens.items():
                 try:
-                    flat = decode(Encoded(coding, values, counts, data.numpy().tobytes()))
+                    flat = next(decoded)
                 except ValueError as error:
                     raise TicketError(f"the codes of {name!r}: {error}") from None
-                codes[name] = (
-                    flat.reshape(entry.shape) if given is None else given.masked_scatter(given == UNDECIDED, flat)
-                )
+                if given is not None:
+                    free = flat.codes() if isinstance(flat, Bits) else flat
+                    flat = given.masked_scatter(given == UNDECIDED, free)
+                held[name] = flat, parsed.tensors[name].shape
             extra = {name.removeprefix("extra/"): t for name, t in stored.items() if name.startswith("extra/")}
             for name in extra.keys() & parsed.tensors.keys():
                 raise TicketError(f"{name!r} is both stored and drawn from the seed")
-            return Ticket(codes=codes, extra=extra, tensors=parsed.tensors, **parsed.rest)
+            return Ticket(codes=Codes(held), extra=extra, tensors=parsed.tensors, **parsed.rest)
 
     @torch.no_grad()
     def apply_(self, model: nn.Module) -> nn.Module:
@@ -252,14 +262,32 @@ class Ticket:
         for name, tensor in plain.items():
             if name not in wanted:
                 raise TicketError(f"{name!r} {tuple(tensor.shape)} is in the model and not in the ticket")
-        rebuilt = dict(self.rebuilt(plain))
-        full, sample = digest.of_weights(rebuilt.items(), sample_only=self.law is not None)
+        straight = self._straight(plain)
+        rebuilt = dict(self.rebuilt(plain, without=straight))
         # A law gives the same weights or quite other ones; somebody else's pretrained weights may differ in one.
-        if sample != self.sample_sha256 or (self.law is None and full != self.weights_sha256):
+        if self.law is None:
+            same = digest.of_weights(rebuilt.items()) == (self.weights_sha256, self.sample_sha256)
+        else:
+            at = {name: digest.places(plain[name].numel()) for name in self.tensors}
+            samples = {name: tensor.reshape(-1)[at[name]] for name, tensor in rebuilt.items()}
+            samples |= {name: way.at(at[name]) for name, way in straight.items()}
+            same = digest.of_samples(sorted(samples.items())) == self.sample_sha256
+        if not same:
             raise TicketError("the weights come out different from those that were saved (sha256 of the weights)")
         for name, tensor in (*rebuilt.items(), *self.extra.items()):
             plain[name].copy_(tensor)
+        for name, way in straight.items():
+            way.write_(plain[name])
         return model.requires_grad_(False)
+
+    def _straight(self, plain: Mapping[str, Tensor]) -> dict[str, Straight]:
+        """The tensors that need no memory but the model's."""
+        found = {}
+        for name, entry in self.tensors.items():
+            source = attach.source_of(name, entry.shape, entry.dtype, self.seed, self.law, entry.method)
+            if way := Straight.of(source, entry.method, self.codes, plain[name]):
+                found[name] = way
+        return found
 
     def verify(self, model: nn.Module | None = None) -> None:
         """Make every weight again and check the sha256 of them all.

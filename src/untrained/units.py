@@ -23,6 +23,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from untrained.native import load_kernels
+from untrained.native.load_kernels import Stream
+
 _LOW32 = np.uint64(0xFFFFFFFF)
 _HIGH = np.uint64(32)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -69,18 +72,26 @@ def words(seed: int, name: str, first_block: int, blocks: int) -> np.ndarray:
     Returns:
         Little-endian uint32 array of shape (4 · blocks,).
     """
-    stream = np.frombuffer(hashlib.sha256(name.encode()).digest()[:8], dtype="<u4").astype(np.uint64)
-    number = np.arange(blocks, dtype=np.uint64) + np.uint64(first_block)
-    counter = (
-        number & _LOW32,
-        number >> _HIGH,
-        np.full_like(number, stream[0]),
-        np.full_like(number, stream[1]),
-    )
-    drawn = np.empty((blocks, 4), "<u4")
-    for column, word in enumerate(philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))):
+    return _blocks(seed, name, np.arange(blocks, dtype=np.uint64) + np.uint64(first_block)).reshape(-1)
+
+
+def _blocks(seed: int, name: str, number: np.ndarray) -> np.ndarray:
+    """The four words of each of these blocks (uint64), a row each."""
+    key, stream = _key(seed), _stream(name)
+    counter = number & _LOW32, number >> _HIGH, np.full_like(number, stream[0]), np.full_like(number, stream[1])
+    drawn = np.empty((len(number), 4), "<u4")
+    for column, word in enumerate(philox4x32(counter, key)):
         drawn[:, column] = word
-    return drawn.reshape(-1)
+    return drawn
+
+
+def _key(seed: int) -> tuple[int, int]:
+    return seed & 0xFFFFFFFF, seed >> 32
+
+
+def _stream(name: str) -> tuple[int, int]:
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
 
 # Each draw of units fills `out` (float32, one dimension) with unit · scale from block `first_block` of the stream on.
@@ -88,12 +99,37 @@ def words(seed: int, name: str, first_block: int, blocks: int) -> np.ndarray:
 
 def signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
     """±1 · scale, 128 elements to a block."""
+    if load_kernels.draw_signs(Stream(_key(seed), _stream(name), first_block, scale), out):
+        return
     signed = _SIGNS_OF_A_BYTE * scale
     bytes_ = words(seed, name, first_block, -(-len(out) // 128)).view(np.uint8)
     whole, rest = divmod(len(out), 8)
     np.take(signed, bytes_[:whole], axis=0, out=out[: 8 * whole].reshape(-1, 8), mode="clip")
     if rest:
         out[8 * whole :] = signed[bytes_[whole], :rest]
+
+
+def masked_signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32, bits: np.ndarray) -> None:
+    """±1 · scale where the mask's bit is set, and +0 elsewhere; bit i mod 8 of byte ⌊i/8⌋ (uint8) is that of out[i]."""
+    if load_kernels.draw_signs(Stream(_key(seed), _stream(name), first_block, scale), out, bits):
+        return
+    signs(seed, name, first_block, out, scale)
+    as_integers = out.view(np.int32)
+    as_integers &= -np.unpackbits(bits, count=len(out), bitorder="little").astype(np.int32)
+
+
+def masked_signs_at(
+    seed: int, name: str, first_block: int, places: np.ndarray, scale: np.float32, bits: np.ndarray
+) -> np.ndarray:
+    """The elements at `places` (int64) of what `masked_signs` would write, float32."""
+    found = load_kernels.draw_signs_at(Stream(_key(seed), _stream(name), first_block, scale), places, bits)
+    if found is not None:
+        return found
+    word = _blocks(seed, name, (places // 128).astype(np.uint64) + np.uint64(first_block))
+    word = word[np.arange(len(places)), places % 128 // 32]
+    positive = word >> (places % 32).astype(np.uint32) & np.uint32(1)
+    kept = bits[places // 8] >> (places % 8).astype(np.uint8) & np.uint8(1)
+    return np.where(kept, np.where(positive, scale, -scale), np.float32(0))
 
 
 def ones(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -47,6 +47,12 @@ _GAINS = {
     "selu": 0.75,
     "elu": math.sqrt(3.0),
 }
+
+
+def chunks(n: int, per_block: int) -> Iterator[tuple[int, slice]]:
+    """n elements in pieces that suit a core's cache: (first block, which elements)."""
+    for start in range(0, n, _CHUNK_BLOCKS * per_block):
+        yield start // per_block, slice(start, min(n, start + _CHUNK_BLOCKS * per_block))
 
 
 def check_seed(seed: int) -> None:
@@ -95,21 +101,20 @@ class WeightLaw(abc.ABC):
         Source: Ramanujan et al. 2019, sections 3 and 4.5 (signed constant, scaled by √(1/k)).
         """
         check_seed(seed)
-        fans(shape)
-        n, units = math.prod(shape), self.units()
-        with np.errstate(over="ignore"):  # a hostile ticket may keep 1e-300
-            scale = np.float32(self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if n else 0.0)
-        per_block = 128 if units is signs else 4
-        weights = np.empty(n, np.float32)
-        for start in range(0, n, _CHUNK_BLOCKS * per_block):
-            units(
-                seed,
-                name,
-                (number << 32) + start // per_block,
-                weights[start : start + _CHUNK_BLOCKS * per_block],
-                scale,
-            )
+        units, scale = self.units(), self.magnitude(shape, keep)
+        weights = np.empty(math.prod(shape), np.float32)
+        for block, part in chunks(len(weights), 128 if units is signs else 4):
+            units(seed, name, (number << 32) + block, weights[part], scale)
         return torch.from_numpy(weights).reshape(tuple(shape))
+
+    @final
+    def magnitude(self, shape: Sequence[int], keep: float) -> np.float32:
+        """What the units of a tensor of this shape are multiplied by; see `draw`."""
+        fans(shape)
+        with np.errstate(over="ignore"):  # a hostile ticket may keep 1e-300
+            return np.float32(
+                self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if math.prod(shape) else 0
+            )
 
 
 @dataclass(frozen=True)
@@ -264,48 +269,3 @@ class Prototype(_Kaiming):
             prototype = np.empty(min(self.length, len(out) - head), np.float32)
             signs(seed, "prototype", draw, prototype, scale)
             out[head:] = np.resize(prototype, len(out) - head)
-
-
-@final
-@dataclass(frozen=True)
-class Source:
-    """Where the frozen values of one tensor come from: its seed, name, shape and law, or a pretrained tensor.
-
-    Attributes:
-        seed: what everything is drawn from.
-        name: the tensor's name in its model.
-        shape: its shape.
-        dtype: what the drawn values are rounded to.
-        law: their distribution, or None for a pretrained model's own.
-        keep: fraction of the weights that will be kept; used only by `scaled` laws.
-        pretrained: the model's own values when there is no law.
-    """
-
-    seed: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    law: WeightLaw | None
-    keep: float = 1.0
-    pretrained: Tensor | None = None
-
-    def draw(self, number: int = 0) -> Tensor:
-        """Draw `number` of the weights, or the pretrained ones, of which there is only one.
-
-        Raises:
-            ValueError: another draw of pretrained weights was asked for.
-        """
-        if self.law is not None:
-            drawn = self.law.draw(self.shape, seed=self.seed, name=self.name, keep=self.keep, number=number)
-            return drawn.to(self.dtype)
-        if number or self.pretrained is None:
-            raise ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
-        return self.pretrained.detach()
-
-    def uniforms(self, purpose: str) -> Tensor:
-        """U(-1, 1) for another purpose than weights: the uniform units of a tensor named NAME#purpose, float32."""
-        out = np.empty(math.prod(self.shape), np.float32)
-        for start in range(0, len(out), 4 * _CHUNK_BLOCKS):
-            part = out[start : start + 4 * _CHUNK_BLOCKS]
-            uniforms(self.seed, f"{self.name}#{purpose}", start // 4, part, np.float32(1))
-        return torch.from_numpy(out).reshape(self.shape)

@@ -14,7 +14,8 @@ from untrained.fields import check_fields
 from untrained.methods.masks import decode_mask, straight_through
 from untrained.recipe import SCORES, Paper, Recipe
 from untrained.schedules import Schedule
-from untrained.weights import SignedConstant, Source, WeightLaw
+from untrained.source import Source
+from untrained.weights import SignedConstant, WeightLaw
 
 UNDECIDED = -128
 """What `Method.given` says of an element whose code the seed does not give."""

@@ -37,7 +37,8 @@ from untrained.methods.masks import (
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Geometric, Schedule
 from untrained.select import checked, keep_count, top
-from untrained.weights import SignedConstant, Source
+from untrained.source import Source
+from untrained.weights import SignedConstant
 
 
 @final

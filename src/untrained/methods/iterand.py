@@ -33,7 +33,8 @@ from untrained.methods.masks import (
 )
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Schedule
-from untrained.weights import KaimingUniform, Source, WeightLaw
+from untrained.source import Source
+from untrained.weights import KaimingUniform, WeightLaw
 
 DRAWS = 255
 """How many values a weight can have: those that a byte tells apart, beside 0."""

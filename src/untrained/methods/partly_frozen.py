@@ -29,7 +29,8 @@ from untrained.methods.masks import checked_number, decode_mask, groups, share, 
 from untrained.recipe import Paper, Recipe
 from untrained.schedules import Cubic
 from untrained.select import checked, keep_count, keep_of
-from untrained.weights import Source, WeightLaw
+from untrained.source import Source
+from untrained.weights import WeightLaw
 
 _DROPPED, _LOCKED, _FREE = 0, 1, 2
 

@@ -24,7 +24,8 @@ from untrained.methods.masks import checked_number
 from untrained.methods.sampling import uniform_noise
 from untrained.recipe import STEADY, Paper, Recipe
 from untrained.select import checked
-from untrained.weights import Source, WeightLaw, XavierUniform, fans
+from untrained.source import Source
+from untrained.weights import WeightLaw, XavierUniform, fans
 
 
 @final

@@ -20,7 +20,7 @@ from pathlib import Path
 from untrained.files import written_whole
 
 _FOLDER = Path(__file__).parent
-SOURCES = ("choice.cpp", "step.cpp")
+SOURCES = ("choice.cpp", "load.cpp", "packed.cpp", "step.cpp")
 _HEADERS = ("parallel.h",)
 # Nothing that changes a result: no contraction to fused multiply-adds, no reordering of sums.
 _FLAGS = ("-std=c++20", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-shared", "-fPIC")
