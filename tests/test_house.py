@@ -18,19 +18,23 @@ ROOMS = [
     "fields",
     "units",
     "weights",
+    "source",
     "schedules",
     "select",
     "recipe",
     "methods",
     "masked",
     "attach",
+    "optim",
     "advance",
     "densities",
     "codec",
+    "straight",
     "models",
     "header",
     "digest",
     "ticket",
+    "packed",
     "cost",
     "splits",
     "file_formats",
@@ -47,6 +51,7 @@ ROOMS = [
     "plot",
     "settings",
     "spelling",
+    "bench",
     "run_folder",
     "lab",
     "experiment",
@@ -134,7 +139,7 @@ def test_imports_follow_the_flow_only(wing, rooms):
 def test_no_public_name_hides_a_file():
     # Importing untrained.x binds untrained.x to the module, so a function of that name would come and go.
     files = {path.stem for path in SOURCE.iterdir()}
-    assert {name for name in untrained.__all__ if name in files} == {"models", "testing", "wann"}
+    assert {name for name in untrained.__all__ if name in files} == {"models", "optim", "testing", "wann"}
 
 
 def test_every_public_name_is_there_and_documented():
@@ -162,9 +167,9 @@ def _lines(folder):
 
 def test_the_library_stays_small():
     methods, wing, native = _lines(SOURCE / "methods"), _lines(SOURCE / "wann"), _lines(SOURCE / "native")
-    assert _lines(SOURCE) - methods - wing - native < 7_500
+    assert _lines(SOURCE) - methods - wing - native < 8_500
     assert methods < 2_000
-    assert native < 1_000
+    assert native < 1_500
     assert wing < 6_000
 
 

@@ -39,6 +39,7 @@ from .methods.structure import Block as Block
 from .methods.structure import NofM as NofM
 from .methods.structure import Structure as Structure
 from .methods.threshold import Threshold as Threshold
+from .packed import pack_ as pack_
 from .recipe import PAPER as PAPER
 from .recipe import SCORES as SCORES
 from .recipe import WEIGHTS as WEIGHTS
@@ -51,6 +52,7 @@ from .schedules import Linear as Linear
 from .schedules import Schedule as Schedule
 from .search import History as History
 from .search import fit as fit
+from .source import Source as Source
 from .ticket import Ticket as Ticket
 from .ticket import load as load
 from .ticket import save as save
@@ -58,7 +60,6 @@ from .weights import KaimingNormal as KaimingNormal
 from .weights import KaimingUniform as KaimingUniform
 from .weights import Prototype as Prototype
 from .weights import SignedConstant as SignedConstant
-from .weights import Source as Source
 from .weights import Standard as Standard
 from .weights import UnsignedConstant as UnsignedConstant
 from .weights import WeightLaw as WeightLaw

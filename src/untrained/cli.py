@@ -38,6 +38,7 @@ app = App(
     untrained info   RUN/found.ticket  what it keeps, and what it costs
     untrained eval   RUN/found.ticket  its accuracy
     untrained verify RUN/found.ticket  draw every weight again and check
+    untrained bench  RUN/found.ticket  how fast it runs, packed and not
     untrained compare                  every method on the same network
     untrained wann                     networks whose connections share one weight
     ```
@@ -197,6 +198,32 @@ def verify(ticket: Path, /, *, method: str | None = None) -> None:
     with naming(ticket):
         read.verify()
     print(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
+
+
+@app.command
+def bench(ticket: Path, /, *, batch: str = "1,8,64", method: str | None = None) -> None:
+    """How fast a ticket's network runs here: dense, bfloat16, int8, and packed into about two bits per weight.
+
+    One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
+
+    Args:
+        ticket: The ticket; its network must be one of ours.
+        batch: How many inputs at a time: sizes with commas between them.
+        method: FILE.py:CLASS of a method of your own that the ticket was found by.
+    """
+    from untrained.bench import bench as run
+    from untrained.bench import verdict
+    from untrained.ticket import Ticket, naming
+
+    _know(method)
+    if not all(size.strip().isdecimal() for size in batch.split(",")):
+        raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
+    read = Ticket.load(ticket)
+    with naming(ticket):
+        rows = run(read, [int(size) for size in batch.split(",")])
+    cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
+    _print_table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells)
+    print("\n".join(verdict(rows)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -216,12 +216,19 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
                 for state in group.states:
                     state._in_forward, state._computed = False, None
 
+    def zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
+        base.zero_grad(self, set_to_none)
+        for group in self._untrained.groups:  # pyright: ignore
+            for state in group.states:
+                if state._intake is not None and (intake := state._intake()) is not None:
+                    intake.gradient = None
+
     properties = {
         leaf: property(functools.partial(lambda leaf, self: self._modules[leaf + "_mask"].effective(), leaf))
         for leaf in leaves
     }
     notes = {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__, "__new__": new}
-    methods = {"__reduce_ex__": reduce_ex, "__setattr__": setattr_} | ({"forward": forward} if root else {})
+    methods = {"__reduce_ex__": reduce_ex, "__setattr__": setattr_} | ({"forward": forward, "zero_grad": zero_grad} if root else {})
     return type(f"Masked{base.__name__}", (base,), {**properties, **notes, **methods})
 
 

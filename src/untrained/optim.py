@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, final
 
 import torch
@@ -27,6 +28,12 @@ from untrained.select import to_scores
 _Kernel = Callable[[Intake, Tensor, dict[str, Any], dict[str, Any]], None]
 
 
+# Options of torch's that somebody may set in `param_groups`.
+_OF_TORCH_ALONE = "maximize", "dampening", "amsgrad", "decoupled_weight_decay"
+# What a copy of an optimizer has: torch copies its settings and state alone, so its step is torch's.
+_NONE: Mapping[Tensor, Intake] = MappingProxyType({})
+
+
 @final
 class SGD(torch.optim.SGD):
     """`torch.optim.SGD` for the scores of a masked model, in one pass.
@@ -38,6 +45,8 @@ class SGD(torch.optim.SGD):
     Raises:
         ValueError: the model is not masked, none of its methods learns, or what torch's raises.
     """
+
+    _intakes = _NONE
 
     def __init__(
         self,
@@ -74,6 +83,8 @@ class Adam(torch.optim.Adam):
     Raises:
         ValueError: the model is not masked, none of its methods learns, or what torch's raises.
     """
+
+    _intakes = _NONE
 
     def __init__(
         self,
@@ -114,7 +125,7 @@ def _intakes(model: nn.Module) -> dict[Tensor, Intake]:
     return {state.scores: Intake(state) for state in states}
 
 
-def _forget(intakes: dict[Tensor, Intake]) -> None:
+def _forget(intakes: Mapping[Tensor, Intake]) -> None:
     for intake in intakes.values():
         intake.gradient = None
 
@@ -123,7 +134,7 @@ def _forget(intakes: dict[Tensor, Intake]) -> None:
 def _step(
     optimizer: torch.optim.Optimizer,
     of_torch: type[torch.optim.Optimizer],
-    intakes: dict[Tensor, Intake],
+    intakes: Mapping[Tensor, Intake],
     kernel: _Kernel,
     closure: Callable[[], Any] | None,
 ) -> Any:
@@ -138,8 +149,11 @@ def _step(
                 continue
             gradient, intake.gradient = intake.gradient, None
             weight = intake.state.frozen
-            if scores.grad is None and kernels.usable(gradient, weight, scores):
-                kernel(intake, gradient, group, optimizer.state[scores])
+            state = optimizer.state[scores]
+            buffers = [buffer for buffer in state.values() if isinstance(buffer, Tensor) and buffer.ndim]
+            alone = scores.grad is None and not any(group.get(option) for option in _OF_TORCH_ALONE)
+            if alone and kernels.usable(gradient, weight, scores, *buffers):
+                kernel(intake, gradient, group, state)
                 continue
             came = to_scores(gradient, weight, scores, _signed(intake))
             scores.grad = came if scores.grad is None else scores.grad.add_(came)
