@@ -7,6 +7,7 @@ the order given, elements in C order. A whole tensor is never sorted.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -121,7 +122,8 @@ def keep_top(
         The effective weights, fresh tensors.
 
     Raises:
-        ValueError: a score is NaN; the message names the tensor.
+        ValueError: a score is NaN; the message names the tensor. On a GPU with Triton nothing waits to see it: there
+            all effective weights become NaN instead.
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """
@@ -149,6 +151,10 @@ def _kept(
 ) -> list[Tensor]:
     count = keep_count(keep, sum(score.numel() for score in scores))
     effective = kernels.keep_top(weights, scores, count, signed)
+    if effective is None and scores[0].is_cuda and importlib.util.find_spec("triton"):
+        from untrained.native import triton_choice
+
+        effective = triton_choice.keep_top(weights, scores, count, signed)
     if effective is not None:
         return effective
     cut = _cut(scores, keep, signed, names)
