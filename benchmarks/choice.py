@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from harness import Timing, interleave, moving, ratios, report, take_turns, without_kernels
+from untrained.effective import keep_top
 from untrained.native import kernels
-from untrained.select import keep_top
 from untrained.weights import SignedConstant
 
 torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import untrained as ut
 from harness import Timing, interleave, report
-from untrained.select import keep_top
+from untrained.effective import keep_top
 
 
 class Block(nn.Module):

@@ -17,7 +17,7 @@ from torch import nn
 import untrained as ut
 from harness import without_kernels, write
 from step import NaiveLayer, fused
-from untrained.select import keep_top
+from untrained.effective import keep_top
 
 SIDE = 5000
 SGD = {"lr": 0.1, "momentum": 0.9}

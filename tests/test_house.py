@@ -21,6 +21,7 @@ ROOMS = [
     "source",
     "schedules",
     "select",
+    "effective",
     "recipe",
     "methods",
     "masked",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from untrained import select
-from untrained.select import SEPARATOR, keep_count, keep_top, top
+from untrained.effective import keep_top
+from untrained.select import SEPARATOR, keep_count, top
 from zoo import naive_mask
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]

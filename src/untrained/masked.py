@@ -228,7 +228,9 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
         for leaf in leaves
     }
     notes = {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__, "__new__": new}
-    methods = {"__reduce_ex__": reduce_ex, "__setattr__": setattr_} | ({"forward": forward, "zero_grad": zero_grad} if root else {})
+    methods = {"__reduce_ex__": reduce_ex, "__setattr__": setattr_} | (
+        {"forward": forward, "zero_grad": zero_grad} if root else {}
+    )
     return type(f"Masked{base.__name__}", (base,), {**properties, **notes, **methods})
 
 

@@ -3,7 +3,8 @@
     g = sign(s) ⊙ W ⊙ ∂L/∂W_eff        (`signed`: W ⊙ ∂L/∂W_eff),   then SGD's or Adam's step with g
 
 While such an optimizer lives, `scores.grad` stays None in training: the gradient of the effective weight comes here
-as it is. So a pass over memory is saved and the scores' gradients are never stored. Where there is no kernel, no
+as it is. So a pass over memory is saved and the scores' gradients are never stored; but nobody can clip them either:
+for that use torch.optim with `untrained.scores(model)`. Where there is no kernel, no
 method simple enough (`Method.slope_is`), or somebody else needs the gradients (torch.compile, DDP, FSDP), the step is
 torch's.
 """
@@ -20,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from untrained import attach
+from untrained.effective import to_scores
 from untrained.masked import Intake
 from untrained.native import kernels
 from untrained.recipe import Recipe, fusable
-from untrained.select import to_scores
 
 _Kernel = Callable[[Intake, Tensor, dict[str, Any], dict[str, Any]], None]
 
@@ -138,6 +139,10 @@ def _step(
     kernel: _Kernel,
     closure: Callable[[], Any] | None,
 ) -> Any:
+    if getattr(optimizer, "grad_scale", None) is not None:
+        raise ValueError(
+            "untrained.optim knows no GradScaler: use bfloat16, or torch.optim with untrained.scores(model)"
+        )
     loss = None
     if closure is not None:
         with torch.enable_grad():

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, Self, final
 import torch
 from torch import Tensor
 
+from untrained.effective import keep_top
 from untrained.methods.base import Method
 from untrained.methods.masks import (
     annealed,
@@ -30,7 +31,6 @@ from untrained.methods.masks import (
 from untrained.methods.structure import Structure
 from untrained.recipe import PAPER, Paper
 from untrained.schedules import Schedule
-from untrained.select import keep_top
 from untrained.weights import SignedConstant
 
 Scope = Literal["layer", "global", "normalised"]

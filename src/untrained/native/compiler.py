@@ -37,11 +37,11 @@ class NoCompiler(Exception):
 
 
 def cache() -> Path:
-    """Where libraries are kept: $UNTRAINED_CACHE, or `untrained` in the user's folder for caches."""
+    """Where libraries are kept: $UNTRAINED_CACHE, or `untrained/kernels` in the user's folder for caches."""
     own = os.environ.get("UNTRAINED_CACHE")
     if own:
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "untrained"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "untrained" / "kernels"
 
 
 def kept(level: str, flags: tuple[str, ...] = ()) -> Path:
@@ -68,7 +68,7 @@ def built(level: str, flags: tuple[str, ...] = ()) -> Path:
         _refuse_strangers(path.parent)
         if not path.exists():
             _compile(path, (*_FLAGS, *LEVELS[level], *flags))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         raise NoCompiler(f"the cache cannot be used: {error}") from None
     return path
 
@@ -85,7 +85,10 @@ def _compile(path: Path, flags: tuple[str, ...]) -> None:
 
 def _compiler() -> list[str]:
     """The user's choice ($CXX), or the system's compiler."""
-    given = shlex.split(os.environ.get("CXX", ""))
+    try:
+        given = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise NoCompiler(f"no compiler: CXX={os.environ['CXX']}: {error}") from None
     for command in [given] if given else (["c++"], ["g++"], ["clang++"]):
         if shutil.which(command[0]):
             return command

@@ -57,9 +57,10 @@ def forget() -> None:
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether there are kernels and they can take these: float32 on the CPU, in C order."""
+    """Whether there are kernels and they can take these together: float32 on the CPU, in C order, of one shape."""
     return library() is not None and all(
-        t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors
+        t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() and t.shape == tensors[0].shape
+        for t in tensors
     )
 
 
@@ -74,7 +75,7 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
         count: how many are kept, 1 ≤ count ≤ all.
         signed: rank by the scores themselves instead of by their absolute values.
     """
-    if count < 1 or not usable(*weights, *scores):
+    if count < 1 or not all(map(usable, weights, scores)):
         return None
     effective = [torch.empty_like(weight) for weight in weights]
     parts = (_Part * len(weights))(

@@ -66,13 +66,13 @@ def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
         NoCompiler: it is neither there nor can it be made.
     """
     try:
-        loaded = ctypes.CDLL(str(built(level, flags)))
-    except OSError:  # half a library, or one for another machine
-        kept(level, flags).unlink()
         try:
             loaded = ctypes.CDLL(str(built(level, flags)))
-        except OSError as error:
-            raise NoCompiler(f"the library cannot be loaded: {error}") from None
+        except OSError:  # no library, or one for another machine
+            kept(level, flags).unlink()
+            loaded = ctypes.CDLL(str(built(level, flags)))
+    except OSError as error:
+        raise NoCompiler(f"the library cannot be loaded: {error}") from None
     _share_threads(loaded)
     return loaded
 
