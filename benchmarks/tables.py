@@ -106,6 +106,30 @@ def timings(name: str, decimals: str = "4") -> str:
     return "\n\n".join(blocks)
 
 
+def fit() -> str:
+    """The rounds of twin and subnetwork, and their recipes."""
+    results = measured("fit")
+    if not results:
+        return ""
+    rows = [
+        [
+            f"{r['twin_s']:.2f}",
+            f"{100 * r['twin']:.2f}",
+            f"{r['found_s']:.2f}",
+            f"{100 * r['found']:.2f}",
+            f"{r['ratio']:.2f}",
+        ]
+        for r in results["rounds"]
+    ]
+    titles = ["twin, CPU s", "its test accuracy, %", "subnetwork, CPU s", "its test accuracy, %", "ratio"]
+    chosen = [
+        f"{side}: lr {s['lr']:g}, momentum {s['momentum']:g}, batch {s['batch']}, {s['thirds']}/3 epochs"
+        + (f", keep {s['keep']:g}" if side == "found" else "")
+        for side, s in ((side, results[side]) for side in ("twin", "found"))
+    ]
+    return f"{table(titles, rows)}\n\nMedian ratio {results['ratio']:.2f}. Chosen: {'; '.join(chosen)}."
+
+
 def memory() -> str:
     rows = [
         [row["what"], row["variant"], f"{row['between']:.1f}" if "between" in row else "", f"{row['within']:.1f}"]

@@ -140,7 +140,7 @@ def test_imports_follow_the_flow_only(wing, rooms):
 def test_no_public_name_hides_a_file():
     # Importing untrained.x binds untrained.x to the module, so a function of that name would come and go.
     files = {path.stem for path in SOURCE.iterdir()}
-    assert {name for name in untrained.__all__ if name in files} == {"models", "optim", "testing", "wann"}
+    assert {name for name in untrained.__all__ if name in files} == {"models", "optim", "packed", "testing", "wann"}
 
 
 def test_every_public_name_is_there_and_documented():

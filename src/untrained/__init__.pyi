@@ -1,5 +1,6 @@
 from . import models as models
 from . import optim as optim
+from . import packed as packed
 from . import testing as testing
 from . import wann as wann
 from ._version import __version__ as __version__
