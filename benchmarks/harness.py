@@ -39,10 +39,9 @@ def interleave(
     reference: str,
     rounds: int,
     device: str = "cpu",
-    prepare: Callable[[], object] = lambda: None,
 ) -> list[Timing]:
-    """Time all variants in turn, `rounds` times after one round to warm up; `prepare` runs untimed before a round."""
-    return ratios(take_turns(variants, rounds=rounds, device=device, prepare=prepare), reference)
+    """Time all variants in turn, `rounds` times after one round to warm up."""
+    return ratios(take_turns(variants, rounds=rounds, device=device), reference)
 
 
 def take_turns(
@@ -50,9 +49,13 @@ def take_turns(
     *,
     rounds: int,
     device: str = "cpu",
-    prepare: Callable[[], object] = lambda: None,
+    between: Callable[[str], object] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds that every variant took in every round."""
+    """Seconds that every variant took in every round.
+
+    With `between` every variant runs once, then that (with its name), then the variant again, and only this is timed:
+    short ones would else be told apart by what the one before them left in the caches.
+    """
     clock = time.process_time
     if torch.device(device).type == "cuda":
 
@@ -62,8 +65,10 @@ def take_turns(
 
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
-        prepare()
         for name, run in variants.items():
+            if between is not None:
+                run()
+                between(name)
             start = clock()
             run()
             if number:

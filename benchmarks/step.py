@@ -130,9 +130,9 @@ if __name__ == "__main__":
     networks = {
         "784-1024-1024-10, batch 128": (ut.models.fc((1024, 1024)), (1, 28, 28), 128, 60),
         "784-512-512-10, batch 128": (ut.models.fc((512, 512)), (1, 28, 28), 128, 60),
-        "a transformer block of width 512, batch 32": (Block(), (128, 512), 32, 7),
-        "Conv4, batch 128": (ut.models.conv4(), (3, 32, 32), 128, 5),
-        "Conv6, batch 128": (ut.models.conv6(), (3, 32, 32), 128, 5),
+        "a transformer block of width 512, batch 32": (Block(), (128, 512), 32, 9),
+        "Conv4, batch 128": (ut.models.conv4(), (3, 32, 32), 128, 4),
+        "Conv6, batch 128": (ut.models.conv6(), (3, 32, 32), 128, 4),
         "ResNet-18 for CIFAR, batch 64": (ut.models.resnet18(), (3, 32, 32), 64, 3),
     }
     report("step", {name: measure(*network) for name, network in networks.items()})

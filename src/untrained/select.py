@@ -23,6 +23,7 @@ from untrained.native import kernels
 # Below this many scores a partition of them all is as fast as finding a band first.
 _BAND_FROM = 1 << 14
 _SAMPLE = 1 << 14
+_AT_ONCE = 1 << 18
 SEPARATOR = "\x1f"
 """Between names in one string: an operator takes no list of strings."""
 
@@ -73,7 +74,7 @@ def _top(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> lis
         return [torch.ones(score.shape, dtype=torch.bool, device=score.device) for score in scores]
     masks = [_rank(score, signed) > cut[0] for score in scores]
     for mask, tied in zip(masks, _tied(scores, *cut, signed), strict=False):
-        mask |= tied
+        mask[tied] = True
     return masks
 
 
@@ -177,8 +178,9 @@ def _floor_numpy(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
         low, high = max(centre - spread, 0), min(centre + spread, len(sample) - 1)
         sample.partition((low, high))
         floor, ceiling = sample[low] if centre > spread else -math.inf, sample[high]
-        below = np.count_nonzero(rank < floor)
-        band = rank[(rank >= floor) & (rank <= ceiling)]
+        parts = [rank[start : start + _AT_ONCE] for start in range(0, n, _AT_ONCE)]  # for memory
+        below = sum(np.count_nonzero(part < floor) for part in parts)
+        band = np.concatenate([part[(part >= floor) & (part <= ceiling)] for part in parts])
         place = dropped - 1 - below
         if 0 <= place < len(band):
             band.partition(place)
@@ -198,16 +200,21 @@ def _floor_torch(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
     return value, int(above), bool(has_nan)
 
 
-def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[Tensor]:
-    """Tensor by tensor, the mask of its ranks that equal the floor and are kept, until `ties` in all are given out."""
+def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[tuple[Tensor, ...]]:
+    """Tensor by tensor, where its ranks equal the floor and are kept, until `ties` in all are given out: indices."""
     for score in scores:
         if ties == 0:
             return
-        tied = (_rank(score, signed) == floor).flatten()
-        places = tied.nonzero()[:, 0]
-        tied[places[ties:]] = False
-        ties -= min(ties, len(places))
-        yield tied.view(score.shape)
+        flat = score.reshape(-1)
+        # In parts on the CPU, for memory and because the first ties often suffice; elsewhere each part is a wait.
+        size = _AT_ONCE if score.device.type == "cpu" else max(1, len(flat))
+        found = [torch.empty(0, dtype=torch.int64, device=score.device)]
+        for start in range(0, len(flat), size):
+            found.append((_rank(flat[start : start + size], signed) == floor).nonzero()[:ties, 0] + start)
+            ties -= len(found[-1])
+            if ties == 0:
+                break
+        yield torch.unravel_index(torch.cat(found), score.shape)
 
 
 class _Scratch(threading.local):

@@ -17,7 +17,7 @@
 namespace {
 
 constexpr int64_t kBlock = 128;
-constexpr int64_t kSample = 1 << 13;
+constexpr int64_t kLeastSample = 1 << 13, kMostSample = 1 << 16;  // the more, the narrower the band
 constexpr int32_t kInfinity = 0x7f800000;
 
 struct Candidate {
@@ -95,23 +95,29 @@ void one_range(const Part& part, int64_t begin, int64_t end, int64_t offset, int
       for (int64_t i = start; i < end; i++) element(i);
     above += count;
     if (!inside) continue;
-    Candidate found[kBlock];
-    int64_t many = 0;
-    for (int64_t i = start; i < std::min(end, start + kBlock); i++) {  // no branch: it could not be foreseen
-      const int32_t key = key_of<kSigned>(scores[i]);
-      found[many] = {key, offset + i};
-      many += (key >= low) & (key <= high);
+    // A byte per element, which is a few vector instructions; then eight at a time, of which most are 0.
+    uint64_t flags[kBlock / 8] = {};
+    uint8_t* const flag = reinterpret_cast<uint8_t*>(flags);
+    const int64_t length = std::min(end - start, kBlock);
+    for (int64_t i = 0; i < length; i++) {
+      const int32_t key = key_of<kSigned>(scores[start + i]);
+      flag[i] = (key >= low) & (key <= high);
     }
-    if (band.size() + many > most)
-      full = true, band.clear();
-    else
-      band.insert(band.end(), found, found + many);
+    for (int64_t eight = 0; eight < kBlock / 8; eight++) {
+      if (!flags[eight]) continue;
+      for (int64_t i = start + 8 * eight; i < start + 8 * eight + 8; i++)
+        if (flag[i - start]) band.push_back({key_of<kSigned>(scores[i]), offset + i});
+    }
+    if (band.size() > most) full = true, band.clear();
   }
   const std::lock_guard guard(lock);
   pass.above += above;
   pass.nan |= largest > kInfinity;
   pass.full |= full;
-  pass.band.insert(pass.band.end(), band.begin(), band.end());
+  if (pass.band.empty())
+    pass.band.swap(band);
+  else
+    pass.band.insert(pass.band.end(), band.begin(), band.end());
 }
 
 template <bool kSigned>
@@ -143,7 +149,7 @@ bool settled(const Part* parts, int64_t keep, Pass& pass, int64_t& threshold) {
 
 template <bool kSigned>
 std::vector<int32_t> sampled(const Part* parts, int64_t count, int64_t n) {
-  const int64_t stride = std::max<int64_t>(1, n / kSample);
+  const int64_t stride = std::max<int64_t>(1, n / std::clamp(n / 64, kLeastSample, kMostSample));
   std::vector<int32_t> keys;
   keys.reserve(n / stride + 1);
   int64_t next = 0;
