@@ -39,6 +39,11 @@ def test_the_examples_with_weight_agnostic_networks_run(tmp_path, monkeypatch):
     assert names["front"][-1].reward > 50  # standing still would give about 50
 
 
+def test_the_examples_of_speed_run():
+    names = _run_examples(ROOT / "docs/speed.md")
+    assert len(ut.packed.layers(names["model"])) == 2
+
+
 def test_the_examples_with_methods_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _run_examples(ROOT / "docs/methods.md")

@@ -4,9 +4,8 @@
 
 While such an optimizer lives, `scores.grad` stays None in training: the gradient of the effective weight comes here
 as it is. So a pass over memory is saved and the scores' gradients are never stored; but nobody can clip them either:
-for that use torch.optim with `untrained.scores(model)`. Where there is no kernel, no
-method simple enough (`Method.slope_is`), or somebody else needs the gradients (torch.compile, DDP, FSDP), the step is
-torch's.
+for that use torch.optim with `untrained.scores(model)`. Where there is no kernel, no method simple enough
+(`Method.slope_is`), or somebody else needs the gradients (torch.compile, DDP, FSDP), the step is torch's.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from untrained.native import kernels
 from untrained.recipe import Recipe, fusable
 
 _Kernel = Callable[[Intake, Tensor, dict[str, Any], dict[str, Any]], None]
-
 
 # Options of torch's that somebody may set in `param_groups`.
 _OF_TORCH_ALONE = "maximize", "dampening", "amsgrad", "decoupled_weight_decay"
