@@ -57,7 +57,8 @@ class Setting:
 
 # What was left of some two hundred settings tried with one or two seeds; warm-up in thirds of an epoch.
 SETTINGS = [
-    *(Setting("twin", lr, 0.9, False, 0.05, 0.3, batch) for lr in (0.1, 0.2, 0.3) for batch in (96, 128)),
+    *(Setting("twin", lr, 0.9, False, 0.05, warmup, 128) for lr in (0.1, 0.15, 0.2, 0.25) for warmup in (0.3, 0.9)),
+    *(Setting("twin", lr, 0.9, False, 0.05, 0.9, 96) for lr in (0.1, 0.15, 0.2)),
     Setting("found", 2.0, 0.9, False, 0.05, 0.5, 128, 0.5),
     Setting("found", 3.6, 0.8, True, 0.1, 0.1, 128, 0.5),
     Setting("found", 3.5, 0.8, True, 0.05, 0.8, 128, 0.5),
