@@ -125,11 +125,12 @@ def fit() -> str:
     chosen = []
     for side in ("twin", "found"):
         its = results[side]
-        shorter = [row for row in results["tried"] if row["side"] == side and row["thirds"] == its["thirds"] - 1]
+        tried = [row for row in results["tried"] if row["side"] == side and row["thirds"] == its["thirds"] - 1]
+        shorter = 100 * max(row["accuracy"] for row in tried)
         chosen.append(
             f"{side}: lr {its['lr']:g}, momentum {its['momentum']:g}, batch {its['batch']}, {its['thirds']}/3 epochs"
             + (f", keep {its['keep']:g}" if side == "found" else "")
-            + f" (at a third less the best reached {100 * max(row['accuracy'] for row in shorter):.2f} % on validation data)"
+            + f" (at a third less the best reached {shorter:.2f} % on validation data)"
         )
     return f"{table(titles, rows)}\n\nMedian ratio {results['ratio']:.2f}. Chosen: {'; '.join(chosen)}."
 
