@@ -463,6 +463,9 @@ def test_the_verdict_is_plain_also_when_dense_wins():
     assert bench.verdict(rows_of(dense_float32=2.0, packed=1.0)) == [
         "batch 8: packed is fastest, 2.0 times as fast as dense float32"
     ]
+    assert bench.verdict(rows_of(dense_float32=1.0, packed=0.97)) == [
+        "batch 8: dense float32 is fastest; packed takes 1.0 times as long"
+    ]
     assert bench.verdict(rows_of(dense_float32=1.0, packed=3.0)) == [
         "batch 8: dense float32 is fastest; packed takes 3.0 times as long"
     ]
