@@ -7,14 +7,12 @@ ResNet-50 for ImageNet, 25.5 M weights, from the page cache into a model that is
 
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import safetensors.torch
 import torch
 
 import untrained as ut
-from harness import Timing, interleave, report
-from untrained.native import library
+from harness import Timing, interleave, report, without_kernels
 
 ROUNDS = 21
 torch.set_num_threads(1)
@@ -31,9 +29,8 @@ def ticket(keep: float, folder: Path) -> Path:
     return path
 
 
-def without_kernels(path: Path, model: torch.nn.Module) -> torch.nn.Module:
-    """As on a machine that has no compiler: every kernel asks `status`."""
-    with mock.patch("untrained.native.library.status", lambda: library.Status(None, "", "turned off")):
+def plainly(path: Path, model: torch.nn.Module) -> torch.nn.Module:
+    with without_kernels():
         return ut.load(path, model)
 
 
@@ -55,8 +52,8 @@ def rows(folder: Path) -> list[Timing]:
             "safetensors' load_model": lambda: safetensors.torch.load_model(model, full),
             "untrained: keep 0.5": lambda: ut.load(half, model),
             "untrained: keep 0.3": lambda: ut.load(less, model),
-            "untrained, no kernels: keep 0.5": lambda: without_kernels(half, model),
-            "untrained, no kernels: keep 0.3": lambda: without_kernels(less, model),
+            "untrained, no kernels: keep 0.5": lambda: plainly(half, model),
+            "untrained, no kernels: keep 0.3": lambda: plainly(less, model),
             "floor: fill the model's memory": fill,
         },
         reference="load_file and load_state_dict",

@@ -16,11 +16,10 @@ from torch import nn
 
 import untrained as ut
 from harness import without_kernels, write
-from step import NaiveLayer, SortedMask, fused
+from step import SGD, NaiveLayer, SortedMask, fused
 from untrained.effective import keep_top
 
 SIDE = 5000
-SGD = {"lr": 0.1, "momentum": 0.9}
 
 
 def held(what: str) -> int:

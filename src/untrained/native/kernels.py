@@ -1,4 +1,4 @@
-"""The kernels on tensors: each says with None or False that it has no way, and the caller takes the plain path."""
+"""The kernels on tensors: where one says None, or they are not `usable`, the caller takes the plain path."""
 
 from __future__ import annotations
 
@@ -106,10 +106,6 @@ def straight_through(gradient: Tensor, weight: Tensor, score: Tensor, signed: bo
     return out
 
 
-def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-
-
 def sgd_step(gradient: Tensor, weight: Tensor, score: Tensor, signed: bool, momentum: Tensor | None, how: Sgd) -> None:
     """∂L/∂s as in `straight_through`, and with it torch's step of SGD; in place, of `usable` tensors."""
     buffer = None if momentum is None else ctypes.c_void_p(momentum.data_ptr())
@@ -127,6 +123,10 @@ def _library() -> ctypes.CDLL:
     kernels = library()
     assert kernels is not None, "usable() was asked first"
     return kernels
+
+
+def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
+    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
 
 
 def _rest(score: Tensor, signed: bool, how: ctypes.Structure):
