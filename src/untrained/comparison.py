@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,8 +134,24 @@ def _all(joblib: Any, settings: CompareSettings, cells: Sequence[Cell], folder: 
     try:
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # a backend that returns everything at the end
-        pool = joblib.Parallel(n_jobs=jobs)
-    yield from pool(work)
+        yield from joblib.Parallel(n_jobs=jobs)(work)
+    else:
+        with _deaf_children():
+            results = pool(work)  # starts the workers
+        yield from results
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that start in here leave Ctrl-C to us: we stop them, and they have nothing to say about it."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may say who hears what
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _anchored(settings: CompareSettings) -> CompareSettings:
