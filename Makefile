@@ -29,7 +29,7 @@ docs-check: .venv/for-test
 	touch $@
 
 .venv/for-test: .venv/for-demo
-	$(INSTALL) -e '.[dev,zoo]'
+	$(INSTALL) -e '.[dev,docs,zoo]'
 	touch $@
 
 clean:

@@ -1,7 +1,9 @@
 """What several test files share: one hypothesis profile, and the threads that tests run on."""
 
 import os
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -47,3 +49,45 @@ def in_a_fresh_thread():
         return outcome["result"]
 
     return call
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium of the system's, driven by playwright; tests that need it skip where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if (program := shutil.which("chromium")) is None:
+        pytest.skip("needs Debian's chromium")
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu", *quiet])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium):
+    """A function that opens an HTML file: `opened(path, width=1400, dark=False)` gives playwright's page.
+
+    At the end of the test nothing may have been said on the console, nothing may have been thrown, and nothing may
+    have been asked of any network.
+    """
+    contexts, faults = [], []
+
+    def open_file(path, *, width=1400, height=900, dark=False, **context):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", **context
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        url = Path(path).resolve().as_uri()
+        own = ("data:", "blob:", url)
+        page.on("request", lambda asked: None if asked.url.startswith(own) else faults.append(f"asks for {asked.url}"))
+        page.goto(url)
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert not faults, faults

@@ -916,17 +916,17 @@ FAILED = Line("m", 0.5, 0, *7 * [math.nan], "it diverged")
     "lines", [[FAILED, GOOD], [GOOD], [dataclasses.replace(GOOD, accuracy=0.1)], [dataclasses.replace(GOOD, std=0.5)]]
 )
 def test_a_picture_is_drawn_when_hardly_anything_went_well(pictures, lines):
-    comparison.plot.draw_comparison(Path("a.png"), "title", lines)
+    comparison.plot.save(comparison.plot.comparison("title", lines), Path("a.png"))
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_picture_has_room_beside_the_name_of_a_method_of_ones_own(pictures):
     own = dataclasses.replace(GOOD, method=f"/home/{100 * 'm'}.py:OwnMethod", file_bytes=300.0)
-    comparison.plot.draw_comparison(Path("a.png"), "title", [GOOD, own])
+    comparison.plot.save(comparison.plot.comparison("title", [GOOD, own]), Path("a.png"))
 
 
 def test_a_picture_of_nothing_is_drawn_without_a_warning(pictures):
-    comparison.plot.draw_comparison(Path("a.png"), "title", [FAILED])
+    comparison.plot.save(comparison.plot.comparison("title", [FAILED]), Path("a.png"))
 
 
 def test_help_names_every_setting(capsys):

@@ -16,7 +16,6 @@ import torch
 from untrained import plot
 from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data
-from untrained.files import written_whole
 from untrained.grid import TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.lab import Lab, device_named
 from untrained.methods import METHODS
@@ -94,8 +93,8 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     picture = None
     if plot.available():
         picture = folder / "picture.png"
-        with written_whole(picture) as unfinished:
-            plot.draw_comparison(unfinished, f"{settings.model} on {settings.data}, {settings.epochs} epochs", lines)
+        title = f"{settings.model} on {settings.data}, {settings.epochs} epochs"
+        plot.save(plot.comparison(title, lines), picture)
     return Comparison(tuple(lines), tuple(cells), folder, picture)
 
 

@@ -15,7 +15,6 @@ from untrained import plot
 from untrained.attach import baked, masks, record
 from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data
-from untrained.files import written_whole
 from untrained.lab import Lab, Row, device_named
 from untrained.methods.base import Method
 from untrained.methods.dense import Dense
@@ -114,9 +113,8 @@ def _draw(
 ) -> Path:
     """The picture of the run."""
     first, picture = record(network).states[0], folder / "picture.png"
-    with written_whole(picture) as unfinished, torch.no_grad(), baked(network) as dense:
-        plot.draw_search(
-            unfinished,
+    with torch.no_grad(), baked(network) as dense:
+        drawn = plot.search(
             title=f"{settings.model} on {settings.data}, {settings.method}, {_kept(network):.1%} kept",
             found=history,
             twin=twin_history,
@@ -126,6 +124,7 @@ def _draw(
             after=dense.get_parameter(first.name).cpu(),
             shape=data.shape,
         )
+    plot.save(drawn, picture)
     return picture
 
 
