@@ -47,16 +47,22 @@ ROOMS = [
     "evaluation",
     "progress",
     "checkpoint",
+    "trace",
     "search",
+    "run",
+    "run_weights",
     "grid",
     "plot",
     "settings",
     "spelling",
     "bench",
+    "export",
     "run_folder",
     "lab",
+    "report",
     "experiment",
     "comparison",
+    "sweep",
     "testing",
     "wann",
     "cli",
@@ -103,6 +109,7 @@ WANN_ROOMS = [
     "draw_run",
     "progress",
     "settings",
+    "report",
     "experiment",
     "cli",
 ]
@@ -140,7 +147,9 @@ def test_imports_follow_the_flow_only(wing, rooms):
 def test_no_public_name_hides_a_file():
     # Importing untrained.x binds untrained.x to the module, so a function of that name would come and go.
     files = {path.stem for path in SOURCE.iterdir()}
-    assert {name for name in untrained.__all__ if name in files} == {"models", "optim", "packed", "testing", "wann"}
+    assert {name for name in untrained.__all__ if name in files} == {
+        "export", "models", "optim", "packed", "plot", "testing", "wann",
+    }  # fmt: skip
 
 
 def test_every_public_name_is_there_and_documented():
@@ -167,11 +176,10 @@ def _lines(folder):
 
 
 def test_the_library_stays_small():
-    methods, wing, native = _lines(SOURCE / "methods"), _lines(SOURCE / "wann"), _lines(SOURCE / "native")
-    assert _lines(SOURCE) - methods - wing - native < 8_500
-    assert methods < 2_000
-    assert native < 1_500
-    assert wing < 6_000
+    limits = {"methods": 2_000, "wann": 6_300, "native": 1_500, "export": 700, "report": 800, "plot": 1_100}
+    sizes = {wing: _lines(SOURCE / wing) for wing in limits}
+    assert _lines(SOURCE) - sum(sizes.values()) < 9_000
+    assert not {wing: size for wing, size in sizes.items() if size >= limits[wing]}
 
 
 def test_a_method_is_a_page_or_two():

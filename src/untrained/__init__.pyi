@@ -1,6 +1,8 @@
+from . import export as export
 from . import models as models
 from . import optim as optim
 from . import packed as packed
+from . import plot as plot
 from . import testing as testing
 from . import wann as wann
 from ._version import __version__ as __version__
@@ -46,6 +48,9 @@ from .recipe import SCORES as SCORES
 from .recipe import WEIGHTS as WEIGHTS
 from .recipe import Paper as Paper
 from .recipe import Recipe as Recipe
+from .report import write_report as write_report
+from .run import Run as Run
+from .run import read_run as read_run
 from .schedules import Constant as Constant
 from .schedules import Cubic as Cubic
 from .schedules import Geometric as Geometric

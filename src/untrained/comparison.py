@@ -1,4 +1,4 @@
-"""Many methods, fractions kept and seeds on one network and one budget: the grid, its table, its picture."""
+"""Many methods, fractions kept and seeds on one budget: the grid, the searches side by side, the table, the picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import functools
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -16,15 +16,13 @@ import torch
 from untrained import plot
 from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data
-from untrained.grid import TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
+from untrained.grid import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.lab import Lab, device_named
 from untrained.methods import METHODS
 from untrained.progress import counting
 from untrained.run_folder import open_folder, write_settings
-from untrained.settings import CompareSettings
+from untrained.settings import CompareSettings, GridSettings, Setup
 from untrained.spelling import anchored, law_of, method_of, split
-
-_RANDOM = "random-subnetwork"
 
 
 @final
@@ -63,52 +61,86 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
     settings = replace(settings or CompareSettings(), **changes)
-    joblib, grid = _joblib(), _grid(settings)
-    # What is wrong with data, network or law is told here, once.
-    lab = Lab(
-        settings, load_data(settings.data, settings.data_dir, size=settings.size), device_named(settings.device), 0
-    )
-    lab.network()
-    if settings.weights != "recommended":
-        law_of(settings.weights)
-    begun = settings.out is not None and (settings.out / "cells").is_dir()
-    folder = open_folder(settings, f"compare-{settings.model}-{Path(settings.data).name}", begun)
-    if not begun:
-        write_settings(folder, settings)
-    (folder / "cells").mkdir(exist_ok=True)
-
-    done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
-    missing = [cell for cell in grid if cell.name not in done]
-    try:
-        with counting("compare", len(grid), len(done)) as advance:
-            for cell in _all(joblib, settings, missing, folder.resolve()):
-                write_cell(folder, cell)
-                done[cell.name] = cell
-                advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: untrained compare --out {folder} --resume") from None
-    cells = [done[cell.name] for cell in grid]
-    lines = lines_of(cells)
-    write_results(folder, lines, cells)
+    grid = grid_of(settings)
+    check(settings)
+    folder, lines, cells = fill(settings, grid, lambda cell: settings, "compare")
     picture = None
     if plot.available():
         picture = folder / "picture.png"
         title = f"{settings.model} on {settings.data}, {settings.epochs} epochs"
         plot.save(plot.comparison(title, lines), picture)
-    return Comparison(tuple(lines), tuple(cells), folder, picture)
+    return Comparison(lines, cells, folder, picture)
 
 
-def _grid(settings: CompareSettings) -> list[Cell]:
-    """Every network, its results still missing; the twin and the random subnetworks first."""
+def grid_of(
+    settings: GridSettings, places: Callable[[str], Iterable[Mapping[str, Any]]] = lambda method: ({},)
+) -> list[Cell]:
+    """Every network, its results still missing: method x keep x place x seed, the twin and the random ones first.
+
+    Args:
+        settings: methods, fractions kept and seeds.
+        places: of a method, the fields of its cells that say where else it is searched.
+    """
     texts = list(METHODS) if settings.methods == "all" else split(settings.methods)
-    texts = [_RANDOM, *texts, *settings.method]
+    texts = [RANDOM, *texts, *settings.method]
     if settings.methods == "all":
         texts.remove("dense")  # the random network as it is tells nothing new
     keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
     for text in texts:
         told = {method_of(text, keep) for keep in (0.3, 0.4, *settings.keeps())}
         keeps[text] = settings.keeps() if len(told) > 1 else (None,)
-    return [Cell(text, keep, seed) for text, each in keeps.items() for keep in each for seed in range(settings.seeds)]
+    return [
+        Cell(text, keep, seed, **place)
+        for text, each in keeps.items()
+        for keep in each
+        for place in places(text)
+        for seed in range(settings.seeds)
+    ]
+
+
+def check(setup: Setup) -> None:
+    """Tell once, before anything is written, what is wrong with joblib, data, network or law.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError, ImportError: as `compare`.
+    """
+    _joblib()
+    Lab(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
+    if setup.weights != "recommended":
+        law_of(setup.weights)
+
+
+def fill(
+    settings: GridSettings, grid: Sequence[Cell], setup_of: Callable[[Cell], Setup], command: str
+) -> tuple[Path, tuple[Line, ...], tuple[Cell, ...]]:
+    """Search what is missing of a grid, note every network at once, and write the table: (folder, lines, cells).
+
+    Args:
+        settings: the folder, whether to go on there, and how many jobs.
+        grid: all cells, in the order of the table.
+        setup_of: what the network of a cell is made of and searched with.
+        command: what was called, and what goes on after Ctrl-C.
+    """
+    begun = settings.out is not None and (settings.out / "cells").is_dir()
+    folder = open_folder(settings, f"{command}-{settings.model}-{Path(settings.data).name}", begun)
+    if not begun:
+        write_settings(folder, settings)
+    (folder / "cells").mkdir(exist_ok=True)
+
+    done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
+    missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
+    try:
+        with counting(command, len(grid), len(done)) as advance:
+            for cell in _all(settings, missing, folder.resolve()):
+                write_cell(folder, cell)
+                done[cell.name] = cell
+                advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: untrained {command} --out {folder} --resume") from None
+    cells = tuple(done[cell.name] for cell in grid)
+    lines = tuple(lines_of(cells))
+    write_results(folder, lines, cells)
+    return folder, lines, cells
 
 
 def _joblib() -> Any:
@@ -119,16 +151,17 @@ def _joblib() -> Any:
     return joblib
 
 
-def _all(joblib: Any, settings: CompareSettings, cells: Sequence[Cell], folder: Path) -> Iterator[Cell]:
+def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
     """Every cell with its results, as they come."""
+    joblib = _joblib()
     _, configured = joblib.parallel.get_active_backend()
     jobs = settings.jobs
     if jobs is None:  # what joblib is told; else a core each, or the one GPU for one after the other
         own = -1 if device_named(settings.device).type == "cpu" else 1
         jobs = own if configured in (None, 1) else None
-    settings = _anchored(settings)
     work = [
-        joblib.delayed(run_cell)(settings, cell, anchored(cell.method), folder / "cells" / cell.name) for cell in cells
+        joblib.delayed(run_cell)(_anchored(setup), cell, anchored(cell.method), folder / "cells" / cell.name)
+        for cell, setup in cells.items()
     ]
     try:
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -153,18 +186,18 @@ def _deaf_children() -> Iterator[None]:
         signal.signal(signal.SIGINT, heard)
 
 
-def _anchored(settings: CompareSettings) -> CompareSettings:
+def _anchored(settings: Setup) -> Setup:
     """Without relative paths, which mean something else to a worker that was started elsewhere."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
     folder = Path(settings.data).expanduser()
     return replace(settings, data_dir=data_dir, data=str(folder.resolve()) if folder.is_dir() else settings.data)
 
 
-def run_cell(settings: CompareSettings, cell: Cell, method_text: str, folder: Path) -> Cell:
+def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:
     """One network of the grid, searched on one thread; goes on where it was interrupted.
 
     Args:
-        settings: those of the comparison.
+        settings: what its network is made of and searched with.
         cell: which.
         method_text: its method, with nothing in it that depends on where the worker is.
         folder: for its ticket, metrics and checkpoint.
@@ -196,7 +229,7 @@ def run_cell(settings: CompareSettings, cell: Cell, method_text: str, folder: Pa
     )
 
 
-def _data(settings: CompareSettings) -> DataSet:
+def _data(settings: Setup) -> DataSet:
     return _loaded(settings.data, settings.data_dir, settings.size)
 
 

@@ -47,6 +47,41 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
     return Result(loss / examples, right / examples, int(examples))
 
 
+class Answers(NamedTuple):
+    """What a classifier says of every example: int64 (n,) each, and float32 (n,).
+
+    `labels` are right, `predicted` is what it says; `probability` is what it gives the right class, 0..1.
+    """
+
+    labels: Tensor
+    predicted: Tensor
+    probability: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, 0..1."""
+        return int((self.labels == self.predicted).sum()) / len(self.labels)
+
+
+@torch.no_grad()
+def answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Answers:
+    """As `evaluate`, but every single answer, on the CPU."""
+    if is_masked(model):
+        with baked(model) as dense:
+            return answers(dense, batches, amp=amp)
+    parts, device = [], device_of(model)
+    with _mode(model, training=False):
+        for x, y in batches:
+            if len(y):
+                with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+                    logits = model(x.to(device))
+                right = logits.float().softmax(1).gather(1, y.to(device)[:, None])[:, 0]
+                parts.append((y.cpu(), logits.argmax(1).cpu(), right.cpu()))
+    if not parts:
+        raise ValueError("there is no example to evaluate on")
+    return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
 @torch.no_grad()
 def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
     """Give norm layers the running statistics of these batches; nothing else changes. For networks that never learn."""

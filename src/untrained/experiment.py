@@ -15,10 +15,12 @@ from untrained import plot
 from untrained.attach import baked, masks, record
 from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data
-from untrained.lab import Lab, Row, device_named
+from untrained.lab import Lab, device_named
 from untrained.methods.base import Method
 from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
+from untrained.report import write_report
+from untrained.run import Row, write_table
 from untrained.run_folder import open_folder, write_settings
 from untrained.search import History
 from untrained.settings import Settings
@@ -37,6 +39,7 @@ class Found:
         ticket: the found network's file.
         cut: masked tensors of which nothing at all is kept, so that nothing passes through them.
         picture: the picture, or None when matplotlib is not installed.
+        report: one HTML page about the run.
     """
 
     rows: tuple[Row, ...]
@@ -45,10 +48,11 @@ class Found:
     ticket: Path
     cut: tuple[str, ...]
     picture: Path | None
+    report: Path
 
 
 def find(settings: Settings | None = None, **changes: Any) -> Found:
-    """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings and picture.
+    """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings, picture and report.
 
     Validation data draws the curves; the test data is looked at once, for the table. A run that was interrupted
     leaves a checkpoint and a ticket, and goes on with `resume=True`.
@@ -88,11 +92,13 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
             rows.append(twin)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: untrained find --out {folder} --resume") from None
+    write_table(folder, rows)
+    page = write_report(folder)
     picture = None
     if plot.available():
         picture = _draw(settings, data, folder, network, rows, history, twin_history)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
-    return Found(tuple(rows), history, folder, folder / "found.ticket", cut, picture)
+    return Found(tuple(rows), history, folder, folder / "found.ticket", cut, picture, page)
 
 
 def _method(settings: Settings) -> Method:

@@ -1,4 +1,4 @@
-"""The table of a comparison: its networks, a line for those that differ in the seed alone, and its files."""
+"""The table of a comparison or a sweep: its networks, a line for those that differ in the seed alone, and its files."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from untrained.files import written_whole
 
 TWIN = "trained twin"
 """What the network whose weights are trained is called, where others have a method."""
+RANDOM = "random-subnetwork"
+"""The method that chooses nothing, beside which all others are shown."""
 
 
 @final
@@ -36,6 +38,8 @@ class Cell:
         kept: how many are kept.
         file_bytes: bytes to ship it.
         error: why the search failed, or nothing.
+        width: factor on the network's units, in a sweep over widths.
+        law: that of the frozen weights as text, in a sweep over laws.
     """
 
     method: str
@@ -48,23 +52,30 @@ class Cell:
     kept: int = 0
     file_bytes: int = 0
     error: str = ""
+    width: float | None = None
+    law: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
+    def place(self) -> tuple[str, float | None, float | None, str | None]:
+        """(method, keep, width, law): what the seeds of one line share."""
+        return self.method, self.keep, self.width, self.law
+
+    @property
     def name(self) -> str:
         """What its folder is called."""
-        spelt = re.sub(r"[^\w.-]+", "-", self.method)[-60:]
-        if spelt != self.method:  # others may be spelt alike
-            spelt += "-" + hashlib.sha256(self.method.encode()).hexdigest()[:8]
-        return f"{spelt}-{'learned' if self.keep is None else self.keep}-seed{self.seed}"
+        name = f"{_spelt(self.method)}-{'learned' if self.keep is None else self.keep}"
+        name += "" if self.width is None else f"-width{self.width}"
+        name += "" if self.law is None else f"-{_spelt(self.law)}"
+        return f"{name}-seed{self.seed}"
 
 
 @final
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: one method and one fraction kept, over the seeds.
+    """A line of the table: one method, fraction kept, width and law, over the seeds.
 
     Attributes:
         method: the method as text.
@@ -78,6 +89,8 @@ class Line:
         file_bytes: mean bytes to ship it.
         seconds: mean seconds of an epoch.
         error: why a search failed, if one did.
+        width: factor on the network's units, in a sweep over widths.
+        law: that of the frozen weights as text, in a sweep over laws.
     """
 
     method: str
@@ -91,22 +104,25 @@ class Line:
     file_bytes: float
     seconds: float
     error: str
+    width: float | None = None
+    law: str | None = None
 
 
 def lines_of(cells: Iterable[Cell]) -> list[Line]:
-    """The table of these networks: a line for each method and fraction kept, in the order they come."""
-    groups: dict[tuple[str, float | None], list[Cell]] = {}
+    """The table of these networks: a line for all that differ in the seed alone, in the order they come."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.method, cell.keep), []).append(cell)
-    return [_line(method, keep, group) for (method, keep), group in groups.items()]
+        groups.setdefault(cell.place, []).append(cell)
+    return [_line(group) for group in groups.values()]
 
 
-def _line(method: str, keep: float | None, group: Sequence[Cell]) -> Line:
+def _line(group: Sequence[Cell]) -> Line:
+    method, keep, width, law = group[0].place
     good = [cell for cell in group if not cell.error]
     errors = [cell.error for cell in group if cell.error]
     if not good:
         nan = float("nan")
-        return Line(method, keep, 0, nan, nan, nan, nan, nan, nan, nan, errors[0])
+        return Line(method, keep, 0, nan, nan, nan, nan, nan, nan, nan, errors[0], width, law)
     accuracies = [cell.accuracy for cell in good]
     return Line(
         method,
@@ -120,7 +136,17 @@ def _line(method: str, keep: float | None, group: Sequence[Cell]) -> Line:
         statistics.fmean(cell.file_bytes for cell in good),
         statistics.fmean(cell.seconds for cell in good),
         errors[0] if errors else "",
+        width,
+        law,
     )
+
+
+def _spelt(text: str) -> str:
+    """The text as part of a file's name."""
+    spelt = re.sub(r"[^\w.-]+", "-", text)[-60:]
+    if spelt != text:  # others may be spelt alike
+        spelt += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return spelt
 
 
 def read_cell(folder: Path, cell: Cell) -> Cell | None:
@@ -132,7 +158,7 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
         return None
     if not (all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0):
         return None
-    return read if (read.method, read.keep, read.seed, read.error) == (cell.method, cell.keep, cell.seed, "") else None
+    return read if (read.place, read.seed, read.error) == (cell.place, cell.seed, "") else None
 
 
 def write_cell(folder: Path, cell: Cell) -> None:

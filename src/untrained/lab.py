@@ -15,39 +15,16 @@ from torch import Tensor, nn
 from untrained.attach import mask_, masks, record
 from untrained.data import DataSet
 from untrained.densities import erk
-from untrained.evaluation import calibrate_, evaluate
+from untrained.evaluation import answers, calibrate_, evaluate
 from untrained.methods.base import Method
 from untrained.models import build
+from untrained.run import Row, write_answers
 from untrained.search import History, fit
 from untrained.settings import Setup
 from untrained.spelling import law_of
 from untrained.ticket import Ticket
 
 _EVALUATION_BATCH = 500
-
-
-@final
-@dataclass(frozen=True)
-class Row:
-    """One network of a comparison.
-
-    Attributes:
-        name: what it is.
-        accuracy: on the test data, 0..1.
-        val_accuracy: on the validation data, 0..1.
-        weights: number of weights of the network.
-        kept: number of weights that are kept.
-        file_bytes: bytes to ship it.
-        seconds: what its epochs took, those before a resume included; None when nothing had to be done.
-    """
-
-    name: str
-    accuracy: float
-    val_accuracy: float
-    weights: int
-    kept: int
-    file_bytes: int
-    seconds: float | None
 
 
 @final
@@ -103,7 +80,9 @@ class Lab:
     def search(self, network: nn.Module, name: str, folder: Path, *, resume: bool) -> tuple[Row, History]:
         """Search the masked network, and keep what is found as a ticket that says how good it is."""
         history = self._learn(network, folder, name, self.setup.recipe, self._facts(), resume)
-        accuracy, val_accuracy = self._measure(network)
+        said = answers(network, self.batches("test"), amp=self.setup.amp)
+        write_answers(folder, said, self.data.test)
+        accuracy, val_accuracy = said.accuracy, self._val_accuracy(network)
         path = folder / "found.ticket"
         Ticket.of(network, self._facts(accuracy, val_accuracy)).save(path)
         return self._row(name, network, path.stat().st_size, _seconds(history), (accuracy, val_accuracy)), history
@@ -136,8 +115,10 @@ class Lab:
 
     def _measure(self, network: nn.Module) -> tuple[float, float]:
         """(test accuracy, validation accuracy)."""
-        test, val = (evaluate(network, self.batches(part), amp=self.setup.amp) for part in ("test", "val"))
-        return test.accuracy, val.accuracy
+        return evaluate(network, self.batches("test"), amp=self.setup.amp).accuracy, self._val_accuracy(network)
+
+    def _val_accuracy(self, network: nn.Module) -> float:
+        return evaluate(network, self.batches("val"), amp=self.setup.amp).accuracy
 
     def _learn(
         self,

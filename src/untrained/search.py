@@ -26,6 +26,7 @@ from untrained.optim import for_scores
 from untrained.progress import Progress
 from untrained.recipe import SCORES, WEIGHTS, Recipe
 from untrained.ticket import save
+from untrained.trace import Trace, flips_of
 
 
 class SizedBatches(Protocol):
@@ -87,7 +88,8 @@ def fit(
         accumulate: batches per step of the optimizer.
         seed: of what the model draws while it learns (dropout).
         out: folder for `metrics.jsonl`, `checkpoint.pt` (both after every epoch) and, for a masked model,
-            `found.ticket` (at the end, and on Ctrl-C).
+            `trace.jsonl` (after every epoch: what a report shows of the search) and `found.ticket` (at the end, and on
+            Ctrl-C).
         resume: go on from `out/checkpoint.pt` if there is one; in one process on a CPU to the same bits.
         log: called with every row.
         meta: JSON-able facts for the ticket.
@@ -131,13 +133,19 @@ def fit(
             steps = -(-len(train) // accumulate)
             move_(model, len(history.rows) * steps, epochs * steps)
         before = attach.masks(model) if masked else {}
+        trace = Trace.of(model) if masked and folder is not None else None
+        if trace is not None and folder is not None:
+            trace.take_up(folder, len(history.rows))
+            trace.add(len(history.rows), model, before, {})
         try:
             for epoch in range(len(history.rows), epochs):
                 row = _one_epoch(wrapped, model if masked else None, train, learners, plan, epoch, progress)
                 if masked:
                     after = attach.masks(model)
-                    row["flips"] = _changed(before, after)
+                    row["flips"], flips = flips_of(before, after)
                     before = after
+                    if trace is not None:
+                        trace.add(epoch + 1, model, after, flips)
                 _share_buffers(model, world)
                 if val is not None:
                     row["val_loss"], row["val_accuracy"], _ = evaluate(model, val, amp=amp)
@@ -145,6 +153,8 @@ def fit(
                 progress.epoch_done(row)
                 if folder is not None:
                     checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
+                if folder is not None and trace is not None:
+                    trace.write(folder)
                 if log is not None and rank == 0:
                     log(row)
         except KeyboardInterrupt:
@@ -292,11 +302,6 @@ def _one_epoch(
         "examples_per_second": examples / seconds,
         "seconds": seconds,
     }
-
-
-def _changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
-    changed = sum(int((before[name] != mask).sum()) for name, mask in after.items())
-    return changed / sum(mask.numel() for mask in after.values())
 
 
 def _join_world(model: nn.Module) -> tuple[int, int]:

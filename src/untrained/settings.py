@@ -1,4 +1,4 @@
-"""The settings of a search or of many: flags of `find` and `compare`, keys of their TOML files. Needs no torch."""
+"""The settings of a search or of many: flags of `find`, `compare` and `sweep`, keys of their TOML files. No torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+_WIDEST = 64  # as that of the networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +100,9 @@ class Settings(Setup):
             raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings(Setup):
-    """What `compare` is to do.
+class GridSettings(Setup):
+    """What `compare` and `sweep` have in common.
 
     Args:
         methods: Which methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
@@ -131,13 +132,46 @@ class CompareSettings(Setup):
         Raises:
             ValueError: there is none, or one is no number in (0, 1].
         """
-        try:
-            keeps = tuple(dict.fromkeys(float(part) for part in self.keep.split(",") if part.strip()))
-        except ValueError:
-            raise ValueError(f"keep must be numbers with commas between them, got {self.keep!r}") from None
+        keeps = _numbers("keep", self.keep)
         if not keeps or not all(0 < keep <= 1 for keep in keeps):
             raise ValueError(f"keep must be in (0, 1], got {self.keep!r}")
         return keeps
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(GridSettings):
+    """What `compare` is to do: all that `GridSettings` say, nothing more."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings(GridSettings):
+    """What `sweep` is to do. One of keep, width and weights has several values; the others have one.
+
+    Args:
+        keep: Fractions of the weights kept, with commas between them.
+        width: Factors on the channels, or on the hidden units of an fc network, with commas between them.
+        weights: Laws of the frozen weights, with commas between them: signed-constant,kaiming-normal(scaled=True).
+    """
+
+    methods: str = "edge-popup"
+    width: str = "1"  # pyright: ignore[reportIncompatibleVariableOverride]  the same flag, but a list
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.factors()
+
+    def factors(self) -> tuple[float, ...]:
+        """The factors of `width`, each once.
+
+        Raises:
+            ValueError: there is none, or one is no number in (0, 64].
+        """
+        factors = _numbers("width", self.width)
+        if not factors or not all(0 < factor <= _WIDEST for factor in factors):
+            raise ValueError(f"width must be in (0, {_WIDEST}], got {self.width!r}")
+        return factors
 
 
 def to_toml(settings: DataclassInstance) -> str:
@@ -149,6 +183,14 @@ def to_toml(settings: DataclassInstance) -> str:
         if value is not None and name not in ("out", "resume")
     ]
     return "\n".join(lines) + "\n"
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    """The numbers between the commas, each once."""
+    try:
+        return tuple(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        raise ValueError(f"{name} must be numbers with commas between them, got {text!r}") from None
 
 
 def _value(value: object) -> str:

@@ -45,7 +45,8 @@ def search(
     Prints what the best network is worth: at the six shared weights, and in the four columns of the paper's table.
 
     Writes into the folder of `--out`: found.json (the best network), tuned.json (with a weight per connection), front
-    (the best of every size), picture.png, results.json, metrics.jsonl, config.toml and checkpoint.npz.
+    (the best of every size), report.html (a page about the run), picture.png, results.json, metrics.jsonl, config.toml
+    and checkpoint.npz.
     Ctrl-C leaves checkpoint, metrics and front; `--resume` goes on from there with the run's own settings, and with
     more `--generations` or `--minutes`, if you like.
 
@@ -73,6 +74,7 @@ def search(
         print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
     else:
         print(f"picture  {run.picture}")
+    print(f"report   {run.report}")
 
 
 @app.command

@@ -22,6 +22,7 @@ from untrained.wann.net import Net
 from untrained.wann.packed import Packed
 from untrained.wann.presets import preset_named
 from untrained.wann.progress import SearchProgress
+from untrained.wann.report import write_report
 from untrained.wann.search import Row, Search
 from untrained.wann.settings import WannSettings
 from untrained.wann.task import Task
@@ -46,6 +47,7 @@ class WannRun:
         measure: what the columns measure.
         folder: where everything was written.
         picture: the picture, or None when matplotlib is not installed.
+        report: one HTML page about the run.
     """
 
     front: tuple[Found, ...]
@@ -56,10 +58,11 @@ class WannRun:
     measure: str
     folder: Path
     picture: Path | None
+    report: Path
 
 
 def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
-    """Search for weight agnostic networks, tune the best one, and write networks, metrics, settings and picture.
+    """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
 
     What chooses among networks and weights is validation data, or episodes that the search does not use; what the table
     shows is test data, or still other episodes. An interrupted run leaves checkpoint, metrics and its best networks,
@@ -105,10 +108,13 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
         raise KeyboardInterrupt(f"interrupted; go on with: untrained wann --out {folder} --resume") from None
     picture = folder / "picture.png" if find_spec("matplotlib") else None
     together = ensemble(task, best)
-    run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture)
-    _write_results(run)
+    page = folder / "report.html"
+    run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture, page)
+    rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
+    _write_results(run, task, rewards)
     if picture is not None:
-        _draw(picture, task, best, search)
+        _draw(picture, task, best, search, rewards)
+    write_report(folder)
     return run
 
 
@@ -176,24 +182,23 @@ def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
         each.net.replace(meta=_facts(settings, search, each)).save(folder / name)
 
 
-def _draw(path: Path, task: Task, net: Net, search: Search) -> None:
+def _draw(path: Path, task: Task, net: Net, search: Search, rewards: np.ndarray) -> None:
     from untrained.wann.draw_run import draw_run
 
-    weights = tuple(_CURVE.tolist())
-    rewards = task.scores(Packed.of([net]), weights, search.seed, reps=20)[0]
     draw_run(
         path,
         net=net,
         names=task.input_names,
         rows=search.rows,
         front=[(each.net.connections, each.reward) for each in search.front],
-        weights=weights,
+        weights=_CURVE,
         rewards={task.measure: rewards.tolist()},
         title=f"{task.name}: {net.connections} connections, one shared weight",
     )
 
 
-def _write_results(run: WannRun) -> None:
+def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
+    curve = {"weights": _CURVE.tolist(), "rewards": [r if np.isfinite(r) else None for r in rewards.tolist()]}
     results = {
         "measure": run.measure,
         "columns": [{"name": c.name, "mean": c.mean, "std": c.std, "scores": c.scores} for c in run.columns],
@@ -202,6 +207,8 @@ def _write_results(run: WannRun) -> None:
         "connections": run.front[-1].net.connections,
         "validation": run.front[-1].reward,
         "attempts": run.attempts,
+        "curve": curve,
+        "input_names": None if task.input_names is None else list(task.input_names),
     }
     with written_whole(run.folder / "results.json") as unfinished:
         unfinished.write_text(json.dumps(results, indent=1) + "\n")

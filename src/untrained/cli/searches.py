@@ -1,0 +1,154 @@
+"""The commands that search: one network, every method, or along one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from untrained.cli.app import CONFIG_HELP, app
+from untrained.cli.printing import print_table, printable
+from untrained.settings import CompareSettings, Settings, SweepSettings
+
+if TYPE_CHECKING:
+    from untrained.grid import Line
+    from untrained.run import Row
+
+
+@app.command
+def find(
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Find a subnetwork, and compare it with what it must be compared with.
+
+    Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
+    subnetwork, and the same network with its weights trained.
+
+    Writes into the folder of `--out`: found.ticket, report.html (a page about the run), picture.png, config.toml,
+    metrics.jsonl, checkpoint.pt and what the page is made from, and the twin's into its folder twin.
+    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there with the run's
+    own settings.
+
+    ```
+    untrained find --widths 512 512 --data mnist --data-dir data --epochs 5
+    untrained find --config runs/mine/config.toml --seed 1 --out runs/other
+    untrained find --out runs/mine --resume
+    ```
+    """
+    from untrained.experiment import find as run
+
+    found = run(settings)
+    print_rows(found.rows)
+    print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
+    if found.cut:
+        print(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
+        print("or --scope layer, which keeps that fraction of every layer.\n")
+    print(f"ticket   {found.ticket}")
+    if found.picture is None:
+        print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
+    else:
+        print(f"picture  {found.picture}")
+    print(f"report   {found.report}")
+
+
+@app.command
+def compare(
+    settings: Annotated[CompareSettings, Parameter(name="*")] = CompareSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
+
+    Prints one table: mean ± standard deviation over the seeds, bits per weight on disk, seconds an epoch. The trained
+    twin and random subnetworks are always in it. Nothing is chosen by the test data, or by anything else: the last
+    epoch counts.
+
+    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
+    Ctrl-C loses nothing that was finished; `--resume` goes on.
+
+    ```
+    untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
+    untrained compare --method mine.py:MyMethod
+    untrained compare --data mnist --data-dir data --widths 512 512 --epochs 5 --out runs/mnist
+    untrained compare --out runs/mnist --resume
+    ```
+    """
+    from untrained.comparison import compare as run
+
+    found = run(settings)
+    print_lines(found.lines)
+    for line in found.lines:
+        if line.error:
+            print(printable(f"{line.method}: a search failed: {line.error}"))
+    print(f"table    {found.folder / 'results.csv'}")
+    print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
+
+
+@app.command
+def sweep(
+    settings: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Accuracy along one axis: the fraction kept, the width of the network, or the law of its frozen weights.
+
+    The figures of the paper (Ramanujan et al. 2019): give several values to one of `--keep`, `--width` and `--weights`.
+    The trained twin and random subnetworks are always beside. Searches side by side, as `compare` does.
+
+    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
+    Ctrl-C loses nothing that was finished; `--resume` goes on.
+
+    ```
+    untrained sweep --keep 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
+    untrained sweep --width 0.5,1,2,4 --seeds 5
+    untrained sweep --weights signed-constant,kaiming-normal,kaiming-uniform
+    untrained sweep --keep 0.1,0.5,0.9 --methods edge-popup,biprop --out runs/sweep
+    untrained sweep --out runs/sweep --resume
+    ```
+    """
+    from untrained.sweep import sweep as run
+
+    found = run(settings)
+    print_lines(found.lines)
+    for line in found.lines:
+        if line.error:
+            print(printable(f"{line.method}: a search failed: {line.error}"))
+    print(f"table    {found.folder / 'results.csv'}")
+    print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    cells = [
+        (
+            row.name,
+            f"{row.accuracy:.2%}",
+            f"{row.kept:,}",
+            f"{row.file_bytes:,}",
+            "" if row.seconds is None else f"{row.seconds:,.1f}",
+        )
+        for row in rows
+    ]
+    print_table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, "found subnetwork")
+
+
+def print_lines(lines: Sequence[Line]) -> None:
+    cells = [
+        (
+            line.method,
+            "" if line.keep is None else f"{line.keep:g}",
+            f"{100 * line.accuracy:.2f} ± {100 * line.std:.2f}",
+            f"{100 * line.val_accuracy:.2f}",
+            f"{100 * line.kept:.1f} %",
+            f"{line.bits:.3f}",
+            f"{line.file_bytes:,.0f}",
+            f"{line.seconds:,.2f}",
+        )
+        for line in lines
+        if line.seeds
+    ]
+    titles = "keep", "test, %", "validation, %", "kept", "bits/weight", "bytes to ship", "s/epoch"
+    print_table(("method", *titles), cells)

@@ -1,0 +1,288 @@
+// The page: what one gives the network, and what it says.
+
+const facts = JSON.parse(document.getElementById("facts").textContent);
+const { program, labels, kind } = facts;
+const at = (id) => document.getElementById(id);
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+const mostBars = 10;
+const quickEnough = 40; // milliseconds for an answer while the pen still moves
+const ownTensors = { tensors: null };
+let lastInput = null; // pixels from 0 to 1, or plain numbers
+let lastTrace = null;
+let lastTook = Infinity;
+
+// ---------------------------------------------------------------- answers
+function normalised(pixels) {
+  if (!facts.mean) return pixels;
+  const plane = pixels.length / facts.mean.length;
+  return pixels.map((value, i) => {
+    const c = Math.floor(i / plane);
+    return (value - facts.mean[c]) / facts.std[c];
+  });
+}
+
+function probabilitiesOf(logits) {
+  const most = Math.max(...logits);
+  const powers = Array.from(logits, (logit) => Math.exp(logit - most));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  return powers.map((power) => power / total);
+}
+
+const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
+
+function showBars(probabilities, best, ranked) {
+  const long = labels.length > mostBars || labels.some((label) => label.length > 8);
+  at("bars").className = long ? "long" : "";
+  const rows = ranked.map((label) => {
+    const row = document.createElement("li");
+    if (label === best) row.className = "best";
+    for (const name of ["name", "track", "number"]) {
+      const part = document.createElement("span");
+      part.className = name;
+      row.append(part);
+    }
+    const [name, track, number] = row.children;
+    name.textContent = labels[label];
+    name.title = labels[label];
+    const fill = document.createElement("div");
+    fill.className = "fill";
+    fill.style.width = `${100 * probabilities[label]}%`;
+    track.append(fill);
+    number.textContent = percent(probabilities[label]);
+    return row;
+  });
+  at("bars").replaceChildren(...rows);
+  at("others").hidden = labels.length <= mostBars;
+  at("others").textContent = `The ${ranked.length} most probable of ${thousands(labels.length)} classes.`;
+}
+
+// Answers for an input; `done`: it is final, so that it may be said aloud.
+function answer(input, done = true) {
+  lastInput = input;
+  if (!input || !ownTensors.tensors) return;
+  const started = performance.now();
+  const values = runNetwork(program, ownTensors.tensors, normalised(input));
+  const logits = values[values.length - 1];
+  if (!logits.every(Number.isFinite)) return fail("The network gave something that is not a number.");
+  const probabilities = probabilitiesOf(logits);
+  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a]);
+  const best = order[0];
+  const ranked = labels.length > mostBars ? order.slice(0, mostBars) : Array.from(labels.keys());
+  showBars(probabilities, best, ranked);
+  lastTrace = { layers: traceBack(program, ownTensors.tensors, values, best), program, label: best, labels };
+  lastTrace.shownLabels = ranked;
+  lastTrace.url = kind === "numbers" ? null : at("seen").toDataURL();
+  showTrace();
+  lastTook = performance.now() - started;
+  if (done) say(`${labels[best]}, at ${percent(probabilities[best])}`);
+}
+
+function showTrace() {
+  if (!lastTrace) return;
+  at("waiting").hidden = true;
+  at("carried").hidden = false;
+  at("for").textContent = `speaks for ${labels[lastTrace.label]}`;
+  at("against").textContent = `speaks against it.`;
+  at("shown").textContent = drawTrace(at("diagram"), lastTrace);
+}
+
+function say(text) {
+  at("verdict").className = "";
+  at("verdict").textContent = text;
+}
+
+function fail(text) {
+  at("verdict").className = "wrong";
+  at("verdict").textContent = text;
+}
+
+function forget() {
+  lastInput = lastTrace = null;
+  at("bars").replaceChildren();
+  at("others").hidden = at("carried").hidden = true;
+  at("waiting").hidden = false;
+  if (ownTensors.tensors) say(invitation);
+}
+
+// ---------------------------------------------------------------- pictures
+const invitation = { drawing: "Draw on the board.", picture: "Choose a picture.", numbers: "Give it numbers." }[kind];
+
+function setUpPictures() {
+  const [channels, rows, columns] = program.shape;
+  const [board, seen] = [at("board"), at("seen")];
+  const ink = board.getContext("2d", { willReadFrequently: true });
+  let untouched = true; // the board holds no stroke of a pen
+
+  const clear = () => {
+    ink.fillStyle = "#000";
+    ink.fillRect(0, 0, board.width, board.height);
+    show(seen, new Float32Array(channels * rows * columns), program.shape);
+    untouched = true;
+    forget();
+  };
+  const give = (pixels, done) => {
+    show(seen, pixels, program.shape);
+    answer(pixels, done);
+  };
+  const giveBoard = (done) => {
+    const [plane] = planesOf(board, 1);
+    const pixels = fitted(plane, board.width, columns, rows, facts.fit);
+    if (pixels) give(pixels, done);
+  };
+  // Pixels that are right already, enlarged on the board.
+  const giveExact = (pixels) => {
+    clear();
+    show(seen, pixels, program.shape);
+    ink.imageSmoothingEnabled = false;
+    ink.drawImage(seen, 0, 0, board.width, board.height);
+    answer(pixels);
+  };
+
+  if (kind === "drawing") {
+    board.classList.add("drawable");
+    let pen = null;
+    let waiting = false;
+    const spot = (event) => {
+      const box = board.getBoundingClientRect();
+      return [((event.clientX - box.left) * board.width) / box.width, ((event.clientY - box.top) * board.height) / box.height];
+    };
+    const line = (from, to) => {
+      ink.strokeStyle = "#fff";
+      [ink.lineWidth, ink.lineCap, ink.lineJoin] = [0.09 * board.width, "round", "round"];
+      ink.beginPath();
+      ink.moveTo(...from);
+      ink.lineTo(...to);
+      ink.stroke();
+    };
+    board.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || pen) return;
+      event.preventDefault();
+      if (untouched) clear();
+      untouched = false;
+      board.setPointerCapture(event.pointerId);
+      pen = { id: event.pointerId, last: spot(event) };
+      line(pen.last, pen.last);
+    });
+    board.addEventListener("pointermove", (event) => {
+      if (!pen || pen.id !== event.pointerId) return;
+      for (const part of event.getCoalescedEvents?.() ?? [event]) {
+        const next = spot(part);
+        line(pen.last, next);
+        pen.last = next;
+      }
+      if (waiting || lastTook > quickEnough) return;
+      waiting = true;
+      requestAnimationFrame(() => {
+        waiting = false;
+        if (pen) giveBoard(false);
+      });
+    });
+    const lift = (event) => {
+      if (!pen || pen.id !== event.pointerId) return;
+      pen = null;
+      giveBoard(true);
+    };
+    board.addEventListener("pointerup", lift);
+    board.addEventListener("pointercancel", lift);
+  } else {
+    board.height = Math.max(1, Math.round((board.width * rows) / columns));
+  }
+
+  const take = (file) => {
+    const image = new Image();
+    const url = URL.createObjectURL(file);
+    image.onload = () => {
+      URL.revokeObjectURL(url);
+      if (kind === "picture" || (image.width === columns && image.height === rows)) {
+        giveExact(cropped(image, channels, rows, columns));
+      } else {
+        clear();
+        putOnBoard(image, board);
+        untouched = false;
+        giveBoard(true);
+      }
+    };
+    image.onerror = () => {
+      URL.revokeObjectURL(url);
+      fail("This file is not a picture that the browser can read.");
+    };
+    image.src = url;
+  };
+  at("file").addEventListener("change", () => {
+    if (at("file").files.length) take(at("file").files[0]);
+    at("file").value = ""; // the same one may be chosen again
+  });
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    board.classList.add("over");
+  });
+  addEventListener("dragleave", () => board.classList.remove("over"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    board.classList.remove("over");
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+  });
+  at("clear").addEventListener("click", clear);
+  at("pixels").textContent = `${columns} × ${rows}`;
+  clear();
+
+  if (!facts.examples) return;
+  at("examples").hidden = false;
+  const stored = bytesOf(facts.examples.pixels);
+  const size = channels * rows * columns;
+  facts.examples.labels.forEach((label, i) => {
+    const pixels = Float32Array.from(stored.subarray(i * size, (i + 1) * size), (level) => level / 255);
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", `Example: ${label}`);
+    const thumb = document.createElement("canvas");
+    show(thumb, pixels, program.shape);
+    button.append(thumb);
+    button.addEventListener("click", () => giveExact(pixels));
+    document.querySelector(".thumbs").append(button);
+  });
+}
+
+// ---------------------------------------------------------------- the ticket
+function readOwn() {
+  const bytes = bytesOf(facts.ticket);
+  const { head, tensors, total, checked } = readTicket(bytes);
+  ownTensors.tensors = tensors;
+  at("seed").textContent = head.seed;
+  at("sha256").textContent = head.sha256;
+  const how = checked === "weights_sha256" ? `all ${thousands(total)} weights` : "a sample of the weights";
+  at("checked").textContent = `Checked in this page: the sha256 of the ticket and that of ${how} made from the seed.`;
+  at("download").href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
+  at("download").hidden = false;
+}
+
+if (kind === "numbers") setUpNumbers();
+else setUpPictures();
+let widthDrawn = 0;
+new ResizeObserver(([entry]) => {
+  if (Math.abs(entry.contentRect.width - widthDrawn) < 1) return;
+  widthDrawn = entry.contentRect.width;
+  if (lastTrace && !at("carried").hidden) showTrace();
+}).observe(at("why").parentElement);
+
+// A large network takes seconds: the page is painted first.
+const ready = new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))).then(() => {
+  try {
+    readOwn();
+  } catch (error) {
+    fail(error.message);
+    return false;
+  }
+  say(invitation);
+  answer(lastInput);
+  return true;
+});
+
+// For those who look under the bonnet, and for tests.
+window.untrained = {
+  ready,
+  logits: (image) => Array.from(runNetwork(program, ownTensors.tensors, Float32Array.from(image)).pop()),
+  read: (base64) => readTicket(bytesOf(base64)),
+  trace: (image, label) => traceBack(program, ownTensors.tensors, runNetwork(program, ownTensors.tensors, Float32Array.from(image)), label),
+  input: () => lastInput && Array.from(lastInput),
+};

@@ -1,0 +1,3 @@
+"""One self-contained HTML page about a run."""
+
+from untrained.report.found import write_report as write_report

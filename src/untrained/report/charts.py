@@ -1,0 +1,265 @@
+"""The charts of a search as Vega-Lite specifications: plain data, drawn by the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from untrained.report.page import clean
+from untrained.run import Run
+from untrained.run_weights import signs_of
+from untrained.trace import BINS, Sample
+
+_SERIES = {"found subnetwork": "var(--teal)", "trained twin": "var(--grey)"}
+_LINES = {"random network": "var(--orange)", "random subnetwork": "var(--blue)"}
+_MOST_CLASSES = 20
+
+
+def curves(run: Run, column: str, title: str, factor: float, lines: Mapping[str, float]) -> dict[str, Any]:
+    """One quantity over the epochs: the search, its twin, and lines for networks that learn nothing."""
+    values = [
+        {"epoch": row["epoch"], "y": factor * row[column], "network": name}
+        for name, rows in (("found subnetwork", run.rows), ("trained twin", run.twin))
+        for row in rows
+        if isinstance(row.get(column), int | float) and math.isfinite(row[column])
+    ]
+    flat = [{"y": factor * y, "network": name} for name, y in lines.items()]
+    colours = {**_SERIES, **_LINES}
+    names = [name for name in colours if any(name == value["network"] for value in values + flat)]
+    colour = {
+        "field": "network",
+        "title": None,
+        "scale": {"domain": names, "range": [colours[name] for name in names]},
+    }
+    y = {"field": "y", "type": "quantitative", "title": title, "scale": {"zero": factor == 100}}
+    x = {"field": "epoch", "type": "quantitative", "title": "epoch", "axis": {"tickMinStep": 1, "format": "d"}}
+    mark = {"type": "line", "point": len(run.rows) < 60, "strokeWidth": 2}
+    layers = [{"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": y, "color": colour}}]
+    if flat:
+        rule = {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5}
+        layers.append({"data": {"values": flat}, "mark": rule, "encoding": {"y": y, "color": colour}})
+    return {"height": 260, "layer": layers}
+
+
+def subnetwork(run: Run) -> dict[str, Any]:
+    """Layers of neurons and the edges that are kept, by epoch."""
+    samples, epochs = run.samples, len(run.trace)
+    columns, titles, edges, nodes = 0, [], [], []
+    for number, sample in enumerate(samples):
+        if not sample.follows:
+            if number:
+                columns += 1  # the tensor before ends here
+            titles.append(_inputs(sample, first=not number))
+            nodes += _nodes(columns, len(sample.inputs))
+        digits = [line["tensors"][sample.name]["edges"] for line in run.trace]
+        signs = signs_of(run, sample, last=False)
+        size = len(sample.inputs)
+        for place in range(len(sample.outputs) * size):
+            output, source = divmod(place, size)
+            history = "".join(text[place] for text in digits)
+            if history.strip("0"):
+                ends = {"y": _height(source, size), "z": _height(output, len(sample.outputs))}
+                edges.append(
+                    {"x": columns, **ends, "k": history, "s": 0 if signs is None else int(signs[output, source])}
+                )
+        columns += 1
+        titles.append(f"{clean(sample.name.removesuffix('.weight'), 18)}: {sample.shape[0]:,}")
+        nodes += _nodes(columns, len(sample.outputs))
+    x = {"type": "quantitative", "scale": {"domain": [-0.15, columns + 0.15], "nice": False, "zero": False}}
+    bare = {"scale": {"domain": [-0.04, 1.04], "nice": False}, "axis": None, "type": "quantitative"}
+    axis = {
+        "title": "layer: its units",
+        "values": list(range(len(titles))),
+        "labelExpr": "titles[datum.value]",
+        "labelAngle": -35 if len(titles) > 3 else 0,
+        "labelAlign": "right" if len(titles) > 3 else "center",
+        "grid": False,
+        "labelOverlap": False,
+        "labelBound": False,
+    }
+    names = ["kept, weight is positive", "kept, weight is negative", "kept, of several weights"]
+    kinds = "datum.s > 0 ? names[0] : datum.s < 0 ? names[1] : names[2]"
+    present = sorted({{1: 0, -1: 1, 0: 2}[edge["s"]] for edge in edges})
+    paint = ["var(--blue)", "var(--orange)", "var(--teal)"]
+    return {
+        "height": 420,
+        "params": [
+            {"name": "epoch", "value": epochs - 1},
+            {"name": "titles", "value": titles},
+            {"name": "names", "value": names},
+        ],
+        "layer": [
+            {
+                "data": {"values": edges},
+                "transform": [
+                    {"calculate": "toNumber(datum.k[epoch]) / 9", "as": "kept"},
+                    {"filter": "datum.kept > 0"},
+                    {"calculate": "epoch > 0 && datum.k[epoch - 1] == '0' ? 2.6 : 1", "as": "fresh"},
+                    {"calculate": "datum.x + 1", "as": "x2"},
+                    {"calculate": kinds, "as": "kind"},
+                ],
+                "mark": {"type": "rule"},
+                "encoding": {
+                    "x": {"field": "x", **x, "axis": axis},
+                    "x2": {"field": "x2"},
+                    "y": {"field": "y", **bare},
+                    "y2": {"field": "z"},
+                    "color": {
+                        "field": "kind",
+                        "title": None,
+                        "legend": {"columns": 1, "symbolType": "stroke", "symbolStrokeWidth": 3},
+                        "scale": {"domain": [names[p] for p in present], "range": [paint[p] for p in present]},
+                    },
+                    "opacity": {
+                        "field": "kept",
+                        "type": "quantitative",
+                        "legend": None,
+                        "scale": {"domain": [0, 1], "range": [0.05, 0.6]},
+                    },
+                    "strokeWidth": {
+                        "field": "fresh", "type": "quantitative", "legend": None,
+                        "scale": {"domain": [1, 2.6], "range": [1, 2.6]},
+                    },
+                },
+            },
+            {
+                "data": {"values": nodes},
+                "mark": {"type": "circle", "size": 55, "color": "var(--node)", "opacity": 1},
+                "encoding": {"x": {"field": "x", **x}, "y": {"field": "y", **bare}},
+            },
+        ],
+    }  # fmt: skip
+
+
+def kept(run: Run) -> dict[str, Any]:
+    """The share of every tensor that is kept."""
+    values = [{"tensor": clean(name.removesuffix(".weight"), 24), "kept": 100 * k} for name, k in run.kept.items()]
+    scale = {"domain": [0, 100]}
+    return {
+        "height": {"step": 22},
+        "data": {"values": values},
+        "mark": {"type": "bar", "color": "var(--teal)"},
+        "encoding": {
+            "y": {"field": "tensor", "type": "nominal", "sort": None, "title": "layer"},
+            "x": {"field": "kept", "type": "quantitative", "title": "weights kept, %", "scale": scale},
+        },
+    }
+
+
+def flips(run: Run) -> dict[str, Any]:
+    """The share of every tensor whose mask changed, by epoch."""
+    values = [
+        {"epoch": line["epoch"], "tensor": clean(name.removesuffix(".weight"), 24), "flips": 100 * each["flips"]}
+        for line in run.trace
+        for name, each in ((name, line["tensors"][name]) for name in run.kept)
+        if each["flips"] is not None
+    ]
+    return {
+        "height": {"step": 22},
+        "data": {"values": values},
+        "mark": {"type": "rect"},
+        "encoding": {
+            "y": {"field": "tensor", "type": "nominal", "sort": None, "title": "layer"},
+            "x": {"field": "epoch", "type": "ordinal", "title": "epoch",
+                  "axis": {"labelAngle": 0, "labelOverlap": True}},
+            "color": {
+                "field": "flips",
+                "type": "quantitative",
+                "title": "mask flips, % of the layer's weights",
+                "scale": {"range": ["var(--low)", "var(--high)"], "domainMin": 0},
+                "legend": {"gradientLength": 160},
+            },
+        },
+    }  # fmt: skip
+
+
+def scores(run: Run, name: str) -> dict[str, Any]:
+    """The histogram of a tensor's scores, by epoch."""
+    its = [line["tensors"][name]["scores"] for line in run.trace]
+    ends = [[each["low"] for each in its], [each["high"] for each in its]]
+    values = [{"i": i, "n": [each["counts"][i] for each in its]} for i in range(BINS)]
+    at = f"ends[0][epoch] + (datum.i + {{}}) * (ends[1][epoch] - ends[0][epoch]) / {BINS}"
+    return {
+        "height": 150,
+        "params": [{"name": "epoch", "value": len(its) - 1}, {"name": "ends", "value": ends}],
+        "data": {"values": values},
+        "transform": [
+            {"calculate": "datum.n[epoch]", "as": "weights"},
+            {"calculate": at.format(0), "as": "from"},
+            {"calculate": at.format(1), "as": "to"},
+        ],
+        "mark": {"type": "rect", "color": "var(--teal)"},
+        "encoding": {
+            "x": {"field": "from", "type": "quantitative", "title": "score", "axis": {"tickCount": 5},
+                  "scale": {"nice": False, "zero": False}},
+            "x2": {"field": "to"},
+            "y": {"field": "weights", "type": "quantitative", "title": "weights",
+                  "axis": {"tickCount": 4, "format": "~s"}},
+            "y2": {"datum": 0},
+        },
+    }  # fmt: skip
+
+
+def confusion(run: Run) -> tuple[dict[str, Any], int]:
+    """What it says for what is right, of the classes that are confused most, and how many those are."""
+    assert run.answers is not None
+    labels, (right, said, _) = run.labels, run.answers
+    classes = max(len(labels), int(max(right.max(), said.max())) + 1)
+    names = [f"{labels[n] if n < len(labels) else ''}" for n in range(classes)]
+    wrong = right != said
+    errors = torch.bincount(right[wrong], minlength=classes) + torch.bincount(said[wrong], minlength=classes)
+    chosen = errors.argsort(descending=True, stable=True)[:_MOST_CLASSES].sort().values.tolist()
+    # Numbers in front, as several classes may be spelt alike.
+    plain = len(set(names)) == classes
+    titles = {n: clean(names[n], 16) if plain else f"{n}: {clean(names[n], 12)}" for n in chosen}
+    if len(set(titles.values())) < len(chosen):
+        titles = {n: f"{n}: {clean(names[n], 10)}" for n in chosen}
+    values = []
+    for row in chosen:
+        counts = torch.bincount(said[right == row], minlength=classes)
+        total = int(counts.sum())
+        values += [
+            {
+                "right": titles[row],
+                "said": titles[n],
+                "share": 100 * int(counts[n]) / max(1, total),
+                "n": int(counts[n]),
+            }
+            for n in chosen
+        ]
+    sort = [titles[n] for n in chosen]
+    axes = {
+        "x": {"field": "said", "type": "nominal", "sort": sort, "title": "what it says",
+              "axis": {"labelAngle": 0 if max(map(len, sort)) < 3 else -45}},
+        "y": {"field": "right", "type": "nominal", "sort": sort, "title": "what is right"},
+    }  # fmt: skip
+    colour = {
+        "field": "share",
+        "type": "quantitative",
+        "title": "% of the class",
+        "scale": {"range": ["var(--low)", "var(--high)"], "domain": [0, 100]},
+        "legend": {"gradientLength": 160},
+    }
+    layers: list[dict[str, Any]] = [{"mark": "rect", "encoding": {**axes, "color": colour}}]
+    if len(chosen) <= 10:
+        text = {"field": "n", "type": "quantitative"}
+        contrast = {"condition": {"test": "datum.share > 50", "value": "var(--ground)"}, "value": "var(--ink)"}
+        layers.append({"mark": {"type": "text", "fontSize": 12}, "encoding": {**axes, "text": text, "color": contrast}})
+    size = {"height": {"step": 26}, "usermeta": {"widest": 160 + 42 * len(chosen)}}
+    return {**size, "data": {"values": values}, "layer": layers}, len(chosen)
+
+
+def _inputs(sample: Sample, *, first: bool) -> str:
+    return f"{'input' if first else 'in'}: {sample.shape[1]:,}"
+
+
+def _nodes(column: int, count: int) -> Sequence[dict[str, float]]:
+    return [{"x": column, "y": _height(place, count)} for place in range(count)]
+
+
+def _height(place: int, count: int) -> float:
+    """Evenly spaced about the middle, the first at the top."""
+    return round(0.5 + 0.5 * (1 - 2 * (place + 0.5) / count), 4)

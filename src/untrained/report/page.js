@@ -1,0 +1,93 @@
+"use strict";
+(() => {
+  const specs = JSON.parse(document.getElementById("specs").textContent);
+  const places = [...document.querySelectorAll("[data-chart]")];
+  const views = new Map();
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  // Charts have the colours of the page, light or dark; "var(--x)" in a specification is looked up here.
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const coloured = (value) => {
+    if (typeof value === "string") return value.replace(/^var\((--[a-z]+)\)$/, (_, name) => colour(name));
+    if (Array.isArray(value)) return value.map(coloured);
+    if (value && typeof value === "object")
+      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, key === "values" ? each : coloured(each)]));
+    return value;
+  };
+
+  const config = () => {
+    const ink = colour("--ink"), faint = colour("--faint"), line = colour("--line");
+    return {
+      background: "transparent", font: "system-ui, sans-serif",
+      view: { stroke: null },
+      axis: {
+        labelColor: faint, titleColor: ink, labelFontSize: 12, titleFontSize: 13, titleFontWeight: 500,
+        gridColor: line, domainColor: line, tickColor: line, labelLimit: 150, titleLimit: 400,
+      },
+      legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500,
+                labelLimit: 220, titleLimit: 400, orient: "bottom", columns: 2 },
+      text: { color: ink, fontSize: 12 },
+    };
+  };
+
+  const draw = (place) => {
+    const spec = coloured(specs[place.dataset.chart]);
+    const full = { ...spec, width: Math.min(place.clientWidth, spec.usermeta?.widest ?? Infinity),
+                   autosize: { type: "fit-x", contains: "padding" }, config: config() };
+    const compiled = vegaLite.compile(full, { logger: quiet }).spec;
+    views.get(place)?.finalize();
+    const view = new vega.View(vega.parse(compiled), { renderer: "svg", hover: false });
+    views.set(place, view);
+    const steps = place.closest("section").querySelector(".steps input");
+    if (steps && compiled.signals?.some((signal) => signal.name === "epoch")) view.signal("epoch", Number(steps.value));
+    view.initialize(place).run();
+    const svg = place.querySelector("svg");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", place.previousElementSibling.textContent);
+    // A reader hears the caption, not hundreds of marks.
+    svg.querySelectorAll("[role], [aria-roledescription], [aria-label]").forEach((each) => {
+      each.removeAttribute("role"); each.removeAttribute("aria-roledescription"); each.removeAttribute("aria-label");
+    });
+    [...svg.children].forEach((each) => each.setAttribute("aria-hidden", "true"));
+  };
+  const quiet = { level: () => quiet, error: console.error, warn: () => quiet, info: () => quiet, debug: () => quiet };
+
+  document.querySelectorAll(".steps").forEach((steps) => {
+    const names = JSON.parse(steps.dataset.steps);
+    const [button, input, output] = ["button", "input", "output"].map((tag) => steps.querySelector(tag));
+    let timer = null;
+    const show = () => {
+      output.textContent = names[input.value];
+      input.setAttribute("aria-valuetext", names[input.value]);
+      for (const place of steps.closest("section").querySelectorAll("[data-chart]")) {
+        const view = views.get(place);
+        if (view && "epoch" in view.getState().signals) view.signal("epoch", Number(input.value)).run();
+      }
+    };
+    const stop = () => { clearInterval(timer); timer = null; button.textContent = "Play"; };
+    input.addEventListener("input", () => { stop(); show(); });
+    button.addEventListener("click", () => {
+      if (timer) return stop();
+      if (input.value === input.max) { input.value = 0; show(); }
+      button.textContent = "Pause";
+      timer = setInterval(() => {
+        input.value = Number(input.value) + 1;
+        show();
+        if (input.value === input.max) stop();
+      }, Math.max(120, 4000 / names.length));
+    });
+    show();
+  });
+
+  const all = () => places.forEach(draw);
+  let width = innerWidth, waiting = null;
+  all();
+  dark.addEventListener("change", all);
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;  // a phone's address bar comes and goes
+    width = innerWidth;
+    clearTimeout(waiting);
+    waiting = setTimeout(all, 150);
+  });
+  window.untrained = { views: () => places.map((place) => views.get(place)) };
+})();

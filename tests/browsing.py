@@ -1,0 +1,23 @@
+"""What is asked of every page we write, in a browser."""
+
+from axe_playwright_python.sync_playwright import Axe
+
+LOOKS = [(1400, False), (1400, True), (400, False), (400, True)]
+"""Widths in pixels, and whether it is dark."""
+
+# Every element that has text of its own, and how large that is in pixels.
+_SMALL = """() => [...document.querySelectorAll('body *')].filter(each =>
+    [...each.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())
+    && !['SCRIPT', 'STYLE', 'NOSCRIPT'].includes(each.tagName) && parseFloat(getComputedStyle(each).fontSize) < 11)
+    .map(each => `${each.tagName} ${getComputedStyle(each).fontSize}: ${each.textContent.trim().slice(0, 40)}`)"""
+
+
+def check_page(page):
+    """Refuse small text, a page wider than the window, and what axe-core calls a serious or critical fault."""
+    assert page.evaluate(_SMALL) == []
+    wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window
+    faults = Axe().run(page).response["violations"]
+    serious = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in faults
+               if each["impact"] in ("serious", "critical")]  # fmt: skip
+    assert serious == []
