@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs-check clean
+.PHONY: demo test lint docs docs-check clean
 
 demo: .venv/for-demo
 	rm -rf runs/demo
@@ -16,6 +16,10 @@ lint: .venv/for-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The documentation as a site, in site/.
+docs: .venv/for-test
+	$(BIN)/mkdocs build --strict
 
 # The README's and the docs' examples, run word for word.
 docs-check: .venv/for-test
@@ -33,4 +37,4 @@ docs-check: .venv/for-test
 	touch $@
 
 clean:
-	rm -rf .venv runs .pytest_cache .ruff_cache
+	rm -rf .venv runs site .pytest_cache .ruff_cache

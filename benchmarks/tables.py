@@ -8,12 +8,23 @@ import re
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 import untrained as ut
 from harness import measured
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/api.md", "docs/methods.md", "docs/recipe.md", "docs/speed.md", "docs/wann.md")
+PAGES = (
+    "README.md",
+    "docs/api.md",
+    "docs/index.md",
+    "docs/methods.md",
+    "docs/questions.md",
+    "docs/recipe.md",
+    "docs/speed.md",
+    "docs/story.md",
+    "docs/wann.md",
+)
 
 
 def table(titles: list[str], rows: list[list[str]]) -> str:
@@ -147,6 +158,105 @@ def memory() -> str:
 def demo() -> str:
     shown = (ROOT / "docs" / "demo.txt").read_text().strip("\n")
     return f"```console\n$ make demo\n{shown}\n```"
+
+
+def demo_table() -> str:
+    """The table of the demo, without its seconds."""
+    row = re.compile(r"^  (\S.*?)  +([\d.]+%) +([\d,]+) +([\d,]+)", re.MULTILINE)
+    rows = [list(cells) for cells in row.findall((ROOT / "docs" / "demo.txt").read_text())]
+    return table(["network", "test accuracy", "weights kept", "bytes to ship"], rows)
+
+
+def signed() -> str:
+    """The two rows of the search for a recipe that differ in how scores are ranked."""
+    by = {row["recipe"]: row for row in measured("recipe")}
+    rows = [
+        [name, f"{by[recipe]['mean']:.2f}", ", ".join(f"{a:.2f}" for a in by[recipe]["accuracies"])]
+        for name, recipe in (("\\|s\\|", "scores: SGD 1, warm-up"), ("s, signed", "scores: SGD 1, warm-up, signed"))
+    ]
+    return table(["ranked by", "validation accuracy, %", "each seed"], rows)
+
+
+def low_keep() -> str:
+    """What the scope of edge-popup does at a low keep."""
+    lines = [line for line in measured("compare_low") if line["method"] != "random-subnetwork"]
+    rows = [
+        [line["method"], f"{100 * line['accuracy']:.2f} ± {100 * line['std']:.2f}", f"{line['file_bytes']:,.0f}"]
+        for line in sorted(lines, key=lambda line: line["method"] == "trained twin")
+    ]
+    return table(["784-512-512-10, keep 0.05", "test accuracy, %", "bytes to ship"], rows)
+
+
+_AXES = {"keep": "keep", "width": "width", "weights": "law"}
+
+
+def _swept(axis: str) -> dict[str, dict[Any, dict]]:
+    """The lines of a sweep, results/sweep_<axis>.json, by method and place along the axis."""
+    by: dict[str, dict[Any, dict]] = {}
+    for line in measured(f"sweep_{axis}"):
+        by.setdefault(line["method"], {})[line[_AXES[axis]]] = line
+    return by
+
+
+def swept(axis: str) -> str:
+    """A sweep's table; what is the same all along the axis has no column."""
+    by = _swept(axis)
+    methods = [method for method in ("edge-popup", "random-subnetwork", "trained twin") if len(by[method]) > 1]
+    rows = [
+        [
+            f"{100 * place:g} %" if axis == "keep" else f"× {place:g}" if axis == "width" else f"`{place}`",
+            *(
+                f"{100 * by[method][place]['accuracy']:.2f} ± {100 * by[method][place]['std']:.2f}"
+                for method in methods
+            ),
+            f"{line['file_bytes']:,.0f}",
+        ]
+        for place, line in by["edge-popup"].items()
+    ]
+    title = {"keep": "weights kept", "width": "width", "weights": "weights"}[axis]
+    return table([title, *methods, "bytes to ship"], rows)
+
+
+def swept_keep_says() -> str:
+    by = _swept("keep")
+    found = {keep: 100 * line["accuracy"] for keep, line in by["edge-popup"].items()}
+    best = max(found, key=lambda keep: found[keep])
+    near = [keep for keep in found if found[keep] > found[best] - 0.3]
+    return (
+        f"The best mean here is {found[best]:.2f} %, at {100 * best:g} %, and from {100 * near[0]:g} % to "
+        f"{100 * near[-1]:g} % kept it is within 0.3 points of that. The trained twin of this network gets "
+        f"{100 * by['trained twin'][None]['accuracy']:.2f} %."
+    )
+
+
+def swept_width_says() -> str:
+    by = _swept("width")
+    twin = by["trained twin"][1.0]
+    enough = next(line for line in by["edge-popup"].values() if line["accuracy"] >= twin["accuracy"])
+    return (
+        f"At {enough['width']:g} times the width the found subnetwork reaches the trained twin of width 1: "
+        f"{100 * enough['accuracy']:.2f} % and {100 * twin['accuracy']:.2f} %, in {enough['file_bytes']:,.0f} bytes "
+        f"and {twin['file_bytes']:,.0f}. The twin of its own width stays ahead, with "
+        f"{100 * by['trained twin'][enough['width']]['accuracy']:.2f} %."
+    )
+
+
+def swept_weights_says() -> str:
+    found = {law: 100 * line["accuracy"] for law, line in _swept("weights")["edge-popup"].items()}
+    best, worst = max(found, key=lambda law: found[law]), min(found, key=lambda law: found[law])
+    return f"From `{worst}` to `{best}` it is {found[best] - found[worst]:.1f} points, with half of the weights kept."
+
+
+def wann_story() -> str:
+    swing, digits = measured("wann_swingup"), measured("wann_digits")
+    shared, each = _of(swing, "random shared weight"), _of(swing, "random weights")
+    return (
+        f"This one swings up a pole on a cart with {swing['connections']} connections. Of at most 1,000 points it gets "
+        f"{shared} when all of them share one random weight, and {each} when each has a random weight of its own. "
+        f"A network of {digits['connections']} connections tells the digits apart: with an accuracy of "
+        f"{_of(digits, 'random shared weight')} at a random shared weight, {_of(digits, 'tuned shared weight')} at the "
+        "best one."
+    )
 
 
 def _of(results: dict, name: str) -> str:

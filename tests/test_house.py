@@ -62,7 +62,7 @@ ROOMS = [
     "report",
     "experiment",
     "comparison",
-    "sweep",
+    "sweeping",
     "testing",
     "wann",
     "cli",

@@ -49,6 +49,20 @@ def test_the_examples_with_methods_run(tmp_path, monkeypatch):
     _run_examples(ROOT / "docs/methods.md")
 
 
+@pytest.mark.parametrize("name", ["index", "story", "quick-start", "your-model", "questions"])
+def test_pages_print_what_they_show(name, tmp_path, monkeypatch, capsys):
+    """A block of text below a block of Python is what that prints."""
+    monkeypatch.chdir(tmp_path)
+    names, text = {}, (ROOT / f"docs/{name}.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", text, re.DOTALL | re.MULTILINE)
+    assert [example for example, _ in examples] == _blocks(ROOT / f"docs/{name}.md", "python")
+    assert len(_blocks(ROOT / f"docs/{name}.md", "text")) == sum(bool(shown) for _, shown in examples)
+    for example, shown in examples:
+        capsys.readouterr()
+        exec(compile(example, name, "exec"), names)
+        assert not shown or capsys.readouterr().out == shown
+
+
 def test_the_method_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs/write-a-method.md"

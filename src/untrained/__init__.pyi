@@ -59,6 +59,7 @@ from .schedules import Schedule as Schedule
 from .search import History as History
 from .search import fit as fit
 from .source import Source as Source
+from .sweeping import sweep as sweep
 from .ticket import Ticket as Ticket
 from .ticket import load as load
 from .ticket import save as save

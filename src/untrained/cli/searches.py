@@ -42,7 +42,7 @@ def find(
     from untrained.experiment import find as run
 
     found = run(settings)
-    print_rows(found.rows)
+    _print_rows(found.rows)
     print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
     if found.cut:
         print(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
@@ -80,10 +80,7 @@ def compare(
     from untrained.comparison import compare as run
 
     found = run(settings)
-    print_lines(found.lines)
-    for line in found.lines:
-        if line.error:
-            print(printable(f"{line.method}: a search failed: {line.error}"))
+    _print_lines(found.lines)
     print(f"table    {found.folder / 'results.csv'}")
     print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
 
@@ -96,8 +93,9 @@ def sweep(
 ) -> None:
     """Accuracy along one axis: the fraction kept, the width of the network, or the law of its frozen weights.
 
-    The figures of the paper (Ramanujan et al. 2019): give several values to one of `--keep`, `--width` and `--weights`.
-    The trained twin and random subnetworks are always beside. Searches side by side, as `compare` does.
+    The figures of the paper (Ramanujan et al. 2019). Give several values, with commas between them, to one of `--keep`,
+    `--width` and `--weights`. The trained twin and random subnetworks are always beside; for widths also the twin at
+    width 1. Searches run side by side, as those of `compare` do, and nothing is chosen by anything.
 
     Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
     Ctrl-C loses nothing that was finished; `--resume` goes on.
@@ -110,18 +108,15 @@ def sweep(
     untrained sweep --out runs/sweep --resume
     ```
     """
-    from untrained.sweep import sweep as run
+    from untrained.sweeping import sweep as run
 
     found = run(settings)
-    print_lines(found.lines)
-    for line in found.lines:
-        if line.error:
-            print(printable(f"{line.method}: a search failed: {line.error}"))
+    _print_lines(found.lines)
     print(f"table    {found.folder / 'results.csv'}")
     print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
 
 
-def print_rows(rows: Sequence[Row]) -> None:
+def _print_rows(rows: Sequence[Row]) -> None:
     cells = [
         (
             row.name,
@@ -135,10 +130,17 @@ def print_rows(rows: Sequence[Row]) -> None:
     print_table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, "found subnetwork")
 
 
-def print_lines(lines: Sequence[Line]) -> None:
+def _print_lines(lines: Sequence[Line]) -> None:
+    # What all lines have in common is left out.
+    places = {
+        "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
+        "weights": [line.law or "" for line in lines],
+    }
+    places = {title: texts for title, texts in places.items() if any(texts)}
     cells = [
         (
             line.method,
+            *(texts[number] for texts in places.values()),
             "" if line.keep is None else f"{line.keep:g}",
             f"{100 * line.accuracy:.2f} ± {100 * line.std:.2f}",
             f"{100 * line.val_accuracy:.2f}",
@@ -147,8 +149,14 @@ def print_lines(lines: Sequence[Line]) -> None:
             f"{line.file_bytes:,.0f}",
             f"{line.seconds:,.2f}",
         )
-        for line in lines
+        for number, line in enumerate(lines)
         if line.seeds
     ]
     titles = "keep", "test, %", "validation, %", "kept", "bits/weight", "bytes to ship", "s/epoch"
-    print_table(("method", *titles), cells)
+    print_table(("method", *places, *titles), cells)
+    for line in lines:
+        if line.error:
+            place = "".join(
+                f", {name} {given}" for name, given in (("width", line.width), ("weights", line.law)) if given
+            )
+            print(printable(f"{line.method}{place}: a search failed: {line.error}"))

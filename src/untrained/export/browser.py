@@ -101,7 +101,7 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
         "program": program,
         "kind": kind,
         "labels": _labels(ticket, classes),
-        "fit": _FITS.get(name),
+        "fit": _fit(ticket, name, program["shape"]),
         "examples": _examples(name, program["shape"]),
     } | _normalisation(ticket, program["shape"], kind)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -130,6 +130,14 @@ def _kind(shape: list[int]) -> str:
     if len(shape) != 3 or max(shape[1:]) > 1024:
         return "numbers"
     return {1: "drawing", 3: "picture"}.get(shape[0], "numbers")
+
+
+def _fit(ticket: Ticket, name: str, shape: list[int]) -> dict[str, Any] | None:
+    """How a drawing is brought to the form of the data set's images; None: as large as it goes, in the middle."""
+    mean = ticket.meta.get("mean")
+    if name == "digits" and shape == [1, 8, 8] and isinstance(mean, list) and mean:
+        return {"widest": 0.75, "mean": mean[0]}
+    return _FITS.get(name)
 
 
 def _labels(ticket: Ticket, classes: int) -> list[str]:

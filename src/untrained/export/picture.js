@@ -38,12 +38,35 @@ function fitted(ink, size, columns, rows, fit) {
     }
   }
   if (x1 < 0) return null;
+  if (fit?.widest) return framed(ink, size, [x0, y0, x1 + 1, y1 + 1], columns, rows, fit);
   const longest = Math.max(x1 + 1 - x0, y1 + 1 - y0, 0.3 * size); // a dot stays a dot
   const scale = (fit ? fit.box : Math.min(columns, rows)) / longest;
   const byMass = fit && fit.by === "mass";
   const [centreX, centreY] = byMass ? [massX / mass, massY / mass] : [(x0 + x1 + 1) / 2, (y0 + y1 + 1) / 2];
   const [left, top] = [columns / 2 - centreX * scale, rows / 2 - centreY * scale];
   return averaged(ink, size, size, columns, rows, scale, scale, left, top);
+}
+
+// As the digits of 8 × 8 pixels were made: as tall as the frame, at most so wide, and with strokes so thick that the
+// picture is as bright as theirs are on average.
+function framed(ink, size, [x0, y0, x1, y1], columns, rows, { widest, mean }) {
+  const [wide, tall, fine] = [columns * 16, rows * 16, 1 / 16];
+  const scaleY = tall / Math.max(y1 - y0, 0.3 * size); // a dot stays a dot
+  const scaleX = Math.min(scaleY, (widest * wide) / (x1 - x0));
+  const [left, top] = [(wide - (x0 + x1) * scaleX) / 2, (tall - (y0 + y1) * scaleY) / 2];
+  let plane = averaged(ink, size, size, wide, tall, scaleX, scaleY, left, top);
+  for (let round = 0; round < 20 && plane.reduce((sum, value) => sum + value, 0) < mean * wide * tall; round++) {
+    plane = plane.map((_, i) => {
+      let most = 0;
+      for (let y = Math.max(0, Math.floor(i / wide) - 1); y < Math.min(tall, Math.floor(i / wide) + 2); y++) {
+        for (let x = Math.max(0, (i % wide) - 1); x < Math.min(wide, (i % wide) + 2); x++) {
+          most = Math.max(most, plane[y * wide + x]);
+        }
+      }
+      return most;
+    });
+  }
+  return averaged(plane, wide, tall, columns, rows, fine, fine, 0, 0);
 }
 
 // The planes of a canvas, 0 to 1: its three colours, or one grey.

@@ -39,7 +39,7 @@ def comparison(title: str, lines: Sequence[Line]) -> Figure:
         )
         for line, size, accuracy in zip(its, sizes, accuracies, strict=True):
             if line.keep is not None:
-                axes.annotate(f"{line.keep:g}", (size, accuracy), (4, 4), textcoords="offset points", fontsize=7)
+                axes.annotate(f"{line.keep:g}", (size, accuracy), (4, 4), textcoords="offset points", fontsize=8)
     axes.set(xscale="log", xlabel="bytes to ship", ylabel="accuracy on test data, %", title=title)
     good = [100 * line.accuracy for line in lines if line.seeds and line.accuracy > 0.6]
     if good:

@@ -19,6 +19,7 @@ from untrained.trace import Sample
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 # The colour-blind tell them apart (Okabe and Ito).
 PLUS, MINUS = "#0072b2", "#d55e00"

@@ -20,6 +20,7 @@ from .packed import Packed as Packed
 from .presets import PRESETS as PRESETS
 from .presets import Preset as Preset
 from .progress import SearchProgress as SearchProgress
+from .report import write_report as write_report
 from .search import Search as Search
 from .settings import WannSettings as WannSettings
 from .supervised import Classify as Classify
