@@ -131,7 +131,7 @@ def test_search_finds(visit):
     page.focus("input[name=query]")
     # The index is read by a worker; what is typed before it is ready is lost.
     page.wait_for_function("document.querySelector('.md-search-result__meta').textContent.startsWith('Type')")
-    page.fill("input[name=query]", "straight-through")
+    page.locator("input[name=query]").press_sequentially("straight-through")  # the theme listens for keys
     page.wait_for_selector(".md-search-result__link")
     assert "story.html" in page.get_attribute(".md-search-result__link", "href")
 
