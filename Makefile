@@ -10,7 +10,7 @@ demo: .venv/for-demo
 	$(BIN)/untrained find --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/for-test
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, final
@@ -117,9 +118,8 @@ class JitEnv(Task):
             except Exception as error:
                 if type(error).__module__ != "numba.core.errors":
                     raise
-                lines = [
-                    line for line in str(error).splitlines() if line and not line.startswith(("Failed in", "During"))
-                ]
+                told = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # in colours, where colorama is installed
+                lines = [line for line in told.splitlines() if line and not line.startswith(("Failed in", "During"))]
                 reason = lines[0] if lines else type(error).__name__
                 raise ValueError(f"{self.name}: numba cannot compile its functions: {reason}") from error
         else:
