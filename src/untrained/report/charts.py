@@ -80,7 +80,8 @@ def subnetwork(run: Run) -> dict[str, Any]:
         "labelOverlap": False,
         "labelBound": False,
     }
-    names = ["kept, weight is positive", "kept, weight is negative", "kept, of several weights"]
+    several = any(sample.weights_per_edge > 1 for sample in samples)
+    names = ["kept, weight is positive", "kept, weight is negative", "kept, of several weights" if several else "kept"]
     kinds = "datum.s > 0 ? names[0] : datum.s < 0 ? names[1] : names[2]"
     present = sorted({{1: 0, -1: 1, 0: 2}[edge["s"]] for edge in edges})
     paint = ["var(--blue)", "var(--orange)", "var(--teal)"]

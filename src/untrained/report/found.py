@@ -43,22 +43,28 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _title(run: Run) -> str:
-    network = run.ticket.built_by
-    what = clean(network["name"]) if network is not None else "A network"
-    data = run.ticket.meta.get("data")
-    return f"{what} on {clean(Path(data).name)}: a subnetwork of untrained weights" if isinstance(data, str) else what
+    network, data = run.ticket.built_by, run.ticket.meta.get("data")
+    what = "A network" if network is None else clean(network["name"])
+    if isinstance(data, str):
+        what += f" on {clean(Path(data).name)}"
+    return f"{what}: a subnetwork of {'untrained' if run.ticket.law else 'pretrained'} weights"
 
 
 def _lead(run: Run) -> list[str]:
     size = summary(run.ticket)
-    lead = (
-        f"{size.kept:,} of {size.weights:,} random weights ({size.kept / max(1, size.weights):.1%}) are kept; "
-        "not one of them was trained. "
-    )
+    share = f"{size.kept:,} of {size.weights:,}"
+    part = f"({size.kept / max(1, size.weights):.1%})"
+    if run.ticket.law is None:
+        lead = f"{share} pretrained weights {part} are kept, each as it was. "
+    else:
+        lead = f"{share} random weights {part} are kept; not one of them was trained. "
     accuracy = run.ticket.meta.get("accuracy")
     if isinstance(accuracy, float):
         lead += f"It is right on {accuracy:.2%} of the test images. "
-    lead += f"All of it is one seed and {size.file_bytes:,} bytes."
+    if run.ticket.law is None:
+        lead += f"Beside the pretrained model it is {size.file_bytes:,} bytes."
+    else:
+        lead += f"All of it is one seed and {size.file_bytes:,} bytes."
     return [lead, *run.gaps]
 
 
@@ -212,6 +218,11 @@ def _cost(run: Run) -> Iterator[Section]:
         f"The ticket is {size.file_bytes:,} bytes, {size.bits_per_weight:.3f} bits a weight; as 32-bit floats the "
         f"network would be {size.fp32_bytes:,} bytes, {size.fp32_bytes / size.file_bytes:.1f} times as many."
     )
+    if size.extra_bytes:
+        text += (
+            f" Of these, {size.extra_bytes:,} bytes are tensors that no seed gives: running statistics of norm layers, "
+            "or what was trained as usual."
+        )
     titles = ("tensor", "shape", "weights kept", "dead units", "bits a weight", "bytes")
     yield Section("What it costs to ship", (text,), Table(titles, rows))
 
