@@ -183,7 +183,9 @@ def write_answers(folder: Path, said: Answers, split: Split) -> None:
 
 def _read_answers(path: Path, gaps: list[str]) -> tuple[Answers | None, Mistakes | None]:
     if not path.is_file():
-        gaps.append(f"There is no {path.name} in this run's folder: it did not get to its end.")
+        gaps.append(
+            f"There is no {path.name} in this run's folder: what the network says of test images was not noted."
+        )
         return None, None
     try:
         tensors = safetensors.torch.load(path.read_bytes())
