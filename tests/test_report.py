@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,14 +171,64 @@ def test_a_run_with_a_damaged_file_is_shown_without_it(run, name, damage):
     assert harmless or read_run(run).gaps or (damage, name) in (("other", "metrics.jsonl"), ("other", "trace.jsonl"))
 
 
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("metrics.jsonl", {"epoch": 1, "val_accuracy": HUGE, "val_loss": 1e308, "train_loss": True}),
+        ("metrics.jsonl", {"epoch": -1, "val_accuracy": 0.5}),
+        ("twin/metrics.jsonl", {"epoch": 1, "val_accuracy": HUGE}),
+        ("results.json", {"networks": [{"name": "random network", "accuracy": 0.1, "val_accuracy": float("nan"),
+                                        "weights": 1, "kept": 1, "file_bytes": 1, "seconds": None}]}),
+        ("results.json", {"networks": [{"name": "random network", "accuracy": 0.1, "val_accuracy": 1e308,
+                                        "weights": 1, "kept": -3, "file_bytes": 1, "seconds": None}]}),
+    ],
+)  # fmt: skip
+def test_absurd_numbers_are_left_out(run, opened, name, line):
+    (run / name).write_text(json.dumps(line) + "\n")
+    page = opened(ut.write_report(run))
+    assert page.locator(".chart svg").count() == page.locator(".chart").count() > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("labels", lambda t: t[:, None].expand(-1, 3)),
+        ("labels", lambda t: 0.9 * t),
+        ("labels", lambda t: t - 1),
+        ("probability", lambda t: t[:, None].expand(-1, 2)),
+        ("probability", lambda t: t * float("nan")),
+        ("worst", lambda t: t[:, None]),
+        ("worst", lambda t: t - 10_000),
+        ("images", lambda t: t[:, :0]),
+        ("images", lambda t: t[:, :, :, :0]),
+    ],
+)
+def test_answers_of_another_form_are_not_shown(run, name, change):
+    path = run / "answers.safetensors"
+    tensors = safetensors.torch.load(path.read_bytes())
+    tensors[name] = change(tensors[name]).contiguous()
+    path.write_bytes(safetensors.torch.save(tensors))
+    assert "answers.safetensors is damaged" in ut.write_report(run).read_text()
+
+
+def test_no_export_overwrites_its_ticket(run, capsys):
+    before = (run / "found.ticket").read_bytes()
+    with pytest.raises(SystemExit):
+        main(["export", str(run / "found.ticket"), "--to", "torch", "--out", str(run / "found.ticket")])
+    assert "is the ticket itself" in capsys.readouterr().err and (run / "found.ticket").read_bytes() == before
+
+
 @given(st.data())
 def test_no_trace_that_somebody_wrote_breaks_the_page(found, data):
     line = _trace(found)[1]
     tensor = data.draw(st.sampled_from(sorted(line["tensors"])))
     key = data.draw(st.sampled_from(["kept", "flips", "scores", "edges"]))
-    line["tensors"][tensor][key] = data.draw(
-        st.sampled_from([None, "x", "9", "٣" * 256, 1e308, -1, [], {}, {"low": 0, "high": "a", "counts": [1] * 40}])
-    )
+    histograms = [{"low": 0, "high": high, "counts": [1] * 40} for high in ("a", HUGE)]
+    odd = [None, "x", "9", "٣" * 256, 1e308, -1, [], {}, *histograms]
+    line["tensors"][tensor][key] = data.draw(st.sampled_from(odd))
     folder = found.parent / "odd"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(found, folder)

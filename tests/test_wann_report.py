@@ -61,6 +61,17 @@ def test_a_run_with_a_damaged_file_is_shown_without_it(run, opened, name, damage
     assert "Do it again" in write_report(run).read_text()
 
 
+@pytest.mark.parametrize("front", [5, [[1]], [[1, 10**400]], [["1", 2]]])
+def test_absurd_numbers_are_left_out(run, opened, front):
+    line = {"generation": 1, "best": 10**400, "mean": None, "connections": True, "front": front}
+    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    results = json.loads((run / "results.json").read_text())
+    results["columns"][0]["mean"] = front
+    (run / "results.json").write_text(json.dumps(results))
+    page = opened(write_report(run))
+    assert page.locator(".chart svg").count() == page.locator(".chart").count()
+
+
 def test_what_others_call_their_classes_is_text(run, opened):
     results = json.loads((run / "results.json").read_text())
     results["measure"] = results["columns"][0]["name"] = "</script><b>x</b>"

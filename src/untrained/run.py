@@ -24,6 +24,7 @@ from untrained.ticket import Ticket
 
 CONFIG, METRICS, TICKET, TWIN, TABLE = "config.toml", "metrics.jsonl", "found.ticket", "twin", "results.json"
 _ANSWERS, _WORST, _MOST_CLASSES = "answers.safetensors", 24, 1 << 16
+_LARGEST = 1e100
 
 
 @final
@@ -148,7 +149,7 @@ def read_run(folder: str | Path) -> Run:
         folder,
         read_settings(folder / CONFIG, gaps),
         rows,
-        read_rows(folder / TWIN / METRICS, "epoch", []),
+        read_rows(folder / TWIN / METRICS, "epoch", gaps) if (folder / TWIN).is_dir() else [],
         _read_table(folder / TABLE, gaps),
         sound,
         ticket,
@@ -190,14 +191,23 @@ def _read_answers(path: Path, gaps: list[str]) -> tuple[Answers | None, Mistakes
     try:
         tensors = safetensors.torch.load(path.read_bytes())
         said = Answers(*(tensors[name] for name in Answers._fields))
+        worst, images = tensors["worst"], tensors["images"]
+        whole = [said.labels, said.predicted, worst]
+        if any(tensor.ndim != 1 or tensor.dtype not in (torch.int32, torch.int64) for tensor in whole):
+            raise ValueError("of another form")
+        if said.probability.ndim != 1 or not said.probability.is_floating_point():
+            raise ValueError("of another form")
+        if images.ndim != 4 or images.dtype != torch.uint8 or 0 in images.shape[1:] or len(worst) > _WORST:
+            raise ValueError("of another form")
         said = said._replace(labels=said.labels.long(), predicted=said.predicted.long())
-        worst, images = tensors["worst"].long(), tensors["images"]
         if not len(said.labels) == len(said.predicted) == len(said.probability) > 0 or len(images) != len(worst):
             raise ValueError("they do not belong together")
-        if max(said.labels.max(), said.predicted.max()) >= _MOST_CLASSES:
-            raise ValueError("too many classes")
-        if images.ndim != 4 or images.dtype != torch.uint8 or min(said.labels.min(), said.predicted.min()) < 0:
-            raise ValueError("of another form")
+        classes = torch.cat([said.labels, said.predicted])
+        if not 0 <= int(classes.min()) <= int(classes.max()) < _MOST_CLASSES or not said.probability.isfinite().all():
+            raise ValueError("out of range")
+        worst = worst.long()
+        if len(worst) and not 0 <= int(worst.min()) <= int(worst.max()) < len(said.labels):
+            raise ValueError("out of range")
         its = (said.labels[worst].tolist(), said.predicted[worst].tolist(), said.probability[worst].tolist())
     except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
         gaps.append(f"{path.name} is damaged: what the network says of the test images is not shown.")
@@ -206,7 +216,7 @@ def _read_answers(path: Path, gaps: list[str]) -> tuple[Answers | None, Mistakes
 
 
 def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
-    """Rows of a .jsonl file whose `key` is an integer, up to the first that is none; `gaps` takes what is wrong."""
+    """Rows of a .jsonl file whose `key` rises, up to the first that is none; `gaps` takes what is wrong."""
     if not path.is_file():
         gaps.append(f"There is no {path.name} in this run's folder.")
         return []
@@ -216,11 +226,18 @@ def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
             row = json.loads(text)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or type(row.get(key)) is not int:
+        place = row.get(key) if isinstance(row, dict) else None
+        if type(place) is not int or place < 0 or (rows and place <= rows[-1][key]):
             gaps.append(f"{path.name} is damaged from line {number} on; what comes after is not shown.")
             break
+        assert isinstance(row, dict)
         rows.append(row)
     return rows
+
+
+def is_number(value: object) -> bool:
+    """Whether it can be drawn: a finite number, not absurdly large."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def read_settings(path: Path, gaps: list[str]) -> dict[str, Any]:
@@ -240,6 +257,9 @@ def _read_table(path: Path, gaps: list[str]) -> list[Row]:
         rows = [Row(**row) for row in json.loads(path.read_text())["networks"]]
         for row in rows:
             check_fields(row)
+            shares = 0 <= row.accuracy <= 1 and 0 <= row.val_accuracy <= 1
+            if not shares or min(row.weights, row.kept, row.file_bytes) < 0 or not is_number(row.seconds or 0):
+                raise ValueError("out of range")
         return rows
     except (ValueError, LookupError, TypeError, RecursionError):
         gaps.append(f"{path.name} is damaged: what it was compared with is not shown.")

@@ -151,10 +151,10 @@ def fit(
                     row["val_loss"], row["val_accuracy"], _ = evaluate(model, val, amp=amp)
                 history.rows.append(row)
                 progress.epoch_done(row)
+                if folder is not None and trace is not None:
+                    trace.write(folder)  # first: a line more than the checkpoint has is dropped by a resume
                 if folder is not None:
                     checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
-                if folder is not None and trace is not None:
-                    trace.write(folder)
                 if log is not None and rank == 0:
                     log(row)
         except KeyboardInterrupt:

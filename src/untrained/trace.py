@@ -160,7 +160,7 @@ def _is_sound(entry: Any, edges: int | None) -> bool:
         bins = len(counts) == BINS and all(type(count) is int and count >= 0 for count in counts)
         digits = entry["edges"] if edges is not None else "0"
         return shares and bins and math.isfinite(high - low) and _is_digits(digits, edges or 1)
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, OverflowError):
         return False
 
 

@@ -164,6 +164,8 @@ def export(
 
     _know(method)
     out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
+    if out.resolve() == ticket.resolve():
+        raise ValueError(f"--out: {out} is the ticket itself")
     write = {
         "html": formats.to_html,
         "onnx": formats.to_onnx,

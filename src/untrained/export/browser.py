@@ -118,6 +118,7 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
         architecture=architecture,
         summary=kept,
         trained=trained,
+        masked=all(int(codes.min()) >= 0 and int(codes.max()) <= 1 for codes in ticket.codes.values() if codes.numel()),
         accuracy=accuracy if isinstance(accuracy, float) else None,
         law=type(ticket.law).__name__,
         methods=sorted({type(entry.method).__name__ for entry in ticket.tensors.values() if entry.method}),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from untrained.report.page import clean
-from untrained.run import Run
+from untrained.run import Run, is_number
 from untrained.run_weights import signs_of
 from untrained.trace import BINS, Sample
 
@@ -24,7 +23,7 @@ def curves(run: Run, column: str, title: str, factor: float, lines: Mapping[str,
         {"epoch": row["epoch"], "y": factor * row[column], "network": name}
         for name, rows in (("found subnetwork", run.rows), ("trained twin", run.twin))
         for row in rows
-        if isinstance(row.get(column), int | float) and math.isfinite(row[column])
+        if is_number(row.get(column))
     ]
     flat = [{"y": factor * y, "network": name} for name, y in lines.items()]
     colours = {**_SERIES, **_LINES}
@@ -70,12 +69,13 @@ def subnetwork(run: Run) -> dict[str, Any]:
         nodes += _nodes(columns, len(sample.outputs))
     x = {"type": "quantitative", "scale": {"domain": [-0.15, columns + 0.15], "nice": False, "zero": False}}
     bare = {"scale": {"domain": [-0.04, 1.04], "nice": False}, "axis": None, "type": "quantitative"}
+    crowded = len("  ".join(titles)) > 48  # on a phone
     axis = {
         "title": "layer: its units",
         "values": list(range(len(titles))),
         "labelExpr": "titles[datum.value]",
-        "labelAngle": -35 if len(titles) > 3 else 0,
-        "labelAlign": "right" if len(titles) > 3 else "center",
+        "labelAngle": -35 if crowded else 0,
+        "labelAlign": "right" if crowded else "center",
         "grid": False,
         "labelOverlap": False,
         "labelBound": False,

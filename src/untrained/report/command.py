@@ -12,6 +12,8 @@ from untrained.report.page import clean
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_LONGEST = 10_000
+
 
 def command_of(words: str, default: DataclassInstance, settings: Mapping[str, Any]) -> str:
     """The command with the settings that are not the default ones; nothing where no settings are known.
@@ -31,4 +33,4 @@ def command_of(words: str, default: DataclassInstance, settings: Mapping[str, An
             line.append(f"--{name}" if value else f"--no-{name}")
         else:
             line += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    return shlex.join(clean(word, 500) for word in line) if settings else ""
+    return shlex.join(clean(word, _LONGEST) for word in line) if settings else ""

@@ -59,7 +59,7 @@ def _lead(run: Run) -> list[str]:
     else:
         lead = f"{share} random weights {part} are kept; not one of them was trained. "
     accuracy = run.ticket.meta.get("accuracy")
-    if isinstance(accuracy, float):
+    if isinstance(accuracy, float) and 0 <= accuracy <= 1:
         lead += f"It is right on {accuracy:.2%} of the test images. "
     if run.ticket.law is None:
         lead += f"Beside the pretrained model it is {size.file_bytes:,} bytes."
@@ -85,9 +85,15 @@ def _networks(run: Run) -> Iterator[Section]:
     titles = ("network", "test accuracy", "validation accuracy", "weights kept", "bytes to ship", "seconds")
     names = [row.name for row in run.table]
     bold = names.index("found subnetwork") if "found subnetwork" in names else None
+    kinds = {
+        "random network": "as it was drawn",
+        "random subnetwork": "with a random mask",
+        "found subnetwork": "with what was found",
+        "trained twin": "with its weights trained as usual",
+    }
+    told = ", ".join(kinds[name] for name in names if name in kinds)
     text = (
-        "The same network four times: as it was drawn, with a random mask, with the mask that was found, and with its "
-        "weights trained as usual. Validation data draws the curves below; the test data was looked at once, for this "
+        f"The same network: {told}. Validation data draws the curves below; the test data was looked at once, for this "
         "table."
     )
     yield Section("What was compared", (text,), Table(titles, rows, bold=bold))
@@ -135,9 +141,9 @@ def _subnetwork(run: Run) -> Iterator[Section]:
 def _layers(run: Run) -> Iterator[Section]:
     shown = [Chart("What each layer keeps, in per cent of its weights.", charts.kept(run))]
     text = []
-    if any(each["flips"] is not None for line in run.trace for each in line["tensors"].values()):
+    if any(each["flips"] for line in run.trace for each in line["tensors"].values()):
         shown.append(Chart("How much of each layer's mask changed during an epoch.", charts.flips(run)))
-        text = ["A mask that no longer flips has been found; one that still does would go on changing."]
+        text = ["Where the mask hardly flips any more the search has settled; elsewhere it would go on changing."]
     yield Section("Layer by layer", text, charts=shown)
     if run.trace and run.samples:
         steps = [_step(line["epoch"]) for line in run.trace]
@@ -145,7 +151,7 @@ def _layers(run: Run) -> Iterator[Section]:
             Chart(clean(sample.name.removesuffix(".weight"), 30), charts.scores(run, sample.name), wide=False)
             for sample in run.samples
         ]
-        text = "How many weights have which score. What is learned is the scores; the weights below them stay as drawn."
+        text = "How many weights have which score. The scores are what is learned."
         yield Section("Scores", (text,), charts=shown, steps=steps)
 
 
@@ -172,7 +178,7 @@ def _filters(run: Run) -> Iterator[Section]:
                 for number, each in enumerate(weights[:_FILTERS], 1)
             ],
         )
-        for says, weights in (("frozen random weights", frozen), ("what the mask keeps of them", effective))
+        for says, weights in (("frozen random weights", frozen), ("what is used of them", effective))
     ]
     text = "Blue is positive, orange negative, empty is dropped; of several input channels the first is shown."
     some = f" The first {_FILTERS} of {len(frozen):,} units." if len(frozen) > _FILTERS else ""
@@ -234,15 +240,16 @@ def _again(run: Run) -> Iterator[Section]:
         "sha256 of the weights it gives": run.ticket.weights_sha256,
         "made with": f"untrained {__version__}",
     }
-    text = (
-        "The same command gives the same ticket with the same versions and threads; the ticket gives the same weights "
-        "anywhere."
-    )
-    code = [
-        command_of("untrained find", Settings(), run.settings),
-        f"untrained verify {TICKET}",
-        "\n".join(f"{name}: {fact}" for name, fact in facts.items()),
-    ]
+    text = "The ticket gives the same weights anywhere; verify draws them again and checks."
+    if run.ticket.law is None:
+        text = "The ticket gives the same weights anywhere, on the same pretrained model."
+    command = command_of("untrained find", Settings(), run.settings)
+    if command and len(run.rows) == run.settings.get("epochs"):
+        text = f"The same command gives the same ticket, with the same versions and threads. {text}"
+    elif command:
+        text = f"This run was interrupted after epoch {len(run.rows)}; the command is that of the whole run. {text}"
+    said = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+    code = [command, f"untrained verify {TICKET}", said]
     yield Section("Do it again", (text,), code=[line for line in code if line])
 
 

@@ -86,6 +86,8 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
     charts = [chart for section in sections for chart in section.charts]
     vega = [_script(name) for name in ("vega.min.js", "vega-lite.min.js")] if charts else []
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    # A browser's JSON has no NaN, and would draw nothing at all.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     template = environment.from_string(room.joinpath("page.html").read_text())
     return template.render(
         title=title,

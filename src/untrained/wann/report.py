@@ -15,7 +15,7 @@ from untrained._version import __version__
 from untrained.files import written_whole
 from untrained.report.command import command_of
 from untrained.report.page import Chart, Section, Table, clean, render
-from untrained.run import read_rows, read_settings
+from untrained.run import is_number, read_rows, read_settings
 from untrained.wann.activations import NAMES
 from untrained.wann.net import Net
 from untrained.wann.net_layout import place
@@ -82,13 +82,10 @@ def _read(folder: Path) -> _Found:
     results: Any = {}
     try:
         results = json.loads((folder / "results.json").read_text())
-        _ = [
-            (float(each["mean"]), float(each["std"]), len(each["scores"]), str(each["name"]))
-            for each in results["columns"]
-        ]
-        _ = [
-            float(number) for name in ("weights", "rewards") for number in results["curve"][name] if number is not None
-        ]
+        numbers = [each[name] for each in results["columns"] for name in ("mean", "std")] + results["curve"]["weights"]
+        numbers += [reward for reward in results["curve"]["rewards"] if reward is not None]
+        if not all(map(is_number, numbers)) or not all(isinstance(each["scores"], list) for each in results["columns"]):
+            raise ValueError("not numbers")
         if len(results["curve"]["weights"]) != len(results["curve"]["rewards"]):
             raise ValueError("a reward per weight is needed")
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -222,8 +219,9 @@ def _progress(run: _Found) -> Iterator[Section]:
         ),
     ]
     front = next((row["front"] for row in reversed(run.rows) if row.get("front")), [])
-    if all(isinstance(each, list) and len(each) == 2 and all(map(_is_number, each)) for each in front) and front:
-        values = [{"c": c, "r": r} for c, r in front]
+    pairs = front if isinstance(front, list) else []
+    if pairs and all(isinstance(each, list) and len(each) == 2 and all(map(is_number, each)) for each in pairs):
+        values = [{"c": c, "r": r} for c, r in pairs]
         encoding = {
             "x": {
                 "field": "c",
@@ -246,7 +244,7 @@ def _lines(run: _Found, title: str, names: Mapping[str, str]) -> dict[str, Any]:
         {"g": row["generation"], "y": row[column], "what": name}
         for column, name in names.items()
         for row in run.rows[::step]
-        if _is_number(row.get(column))
+        if is_number(row.get(column))
     ]
     colour = {
         "field": "what",
@@ -268,10 +266,6 @@ def _lines(run: _Found, title: str, names: Mapping[str, str]) -> dict[str, Any]:
             "color": colour,
         },
     }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _again(run: _Found) -> Iterator[Section]:
