@@ -26,6 +26,7 @@ ROOMS = [
     "recipe",
     "methods",
     "masked",
+    "roles",
     "attach",
     "optim",
     "advance",

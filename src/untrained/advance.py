@@ -30,6 +30,8 @@ def advance_(model: nn.Module, step: int, steps: int) -> None:
             for name, tensor in tensors.items():
                 if changed[name] is not tensor:
                     tensor.copy_(changed[name])
+        for state in group.states:
+            state.clear_padding_()
 
 
 def move_(model: nn.Module, step: int, steps: int) -> None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
+from torch.nn.utils.parametrize import ParametrizationList
 
 from untrained.masked import Group, MaskState, base_and_leaves, masked_class
+from untrained.memory import refuse_shared
 from untrained.methods.base import Method
+from untrained.roles import Owners, Role, roles
 from untrained.source import Source
 from untrained.weights import WeightLaw, check_seed
 
 Where = str | Callable[[str, nn.Parameter], bool]
 Model = TypeVar("Model", bound=nn.Module)
-Owners = dict[str, list[tuple[nn.Module, str]]]
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,9 @@ class Record:
         law: the law of the frozen weights, or None for a pretrained model's own.
         groups: the masked tensors by method.
         drawn: frozen tensors drawn from the seed that are not searched: all of them kept.
-        constant: frozen tensors that hold one value: biases 0, norm scales 1.
+        constant: frozen tensors that hold one value: biases 0, norm scales 1, others what they held.
         trained: names of the tensors that learn as usual.
+        padding: rows of drawn or masked embeddings that stand for padding, and are zero.
     """
 
     seed: int
@@ -42,6 +48,7 @@ class Record:
     drawn: tuple[str, ...]
     constant: Mapping[str, float]
     trained: frozenset[str]
+    padding: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def states(self) -> list[MaskState]:
@@ -77,12 +84,15 @@ def mask_(
 ) -> Model:
     """Redraw a model's weights from the seed, freeze it, and give its weights scores to learn; in place.
 
-    Only parameters of two or more dimensions that are no bias and no norm scale are ever masked. With drawn weights
-    (the default) those that `where` leaves out are drawn from the seed too and kept whole, biases become 0 and norm
-    scales 1, and running statistics start anew; what is neither (a learned scale, say) stays as it was, frozen. With
-    `weights=None` everything stays as the model had it, frozen. From then on `module.weight` is computed: writing
-    into it changes nothing. Fans are counted from the shape alone, as torch does, so that stacked experts of shape
-    (experts, in, out) get a smaller scale than each would alone.
+    Weight matrices alone are masked: the weights of torch's layers, and elsewhere floating-point parameters with two or
+    more axes longer than 1 that are no bias and no norm's scale. With drawn weights (the default) matrices that `where`
+    leaves out are drawn from the seed too and kept whole, biases become 0 and scales of torch's norms 1, an embedding's
+    padding row stays 0, and running statistics start anew; everything else (a learned scale, say, in whatever shape)
+    stays as it was, frozen. With `weights=None` everything stays as the model had it, frozen. Of a parametrized weight
+    the original is masked. `ut.summary` shows what became of every tensor.
+
+    From then on `module.weight` is computed: writing into it changes nothing. Fans are counted from the shape alone, as
+    torch does, so that stacked experts of shape (experts, in, out) get a smaller scale than each would alone.
 
     Args:
         model: any nn.Module; it must not be masked yet.
@@ -93,7 +103,8 @@ def mask_(
         weights: the law of the frozen weights; "recommended": what suits the method (`method.law`, for most signed
             constants); or None to keep the model's own (pretrained) weights.
         where: which tensors are masked: a regular expression for the whole name, or a function of (name,
-            parameter). Default: all of two or more dimensions.
+            parameter). Default: all weight matrices. What else has two or more dimensions is masked when a regular
+            expression spells its name out.
         also_train: which parameters learn as usual, unmasked; same spellings. The ticket stores them whole.
 
     Returns:
@@ -103,26 +114,33 @@ def mask_(
         ValueError: nothing matched, the model is masked already, or a tensor cannot be masked; the model is
             unchanged then.
 
+    Warns:
+        UserWarning: a tensor of a matrix's shape is not masked, for a reason that is not plain to see.
+
     Source: Ramanujan et al. 2019, section 3 (no biases, norm without scale and shift, weights never trained).
     """
-    check_seed(seed)
+    seed = check_seed(seed)
+    if isinstance(model, OptimizedModule):
+        raise ValueError("the model is compiled already: mask it first, then compile what mask_ returns")
     if any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
-    owners = _owners(model)
-    parameters = {name: getattr(*owners[name][0]) for name in owners}
-    _refuse_shared_memory(parameters)
+    owners, parameters, its_roles = roles(model)
+    refuse_shared(parameters | persistent_buffers(model))
     trained = frozenset(n for n, p in parameters.items() if also_train is not None and _matches(also_train, n, p))
     if also_train is not None and not trained:
         raise ValueError(_nothing_matched("also_train", parameters))
-    matrices, constant = _matrices(owners, parameters, trained)
+    left = {name: role for name, role in its_roles.items() if name not in trained}
+    matrices = _matrices(method, where, parameters, left)
     chosen = _choose(method, where, matrices, parameters)
     classes = _masked_classes(model, owners, chosen)
     law = _recommended(chosen) if weights == "recommended" else weights
-
-    if law is None:
-        constant = {}  # biases and norms stay as the model has them
     drawn = tuple(name for name in matrices if name not in chosen) if law is not None else ()
+    constant = {} if law is None else _constants(parameters, left, matrices)
+    padding = {n: row for n in (*chosen, *drawn) if (row := left[n].padding) is not None and law is not None}
+    if law is not None:
+        _refuse_padding(chosen, padding, law)
     groups = {its_method: Group(its_method, seed) for its_method in chosen.values()}
+    record = Record(seed, law, tuple(groups.values()), drawn, constant, trained, padding)
 
     def freeze(name: str) -> Tensor:
         parameter, final = parameters[name], groups[chosen[name]].final if name in chosen else None
@@ -132,27 +150,33 @@ def mask_(
     if law is None:
         for name in chosen:
             freeze(name)  # a method that needs several draws refuses, before anything is changed
+    first_scores = {}
     for name, its_method in chosen.items():
-        frozen = _place_(parameters[name], freeze(name))
         generator = torch.Generator().manual_seed(_score_seed(seed, name))
-        first_scores = its_method.init_scores(parameters[name].detach(), generator)
-        group = groups[its_method]
-        group.states.append(MaskState(name, parameters[name].shape, frozen, first_scores, group))
+        first_scores[name] = its_method.init_scores(parameters[name].detach(), generator)
+
+    for name, its_method in chosen.items():
+        frozen, group = _place_(parameters[name], freeze(name)), groups[its_method]
+        shape, row = parameters[name].shape, padding.get(name)
+        group.states.append(MaskState(name, shape, frozen, first_scores.pop(name), group, row))
+        group.states[-1].clear_padding_()
     for name in drawn:
         _place_(parameters[name], freeze(name))
+        if name in padding:
+            parameters[name].detach()[padding[name]] = 0
     if law is not None:
         _reset_(model, parameters, constant)
     model.requires_grad_(False)
     for name in trained:
         parameters[name].requires_grad_(True)
-    for group in groups.values():
-        for state in group.states:
-            for owner, leaf in owners[state.name]:
-                owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters
-                owner.add_module(leaf + "_mask", state)
-    model._untrained = Record(seed, law, tuple(groups.values()), drawn, constant, trained)  # pyright: ignore
+    for state in record.states:
+        for owner, leaf in owners[state.name]:
+            owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters
+            owner.add_module(leaf + "_mask", state)
+    model._untrained = record  # pyright: ignore
     for owner, cls in classes.items():
         owner.__class__ = cls  # pyright: ignore[reportAttributeAccessIssue]
+    _warn_of_surprises({n: (parameters[n], r) for n, r in left.items() if n not in matrices}, constant)
     return model
 
 
@@ -174,7 +198,7 @@ def codes(model: nn.Module) -> dict[str, Tensor]:
     """
     chosen = {}
     for group in record(model).groups:
-        chosen |= group.method.codes(*group.tensors(group.states))
+        chosen |= group.codes()
     return chosen
 
 
@@ -245,43 +269,79 @@ def record(model: nn.Module) -> Record:
 
 def candidates(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that `mask_` masks by default, by name."""
-    owners = _owners(model)
-    return _matrices(owners, {name: getattr(*owners[name][0]) for name in owners}, frozenset())[0]
+    _, parameters, its_roles = roles(model)
+    return {name: parameters[name] for name, role in its_roles.items() if role.kind == "weight"}
+
+
+def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers that a state dict holds, by their first name."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for path, module in model.named_modules():
+        for leaf, buffer in module._buffers.items():
+            if buffer is not None and leaf not in module._non_persistent_buffers_set:
+                found.setdefault(id(buffer), (f"{path}.{leaf}".lstrip("."), buffer))
+    return dict(found.values())
 
 
 def _matrices(
-    owners: Owners, parameters: Mapping[str, nn.Parameter], trained: frozenset[str]
-) -> tuple[dict[str, nn.Parameter], dict[str, float]]:
-    """(what can be masked, what is frozen at one value) of the parameters that do not learn as usual."""
-    values = {name: _constant(*owners[name][0]) for name in parameters if name not in trained}
-    constant = {name: value for name, value in values.items() if value is not None}
-    left = {name: p for name, p in parameters.items() if name not in trained and name not in constant}
-    return {name: p for name, p in left.items() if p.ndim >= 2 and p.is_floating_point()}, constant
+    method: Method | Mapping[str, Method],
+    where: Where | None,
+    parameters: Mapping[str, nn.Parameter],
+    left: Mapping[str, Role],
+) -> dict[str, nn.Parameter]:
+    """Return what can be masked: every weight, and what a pattern spells out by its whole name."""
+    patterns = [where] if isinstance(where, str) else list(method) if isinstance(method, Mapping) else []
+    named = {re.sub(r"\\(.)", r"\1", name) for pattern in patterns for name in pattern.split("|")}
+    return {
+        name: parameters[name]
+        for name, role in left.items()
+        if role.kind == "weight"
+        or (name in named and parameters[name].ndim >= 2 and parameters[name].is_floating_point())
+    }
 
 
-def _owners(model: nn.Module) -> Owners:
-    """Who holds each parameter, by its first name: (module, attribute), several where it is tied."""
-    owners: Owners = {}
-    first_name: dict[int, str] = {}
-    for path, module in model.named_modules():
-        for leaf, parameter in module._parameters.items():
-            if parameter is not None:
-                name = first_name.setdefault(id(parameter), f"{path}.{leaf}".lstrip("."))
-                if nn.parameter.is_lazy(parameter):
-                    raise ValueError(f"{name!r} has no shape yet: run the lazy module once first")
-                if parameter.is_meta:
-                    raise ValueError(f"{name!r} is on the meta device: give the model memory first, with to_empty()")
-                owners.setdefault(name, []).append((module, leaf))
-    return owners
+def _constants(
+    parameters: Mapping[str, nn.Parameter], left: Mapping[str, Role], matrices: Mapping[str, nn.Parameter]
+) -> dict[str, float]:
+    """Return the value of every tensor that is frozen at one: a bias at 0, a norm's scale at 1, others as they are."""
+    values = {"bias": 0.0, "norm scale": 1.0}
+    constant = {name: values[role.kind] for name, role in left.items() if name not in matrices and role.kind in values}
+    for name in left.keys() - matrices.keys() - constant.keys():
+        parameter = parameters[name].detach()
+        if parameter.is_floating_point() and parameter.numel():
+            value = parameter.flatten()[0].item()
+            if math.isfinite(value) and bool((parameter == value).all()):
+                constant[name] = value
+    return constant
 
 
-def _refuse_shared_memory(parameters: Mapping[str, nn.Parameter]) -> None:
-    seen: dict[int, str] = {}
-    for name, parameter in parameters.items():
-        if parameter.numel():
-            other = seen.setdefault(parameter.data_ptr(), name)
-            if other != name:
-                raise ValueError(f"{name!r} and {other!r} share memory but are two parameters; tie them as one")
+def _refuse_padding(chosen: Mapping[str, Method], padding: Mapping[str, int], law: WeightLaw) -> None:
+    """Refuse a row of padding where the method cannot drop every weight of it."""
+    for name in chosen.keys() & padding.keys():
+        method = chosen[name].at(1.0)
+        try:
+            one = Source(0, name, (1, 1), torch.float32, law)
+            method.frozen(one, torch.zeros(one.shape, dtype=torch.int8, device="cpu"))
+            can_drop = type(method).given is Method.given
+        except ValueError:
+            can_drop = False
+        if not can_drop:
+            raise ValueError(
+                f"{name!r} has a padding row, which must stay 0, and {type(method).__name__} does not drop whatever it "
+                "is told to; leave it out with where="
+            )
+
+
+def _warn_of_surprises(others: Mapping[str, tuple[nn.Parameter, Role]], constant: Mapping[str, float]) -> None:
+    told = [
+        f"{name!r} {tuple(parameter.shape)} ({role.surprise}; "
+        f"{'left as it was' if name not in constant else f'frozen at {constant[name]:g}'})"
+        for name, (parameter, role) in others.items()
+        if role.surprise
+    ]
+    if told:
+        more = f" and {len(told) - 8} more" if len(told) > 8 else ""
+        warnings.warn(f"not masked: {', '.join(told[:8])}{more}; where= masks what it spells out", stacklevel=3)
 
 
 def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Method]) -> dict[nn.Module, type[nn.Module]]:
@@ -289,7 +349,8 @@ def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Metho
     leaves: dict[nn.Module, tuple[str, ...]] = {model: ()}
     for name in chosen:
         for owner, leaf in owners[name]:
-            if isinstance(owner, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            runs_children = isinstance(owner, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+            if runs_children and not isinstance(owner, ParametrizationList):
                 raise ValueError(
                     f"{name!r} hangs on a {type(owner).__name__}, which would run our child module as a layer; "
                     "leave it out with where="
@@ -370,13 +431,6 @@ def _nothing_matched(what: str, parameters: Mapping[str, nn.Parameter]) -> str:
     listed = [f"{name} {tuple(p.shape)}" for name, p in parameters.items()]
     more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
     return f"{what} matched nothing that can be masked; the model has {', '.join(listed[:8]) or 'no parameter'}{more}"
-
-
-def _constant(owner: nn.Module, leaf: str) -> float | None:
-    """The value a bias or a norm scale is frozen at; None for anything else."""
-    if "bias" in leaf:
-        return 0.0
-    return 1.0 if leaf == "weight" and "norm" in type(owner).__name__.lower() else None
 
 
 def _score_seed(seed: int, name: str) -> int:

@@ -39,17 +39,38 @@ class TensorSummary:
 
 @final
 @dataclass(frozen=True)
+class OtherSummary:
+    """One tensor that is not masked.
+
+    Attributes:
+        name: the tensor.
+        shape: its shape.
+        became: "drawn whole", "frozen at 0" (or another value), "the model's own" of a pretrained one, or "stored
+            whole": it stayed as it was, learns as usual, or is counted while training (running statistics).
+        stored_bytes: bytes its values take in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    became: str
+    stored_bytes: int
+
+
+@final
+@dataclass(frozen=True)
 class Summary:
     """A whole ticket; `print` it.
 
     Attributes:
         tensors: the masked tensors.
+        others: all other tensors, and what became of them.
         whole_weights: weights that are drawn from the seed and all kept; they cost nothing.
         extra_bytes: bytes of what the seed does not give (running statistics, tensors that were also trained).
         file_bytes: bytes of the ticket's file, header and all.
     """
 
     tensors: tuple[TensorSummary, ...]
+    others: tuple[OtherSummary, ...]
     whole_weights: int
     extra_bytes: int
     file_bytes: int
@@ -86,6 +107,13 @@ class Summary:
             share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"
             shape, stored = "×".join(map(str, t.shape)), 8 * t.stored_bytes / max(1, t.weights)
             lines.append(f"{t.name:{width}}  {shape:>18}  {share:>23}  {t.dead_units:>10,}  {stored:>11.3f}")
+        for became in sorted({other.became for other in self.others}):
+            its = [other for other in self.others if other.became == became]
+            names = ", ".join(other.name for other in its[:3]) + (", …" if len(its) > 3 else "")
+            size = f"{sum(other.stored_bytes for other in its):,} bytes" if became == "stored whole" else "no byte"
+            lines.append(
+                f"{became}: {sum(math.prod(o.shape) for o in its):,} values of {len(its)} tensors ({names}), {size}"
+            )
         lines.append(f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})")
         lines.append(
             f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "
@@ -127,5 +155,12 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
             )
         )
     whole = sum(math.prod(e.shape) for e in ticket.tensors.values() if e.method is None and e.constant is None)
-    extra = sum(tensor.nbytes for tensor in ticket.extra.values())
-    return Summary(tuple(rows), whole, extra, len(ticket.to_bytes()))
+    own = "drawn whole" if ticket.law is not None else "the model's own"
+    others = [
+        OtherSummary(name, entry.shape, own if entry.constant is None else f"frozen at {entry.constant:g}", 0)
+        for name, entry in ticket.tensors.items()
+        if entry.method is None
+    ]
+    others += [OtherSummary(n, tuple(t.shape), "stored whole", t.nbytes) for n, t in ticket.extra.items()]
+    extra = sum(other.stored_bytes for other in others)
+    return Summary(tuple(rows), tuple(others), whole, extra, len(ticket.to_bytes()))

@@ -18,21 +18,30 @@ def kinds_of(cls: type) -> dict[str, frozenset[type]]:
 
 
 def check_fields(config: Any) -> None:
-    """Make whole numbers of float fields floats, and raise unless every field is what it is annotated to be.
+    """Make numbers Python's own and whole numbers of float fields floats; raise unless each field is as annotated.
 
     Raises:
         ValueError: a field is something else; the message names it.
     """
     for name, kinds in kinds_of(type(config)).items():
-        value = getattr(config, name)
+        value = plain(getattr(config, name))
         if type(value) is int and int not in kinds and float in kinds:
             try:
-                object.__setattr__(config, name, float(value))
+                value = float(value)
             except OverflowError:
                 raise ValueError(f"{name} is too large") from None
         elif type(value) not in kinds and not any(isinstance(value, kind) for kind in kinds - {int, float, bool, str}):
             expected = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds))
             raise ValueError(f"{name} must be of type {expected}, got {value!r}")
+        if value is not getattr(config, name):
+            object.__setattr__(config, name, value)
+
+
+def plain(value: Any) -> Any:
+    """Return a number or word of another library (numpy's, torch's) as Python's own; anything else as it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
 def _kinds(hint: Any) -> Iterator[type]:

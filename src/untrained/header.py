@@ -18,20 +18,13 @@ from untrained.codec import Encoded
 from untrained.fields import kinds_of
 from untrained.methods import Method
 from untrained.schedules import Schedule
-from untrained.weights import WeightLaw
+from untrained.weights import DTYPES, WeightLaw
 
 KEY = "untrained"
 FORMAT = 1
 # Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
 MOST_WEIGHTS_PER_BYTE = 1 << 16
 _DEEPEST = 4  # a structure in a method in a method, and some air
-
-DTYPES = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
 
 
 class TicketError(ValueError):

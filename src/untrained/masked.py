@@ -64,9 +64,21 @@ class Group:
         """
         states = self.states if states is None else states
         with contextlib.nullcontext() if torch.compiler.is_compiling() else _plain_saving():
-            if not (sample and self.method.samples):
-                return self.method.effective(*self.tensors(states))
-            return self.method.sampled(*self.tensors(states), self.noise)
+            if sample and self.method.samples:
+                return self.method.sampled(*self.tensors(states), self.noise)
+            if any(state.padding is not None for state in states):
+                return self.method.through(*self.tensors(states), self.codes(states))
+            return self.method.effective(*self.tensors(states))
+
+    def codes(self, states: Sequence[MaskState] | None = None) -> dict[str, Tensor]:
+        """Return the codes of these states chosen together (default: all); 0 in the rows of padding."""
+        states = self.states if states is None else states
+        codes = self.method.codes(*self.tensors(states))
+        for state in states:
+            if state.padding is not None:
+                code = codes[state.name]
+                codes[state.name] = torch.select_scatter(code, torch.zeros_like(code[0]), 0, state.padding)
+        return codes
 
     def draw_noise(self) -> None:
         """New noise, for the samples of another forward pass."""
@@ -126,9 +138,17 @@ class Intake:
 class MaskState(nn.Module):
     """One masked tensor: what is frozen of it and its scores. Tied owners share it."""
 
-    def __init__(self, name: str, shape: Sequence[int], frozen: Tensor, scores: Tensor, group: Group) -> None:
+    def __init__(
+        self,
+        name: str,
+        shape: Sequence[int],
+        frozen: Tensor,
+        scores: Tensor,
+        group: Group,
+        padding: int | None = None,
+    ) -> None:
         super().__init__()
-        self.name, self.shape, self.group = name, tuple(shape), group
+        self.name, self.shape, self.group, self.padding = name, tuple(shape), group, padding
         # A parameter and not a buffer: DDP sends buffers again at every forward.
         self.frozen = nn.Parameter(frozen.detach(), requires_grad=False)
         self.scores = nn.Parameter(scores, requires_grad=group.method.learns)
@@ -140,6 +160,13 @@ class MaskState(nn.Module):
     def weight(self) -> Tensor:
         """The frozen weight, whatever else is frozen beside it."""
         return self.frozen if self.group.planned.planes == 1 else self.frozen[0]
+
+    @torch.no_grad()
+    def clear_padding_(self) -> None:
+        """Make the row of padding zero, in what is frozen and in the scores: it is ranked last and gets no gradient."""
+        if self.padding is not None:
+            for tensor in (self.frozen, self.scores):
+                tensor.select(tensor.ndim - len(self.shape), self.padding).zero_()
 
     def effective(self) -> Tensor:
         """The effective weight: computed now, or taken from the forward in progress."""

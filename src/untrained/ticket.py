@@ -26,6 +26,7 @@ from untrained.header import TensorEntry, TicketError
 from untrained.masked import MaskState
 from untrained.methods import Method
 from untrained.methods.base import UNDECIDED
+from untrained.methods.dense import Dense
 from untrained.models import Network, build
 from untrained.straight import Straight
 from untrained.weights import WeightLaw
@@ -84,10 +85,17 @@ class Ticket:
         tensors |= {name: entry(name, value) for name, value in record.constant.items()}
         whole = record.drawn if record.law is not None else _backbone(plain, record.trained)
         tensors |= {name: entry(name) for name in whole}
+        padded = {name: row for name, row in record.padding.items() if name in record.drawn}
+        tensors |= {name: replace(entry(name), method=Dense()) for name in padded}  # whole, but for a row of zeros
         extra = {
             name: tensor.detach().cpu().contiguous().clone() for name, tensor in plain.items() if name not in tensors
         }
-        codes = {name: code.cpu().contiguous() for name, code in sorted(attach.codes(model).items())}
+        chosen = attach.codes(model)
+        for name, row in padded.items():
+            chosen[name] = torch.ones_like(plain[name], dtype=torch.int8).index_fill(
+                0, torch.tensor(row, device=plain[name].device), 0
+            )
+        codes = {name: code.cpu().contiguous() for name, code in sorted(chosen.items())}
         built_by = model.built_by if isinstance(model, Network) else None
         facts = json.loads(header.to_json(dict(meta or {})))
         ticket = Ticket(record.seed, record.law, dict(sorted(tensors.items())), codes, extra, built_by, facts)
@@ -125,7 +133,7 @@ class Ticket:
             if name in without:
                 continue
             if entry.constant is not None:
-                yield name, torch.full(entry.shape, entry.constant, dtype=entry.dtype)
+                yield name, torch.full(entry.shape, entry.constant, dtype=entry.dtype, device="cpu")
                 continue
             own = None
             if self.law is None:
@@ -414,4 +422,8 @@ def _as_held(rebuilt: Iterable[tuple[str, Tensor]], held: Mapping[str, Tensor]) 
 
 
 def _as_bytes(data: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
+    return (
+        torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if data
+        else torch.empty(0, dtype=torch.uint8, device="cpu")
+    )

@@ -16,8 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from untrained.fields import check_fields
+from untrained.fields import check_fields, plain
 from untrained.units import Units, normals, ones, signs, uniforms
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+"""The dtypes that a masked model and its ticket may have, by name."""
 
 # Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
 _CHUNK_BLOCKS = 1 << 14
@@ -55,10 +63,16 @@ def chunks(n: int, per_block: int) -> Iterator[tuple[int, slice]]:
         yield start // per_block, slice(start, min(n, start + _CHUNK_BLOCKS * per_block))
 
 
-def check_seed(seed: int) -> None:
-    """Raise a ValueError unless the seed is an integer in [0, 2⁶⁴)."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+def check_seed(seed: int) -> int:
+    """Return the seed as a Python integer; numpy's integers are taken, too.
+
+    Raises:
+        ValueError: it is not an integer in [0, 2⁶⁴).
+    """
+    whole = plain(seed)
+    if type(whole) is not int or not 0 <= whole < 1 << 64:
         raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+    return whole
 
 
 class WeightLaw(abc.ABC):
@@ -100,7 +114,7 @@ class WeightLaw(abc.ABC):
 
         Source: Ramanujan et al. 2019, sections 3 and 4.5 (signed constant, scaled by √(1/k)).
         """
-        check_seed(seed)
+        seed = check_seed(seed)
         units, scale = self.units(), self.magnitude(shape, keep)
         weights = np.empty(math.prod(shape), np.float32)
         for block, part in chunks(len(weights), 128 if units is signs else 4):

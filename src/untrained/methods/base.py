@@ -113,7 +113,7 @@ class Method(abc.ABC):
 
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the forward pass uses: the decoded choice, with the method's own gradient to the scores."""
-        return self._through(weights, scores, self.codes(weights, scores))
+        return self.through(weights, scores, self.codes(weights, scores))
 
     def sampled_codes(
         self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
@@ -132,11 +132,12 @@ class Method(abc.ABC):
         """
         if not self.samples:
             return self.effective(weights, scores)
-        return self._through(weights, scores, self.sampled_codes(weights, scores, noise))
+        return self.through(weights, scores, self.sampled_codes(weights, scores, noise))
 
-    def _through(
+    def through(
         self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], codes: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
+        """Return the decoded choice, with the gradient that goes straight through it to the scores."""
         effective = {name: self.decode(weight, codes[name]) for name, weight in weights.items()}
         if not self.learns:
             return effective

@@ -110,7 +110,7 @@ class EdgePopup(Method):
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.structure is not None:
             spread = {name: self.structure.spread(scores[name], weight.shape) for name, weight in weights.items()}
-            return self._through(weights, spread, self.codes(weights, scores))
+            return self.through(weights, spread, self.codes(weights, scores))
         if self.scope == "normalised":
             return super().effective(weights, scores)
         effective = {}

@@ -62,7 +62,7 @@ class FedPM(Method):
         return True
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        theta = torch.rand(weight.shape, generator=generator, dtype=torch.float32).clamp_(0.001, 0.999)
+        theta = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu").clamp_(0.001, 0.999)
         return torch.logit(theta).to(weight)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -83,7 +83,7 @@ class GemMiner(Method):
         return self.scope == "global"
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.rand(weight.shape, generator=generator, dtype=torch.float32).to(weight)
+        return torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu").to(weight)
 
     @property
     def planes(self) -> int:

@@ -85,7 +85,7 @@ class IteRand(Method):
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
         if source.law is None:
             source.draw(1)  # refuses: there will be no other draw of pretrained weights
-        numbers = torch.zeros(source.shape, dtype=torch.uint8)
+        numbers = torch.zeros(source.shape, dtype=torch.uint8, device="cpu")
         if codes is not None:
             numbers = torch.where(codes != 0, codes.view(torch.uint8) - 1, numbers)
         return torch.stack([_drawn(source, numbers), numbers.to(source.dtype)])

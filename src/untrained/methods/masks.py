@@ -56,7 +56,7 @@ def checked_number(name: str, given: float, low: float, high: float = math.inf) 
 
 def uniform_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
     """U(-b, b) with b = 1/√(fan in): torch's `kaiming_uniform_(a=√5)`, as edge-popup's authors start."""
-    drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float32) * 2 - 1
+    drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1
     return (drawn / math.sqrt(max(1, fans(weight.shape)[0]))).to(weight)
 
 

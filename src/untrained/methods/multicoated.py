@@ -73,7 +73,7 @@ class Multicoated(Method):
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """N(0, 2/(fan out)), as the authors."""
-        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32)
+        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
         return (drawn * math.sqrt(2 / max(1, fans(weight.shape)[1]))).to(weight)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -107,7 +107,7 @@ class PartlyFrozen(Method):
         return torch.stack([weight, self._roles(source).to(weight)])
 
     def given(self, source: Source) -> Tensor | None:
-        return torch.tensor([0, 1, UNDECIDED], dtype=torch.int8)[self._roles(source)]
+        return torch.tensor([0, 1, UNDECIDED], dtype=torch.int8, device="cpu")[self._roles(source)]
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return self.of.init_scores(weight, generator)
@@ -163,7 +163,7 @@ class PartlyFrozen(Method):
 
     def _roles(self, source: Source) -> Tensor:
         chance = (source.uniforms("start").double() + 1) / 2
-        roles = torch.full(source.shape, _FREE)
+        roles = torch.full(source.shape, _FREE, device="cpu")
         roles[chance >= 1 - self.locked] = _LOCKED
         roles[chance < self.pruned] = _DROPPED
         return roles

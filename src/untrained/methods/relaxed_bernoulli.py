@@ -68,7 +68,7 @@ class RelaxedBernoulli(Method):
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """N(0, 0.01²): gates half open, and no two alike."""
-        return (0.01 * torch.randn(weight.shape, generator=generator, dtype=torch.float32)).to(weight)
+        return (0.01 * torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu")).to(weight)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: (checked(scores[name], name) > 0).to(torch.int8) for name in weights}

@@ -60,7 +60,7 @@ class SignedSupermask(Method):
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """U(-b, b), b = √(6/(fan in + fan out))."""
-        drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float32) * 2 - 1
+        drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1
         return (drawn * math.sqrt(6 / max(1, sum(fans(weight.shape))))).to(weight)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -65,7 +65,7 @@ class SlotMachines(Method):
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """U(0, b), b = √(6/(fan in + fan out)), of shape (K, *shape)."""
-        drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32)
+        drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32, device="cpu")
         return (drawn * math.sqrt(6 / max(1, sum(fans(weight.shape))))).to(weight)
 
     @property
