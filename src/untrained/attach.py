@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -309,9 +308,10 @@ def _constants(
     for name in left.keys() - matrices.keys() - constant.keys():
         parameter = parameters[name].detach()
         if parameter.is_floating_point() and parameter.numel():
-            value = parameter.flatten()[0].item()
-            if math.isfinite(value) and bool((parameter == value).all()):
-                constant[name] = value
+            first = parameter.flatten()[0]
+            same = (parameter == first) & (parameter.signbit() == first.signbit())  # 0 is not -0
+            if bool(same.all() & first.isfinite()):
+                constant[name] = first.item()
     return constant
 
 

@@ -163,4 +163,6 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
     ]
     others += [OtherSummary(n, tuple(t.shape), "stored whole", t.nbytes) for n, t in ticket.extra.items()]
     extra = sum(other.stored_bytes for other in others)
-    return Summary(tuple(rows), tuple(others), whole, extra, len(ticket.to_bytes()))
+    return Summary(
+        tuple(rows), tuple(sorted(others, key=lambda other: other.name)), whole, extra, len(ticket.to_bytes())
+    )
