@@ -128,7 +128,9 @@ def test_it_prints_one_line_a_tensor_and_the_totals(animal):
     found = ut.summary(masked(animal))
     head, *lines = str(found).splitlines()
     assert head.split()[:3] == ["tensor", "shape", "kept"]
-    assert len(lines) == len(found.tensors) + 3
+    fates = {other.became for other in found.others}
+    assert len(lines) == len(found.tensors) + len(fates) + 3
+    assert {line.split(":")[0] for line in lines[len(found.tensors) : -3]} == fates
     for t, line in zip(found.tensors, lines, strict=False):
         assert line.startswith(t.name) and f"{t.kept:,} ({t.kept / t.weights:.1%})" in line
         assert "×".join(map(str, t.shape)) in line and len(line) == len(head)

@@ -110,10 +110,9 @@ class Summary:
         for became in sorted({other.became for other in self.others}):
             its = [other for other in self.others if other.became == became]
             names = ", ".join(other.name for other in its[:3]) + (", …" if len(its) > 3 else "")
+            values, plural = sum(math.prod(other.shape) for other in its), "" if len(its) == 1 else "s"
             size = f"{sum(other.stored_bytes for other in its):,} bytes" if became == "stored whole" else "no byte"
-            lines.append(
-                f"{became}: {sum(math.prod(o.shape) for o in its):,} values of {len(its)} tensors ({names}), {size}"
-            )
+            lines.append(f"{became}: {values:,} values of {len(its)} tensor{plural} ({names}), {size}")
         lines.append(f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})")
         lines.append(
             f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "
