@@ -16,6 +16,7 @@ ROOMS = [
     "files",
     "native",
     "fields",
+    "memory",
     "units",
     "weights",
     "source",

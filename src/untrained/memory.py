@@ -1,0 +1,102 @@
+"""Tensors that lie in one memory: writing into one of them would write into another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def refuse_shared(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of which two elements, of two tensors or of one, lie in the same memory.
+
+    Exact for every stride: the columns W[:, :4] and W[:, 4:] share none. Nor does a tensor without memory (on the meta
+    device, without elements, of another layout than strided).
+
+    Args:
+        tensors: by name, a tied one under one name only.
+
+    Raises:
+        ValueError: it names both tensors, or the one that overlaps itself.
+    """
+    places = [place for name, tensor in tensors.items() if (place := _place(name, tensor)) is not None]
+    for place in places:
+        if 0 in place.strides:
+            raise ValueError(_ITSELF.format(place.name))
+    for run in _runs(places):
+        if len(run) > 1 or not _nested(run[0]):
+            _refuse_overlaps(run)
+
+
+_ITSELF = "elements of {!r} share memory (an expanded view, say): give it memory of its own, with clone()"
+_EACH_OTHER = (
+    "{!r} and {!r} share memory but are two tensors: register one tensor under both names, or give one of them memory "
+    "of its own, with clone()"
+)
+
+
+class _Place(NamedTuple):
+    """The bytes that the elements of one tensor take, axes of length 1 left out."""
+
+    name: str
+    device: str
+    start: int
+    end: int
+    item: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _place(name: str, tensor: Tensor) -> _Place | None:
+    if tensor.is_meta or tensor.layout != torch.strided or not tensor.numel() or not (start := tensor.data_ptr()):
+        return None
+    item = tensor.element_size()
+    axes = [(size, stride * item) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+    end = start + item + sum((size - 1) * stride for size, stride in axes)
+    return _Place(name, str(tensor.device), start, end, item, tuple(s for s, _ in axes), tuple(s for _, s in axes))
+
+
+def _runs(places: list[_Place]) -> Iterator[list[_Place]]:
+    """Those whose ranges of memory hang together."""
+    run, end = [], 0
+    for place in sorted(places, key=lambda place: (place.device, place.start)):
+        if run and (place.device != run[0].device or place.start >= end):
+            yield run
+            run, end = [], 0
+        run.append(place)
+        end = max(end, place.end)
+    if run:
+        yield run
+
+
+def _nested(place: _Place) -> bool:
+    """Whether each axis steps over all that the axes of smaller strides reach; no two elements can meet then."""
+    reach = place.item
+    for stride, size in sorted(zip(place.strides, place.sizes, strict=True)):
+        if stride < reach:
+            return False
+        reach += (size - 1) * stride
+    return True
+
+
+def _refuse_overlaps(run: list[_Place]) -> None:
+    """Note on a map of the memory who takes each place, one tensor after the other."""
+    first = run[0].start
+    unit = math.gcd(*(number for place in run for number in (place.start - first, place.item, *place.strides)))
+    dtype = np.dtype(np.min_scalar_type(len(run)))
+    taken = np.zeros((max(place.end for place in run) - first) // unit, dtype)
+    for number, place in enumerate(run, 1):
+        view = np.lib.stride_tricks.as_strided(
+            taken[(place.start - first) // unit :],
+            (*place.sizes, place.item // unit),
+            tuple(stride // unit * dtype.itemsize for stride in (*place.strides, unit)),
+        )
+        if other := int(view.max()):
+            raise ValueError(_EACH_OTHER.format(place.name, run[other - 1].name))
+        view[...] = number
+        if not _nested(place) and np.count_nonzero(taken == number) < view.size:
+            raise ValueError(_ITSELF.format(place.name))
