@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from untrained.fields import check_fields
-from untrained.units import Units, normals, ones, signs, uniforms
+from untrained.units import Units, normals, normals_at, ones, signs, signs_at, uniforms, uniforms_at
 
 # Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
 _CHUNK_BLOCKS = 1 << 14
+_ONE_BY_ONE = {signs: signs_at, uniforms: uniforms_at, normals: normals_at}
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -106,6 +107,33 @@ class WeightLaw(abc.ABC):
         for block, part in chunks(len(weights), 128 if units is signs else 4):
             units(seed, name, (number << 32) + block, weights[part], scale)
         return torch.from_numpy(weights).reshape(tuple(shape))
+
+    @final
+    def draw_each(self, numbers: Tensor, *, seed: int, name: str, keep: float = 1.0) -> Tensor:
+        """The weights of one tensor, each from a draw of its own: element i is that of `draw(number=numbers[i])`.
+
+        It costs no more than what is shown: a draw of which a stretch shows few elements is made for those alone.
+
+        Args:
+            numbers: uint8 tensor of the weights' shape, on the CPU: which draw each element is taken from.
+            seed, name, keep: those of `draw`.
+        """
+        check_seed(seed)
+        units, scale = self.units(), self.magnitude(numbers.shape, keep)
+        flat, weights = numbers.contiguous().numpy().reshape(-1), np.empty(numbers.numel(), np.float32)
+        per_block = 128 if units is signs else 4
+        for block, part in chunks(len(weights), per_block):
+            here, out = flat[part], weights[part]
+            counts = np.bincount(here, minlength=256)
+            few = counts * per_block < len(here) if units in _ONE_BY_ONE else np.zeros(256, np.bool_)
+            for number in np.flatnonzero(counts.astype(np.bool_) & ~few).tolist():
+                drawn = np.empty(len(here), np.float32)
+                units(seed, name, (number << 32) + block, drawn, scale)
+                np.copyto(out, drawn, where=here == number)
+            if len(places := np.flatnonzero(few[here])):
+                first = (here[places].astype(np.uint64) << np.uint64(32)) + np.uint64(block)
+                out[places] = _ONE_BY_ONE[units](seed, name, first, places, scale)
+        return torch.from_numpy(weights).reshape(numbers.shape)
 
     @final
     def magnitude(self, shape: Sequence[int], keep: float) -> np.float32:

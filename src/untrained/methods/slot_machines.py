@@ -65,7 +65,7 @@ class SlotMachines(Method):
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """U(0, b), b = √(6/(fan in + fan out)), of shape (K, *shape)."""
-        drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32)
+        drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32, device="cpu")
         return (drawn * math.sqrt(6 / max(1, sum(fans(weight.shape))))).to(weight)
 
     @property
@@ -73,11 +73,14 @@ class SlotMachines(Method):
         return self.values
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
-        if codes is not None and codes.numel() and not 1 <= int(codes.min()) <= int(codes.max()) <= self.values:
+        return torch.stack([source.draw(number) for number in range(self.values)])
+
+    def shown(self, source: Source, codes: Tensor) -> Tensor:
+        if codes.numel() and not 1 <= int(codes.min()) <= int(codes.max()) <= self.values:
             raise ValueError(
                 f"{source.name!r} has codes {int(codes.min())} … {int(codes.max())}, not 1 … {self.values}"
             )
-        return torch.stack([source.draw(number) for number in range(self.values)])
+        return source.draw_each(codes.view(torch.uint8) - 1)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: _highest(checked(scores[name], name)) for name in weights}
