@@ -35,6 +35,7 @@ ROOMS = [
     "models",
     "header",
     "digest",
+    "contents",
     "ticket",
     "packed",
     "cost",

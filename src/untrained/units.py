@@ -126,7 +126,7 @@ def masked_signs_at(
     if found is not None:
         return found
     kept = bits[places // 8] >> (places % 8).astype(np.uint8) & np.uint8(1)
-    return np.where(kept, signs_at(seed, name, np.uint64(first_block), places, scale), np.float32(0))
+    return np.where(kept, signs_at(seed, name, np.array(first_block, np.uint64), places, scale), np.float32(0))
 
 
 def ones(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:

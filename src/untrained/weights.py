@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -21,7 +21,7 @@ from untrained.units import Units, normals, normals_at, ones, signs, signs_at, u
 
 # Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
 _CHUNK_BLOCKS = 1 << 14
-_ONE_BY_ONE = {signs: signs_at, uniforms: uniforms_at, normals: normals_at}
+_ONE_BY_ONE: dict[Units, Callable[..., np.ndarray]] = {signs: signs_at, uniforms: uniforms_at, normals: normals_at}
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -121,18 +121,18 @@ class WeightLaw(abc.ABC):
         check_seed(seed)
         units, scale = self.units(), self.magnitude(numbers.shape, keep)
         flat, weights = numbers.contiguous().numpy().reshape(-1), np.empty(numbers.numel(), np.float32)
-        per_block = 128 if units is signs else 4
+        per_block, one_by_one = 128 if units is signs else 4, _ONE_BY_ONE.get(units)
         for block, part in chunks(len(weights), per_block):
             here, out = flat[part], weights[part]
             counts = np.bincount(here, minlength=256)
-            few = counts * per_block < len(here) if units in _ONE_BY_ONE else np.zeros(256, np.bool_)
+            few = counts * per_block < (len(here) if one_by_one else 0)
             for number in np.flatnonzero(counts.astype(np.bool_) & ~few).tolist():
                 drawn = np.empty(len(here), np.float32)
                 units(seed, name, (number << 32) + block, drawn, scale)
                 np.copyto(out, drawn, where=here == number)
-            if len(places := np.flatnonzero(few[here])):
+            if one_by_one and len(places := np.flatnonzero(few[here])):
                 first = (here[places].astype(np.uint64) << np.uint64(32)) + np.uint64(block)
-                out[places] = _ONE_BY_ONE[units](seed, name, first, places, scale)
+                out[places] = one_by_one(seed, name, first, places, scale)
         return torch.from_numpy(weights).reshape(numbers.shape)
 
     @final
