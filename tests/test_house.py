@@ -36,6 +36,7 @@ ROOMS = [
     "models",
     "header",
     "digest",
+    "contents",
     "ticket",
     "packed",
     "cost",

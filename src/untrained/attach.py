@@ -321,7 +321,7 @@ def _refuse_padding(chosen: Mapping[str, Method], padding: Mapping[str, int], la
         method = chosen[name].at(1.0)
         try:
             one = Source(0, name, (1, 1), torch.float32, law)
-            method.frozen(one, torch.zeros(one.shape, dtype=torch.int8, device="cpu"))
+            method.shown(one, torch.zeros(one.shape, dtype=torch.int8, device="cpu"))
             can_drop = type(method).given is Method.given
         except ValueError:
             can_drop = False

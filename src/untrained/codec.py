@@ -75,7 +75,7 @@ def decode(encoded: Encoded) -> Tensor:
         ValueError: the data do not mean exactly these counts of these values.
     """
     decoded = next(decode_each([encoded]))
-    return decoded.codes() if isinstance(decoded, Bits) else decoded
+    return decoded if isinstance(decoded, Tensor) else decoded.codes()
 
 
 @final
@@ -91,16 +91,28 @@ class Bits:
 
 
 @final
-class Codes(Mapping[str, Tensor]):
-    """Codes by name, of which masks stay packed until somebody looks at them."""
+@dataclass(frozen=True)
+class Same:
+    """Codes that are all equal: a file of a few bytes may claim billions of them."""
 
-    def __init__(self, held: Mapping[str, tuple[Tensor | Bits, tuple[int, ...]]]) -> None:
+    code: int
+    n: int
+
+    def codes(self) -> Tensor:
+        return torch.full((self.n,), self.code, dtype=torch.int8, device="cpu")
+
+
+@final
+class Codes(Mapping[str, Tensor]):
+    """Codes by name, of which masks stay packed, and equal ones uncounted, until somebody looks at them."""
+
+    def __init__(self, held: Mapping[str, tuple[Tensor | Bits | Same, tuple[int, ...]]]) -> None:
         """`held`: codes with their shapes."""
         self._held = dict(held)
 
     def __getitem__(self, name: str) -> Tensor:
         codes, shape = self._held[name]
-        if isinstance(codes, Bits):
+        if not isinstance(codes, Tensor):
             codes = codes.codes()
             self._held[name] = codes, shape
         return codes.reshape(shape)
@@ -125,11 +137,11 @@ def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
     return np.packbits(codes[name].cpu().contiguous().numpy().reshape(-1) != 0, bitorder="little")
 
 
-def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits]:
+def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
     """`decode` of one after the other, which takes less time together; a ValueError comes when it is its turn.
 
     Yields:
-        The codes, those of a bit-coded mask packed as they are.
+        The codes: those of a bit-coded mask packed as they are, and equal ones as one.
     """
     two = [i for i, one in enumerate(encoded) if one.coding == "ans" and len(one.values) == 2 and not _fault(one)]
     ahead = dict(zip(two, _ans_decode_two([encoded[i] for i in two]), strict=True))
@@ -138,6 +150,10 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits]:
             raise ValueError(fault)
         if one.coding == "bits" and one.values == (0, 1):
             yield _bits(one)
+            continue
+        if len(one.values) == 1:
+            _check_length(one.data, one.counts[0], 0)
+            yield Same(one.values[0], one.counts[0])
             continue
         if one.coding == "bits":
             symbols = _unpack(one.data, sum(one.counts), _width(one.values))

@@ -52,4 +52,5 @@ def places(n: int) -> Tensor:
 
 
 def _raw(tensor: Tensor) -> Any:
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()  # a buffer of the elements' bytes
+    flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))  # a single element may have any stride
+    return flat.view(torch.uint8).numpy()  # a buffer of the elements' bytes

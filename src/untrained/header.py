@@ -8,6 +8,7 @@ import json
 import math
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -24,11 +25,24 @@ KEY = "untrained"
 FORMAT = 1
 # Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
 MOST_WEIGHTS_PER_BYTE = 1 << 16
+MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE = 1 << 32, 1 << 10
 _DEEPEST = 4  # a structure in a method in a method, and some air
 
 
 class TicketError(ValueError):
     """A ticket that cannot be read, or that does not fit the model."""
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Tell as a TicketError that there is too little memory: a small file may claim a large network."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        out = isinstance(error, MemoryError | torch.OutOfMemoryError)  # torch's allocator for the CPU has only words
+        if not out and "allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        raise TicketError(f"it needs more memory than there is ({' '.join(str(error).split())[:200]})") from None
 
 
 @dataclass(frozen=True)
@@ -197,7 +211,7 @@ def _parse_entry(
 def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
     """Refuse a file that asks for far more memory than any honest ticket of its size."""
     weights = sum(math.prod(e.shape) * (1 if e.method is None else e.method.planes) for e in tensors.values())
-    if weights > MOST_WEIGHTS_PER_BYTE * file_bytes:
+    if weights > min(MOST_WEIGHTS_PER_BYTE * file_bytes, max(MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE * file_bytes)):
         raise TicketError(f"it claims {weights:,} weights in {file_bytes:,} bytes")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def refuse_shared(tensors: Mapping[str, Tensor]) -> None:
+def refuse_shared(tensors: Mapping[str, Tensor], only_read: Mapping[str, Tensor] | None = None) -> None:
     """Refuse tensors of which two elements, of two tensors or of one, lie in the same memory.
 
     Exact for every stride: the columns W[:, :4] and W[:, 4:] share none. Nor does a tensor without memory (on the meta
@@ -19,17 +19,20 @@ def refuse_shared(tensors: Mapping[str, Tensor]) -> None:
 
     Args:
         tensors: by name, a tied one under one name only.
+        only_read: further ones that must share none with the first; among themselves they may.
 
     Raises:
         ValueError: it names both tensors, or the one that overlaps itself.
     """
-    places = [place for name, tensor in tensors.items() if (place := _place(name, tensor)) is not None]
+    places = [place for name, tensor in tensors.items() if (place := _place(name, tensor, True)) is not None]
     for place in places:
         if 0 in place.strides:
             raise ValueError(_ITSELF.format(place.name))
+    places += [place for name, t in (only_read or {}).items() if (place := _place(name, t, False)) is not None]
     for run in _runs(places):
-        if len(run) > 1 or not _nested(run[0]):
-            _refuse_overlaps(run)
+        written = [place for place in run if place.written]
+        if written and (len(run) > 1 or not _nested(run[0])):
+            _refuse_overlaps(written, [place for place in run if not place.written])
 
 
 _ITSELF = "elements of {!r} share memory (an expanded view, say): give it memory of its own, with clone()"
@@ -40,7 +43,7 @@ _EACH_OTHER = (
 
 
 class _Place(NamedTuple):
-    """The bytes that the elements of one tensor take, axes of length 1 left out."""
+    """The bytes that the elements of one tensor take, axes that reach no further ones left out."""
 
     name: str
     device: str
@@ -49,15 +52,19 @@ class _Place(NamedTuple):
     item: int
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
+    written: bool
 
 
-def _place(name: str, tensor: Tensor) -> _Place | None:
-    if tensor.is_meta or tensor.layout != torch.strided or not tensor.numel() or not (start := tensor.data_ptr()):
+def _place(name: str, tensor: Tensor, written: bool) -> _Place | None:
+    dense = tensor.layout == torch.strided and not tensor.is_nested
+    if not dense or tensor.is_meta or not tensor.numel() or not (start := tensor.data_ptr()):
         return None
     item = tensor.element_size()
     axes = [(size, stride * item) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1]
+    axes = [axis for axis in axes if axis[1] or written]
     end = start + item + sum((size - 1) * stride for size, stride in axes)
-    return _Place(name, str(tensor.device), start, end, item, tuple(s for s, _ in axes), tuple(s for _, s in axes))
+    sizes, strides = tuple(size for size, _ in axes), tuple(stride for _, stride in axes)
+    return _Place(name, str(tensor.device), start, end, item, sizes, strides, written)
 
 
 def _runs(places: list[_Place]) -> Iterator[list[_Place]]:
@@ -83,9 +90,10 @@ def _nested(place: _Place) -> bool:
     return True
 
 
-def _refuse_overlaps(run: list[_Place]) -> None:
+def _refuse_overlaps(written: list[_Place], read: list[_Place]) -> None:
     """Note on a map of the memory who takes each place, one tensor after the other."""
-    first = run[0].start
+    run = [*written, *read]
+    first = min(place.start for place in run)
     unit = math.gcd(*(number for place in run for number in (place.start - first, place.item, *place.strides)))
     dtype = np.dtype(np.min_scalar_type(len(run)))
     taken = np.zeros((max(place.end for place in run) - first) // unit, dtype)
@@ -97,6 +105,7 @@ def _refuse_overlaps(run: list[_Place]) -> None:
         )
         if other := int(view.max()):
             raise ValueError(_EACH_OTHER.format(place.name, run[other - 1].name))
-        view[...] = number
-        if not _nested(place) and np.count_nonzero(taken == number) < view.size:
-            raise ValueError(_ITSELF.format(place.name))
+        if place.written:
+            view[...] = number
+            if not _nested(place) and np.count_nonzero(taken == number) < view.size:
+                raise ValueError(_ITSELF.format(place.name))

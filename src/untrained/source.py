@@ -47,8 +47,24 @@ class Source:
             drawn = self.law.draw(self.shape, seed=self.seed, name=self.name, keep=self.keep, number=number)
             return drawn.to(self.dtype)
         if number or self.pretrained is None:
-            raise ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
+            raise self._drawn_once()
         return self.pretrained.detach()
+
+    def draw_each(self, numbers: Tensor) -> Tensor:
+        """Each weight from a draw of its own: element i is that of `draw(numbers[i])`.
+
+        Args:
+            numbers: uint8, of the weights' shape, on the CPU.
+
+        Raises:
+            ValueError: the weights are pretrained ones.
+        """
+        if self.law is None:
+            raise self._drawn_once()
+        return self.law.draw_each(numbers, seed=self.seed, name=self.name, keep=self.keep).to(self.dtype)
+
+    def _drawn_once(self) -> ValueError:
+        return ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
 
     def uniforms(self, purpose: str) -> Tensor:
         """U(-1, 1) for another purpose than weights: the uniform units of a tensor named NAME#purpose, float32."""

@@ -125,11 +125,8 @@ def masked_signs_at(
     found = load_kernels.draw_signs_at(Stream(_key(seed), _stream(name), first_block, scale), places, bits)
     if found is not None:
         return found
-    word = _blocks(seed, name, (places // 128).astype(np.uint64) + np.uint64(first_block))
-    word = word[np.arange(len(places)), places % 128 // 32]
-    positive = word >> (places % 32).astype(np.uint32) & np.uint32(1)
     kept = bits[places // 8] >> (places % 8).astype(np.uint8) & np.uint8(1)
-    return np.where(kept, np.where(positive, scale, -scale), np.float32(0))
+    return np.where(kept, signs_at(seed, name, np.array(first_block, np.uint64), places, scale), np.float32(0))
 
 
 def ones(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
@@ -139,24 +136,56 @@ def ones(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.floa
 
 def uniforms(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
     """U(-1, 1) · scale, 4 elements to a block."""
-    word = words(seed, name, first_block, -(-len(out) // 4))[: len(out)]
-    odd = (word >> np.uint32(8)).astype(np.int32) * 2 + (1 - (1 << 24))
-    np.multiply(odd.astype(np.float32) * np.float32(2.0**-24), scale, out=out)
+    np.multiply(_uniform(words(seed, name, first_block, -(-len(out) // 4))[: len(out)]), scale, out=out)
 
 
 def normals(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
-    """N(0, 1) · scale, 4 elements to a block.
+    """N(0, 1) · scale, 4 elements to a block."""
+    np.multiply(_normal(words(seed, name, first_block, -(-len(out) // 4))[: len(out)]), scale, out=out)
+
+
+# The same element by element: what each draw would write at `places` (int64), from a first block of each one's own.
+
+
+def signs_at(seed: int, name: str, first: np.ndarray, places: np.ndarray, scale: np.float32) -> np.ndarray:
+    """±1 · scale of these elements, `first` being their first blocks (uint64)."""
+    word = _blocks(seed, name, first + (places // 128).astype(np.uint64))
+    word = word[np.arange(len(places)), places % 128 // 32]
+    return np.where(word >> (places % 32).astype(np.uint32) & np.uint32(1), scale, -scale)
+
+
+def uniforms_at(seed: int, name: str, first: np.ndarray, places: np.ndarray, scale: np.float32) -> np.ndarray:
+    """U(-1, 1) · scale, as `signs_at`."""
+    return _uniform(_words_at(seed, name, first, places)) * scale
+
+
+def normals_at(seed: int, name: str, first: np.ndarray, places: np.ndarray, scale: np.float32) -> np.ndarray:
+    """N(0, 1) · scale, as `signs_at`."""
+    return _normal(_words_at(seed, name, first, places)) * scale
+
+
+def _words_at(seed: int, name: str, first: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The words of elements that take one each."""
+    return _blocks(seed, name, first + (places // 4).astype(np.uint64))[np.arange(len(places)), places % 4]
+
+
+def _uniform(word: np.ndarray) -> np.ndarray:
+    odd = (word >> np.uint32(8)).astype(np.int32) * 2 + (1 - (1 << 24))
+    return odd.astype(np.float32) * np.float32(2.0**-24)
+
+
+def _normal(word: np.ndarray) -> np.ndarray:
+    """The normal number of each word.
 
     Source: Wichura, "Algorithm AS 241: the percentage points of the normal distribution", 1988 (PPND16).
     """
-    word = words(seed, name, first_block, -(-len(out) // 4))[: len(out)].astype(np.int64)
-    q = (2 * word + 1 - (1 << 32)).astype(np.float64) * 2.0**-33  # p - 1/2, exact
+    q = (2 * word.astype(np.int64) + 1 - (1 << 32)).astype(np.float64) * 2.0**-33  # p - 1/2, exact
     z = q * _ratio(0.180625 - q * q, _CENTRE)
     outer = np.flatnonzero(np.abs(q) > 0.425)
     # With 32-bit words √(-ln p) stays below 5, so AS 241's third region is never reached.
     root = np.sqrt(-_log(0.5 - np.abs(q[outer])))
     z[outer] = np.copysign(_ratio(root - 1.6, _TAIL), q[outer])
-    np.multiply(z.astype(np.float32), scale, out=out)
+    return z.astype(np.float32)
 
 
 def _ratio(x: np.ndarray, coefficients: tuple[Sequence[float], Sequence[float]]) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from untrained.fields import check_fields, plain
-from untrained.units import Units, normals, ones, signs, uniforms
+from untrained.units import Units, normals, normals_at, ones, signs, signs_at, uniforms, uniforms_at
 
 DTYPES = {
     "float64": torch.float64,
@@ -29,6 +29,7 @@ DTYPES = {
 
 # Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
 _CHUNK_BLOCKS = 1 << 14
+_ONE_BY_ONE: dict[Units, Callable[..., np.ndarray]] = {signs: signs_at, uniforms: uniforms_at, normals: normals_at}
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -120,6 +121,33 @@ class WeightLaw(abc.ABC):
         for block, part in chunks(len(weights), 128 if units is signs else 4):
             units(seed, name, (number << 32) + block, weights[part], scale)
         return torch.from_numpy(weights).reshape(tuple(shape))
+
+    @final
+    def draw_each(self, numbers: Tensor, *, seed: int, name: str, keep: float = 1.0) -> Tensor:
+        """The weights of one tensor, each from a draw of its own: element i is that of `draw(number=numbers[i])`.
+
+        It costs no more than what is shown: a draw of which a stretch shows few elements is made for those alone.
+
+        Args:
+            numbers: uint8 tensor of the weights' shape, on the CPU: which draw each element is taken from.
+            seed, name, keep: those of `draw`.
+        """
+        check_seed(seed)
+        units, scale = self.units(), self.magnitude(numbers.shape, keep)
+        flat, weights = numbers.contiguous().numpy().reshape(-1), np.empty(numbers.numel(), np.float32)
+        per_block, one_by_one = 128 if units is signs else 4, _ONE_BY_ONE.get(units)
+        for block, part in chunks(len(weights), per_block):
+            here, out = flat[part], weights[part]
+            counts = np.bincount(here, minlength=256)
+            few = counts * per_block < (len(here) if one_by_one else 0)
+            for number in np.flatnonzero(counts.astype(np.bool_) & ~few).tolist():
+                drawn = np.empty(len(here), np.float32)
+                units(seed, name, (number << 32) + block, drawn, scale)
+                np.copyto(out, drawn, where=here == number)
+            if one_by_one and len(places := np.flatnonzero(few[here])):
+                first = (here[places].astype(np.uint64) << np.uint64(32)) + np.uint64(block)
+                out[places] = one_by_one(seed, name, first, places, scale)
+        return torch.from_numpy(weights).reshape(numbers.shape)
 
     @final
     def magnitude(self, shape: Sequence[int], keep: float) -> np.float32:

@@ -176,6 +176,16 @@ class Method(abc.ABC):
         """
         return source.draw()
 
+    def shown(self, source: Source, codes: Tensor) -> Tensor:
+        """The effective weight that a ticket's codes mean: always `decode(frozen(source, codes), codes)`.
+
+        A method of several draws makes those only that a code shows.
+
+        Raises:
+            ValueError: it cannot have such codes.
+        """
+        return self.decode(self.frozen(source, codes), codes)
+
     @property
     def planes(self) -> int:
         """How many tensors of the weight's shape `frozen` makes."""

@@ -83,17 +83,17 @@ class IteRand(Method):
         return 2
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
-        if source.law is None:
-            source.draw(1)  # refuses: there will be no other draw of pretrained weights
-        numbers = torch.zeros(source.shape, dtype=torch.uint8, device="cpu")
-        if codes is not None:
-            numbers = torch.where(codes != 0, codes.view(torch.uint8) - 1, numbers)
-        return torch.stack([_drawn(source, numbers), numbers.to(source.dtype)])
+        numbers = torch.zeros(source.shape, dtype=torch.uint8, device="cpu") if codes is None else _numbers(codes)
+        return torch.stack([source.draw_each(numbers), numbers.to(source.dtype)])
+
+    def shown(self, source: Source, codes: Tensor) -> Tensor:
+        return decode_mask(source.draw_each(_numbers(codes)), codes)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kept = top_codes(scores, self.keep, together=False, signed=True)
         return {
-            name: (kept[name].view(torch.uint8) * (1 + weight[1].to(torch.uint8))).view(torch.int8)
+            # Rounded: an average of equal numbers may be a last bit below.
+            name: (kept[name].view(torch.uint8) * (1 + weight[1].round().to(torch.uint8))).view(torch.int8)
             for name, weight in weights.items()
         }
 
@@ -113,14 +113,10 @@ class IteRand(Method):
             lucky = sources[name].uniforms(f"redraw/{step}") < 2 * self.rate - 1
             numbers = weights[name][1].cpu().to(torch.int64)
             numbers = torch.where((code.cpu() == 0) & lucky, (numbers + 1) % DRAWS, numbers).to(torch.uint8)
-            redrawn[name] = torch.stack([_drawn(sources[name], numbers), numbers.to(sources[name].dtype)])
+            redrawn[name] = torch.stack([sources[name].draw_each(numbers), numbers.to(sources[name].dtype)])
         return redrawn, scores
 
 
-def _drawn(source: Source, numbers: Tensor) -> Tensor:
-    """Of every weight the draw of that number."""
-    values = source.draw(0)
-    for number in numbers.unique().tolist():
-        if number:
-            values = torch.where(numbers == number, source.draw(number), values)
-    return values
+def _numbers(codes: Tensor) -> Tensor:
+    """The number of each weight's draw, uint8; that of a dropped one is 0."""
+    return torch.where(codes != 0, codes.view(torch.uint8) - 1, 0)

@@ -73,11 +73,14 @@ class SlotMachines(Method):
         return self.values
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
-        if codes is not None and codes.numel() and not 1 <= int(codes.min()) <= int(codes.max()) <= self.values:
+        return torch.stack([source.draw(number) for number in range(self.values)])
+
+    def shown(self, source: Source, codes: Tensor) -> Tensor:
+        if codes.numel() and not 1 <= int(codes.min()) <= int(codes.max()) <= self.values:
             raise ValueError(
                 f"{source.name!r} has codes {int(codes.min())} … {int(codes.max())}, not 1 … {self.values}"
             )
-        return torch.stack([source.draw(number) for number in range(self.values)])
+        return source.draw_each(codes.view(torch.uint8) - 1)
 
     def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: _highest(checked(scores[name], name)) for name in weights}
