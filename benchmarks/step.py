@@ -95,16 +95,10 @@ def measure(model: nn.Module, shape: tuple[int, ...], batch: int, rounds: int) -
     def masked() -> nn.Module:
         return ut.mask_(copy.deepcopy(model), ut.EdgePopup(keep=0.5))
 
-    dense, ours, torchs, plain, sorting = (
-        copy.deepcopy(model),
-        masked(),
-        masked(),
-        masked(),
-        naive(copy.deepcopy(model)),
-    )
+    dense, ours, plain, sorting = copy.deepcopy(model), masked(), masked(), naive(copy.deepcopy(model))
     dense_step = step_of(dense, fused(dense.parameters()))
     plain_step = step_of(plain, ut.optim.SGD(plain, **SGD))
-    # Beside dense: the choice reads scores and weights and writes their product, the step reads the weights.
+    # Beside dense: the choice reads scores and weights and writes their product, the way back reads the weights.
     traffic = moving(16 * sum(scores.numel() for scores in ut.scores(ours)))
 
     def without_compiler() -> None:
@@ -115,7 +109,6 @@ def measure(model: nn.Module, shape: tuple[int, ...], batch: int, rounds: int) -
         {
             "dense, torch's fused SGD": dense_step,
             "edge-popup": step_of(ours, ut.optim.SGD(ours, **SGD)),
-            "edge-popup, torch's fused SGD": step_of(torchs, fused(ut.scores(torchs))),
             "edge-popup, no compiler": without_compiler,
             "edge-popup, naive (sorts)": step_of(sorting, fused([p for p in sorting.parameters() if p.requires_grad])),
             "floor: dense, and moving 16 bytes a weight": lambda: (dense_step(), traffic()),

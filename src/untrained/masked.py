@@ -11,13 +11,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from untrained.methods.base import Method
@@ -103,38 +101,6 @@ def _plain_saving() -> contextlib.AbstractContextManager[None]:
 
 
 @final
-class Intake:
-    """Where ∂L/∂W_eff of one masked tensor is gathered, for an optimizer that takes it to the scores itself.
-
-    Attributes:
-        state: the masked tensor.
-        gradient: the sum since the last step, or None.
-    """
-
-    def __init__(self, state: MaskState) -> None:
-        self.state = state
-        self.scores = state.scores
-        self.gradient: Tensor | None = None
-        state._intake = weakref.ref(self)
-
-    def leaf(self, value: Tensor) -> Tensor:
-        """An effective weight as a leaf of autograd: its gradient comes here, and none goes to the scores."""
-        value.requires_grad_().register_post_accumulate_grad_hook(self._gather)
-        return value
-
-    def _gather(self, leaf: Tensor) -> None:
-        given, leaf.grad = leaf.grad, None
-        self.gradient = given if self.gradient is None or given is None else self.gradient.add_(given)
-
-    @property
-    def open(self) -> bool:
-        """Whether the scores are still those of the optimizer, learn, and nobody needs their own gradient."""
-        scores = self.state.scores
-        shared = dist.is_available() and dist.is_initialized()  # other processes wait for the scores' gradients
-        return scores is self.scores and type(scores) is nn.Parameter and scores.requires_grad and not shared
-
-
-@final
 class MaskState(nn.Module):
     """One masked tensor: what is frozen of it and its scores. Tied owners share it."""
 
@@ -154,7 +120,6 @@ class MaskState(nn.Module):
         self.scores = nn.Parameter(scores, requires_grad=group.method.learns)
         self._in_forward = False
         self._computed: tuple[bool, Tensor] | None = None
-        self._intake: weakref.ref[Intake] | None = None
 
     @property
     def weight(self) -> Tensor:
@@ -174,13 +139,7 @@ class MaskState(nn.Module):
         if kept is not None and kept[0] == grad:
             return kept[1]
         states = self.group.states if self.group.method.together else [self]
-        intakes = _open_intakes(states) if grad and self.training and not torch.compiler.is_compiling() else []
-        if intakes:
-            with torch.no_grad():
-                chosen = self.group.choose(states, sample=True)
-            computed = {intake.state.name: intake.leaf(chosen[intake.state.name]) for intake in intakes}
-        else:
-            computed = self.group.choose(states, sample=self.training)
+        computed = self.group.choose(states, sample=self.training)
         # A compiler may not store from inside a checkpointed region; under FSDP2 and functional_call the parameters
         # change hands within a forward.
         if self._in_forward and not torch.compiler.is_compiling() and type(self.scores) is nn.Parameter:
@@ -192,13 +151,7 @@ class MaskState(nn.Module):
         return f"{self.name!r}, {self.shape}, {self.group.method}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_in_forward": False, "_computed": None, "_intake": None}
-
-
-def _open_intakes(states: Sequence[MaskState]) -> list[Intake]:
-    """The intakes of these states, if an optimizer takes the gradients of them all."""
-    intakes = [intake for state in states if state._intake and (intake := state._intake()) and intake.open]
-    return intakes if len(intakes) == len(states) else []
+        return {**self.__dict__, "_in_forward": False, "_computed": None}
 
 
 def base_and_leaves(module: nn.Module) -> tuple[type[nn.Module], tuple[str, ...]]:
@@ -243,21 +196,12 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
                 for state in group.states:
                     state._in_forward, state._computed = False, None
 
-    def zero_grad(self: nn.Module, set_to_none: bool = True) -> None:
-        base.zero_grad(self, set_to_none)
-        for group in self._untrained.groups:  # pyright: ignore
-            for state in group.states:
-                if state._intake is not None and (intake := state._intake()) is not None:
-                    intake.gradient = None
-
     properties = {
         leaf: property(functools.partial(lambda leaf, self: self._modules[leaf + "_mask"].effective(), leaf))
         for leaf in leaves
     }
     notes = {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__, "__new__": new}
-    methods = {"__reduce_ex__": reduce_ex, "__setattr__": setattr_} | (
-        {"forward": forward, "zero_grad": zero_grad} if root else {}
-    )
+    methods = {"__reduce_ex__": reduce_ex, "__setattr__": setattr_} | ({"forward": forward} if root else {})
     return type(f"Masked{base.__name__}", (base,), {**properties, **notes, **methods})
 
 

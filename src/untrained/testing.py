@@ -149,11 +149,6 @@ def _learns(method: Method) -> None:
         grad = score.grad
         _require(grad is not None and bool(grad.isfinite().all()), method, "gives every score a finite gradient")
         _require(bool(grad.any()), method, "gives scores a gradient that is not 0 everywhere")  # pyright: ignore
-    if method.slope_is is not None:
-        for name, score in learning.items():
-            sign = score.detach().sgn() if method.slope_is == "sign(s) W" else 1.0
-            as_said = torch.equal(score.grad, sign * weights[name] * grads[name])  # pyright: ignore
-            _require(as_said, method, "has the slope that `slope_is` says")
     price = method.penalty(weights, learning)
     _require(price is None or (price.ndim == 0 and bool(price.isfinite())), method, "has a penalty that is one number")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -105,11 +105,6 @@ class Method(abc.ABC):
         W by default: straight through the choice of a mask. Of the scores' shape, or one that goes with it.
         """
         return weight
-
-    @property
-    def slope_is(self) -> Literal["W", "sign(s) W"] | None:
-        """What `slope` always is, if it is so simple that a kernel may take the optimizer's step in the same pass."""
-        return None
 
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the forward pass uses: the decoded choice, with the method's own gradient to the scores."""

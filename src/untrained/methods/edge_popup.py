@@ -101,12 +101,6 @@ class EdgePopup(Method):
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
         return weight if self.signed else scores.sign() * weight
 
-    @property
-    def slope_is(self) -> Literal["W", "sign(s) W"] | None:
-        if self.structure is not None:
-            return None
-        return "W" if self.signed else "sign(s) W"
-
     def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.structure is not None:
             spread = {name: self.structure.spread(scores[name], weight.shape) for name, weight in weights.items()}

@@ -27,26 +27,6 @@ class _Hint(ctypes.Structure):
     _fields_ = (("threshold", ctypes.c_int64), ("width", ctypes.c_int64))
 
 
-class Sgd(ctypes.Structure):
-    """What a step of SGD is told."""
-
-    _fields_ = (
-        ("lr", ctypes.c_float),
-        ("momentum", ctypes.c_float),
-        ("weight_decay", ctypes.c_float),
-        ("nesterov", ctypes.c_int32),
-    )
-
-
-class Adam(ctypes.Structure):
-    """What a step of Adam is told."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_float)
-        for name in ("step_size", "mean_share", "beta2", "square_share", "eps", "weight_decay", "correction2_root")
-    )
-
-
 # Where each choice's threshold was the last time and how far it may move, by address. A wrong one costs a pass.
 _hints: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
 
@@ -106,19 +86,6 @@ def straight_through(gradient: Tensor, weight: Tensor, score: Tensor, signed: bo
     return out
 
 
-def sgd_step(gradient: Tensor, weight: Tensor, score: Tensor, signed: bool, momentum: Tensor | None, how: Sgd) -> None:
-    """∂L/∂s as in `straight_through`, and with it torch's step of SGD; in place, of `usable` tensors."""
-    buffer = None if momentum is None else ctypes.c_void_p(momentum.data_ptr())
-    _library().sgd_step(*_pointers(gradient, weight, score), buffer, *_rest(score, signed, how))
-
-
-def adam_step(
-    gradient: Tensor, weight: Tensor, score: Tensor, signed: bool, mean: Tensor, square: Tensor, how: Adam
-) -> None:
-    """∂L/∂s as in `straight_through`, and with it torch's step of Adam; in place, of `usable` tensors."""
-    _library().adam_step(*_pointers(gradient, weight, score, mean, square), *_rest(score, signed, how))
-
-
 def _library() -> ctypes.CDLL:
     kernels = library()
     assert kernels is not None, "usable() was asked first"
@@ -127,7 +94,3 @@ def _library() -> ctypes.CDLL:
 
 def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-
-
-def _rest(score: Tensor, signed: bool, how: ctypes.Structure):
-    return ctypes.c_int64(score.numel()), int(signed), ctypes.byref(how)
