@@ -14,6 +14,7 @@ SOURCE = Path(untrained.__file__).parent
 ROOMS = [
     "_version",
     "files",
+    "printing",
     "native",
     "fields",
     "units",
@@ -52,6 +53,7 @@ ROOMS = [
     "run",
     "run_weights",
     "grid",
+    "tables",
     "plot",
     "settings",
     "spelling",
