@@ -66,7 +66,7 @@ class _CellBar(RichProgress):
             self._handle.update(self._text(), raw=True)
 
     def _text(self) -> dict[str, str]:
-        page = Console(file=io.StringIO(), width=120, force_jupyter=False)
+        page = Console(file=io.StringIO(), width=120, color_system=None, force_jupyter=False)
         with page.capture() as captured:
             page.print(self.get_renderable())
         return {"text/plain": captured.get().strip()}
