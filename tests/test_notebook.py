@@ -35,6 +35,60 @@ def outputs(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+SEARCHES = """
+import torch, untrained as ut
+found = ut.find(epochs=2, widths=(16,))
+found
+---
+ut.compare(methods="edge-popup", seeds=1, epochs=1, widths=(8,), jobs=1, out="compared")
+---
+ut.sweep(keep="0.3,0.6", seeds=1, epochs=1, widths=(8,), jobs=1)
+---
+model = ut.mask_(torch.nn.Linear(64, 10), ut.EdgePopup(0.5), seed=0)
+batches = [(torch.randn(8, 64), torch.arange(8))] * 4
+ut.fit(model, batches, epochs=2, title="[red]mine\\n").rows[-1]["epoch"]
+---
+ut.fit(model, batches, epochs=2, title=None).rows[-1]["epoch"]
+"""
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """What cells gave that search, in order."""
+    folder = tmp_path_factory.mktemp("searches")
+    cells = SEARCHES.split("---\n")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, folder / "searches.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, "searches.ipynb"], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return list(json.loads(done.stdout.splitlines()[-1]).values())
+
+
+def shown(cell, kind):
+    return [output["data"][kind] for output in cell if kind in output.get("data", ())]
+
+
+def test_a_cell_shows_how_a_search_is_going(searched):
+    find, compare, sweep, fit, silent = ([*shown(cell, "text/plain")][:-1] for cell in searched)
+    assert [line.split("━")[0] for line in find] == ["found subnetwork ", "trained twin "]
+    assert "36/36" in find[0] and "validation" in find[0]
+    assert len(compare) == 1 and compare[0].startswith("compare") and "3/3" in compare[0]
+    assert len(sweep) == 1 and "5/5" in sweep[0]
+    assert len(fit) == 1 and fit[0].startswith(r"[red]mine\n ━") and "8/8" in fit[0] and "\x1b" not in fit[0]
+    assert silent == []
+    assert not any(output["output_type"] in ("stream", "error") for cell in searched for output in cell)
+
+
+def test_what_is_found_is_a_table(searched):
+    find, compare, sweep = (shown(cell, "text/html") for cell in searched[:3])
+    assert [len(tables) for tables in (find, compare, sweep)] == [1, 1, 1]
+    assert "found subnetwork" in find[0] and "trained twin" in find[0] and find[0].count("<tr>") == 5
+    assert "bits/weight" in compare[0] and compare[0].count("<tr>") == 4
+    assert sweep[0].count("<tr>") == 6
+
+
 def percent(cell):
     text = "".join(output["text"] for output in cell if output.get("name") == "stdout")
     return [float(number) for number in re.findall(r"([\d.]+)%", text)]

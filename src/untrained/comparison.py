@@ -23,6 +23,7 @@ from untrained.progress import counting
 from untrained.run_folder import open_folder, write_settings
 from untrained.settings import CompareSettings, GridSettings, Setup
 from untrained.spelling import anchored, law_of, method_of, split
+from untrained.tables import of_lines
 
 
 @final
@@ -41,6 +42,9 @@ class Comparison:
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
+
+    def _repr_html_(self) -> str:
+        return of_lines(self.lines).html()
 
 
 def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparison:

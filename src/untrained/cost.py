@@ -10,6 +10,7 @@ from typing import final
 from torch import nn
 
 from untrained.codec import entropy
+from untrained.printing import printable
 from untrained.ticket import Ticket
 
 
@@ -101,18 +102,19 @@ class Summary:
         return 8 * self.file_bytes / max(1, self.weights)
 
     def __str__(self) -> str:
-        width = max(6, *(len(tensor.name) for tensor in self.tensors))
+        names = [printable(tensor.name) for tensor in self.tensors]
+        width = max(6, *map(len, names))
         lines = [f"{'tensor':{width}}  {'shape':>18}  {'kept':>23}  {'dead units':>10}  {'bits/weight':>11}"]
-        for t in self.tensors:
+        for name, t in zip(names, self.tensors, strict=True):
             share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"
             shape, stored = "×".join(map(str, t.shape)), 8 * t.stored_bytes / max(1, t.weights)
-            lines.append(f"{t.name:{width}}  {shape:>18}  {share:>23}  {t.dead_units:>10,}  {stored:>11.3f}")
+            lines.append(f"{name:{width}}  {shape:>18}  {share:>23}  {t.dead_units:>10,}  {stored:>11.3f}")
         for became in sorted({other.became for other in self.others}):
             its = [other for other in self.others if other.became == became]
-            names = ", ".join(other.name for other in its[:3]) + (", …" if len(its) > 3 else "")
+            shown = ", ".join(printable(other.name) for other in its[:3]) + (", …" if len(its) > 3 else "")
             values, plural = sum(math.prod(other.shape) for other in its), "" if len(its) == 1 else "s"
             size = f"{sum(other.stored_bytes for other in its):,} bytes" if became == "stored whole" else "no byte"
-            lines.append(f"{became}: {values:,} values of {len(its)} tensor{plural} ({names}), {size}")
+            lines.append(f"{became}: {values:,} values of {len(its)} tensor{plural} ({shown}), {size}")
         lines.append(f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})")
         lines.append(
             f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "

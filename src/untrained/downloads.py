@@ -1,12 +1,19 @@
 """Downloads of single files: checked, resumed where they broke off, and kept in a cache folder."""
 
+import re
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from untrained.printing import printable
+from untrained.progress import TITLE, bar, counting
+
 _CHUNK_BYTES = 1 << 16
-_TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, and between two chunks
+_TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, and between two packets
+_LARGEST_BYTES = 1 << 28  # the largest data set has 170 million
+_SLOWEST, _WINDOW_SECONDS = 500, 60.0  # bytes a second, over such a time: a modem has ten times as many
 
 
 def cache_folder() -> Path:
@@ -24,6 +31,8 @@ def cache_folder() -> Path:
 def fetch(url: str, folder: Path, md5: str) -> Path:
     """Download a file unless it is there already, going on from a `.part` file if one was left.
 
+    Of several processes one downloads and the others wait for it.
+
     Args:
         url: Where the file is.
         folder: Where it goes; it keeps its name.
@@ -34,42 +43,69 @@ def fetch(url: str, folder: Path, md5: str) -> Path:
 
     Raises:
         ConnectionError: The file could not be downloaded.
-        ValueError: What arrived has another checksum.
+        ValueError: What arrived has another checksum, or does not end.
+        OSError: The folder cannot be written.
         ImportError: The extra `untrained[download]` is not installed.
     """
-    pooch = _load_pooch()
+    _load_pooch()
     import requests
     import urllib3
 
     target = folder / url.rsplit("/", 1)[1]
-    part = target.with_name(target.name + ".part")
-
-    def resume(url: str, output: str, _: object) -> None:
-        continued = part.exists()
-        _transfer(url, part)
-        if continued and pooch.file_hash(str(part), alg="md5") != md5:
-            # The part was of another file, or the server sent another range: only the whole file helps.
-            part.unlink()
-            _transfer(url, part)
-        part.replace(output)
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")
+    if _holds(target, md5):
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        return Path(pooch.retrieve(url, f"md5:{md5}", target.name, folder, downloader=resume))
+        with _alone(target):
+            if not _holds(target, md5):  # another process may have downloaded it meanwhile
+                _download(url, target, md5)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ConnectionError(
             f"could not download {url} ({error}). Try again (what has arrived is kept and resumed), "
             f"or put {target.name} (md5 {md5}) into {folder}"
         ) from error
-    except ValueError as error:
+    return target
+
+
+def _download(url: str, target: Path, md5: str) -> None:
+    part = target.with_name(target.name + ".part")
+    continued = part.exists()
+    _transfer(url, part)
+    if continued and not _holds(part, md5):
+        # The part was of another file, or the server sent another range: only the whole file helps.
+        part.unlink()
+        _transfer(url, part)
+    if not _holds(part, md5):
+        part.unlink()
         raise ValueError(
             f"{url}: the download has a wrong checksum, expected md5 {md5}, and was deleted. "
-            f"Try again, or put {target.name} into {folder}"
-        ) from error
+            f"Try again, or put {target.name} into {target.parent}"
+        )
+    part.replace(target)
+
+
+def _holds(path: Path, md5: str) -> bool:
+    return path.is_file() and _load_pooch().file_hash(str(path), alg="md5") == md5
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Wait until no other process downloads the same file."""
+    from filelock import FileLock, Timeout
+
+    path = target.with_name(target.name + ".lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with counting(f"waiting for another process that downloads {target.name}", 1, 0):
+            lock.acquire()
+    try:
+        yield
     finally:
-        logger.setLevel(level)
+        lock.release()
+    with suppress(OSError):  # only now, when the file is there: who waited for this lock has nothing left to do
+        path.unlink()
 
 
 def _transfer(url: str, part: Path) -> None:
@@ -84,25 +120,38 @@ def _transfer(url: str, part: Path) -> None:
         answer.raise_for_status()
         # A server without ranges answers 200 and sends the file from its first byte.
         start = have if answer.status_code == requests.codes.partial_content else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        length = answer.headers.get("Content-Length", "")
+        total = start + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        if total is not None and total > _LARGEST_BYTES:
+            raise _too_long(url)
+        size, last, then = start, start, time.monotonic()
         with part.open("ab" if start else "wb") as file, _progress(part.stem, start, total) as advance:
-            for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=False):
+            while size <= _LARGEST_BYTES and (chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=False)):
                 file.write(chunk)
                 advance(len(chunk))
-    if total is not None and part.stat().st_size < total:
-        raise requests.ConnectionError(f"connection closed after {part.stat().st_size} of {total} bytes")
+                size += len(chunk)
+                seconds = time.monotonic() - then
+                if seconds > _WINDOW_SECONDS:
+                    if size - last < _SLOWEST * seconds:
+                        raise requests.ConnectionError(f"fewer than {_SLOWEST} bytes a second arrive")
+                    last, then = size, time.monotonic()
+    if size > _LARGEST_BYTES:
+        part.unlink()
+        raise _too_long(url)
+    if total is not None and size < total:
+        raise requests.ConnectionError(f"connection closed after {size} of {total} bytes")
+
+
+def _too_long(url: str) -> ValueError:
+    return ValueError(f"{url}: the server sends more than {_LARGEST_BYTES:,} bytes, and no data set here is as long")
 
 
 @contextmanager
 def _progress(name: str, start: int, total: int | None) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=total, completed=start)
+    with bar(TITLE, BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
+        task = progress.add_task(printable(name), total=total, completed=start)
         yield lambda count: progress.advance(task, count)
 
 

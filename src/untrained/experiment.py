@@ -25,6 +25,7 @@ from untrained.run_folder import open_folder, write_settings
 from untrained.search import History
 from untrained.settings import Settings
 from untrained.spelling import method_of
+from untrained.tables import of_networks
 
 
 @final
@@ -49,6 +50,9 @@ class Found:
     cut: tuple[str, ...]
     picture: Path | None
     report: Path
+
+    def _repr_html_(self) -> str:
+        return of_networks(self.rows).html()
 
 
 def find(settings: Settings | None = None, **changes: Any) -> Found:

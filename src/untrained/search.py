@@ -299,7 +299,7 @@ def _one_epoch(
         "lr": learners[0].optimizer.param_groups[0]["lr"],
         "train_loss": loss / examples,
         "train_accuracy": right / examples,
-        "examples_per_second": examples / seconds,
+        "examples_per_second": examples / max(seconds, 1e-9),  # a coarse clock may stand still for an epoch
         "seconds": seconds,
     }
 

@@ -14,6 +14,7 @@ from untrained.grid import TWIN, Cell, Line
 from untrained.models import NETWORKS
 from untrained.settings import CompareSettings, SweepSettings
 from untrained.spelling import law_of, split
+from untrained.tables import of_lines
 
 Axis = Literal["keep", "width", "weights"]
 
@@ -36,6 +37,9 @@ class Sweep:
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
+
+    def _repr_html_(self) -> str:
+        return of_lines(self.lines).html()
 
 
 def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from untrained._version import __version__
-from untrained.cli.printing import printable
+from untrained.printing import printable
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
 

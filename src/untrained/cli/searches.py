@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from untrained.cli.app import CONFIG_HELP, app
-from untrained.cli.printing import print_table, printable
+from untrained.printing import say
 from untrained.settings import CompareSettings, Settings, SweepSettings
 
 if TYPE_CHECKING:
     from untrained.grid import Line
-    from untrained.run import Row
+
+NO_PICTURE = "none: it needs matplotlib (pip install 'untrained[plot]')"
 
 
 @app.command
@@ -40,19 +41,17 @@ def find(
     ```
     """
     from untrained.experiment import find as run
+    from untrained.tables import of_networks
 
     found = run(settings)
-    _print_rows(found.rows)
+    of_networks(found.rows).print()
     print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
     if found.cut:
-        print(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
+        say(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
         print("or --scope layer, which keeps that fraction of every layer.\n")
-    print(f"ticket   {found.ticket}")
-    if found.picture is None:
-        print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
-    else:
-        print(f"picture  {found.picture}")
-    print(f"report   {found.report}")
+    say(f"ticket   {found.ticket}")
+    say(f"picture  {found.picture or NO_PICTURE}")
+    say(f"report   {found.report}")
 
 
 @app.command
@@ -80,9 +79,7 @@ def compare(
     from untrained.comparison import compare as run
 
     found = run(settings)
-    _print_lines(found.lines)
-    print(f"table    {found.folder / 'results.csv'}")
-    print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
+    _print_grid(found.lines, found.folder, found.picture)
 
 
 @app.command
@@ -111,52 +108,15 @@ def sweep(
     from untrained.sweeping import sweep as run
 
     found = run(settings)
-    _print_lines(found.lines)
-    print(f"table    {found.folder / 'results.csv'}")
-    print(f"picture  {found.picture or 'none: it needs matplotlib (pip install untrained[plot])'}")
+    _print_grid(found.lines, found.folder, found.picture)
 
 
-def _print_rows(rows: Sequence[Row]) -> None:
-    cells = [
-        (
-            row.name,
-            f"{row.accuracy:.2%}",
-            f"{row.kept:,}",
-            f"{row.file_bytes:,}",
-            "" if row.seconds is None else f"{row.seconds:,.1f}",
-        )
-        for row in rows
-    ]
-    print_table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, "found subnetwork")
+def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None) -> None:
+    from untrained.tables import of_lines
 
-
-def _print_lines(lines: Sequence[Line]) -> None:
-    # What all lines have in common is left out.
-    places = {
-        "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
-        "weights": [line.law or "" for line in lines],
-    }
-    places = {title: texts for title, texts in places.items() if any(texts)}
-    cells = [
-        (
-            line.method,
-            *(texts[number] for texts in places.values()),
-            "" if line.keep is None else f"{line.keep:g}",
-            f"{100 * line.accuracy:.2f} ± {100 * line.std:.2f}",
-            f"{100 * line.val_accuracy:.2f}",
-            f"{100 * line.kept:.1f} %",
-            f"{line.bits:.3f}",
-            f"{line.file_bytes:,.0f}",
-            f"{line.seconds:,.2f}",
-        )
-        for number, line in enumerate(lines)
-        if line.seeds
-    ]
-    titles = "keep", "test, %", "validation, %", "kept", "bits/weight", "bytes to ship", "s/epoch"
-    print_table(("method", *places, *titles), cells)
-    for line in lines:
-        if line.error:
-            place = "".join(
-                f", {name} {given}" for name, given in (("width", line.width), ("weights", line.law)) if given
-            )
-            print(printable(f"{line.method}{place}: a search failed: {line.error}"))
+    table = of_lines(lines)
+    table.print()
+    for note in table.notes:
+        say(note)
+    say(f"table    {folder / 'results.csv'}")
+    say(f"picture  {picture or NO_PICTURE}")

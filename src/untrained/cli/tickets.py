@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from untrained._version import __version__
 from untrained.cli.app import app
-from untrained.cli.printing import print_facts, print_table, printable
+from untrained.printing import print_facts, print_table, say
 
 if TYPE_CHECKING:
     from untrained.ticket import Ticket
@@ -53,7 +53,7 @@ def evaluate(
         )
     batches = Batches(test.test, 500, mean=meta["mean"], std=meta["std"])
     result = measure(network, batches, amp=amp)
-    print(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")
+    say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")
     print(f"sha256    {hashlib.sha256(ticket.read_bytes()).hexdigest()}")
 
 
@@ -77,7 +77,7 @@ def info(ticket: Path | None = None, /, *, method: str | None = None, system: bo
     _know(method)
     read = Ticket.load(ticket)
     print_facts(_facts(read))
-    print(printable(f"\n{summary(read)}"))
+    print(f"\n{summary(read)}")
 
 
 @app.command
@@ -94,7 +94,7 @@ def verify(ticket: Path, /, *, method: str | None = None) -> None:
     read = Ticket.load(ticket)
     with naming(ticket):
         read.verify()
-    print(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
+    say(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
 
 
 @app.command
@@ -136,7 +136,7 @@ def report(run: Path, /) -> None:
     from untrained.wann import report as wann
 
     page = wann.write_report(run) if wann.holds_network(run) else write_report(run)
-    print(f"{page}: {page.stat().st_size:,} bytes")
+    say(f"{page}: {page.stat().st_size:,} bytes")
 
 
 @app.command
@@ -175,7 +175,7 @@ def export(
     read = Ticket.load(ticket)
     with naming(ticket):
         write(read, out)
-    print(f"{out}: {out.stat().st_size:,} bytes")
+    say(f"{out}: {out.stat().st_size:,} bytes")
 
 
 def _know(method: str | None) -> None:

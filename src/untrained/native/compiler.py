@@ -7,17 +7,19 @@ new library.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-
-from untrained.files import written_whole
 
 _FOLDER = Path(__file__).parent
 SOURCES = ("choice.cpp", "load.cpp", "packed.cpp", "step.cpp")
@@ -31,6 +33,9 @@ LEVELS = {
 }
 """Instruction sets, the best first. Portable is what every machine of the kind has; on ARM that is NEON."""
 
+_LONGEST, _MOMENT = 300.0, 2.0  # seconds: it takes some ten
+_LARGEST = 1 << 26  # bytes
+
 
 class NoCompiler(Exception):
     """Why there is no library."""
@@ -39,48 +44,147 @@ class NoCompiler(Exception):
 def cache() -> Path:
     """Where libraries are kept: $UNTRAINED_CACHE, or `untrained/kernels` in the user's folder for caches."""
     own = os.environ.get("UNTRAINED_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "untrained" / "kernels"
+    folder = own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "untrained" / "kernels"
+    return Path(folder).resolve()  # the system looks for a library without a folder elsewhere
 
 
-def kept(level: str, flags: tuple[str, ...] = ()) -> Path:
-    """The file of the library for these sources, flags and machine, whether or not it is there yet."""
-    key = hashlib.sha256(repr((_FLAGS, LEVELS[level], flags, sys.platform, platform.machine())).encode())
-    for name in (*SOURCES, *_HEADERS):
-        key.update((_FOLDER / name).read_bytes())
-    return cache() / f"kernels-{key.hexdigest()[:16]}-{level}.so"
+def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
+    """Find the library for these sources, flags and machine in the cache, and check it; what is damaged is removed.
+
+    Its name holds the sha256 of its bytes: half a library would end the process when it is loaded. A link, or a file
+    that is somebody else's or that others may write to, counts as damaged.
+
+    Raises:
+        NoCompiler: the cache cannot be used, or others may write to it.
+    """
+    with _no_cache():
+        stem = _stem(level, flags)
+        for path in sorted(_folder().glob(f"{stem}-*.so")):
+            if _is_sound(path, stem):
+                return path
+            path.unlink(missing_ok=True)
+    return None
 
 
-def built(level: str, flags: tuple[str, ...] = ()) -> Path:
-    """The library for one level, compiled into the cache unless it is there; no process ever sees half of it.
+def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
+    """Compile the library for one level into the cache; no process ever sees half of it.
 
     Args:
         level: one of `LEVELS`.
         flags: more flags for the compiler.
 
     Raises:
-        NoCompiler: there is none, it failed, or the cache cannot be written or belongs to somebody else.
+        NoCompiler: there is none, it failed or was given up before, or the cache cannot be used.
     """
-    try:
-        path = kept(level, flags)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _refuse_strangers(path.parent)
-        if not path.exists():
-            _compile(path, (*_FLAGS, *LEVELS[level], *flags))
-    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
-        raise NoCompiler(f"the cache cannot be used: {error}") from None
+    with _no_cache():
+        compiler, folder, stem = _compiler(), _folder(), _stem(level, flags)
+        note = _note_of_failure(compiler, stem)
+        if note.exists():
+            raise NoCompiler(note.read_text(encoding="utf-8", errors="replace"))
+        with tempfile.TemporaryDirectory(prefix=f".{stem}.", dir=folder) as own:
+            unfinished, messages = Path(own, "library"), Path(own, "messages")
+            sources = (str(_FOLDER / name) for name in SOURCES)
+            code = _run([*compiler, *_FLAGS, *LEVELS[level], *flags, *sources, "-o", str(unfinished)], messages)
+            if code is None:
+                raise given_up(level, flags, f"{shlex.join(compiler)} took more than {_LONGEST:g} seconds")
+            if code:
+                lines = messages.read_text(encoding="utf-8", errors="replace").splitlines()
+                errors = [line for line in lines if "error" in line] or [f"exit code {code}"]
+                raise NoCompiler(f"{shlex.join(compiler)} failed: {errors[0]}")
+            if not (unfinished.exists() and stat.S_ISREG(unfinished.lstat().st_mode)):
+                raise given_up(level, flags, f"{shlex.join(compiler)} wrote no library")
+            unfinished.chmod(0o700)
+            path = folder / _name(stem, unfinished.read_bytes())
+            unfinished.replace(path)
     return path
 
 
-def _compile(path: Path, flags: tuple[str, ...]) -> None:
-    compiler = _compiler()
-    with written_whole(path) as unfinished:
-        command = [*compiler, *flags, *(str(_FOLDER / name) for name in SOURCES), "-o", str(unfinished)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit code {done.returncode}"]
-            raise NoCompiler(f"{shlex.join(compiler)} failed: {lines[0]}")
+def given_up(level: str, flags: tuple[str, ...], reason: str) -> NoCompiler:
+    """Note in the cache that this compiler makes no library that can be used, so that it is not tried at every start.
+
+    Returns:
+        The reason with the way out, to be raised.
+
+    Raises:
+        NoCompiler: the cache cannot be used.
+    """
+    with _no_cache():
+        note = _note_of_failure(_compiler(), _stem(level, flags))
+        reason = f"{reason}; not tried again until the compiler is another or {note} is deleted"
+        note.write_text(reason, encoding="utf-8", errors="replace")
+    return NoCompiler(reason)
+
+
+@contextlib.contextmanager
+def _no_cache() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        raise NoCompiler(f"the cache cannot be used: {error}") from None
+
+
+def _folder() -> Path:
+    """The cache, made if need be. What is loaded from here runs as the user: nobody else may write here."""
+    folder = cache()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not _is_ours_alone(folder.stat()):
+        raise NoCompiler(f"others may write to {folder}; set UNTRAINED_CACHE to a folder of your own")
+    return folder
+
+
+def _is_ours_alone(found: os.stat_result) -> bool:
+    if not hasattr(os, "getuid"):
+        return True
+    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_sound(path: Path, stem: str) -> bool:
+    try:
+        found = path.lstat()
+        fits = stat.S_ISREG(found.st_mode) and _is_ours_alone(found) and found.st_size <= _LARGEST
+        return fits and path.name == _name(stem, path.read_bytes())
+    except OSError:
+        return False
+
+
+def _stem(level: str, flags: tuple[str, ...]) -> str:
+    key = hashlib.sha256(repr((_FLAGS, LEVELS[level], flags, sys.platform, platform.machine())).encode())
+    for name in (*SOURCES, *_HEADERS):
+        key.update((_FOLDER / name).read_bytes())
+    return f"kernels-{key.hexdigest()[:16]}-{level}"
+
+
+def _name(stem: str, library: bytes) -> str:
+    return f"{stem}-{hashlib.sha256(library).hexdigest()}.so"
+
+
+def _note_of_failure(compiler: list[str], stem: str) -> Path:
+    """The file that says that this very compiler failed, if it did."""
+    program = Path(shutil.which(compiler[0]) or compiler[0]).resolve()
+    found = program.stat()
+    key = hashlib.sha256(repr((compiler, str(program), found.st_size, found.st_mtime_ns)).encode()).hexdigest()
+    return _folder() / f"{stem}-{key[:16]}.failed"
+
+
+def _run(command: list[str], messages: Path) -> int | None:
+    """Run a compiler with all processes that it starts: its exit code, or None where it took too long."""
+    group, quiet = (0 if hasattr(os, "killpg") else None), subprocess.DEVNULL
+    with (
+        messages.open("wb") as file,
+        subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=file, process_group=group) as running,
+    ):
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return running.wait(_MOMENT)
+            if sys.stderr is not None and sys.stderr.isatty():
+                print("untrained: compiling kernels for this machine, once; some seconds more", file=sys.stderr)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return running.wait(_LONGEST - _MOMENT)
+            return None
+        finally:
+            if running.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    running.kill() if group is None else os.killpg(running.pid, signal.SIGKILL)
 
 
 def _compiler() -> list[str]:
@@ -93,12 +197,3 @@ def _compiler() -> list[str]:
         if shutil.which(command[0]):
             return command
     raise NoCompiler(f"no compiler {given[0]!r}" if given else "no C++ compiler on the PATH")
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """What is loaded from here runs as the user: nobody else may write here."""
-    if not hasattr(os, "getuid"):
-        return
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise NoCompiler(f"others may write to {folder}; set UNTRAINED_CACHE to a folder of your own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from untrained.native.compiler import LEVELS, NoCompiler, built, kept
+from untrained.native.compiler import LEVELS, NoCompiler, compiled, given_up, kept
 
 
 class Status(NamedTuple):
@@ -65,21 +66,31 @@ def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     Raises:
         NoCompiler: it is neither there nor can it be made.
     """
+    path = kept(level, flags)
+    if path is not None:
+        with contextlib.suppress(OSError, AttributeError):  # one for another machine
+            return _opened(path)
+        with contextlib.suppress(OSError):
+            path.unlink()
+    path = compiled(level, flags)
     try:
-        try:
-            loaded = ctypes.CDLL(str(built(level, flags)))
-        except OSError:  # no library, or one for another machine
-            kept(level, flags).unlink()
-            loaded = ctypes.CDLL(str(built(level, flags)))
-    except OSError as error:
-        raise NoCompiler(f"the library cannot be loaded: {error}") from None
+        return _opened(path)
+    except (OSError, AttributeError) as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise given_up(level, flags, f"the library cannot be loaded: {error}") from None
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(path))
     _share_threads(loaded)
     return loaded
 
 
 def _share_threads(loaded: ctypes.CDLL) -> None:
     """Hand torch's own loop over its threads to the kernels; a torch without it (before 2.10) leaves them one."""
+    use = loaded.use_parallel_for
     name = next((p for p in (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*") if p.suffix != ".lib"), None)
     of_torch = getattr(ctypes.CDLL(str(name)), "torch_parallel_for", None) if name else None
     if of_torch is not None:
-        loaded.use_parallel_for(ctypes.cast(of_torch, ctypes.c_void_p))
+        use(ctypes.cast(of_torch, ctypes.c_void_p))

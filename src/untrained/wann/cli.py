@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from untrained.printing import print_table, say
 from untrained.wann.settings import WannSettings
 
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ def search(
         print(f"{len(run.attempts)} searches apart: {spread}\n")
     sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
     print(f"connections: reward   {sizes}")
-    print(f"network  {run.folder / 'found.json'}  (shared weight {run.shared:.2f})")
+    say(f"network  {run.folder / 'found.json'}  (shared weight {run.shared:.2f})")
     if run.picture is None:
         print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
     else:
-        print(f"picture  {run.picture}")
-    print(f"report   {run.report}")
+        say(f"picture  {run.picture}")
+    say(f"report   {run.report}")
 
 
 @app.command
@@ -100,10 +101,10 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     print(f"connections  {read.connections}{'' if read.weights is None else ', each with a weight of its own'}")
     print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
     for name, value in read.meta.items():
-        print(_printable(f"{name:<12} {value}"))
+        say(f"{name:<12} {value}")
     if picture is not None:
         read.draw(picture)
-        print(f"picture      {picture}")
+        say(f"picture      {picture}")
     elif read.connections <= 100:
         print(f"\n{read.to_python()}", end="")
 
@@ -169,7 +170,7 @@ def tune(
     _print_columns(
         four_columns(chosen, read, own, shared=shared, seed=seed), chosen.measure, f"{read.connections} connections"
     )
-    print(f"network  {out}")
+    say(f"network  {out}")
 
 
 @app.command
@@ -203,7 +204,7 @@ def export(net: Path, out: Path, /) -> None:
             read.draw(out)
         case _:
             raise ValueError(f"{out}: expected a file that ends in .onnx, .py, .graphml, .png, .svg or .pdf")
-    print(f"{out}: {out.stat().st_size:,} bytes")
+    say(f"{out}: {out.stat().st_size:,} bytes")
 
 
 def _read(path: Path, task: str | None, data_dir: Path | None) -> tuple[Net, Task]:
@@ -234,23 +235,10 @@ def _read(path: Path, task: str | None, data_dir: Path | None) -> tuple[Net, Tas
 
 
 def _print_columns(columns: Sequence[Column], measure: str, title: str) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column(title)
-    table.add_column(measure, justify="right")
-    table.add_column("± std", justify="right")
-    table.add_column("of", justify="right")
+    share = measure == "accuracy"
+    cells = []
     for column in columns:
-        share = measure == "accuracy"
         mean, std = (f"{value:.2%}" if share else f"{value:,.4g}" for value in (column.mean, column.std))
         once = len(column.scores) == 1
-        table.add_row(column.name, mean, "" if once else std, "" if once else str(len(column.scores)))
-    console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+        cells.append((column.name, mean, "" if once else std, "" if once else str(len(column.scores))))
+    print_table((title, measure, "± std", "of"), cells)

@@ -1,20 +1,21 @@
-"""One line that tells how a search is going; silent when nobody is looking."""
+"""One line that tells how a search is going, in a terminal or a notebook; silent when nobody is looking."""
 
 from __future__ import annotations
 
 import time
 from typing import Self, final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
+from untrained.printing import printable
+from untrained.progress import SAYS, TITLE, bar
 from untrained.wann.jit import AVAILABLE
 from untrained.wann.search import Row, Search
 
 
 @final
 class SearchProgress:
-    """A progress bar on standard error over the generations; a callback of `Search.run`.
+    """A progress bar over the generations; a callback of `Search.run`.
 
     Args:
         search: the search.
@@ -22,18 +23,10 @@ class SearchProgress:
     """
 
     def __init__(self, search: Search, generations: int) -> None:
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[says]}"),
-        )
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._bar = bar(TITLE, BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), SAYS)
         says = "the first time, kernels are compiled: half a minute, once" if AVAILABLE else "without numba: slow"
         self._task = self._bar.add_task(
-            search.task.name, total=generations, completed=search.state.generation, says=says
+            printable(search.task.name), total=generations, completed=search.state.generation, says=says
         )
         self._episodes = len(search.weights) * search.preset.reps * search.preset.population * search.islands
         self._last = time.monotonic()
@@ -46,12 +39,13 @@ class SearchProgress:
         self._bar.stop()
 
     def __call__(self, search: Search, row: Row) -> None:
-        now = time.monotonic()
-        speed, self._last = self._episodes / (now - self._last), now
+        passed, self._last = time.monotonic() - self._last, time.monotonic()
         best, mean = (row[name] for name in ("best", "mean"))
         says = "every network broke down"
         if best is not None and mean is not None:
             says = f"best {best:,.4g}  mean {mean:,.4g}  {row['connections']} connections"
         if "chosen" in row:
             says += f"  chosen {row['chosen']:,.4g}"
-        self._bar.update(self._task, completed=search.state.generation, says=f"{says}  {speed:,.0f} evaluations/s")
+        if passed > 0:  # a coarse clock may stand still for a generation
+            says += f"  {self._episodes / passed:,.0f} evaluations/s"
+        self._bar.update(self._task, completed=search.state.generation, says=says)

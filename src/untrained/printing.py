@@ -1,0 +1,75 @@
+"""Text for people to read, in a terminal or a notebook: nothing in it can steer a terminal, forge a line or be HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+
+def printable(text: object) -> str:
+    r"""Give a text as one line in which everything can be seen: a path, a ticket or a message may come from anybody.
+
+    Every character that Unicode does not count as printable is written as Python writes it in a string: line breaks and
+    other control characters (C0 and C1), marks of direction, characters of no width, spaces that are not the plain one,
+    and bytes of a path that are no text: `\n`, `\x1b`, `\u202e`, `\u200b`, `\xa0`, `\udcff`.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+def say(text: object) -> None:
+    """Print a text as one line."""
+    print(printable(text))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print a line for every fact."""
+    for name, value in facts.items():
+        say(f"{name:<14}{value}")
+
+
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None) -> None:
+    """Print a table: text to the left, numbers (all columns but the first) to the right.
+
+    Args:
+        titles: of the columns.
+        rows: the cells of each row.
+        bold: the first cell of the row that stands out.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD)
+    for number, title in enumerate(titles):
+        table.add_column(Text(printable(title)), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if row[0] == bold else None)
+    # A pipe has no width of its own; rich would cut the table to 80 columns.
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(table)
+
+
+def html_table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None, notes: Sequence[str] = ()
+) -> str:
+    """Give a table as HTML for a notebook's `_repr_html_`, with everything in it escaped.
+
+    Args:
+        titles: of the columns.
+        rows: the cells of each row.
+        bold: the first cell of the row that stands out.
+        notes: sentences below the table.
+    """
+
+    def line(tag: str, cells: Sequence[str], weight: str) -> str:
+        sides = ("left", *["right"] * len(cells))
+        return "".join(
+            f'<{tag} style="text-align:{side};font-weight:{weight}">{escape(printable(cell))}</{tag}>'
+            for side, cell in zip(sides, cells, strict=False)
+        )
+
+    head = f"<thead><tr>{line('th', titles, 'bold')}</tr></thead>"
+    body = "".join(f"<tr>{line('td', row, 'bold' if row[0] == bold else 'normal')}</tr>" for row in rows)
+    below = "".join(f"<p>{escape(printable(note))}</p>" for note in notes)
+    return f"<table>{head}<tbody>{body}</tbody></table>{below}"

@@ -1,0 +1,75 @@
+"""What people read: nothing in it steers a terminal, forges a line or becomes HTML."""
+
+import contextlib
+import io
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from untrained.printing import html_table, print_facts, print_table, printable
+
+ANY = st.text(st.characters(), max_size=30)  # surrogates, too: a path may hold bytes that are no text
+
+
+@given(ANY)
+def test_a_printed_text_is_one_line_that_can_be_seen(text):
+    shown = printable(text)
+    assert shown.isprintable() and len(shown.splitlines()) <= 1
+    assert shown.encode().decode() == printable(shown) == shown
+    assert not text.isprintable() or shown == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("good\nverify   good", r"good\nverify   good"),
+        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+        ("a\x9bb", r"a\x9bb"),  # a control sequence in one byte
+        ("tekcit\u202e.exe", r"tekcit\u202e.exe"),
+        ("no\u200bthing", r"no\u200bthing"),
+        ("a\u2028b\x85c\rd", r"a\u2028b\x85c\rd"),
+        ("bytes \udcff", r"bytes \udcff"),
+        ("Zürich 猫 ± ×", "Zürich 猫 ± ×"),
+    ],
+)
+def test_what_cannot_be_seen_is_written_as_python_writes_it(text, shown):
+    assert printable(text) == shown
+
+
+@given(st.lists(ANY, min_size=1, max_size=3))
+def test_facts_and_tables_have_as_many_lines_as_rows(names):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        print_facts({"meta": "".join(names)})
+    assert len(out.getvalue().splitlines()) == 1
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        print_table(["[bold]name", "x"], [["[red]", printable(name)[:20]] for name in names])
+    printed = out.getvalue()
+    assert "[bold]name" in printed and printed.count("[red]") == len(names)
+    assert all(line.isprintable() for line in printed.splitlines())
+
+
+class Cells(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts = set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.texts.append("")
+
+    def handle_data(self, data):
+        self.texts[-1] += data
+
+
+@given(st.lists(ANY, min_size=2, max_size=2), st.lists(st.lists(ANY, min_size=2, max_size=2), max_size=3), ANY)
+def test_nothing_in_a_table_is_html(titles, rows, note):
+    page = Cells()
+    page.feed(html_table(titles, rows, bold=titles[0], notes=[note]))
+    page.close()
+    assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p"}
+    given = [*titles, *(cell for row in rows for cell in row), note]
+    assert [text for text in page.texts if text] == [shown for text in given if (shown := printable(text))]
