@@ -54,8 +54,8 @@ class DataSet:
                 raise ValueError(
                     f"{self.name}: label {int(wrong[0])} in the {part} part, expected 0..{self.classes - 1}"
                 )
-        if len(self.train.labels.unique()) < 2:
-            raise ValueError(f"{self.name}: the train part has examples of one class only, expected two at least")
+        if len(torch.cat([self.train.labels, self.val.labels, self.test.labels]).unique()) < 2:
+            raise ValueError(f"{self.name}: all examples are of one class, expected at least two")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -174,6 +174,13 @@ def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str, 
     return array
 
 
+def _bytes_of(text: str, encoding: str) -> bytes:
+    # Python 3 writes bytes like this for protocols below 3.
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"text in {encoding!r}, expected latin1")
+    return text.encode("latin1")
+
+
 def _plain(value: object) -> Any:
     """The array that a pickle describes, or what else the value is."""
     if not isinstance(value, _Array):
@@ -190,6 +197,7 @@ def _plain(value: object) -> Any:
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _bytes_of,
     **{
         (f"numpy.{core}.{module}", function): ours
         for core in ("core", "_core")

@@ -175,7 +175,13 @@ def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, 
             f"a masked model is inside this {type(model).__name__}: pass the model that mask_ was called on "
             "(model.compile() compiles it in place)"
         )
-    if len(train) == 0:
+    try:
+        batches = len(train)
+    except TypeError:  # also of a DataLoader whose data set cannot be counted
+        raise ValueError(
+            f"train must have a length, as a list or DataLoader has, got a {type(train).__name__}"
+        ) from None
+    if batches == 0:
         raise ValueError("train has no batch")
     if isinstance(val, Iterator):
         raise ValueError("val can be gone through only once and is needed after every epoch; pass a list or a loader")
