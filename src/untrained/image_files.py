@@ -149,7 +149,8 @@ def _decode(path: Path, form: Form) -> np.ndarray:
     pillow = load_pillow()
     try:
         with pillow.open(path, formats=_formats()) as image:
-            picture = _flattened(ImageOps.exif_transpose(image)).convert("L" if form.channels == 1 else "RGB")
+            upright = ImageOps.exif_transpose(image)
+            picture = _flattened(upright, image.format).convert("L" if form.channels == 1 else "RGB")
     except Exception as error:
         raise _unreadable(path, error) from error
     size = form.width, form.height
@@ -160,11 +161,12 @@ def _decode(path: Path, form: Form) -> np.ndarray:
     return np.asarray(picture).reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
 
-def _flattened(image: Any) -> Any:
+def _flattened(image: Any, kind: str) -> Any:
     """The image with 8 bits, and on white where it is transparent."""
     pillow = load_pillow()
     if image.mode == "I" or image.mode in _SIXTEEN_BITS:
-        return _of_eight_bits(image)
+        # Files of 16 bits have mode I, too, in these formats; in others its range is anyone's guess.
+        return _of_eight_bits(image, sixteen=image.mode != "I" or kind in ("PNG", "PPM"))
     if image.mode in _TRANSPARENT or "transparency" in image.info or _has_clear_colours(image):
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = pillow.new("RGBA", image.size, "white")
@@ -176,12 +178,11 @@ def _has_clear_colours(image: Any) -> bool:
     return image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A")
 
 
-def _of_eight_bits(image: Any) -> Any:
+def _of_eight_bits(image: Any, *, sixteen: bool) -> Any:
     values = np.asarray(image).astype(np.int64)
     if (clear := image.info.get("transparency")) is not None:
         values = np.where(values == clear, 65535, values)
-    # Files of 16 bits have mode I, too, in these formats; in others its range is anyone's guess.
-    if image.mode != "I" or image.format in ("PNG", "PPM"):
+    if sixteen:
         values = (values + 128) // 257
     if values.min() < 0 or values.max() > 255:
         raise ValueError(f"32-bit numbers {values.min()}..{values.max()}, expected 0..255")
