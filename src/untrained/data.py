@@ -117,7 +117,8 @@ def load_data(
 
     Args:
         name: `digits` (comes with the package), `mnist`, `fashion-mnist`, `kmnist`, `cifar10`,
-            `cifar100`, or a folder such as `folder/{train,test}/class/*.jpg` or `folder/class/*.png`.
+            `cifar100`, or a folder such as `folder/{train,test}/class/*.jpg` or `folder/class/*.png`. Images are
+            read as a viewer shows them: upright, on white where transparent, and with 8 of their 16 bits.
         data_dir: Folder that holds the usual layout of a known data set, or takes its download; None: the
             user's cache folder.
         val_fraction: Share of the training part held out as validation part, 0..1; always the same

@@ -199,13 +199,13 @@ def _class_folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Image files at every depth, and the other files, without hidden ones."""
+    """Image files at every depth, and what else is not hidden: other files, links to nothing, links to folders."""
     images, others = [], []
     for holder, inner, names in os.walk(folder, onerror=_raise):
         inner[:] = [name for name in inner if not _hidden(name)]
+        others += [path for path in (Path(holder, name) for name in inner) if path.is_symlink()]
         for path in (Path(holder, name) for name in names if not _hidden(name)):
-            if path.is_file():
-                (images if path.suffix.lower() in endings() else others).append(path)
+            (images if path.suffix.lower() in endings() and path.is_file() else others).append(path)
     return sorted(images), sorted(others)
 
 
