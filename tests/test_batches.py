@@ -26,6 +26,8 @@ def test_batches_cover_each_example_once(count: int, size: int, shuffle: bool) -
     sizes = [len(y) for _, y in batches]
     assert len(sizes) == len(batches)
     assert all(length == size for length in sizes[:-1])
+    if size > 1 and count > 1:
+        assert min(sizes) > 1 and max(sizes) <= size + 1
     labels = labels_of(batches)
     assert sorted(labels) == list(range(count))
     if not shuffle:
@@ -38,6 +40,13 @@ def test_shards_partition_the_examples_in_order(count: int, size: int, world: in
     assert len({len(shard) for shard in shards}) == 1
     assert all(len(list(shard)) == len(shard) for shard in shards)
     assert sorted(label for shard in shards for label in labels_of(shard)) == list(range(count))
+
+
+@given(whole=st.integers(1, 3), size=st.integers(2, 5), world=WORLDS, augment=st.booleans())
+def test_no_rank_learns_from_a_single_example(whole: int, size: int, world: int, augment: bool) -> None:
+    batches = make_batches(whole * size * world + 1, size, side=4, shuffle=True, augment=augment)
+    for rank in range(world):
+        assert [len(y) for _, y in batches.shard(rank, world)] == [*([size] * (whole - 1)), size + 1]
 
 
 @given(count=COUNTS, size=SIZES, world=WORLDS, epoch=st.integers(0, 3))

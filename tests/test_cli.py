@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import tomllib
+import unicodedata
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -167,13 +169,49 @@ def test_a_ticket_for_other_images_is_refused(capsys):
             folder = Path("images") / part / label
             folder.mkdir(parents=True)
             for number in range(6):
-                Image.new("L", (8, 8), number * 40).save(folder / f"{number}.png")
+                shade = number * 40 + 10 * (part == "test") + 20 * (label == "b")
+                Image.new("L", (8, 8), shade).save(folder / f"{number}.png")
     main([*QUICK, "--out", "run", "--no-twin"])
     capsys.readouterr()
     assert "images has (1, 8, 8) of 2 classes (a, b)" in refused(capsys, "eval", "run/found.ticket", "--data", "images")
     main([*QUICK, "--data", "images", "--out", "other", "--no-twin"])
     main(["eval", "other/found.ticket", "--data", "images"])
     assert "12 test images of images" in lines_of(capsys)[-2]
+
+
+@pytest.mark.parametrize(("shape", "flags"), [((9, 8), []), ((8, 9), ["--size", "8"]), ((None, 9), ["--size", "7"])])
+def test_a_ticket_is_evaluated_on_its_own_folder_from_anywhere(capsys, monkeypatch, tmp_path, shape, flags):
+    from PIL import Image
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    decomposed = unicodedata.normalize("NFD", "é")
+    for number, label in enumerate((decomposed, "f")):
+        (tmp_path / "pets" / label).mkdir(parents=True)
+        for shade in range(10):
+            size = shape[0] or 8 + shade % 3, shape[1]
+            Image.new("L", size, 60 * number + 5 * shade).save(tmp_path / "pets" / label / f"{shade}.png")
+    main([*QUICK, *flags, "--data", "pets", "--out", "run", "--no-twin"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = ut.Ticket.load("../run/found.ticket")
+    assert found.meta["labels"] == ["f", "é"] and found.meta["data"] == str(tmp_path / "pets")
+    right = found.meta["accuracy"]
+    for name, labels, accuracy in (
+        (found.meta["data"], ["f", "é"], right),
+        ("~/pets", ["f", decomposed], right),
+        ("../pets", ["é", "f"], 1 - right),  # the network's classes in another order
+    ):
+        replace(found, meta={**found.meta, "data": name, "labels": labels}).save("other.ticket")
+        capsys.readouterr()
+        main(["eval", "other.ticket"])
+        assert f"accuracy  {accuracy:.2%} on 4 test images of {name}" in lines_of(capsys)[0]
+
+
+def test_a_folder_called_like_a_data_set_does_not_hide_it(capsys):
+    main([*QUICK, "--out", "run", "--no-twin"])
+    Path("digits").mkdir()
+    main(["eval", "run/found.ticket"])
+    assert "450 test images of digits" in lines_of(capsys)[-2]
 
 
 def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():

@@ -146,9 +146,17 @@ def test_labels_out_of_range_are_refused() -> None:
         DataSet("letters", split, split, split, tuple("abc"), (0.0,), (1.0,), False)
 
 
+def test_one_class_is_too_few_to_learn() -> None:
+    same = Split(make_split(4).images, torch.full((4,), 2))
+    with pytest.raises(ValueError, match="letters: all examples are of one class, expected at least two"):
+        DataSet("letters", same, same, same, tuple("abcd"), (0.0,), (1.0,), False)
+
+
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"data set 'mnits': expected one of digits, mnist, .*cifar100"):
         load_data("mnits")
+    with pytest.raises(ValueError, match="data set '~nobody-here/x': expected one of"):
+        load_data("~nobody-here/x")
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import untrained as ut
 from untrained.data import Split
+from untrained.evaluation import answers
 from untrained.recipe import PAPER, SCORES, Recipe
 
 SHAPE = (1, 4, 4)
@@ -250,6 +254,146 @@ def test_input_that_cannot_work_is_refused():
         ut.fit(masked(), toy_data()(), epochs=1, recipe="papre")
     with pytest.raises(ValueError, match="only once"):
         ut.fit(masked(), toy_data()(), iter(toy_data()()), epochs=1)
+
+
+class _Table(nn.Module):
+    """Gives the logits that it is built with, whatever its input is."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, x):
+        return self.logits[: len(x)]
+
+
+@given(
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    classes=st.integers(2, 5),
+    ignored=st.floats(0, 1),
+    kind=st.sampled_from([torch.int64, torch.int32, torch.int16, torch.int8]),
+    seed=st.integers(0, 99),
+)
+def test_every_label_counts_once_and_ignored_ones_never(shape, classes, ignored, kind, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(shape[0], classes, *shape[1:], generator=generator)
+    labels = torch.randint(classes, shape, generator=generator)
+    labels[torch.rand(shape, generator=generator) < ignored] = -100
+    counted = labels != -100
+    batches = [(torch.zeros(shape[0], 1), labels.to(kind)), (torch.zeros(shape[0], 1), torch.full(shape, -100))]
+    if not counted.any():
+        with pytest.raises(ValueError, match="no label"):
+            ut.evaluate(_Table(logits), batches)
+        with pytest.raises(ValueError, match="no label to learn from"):
+            ut.fit(_Table(logits), batches, epochs=1, title=None)
+        return
+    each = F.cross_entropy(logits, labels, reduction="none")[counted]
+    right = (logits.argmax(1) == labels)[counted].double().mean().item()
+    result = ut.evaluate(_Table(logits), batches)
+    assert result.examples == counted.sum()
+    assert result.accuracy == pytest.approx(right) and result.loss == pytest.approx(each.mean().item(), rel=1e-5)
+    still = Recipe("sgd", lr=1e-12, momentum=0.0, label_smoothing=0.0)
+    row = ut.fit(_Table(logits), batches, epochs=1, recipe=still, title=None).rows[0]
+    assert row["train_accuracy"] == pytest.approx(right)
+    assert row["train_loss"] == pytest.approx(each.mean().item(), rel=1e-5)
+
+
+def test_booleans_and_bytes_are_class_numbers():
+    x, y = torch.zeros(4, 1), torch.tensor([0, 1, 1, 0])
+    results = {ut.evaluate(_Table(torch.eye(2).repeat(2, 1)), [(x, y.to(kind))]) for kind in (torch.bool, torch.uint8)}
+    assert results == {ut.evaluate(_Table(torch.eye(2).repeat(2, 1)), [(x, y)])}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_batch_of_ignored_labels_teaches_nothing(smoothing):
+    model, recipe = _Table(torch.randn(4, 3)), Recipe("sgd", lr=0.5, label_smoothing=smoothing)
+    x, y = torch.zeros(4, 1), torch.tensor([0, -100, 2, 1])
+    alone, amid = (
+        ut.fit(model_, batches, epochs=1, recipe=recipe, accumulate=len(batches), title=None).rows[0]
+        for model_, batches in (
+            (_Table(model.logits.detach().clone()), [(x, y)]),
+            (model, [(x, y), (x, torch.full((4,), -100))]),
+        )
+    )
+    assert alone["train_loss"] == amid["train_loss"] and model.logits.isfinite().all()
+
+
+class _Gives(nn.Module):
+    """Gives what a function makes of its logits."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make, self.layer = make, nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.make(self.layer(x))
+
+
+X, Y = torch.zeros(6, 4), torch.arange(6) % 3
+
+
+@pytest.mark.parametrize(
+    ("make", "batch", "message"),
+    [
+        (None, {"x": X, "y": Y}, r"a batch must be a pair \(inputs, labels\), got a dict"),
+        (None, (X, Y, Y), "must be a pair .*got a tuple of 3"),
+        (None, X, r"must be a pair .*got float32 \(6, 4\)"),
+        (None, (X.numpy(), Y.numpy()), "pair of tensors .*got a ndarray and a ndarray"),
+        (None, (X, Y.tolist()), r"got float32 \(6, 4\) and a list of 6"),
+        (
+            None,
+            (X, Y[:, None]),
+            r"int64 \(6, 1\) do not go with logits \(6, 3\): expected class numbers of shape \(6,\)",
+        ),
+        (None, (X, F.one_hot(Y)), r"int64 \(6, 3\) do not go with logits \(6, 3\)"),
+        (None, (X, F.one_hot(Y).float()), r"float32 \(6, 3\) do not go with"),
+        (None, (X, Y.float()), r"float32 \(6,\) do not go with"),
+        (None, (X, Y[:5]), r"int64 \(5,\) do not go with"),
+        (None, (X, Y + 1), r"labels must be in 0\.\.2 .*got 1\.\.3"),
+        (None, (X, Y - 1), r"labels must be in 0\.\.2 .*got -1\.\.1"),
+        (None, (X.byte(), Y), r"weights are float32 and do not take inputs of uint8 \(6, 4\)"),
+        (None, (X.double(), Y), r"weights are float32 and do not take inputs of float64 \(6, 4\)"),
+        (lambda z: (z, z), (X, Y), "the network gives a tuple of 2, expected a float tensor of logits"),
+        (lambda z: {"logits": z}, (X, Y), "the network gives a dict"),
+        (lambda z: z[:, 0], (X, Y), r"the network gives float32 \(6,\)"),
+        (lambda z: z[:, :1], (X, Y * 0), r"logits \(6, 1\) of one class"),
+        (lambda z: z.argmax(1), (X, Y), r"the network gives int64 \(6,\)"),
+        (lambda z: z[:, :, None, None].expand(-1, -1, 2, 2), (X, Y), r"expected class numbers of shape \(6, 2, 2\)"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_its_shapes(make, batch, message):
+    model = _Gives(make or (lambda z: z))
+    with pytest.raises(ValueError, match=message):
+        ut.evaluate(model, [batch])
+    with pytest.raises(ValueError, match=message):
+        ut.fit(model, [batch], epochs=1, title=None)
+
+
+def test_answers_are_those_of_the_labels_that_count():
+    logits, labels = torch.randn(3, 4, 2, 2), torch.randint(4, (3, 2, 2))
+    labels[0] = -100
+    said = answers(_Table(logits), [(torch.zeros(3, 1), labels)])
+    assert torch.equal(said.labels, labels[1:].flatten())
+    assert torch.equal(said.predicted, logits.argmax(1)[1:].flatten())
+    probability = logits.softmax(1).gather(1, labels.clamp_min(0)[:, None])[1:].flatten()
+    torch.testing.assert_close(said.probability, probability)
+    assert said.accuracy == ut.evaluate(_Table(logits), [(torch.zeros(3, 1), labels)]).accuracy
+
+
+def test_a_loader_that_cannot_be_counted_is_refused():
+    with pytest.raises(ValueError, match=r"train must have a length, .*got a generator"):
+        ut.fit(masked(), (pair for pair in toy_data()()), epochs=1)
+
+
+def test_a_last_batch_of_one_is_learnt_from_or_named():
+    batches = toy_data(n=41)
+    ut.fit(masked(), batches(8, shuffle=True), batches(8), epochs=1, title=None)
+    ut.calibrate_(masked(), batches(8))
+    split = batches().split
+    loader = DataLoader(TensorDataset(split.images / 255, split.labels), batch_size=8)
+    for call in (lambda: ut.fit(masked(), loader, epochs=1, title=None), lambda: ut.calibrate_(masked(), loader)):
+        with pytest.raises(ValueError, match=r"a batch has one example: choose another batch size, .*drop_last"):
+            call()
 
 
 def test_rates():

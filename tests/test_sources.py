@@ -4,9 +4,11 @@ import os
 import pickle
 import struct
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -130,10 +132,11 @@ def test_the_validation_part_depends_on_the_size_alone(tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda raw: raw[:-1], "got 415 bytes, expected 416"),
-        (lambda raw: raw + b"\0", "got 417 bytes, expected 416"),
+        (lambda raw: raw + b"\0", "got 417 bytes or more, expected 416"),
         (lambda raw: raw[:10], "got 10 bytes, expected a header of 16"),
         (lambda raw: b"", "got magic nothing, expected 00000803"),
         (lambda raw: b"\0\0\x0b\x03" + raw[4:], "got magic 00000b03, expected 00000803"),
+        (lambda raw: raw[:4] + b"\xff" * 12, "expected 1073741824 bytes at most"),
         (lambda raw: idx(np.zeros((19, 5, 4))), "got 20 labels, expected 19"),
     ],
 )
@@ -152,6 +155,41 @@ def test_damaged_gzip_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte\.gz: "):
         load_data("mnist", tmp_path)
+
+
+def test_no_more_of_a_file_is_unpacked_than_its_header_tells(tmp_path: Path) -> None:
+    write_idx(tmp_path)
+    bomb = b"".join([gzip.compress(idx(np.zeros((20, 5, 4)))), gzip.compress(bytes(1 << 20)) * 100])
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="got 417 bytes or more, expected 416"):
+        load_data("mnist", tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        lambda name: name.replace("-idx", ".idx"),
+        lambda name: name.replace("-", "_"),
+        str.upper,
+        lambda name: f"{name}/{name}",
+        lambda name: f"{name.replace('-idx', '.idx')}/{name.title()}",
+    ],
+)
+def test_idx_files_are_found_as_programs_unpack_them(
+    tmp_path: Path, spelling: Callable[[str], str], packed: bool
+) -> None:
+    arrays = write_idx(tmp_path / "usual", packed=packed)
+    for path in (tmp_path / "usual").iterdir():
+        name, dot, ending = path.name.partition(".gz")
+        place = tmp_path / "MNIST" / f"{spelling(name)}{dot}{ending}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    data = load_data("mnist", tmp_path, download=False)
+    assert np.array_equal(torch.as_tensor(data.test.images)[:, 0].numpy(), arrays["t10k-images-idx3-ubyte"])
 
 
 def test_idx_labels_out_of_range_are_named(tmp_path: Path) -> None:
@@ -207,13 +245,24 @@ def test_truncated_cifar_files_are_named(tmp_path: Path, name: str, layout: str)
     assert str(path) in str(error.value)
 
 
-def test_a_pickle_from_today_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("labels", [[3, 99], np.array([3, 99]), np.array([3, 99], ">i2"), np.array([3, 99], np.uint8)])
+def test_a_pickle_from_today_is_read(tmp_path: Path, protocol: int, order: Literal["C", "F"], labels: object) -> None:
     write_cifar(tmp_path / "cifar-100-python", "cifar100")
-    batch = {"data": np.ones((2, 3072), np.uint8), "fine_labels": [3, 99]}
-    (tmp_path / "cifar-100-python" / "test").write_bytes(pickle.dumps(batch))
+    pixels = RANDOM.integers(0, 256, (2, 3072), dtype=np.uint8)
+    batch = {"data": np.array(pixels, order=order), "fine_labels": labels}
+    (tmp_path / "cifar-100-python" / "test").write_bytes(pickle.dumps(batch, protocol))
     data = load_data("cifar100", tmp_path)
     assert data.test.labels.tolist() == [3, 99]
-    assert torch.equal(torch.as_tensor(data.test.images), torch.ones(2, 3, 32, 32, dtype=torch.uint8))
+    assert np.array_equal(torch.as_tensor(data.test.images).numpy(), pixels.reshape(2, 3, 32, 32))
+
+
+def test_a_pickle_with_a_memo_beyond_its_file_is_refused(tmp_path: Path) -> None:
+    write_cifar(tmp_path / "cifar-100-python", "cifar100")
+    (tmp_path / "cifar-100-python" / "test").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
+    with pytest.raises(ValueError, match="a memo with a number larger than the file"):
+        load_data("cifar100", tmp_path)
 
 
 class MakesFolder:
@@ -243,6 +292,8 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
         ({"data": "text", "fine_labels": [1]}, "got data of str"),
         ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [1, 100]}, "label 100 of example 1"),
         ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [-1, 0]}, "label -1 of example 0"),
+        ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [0.5, 1]}, "Cannot cast"),
+        ({"data": np.ones((2, 3072), "O"), "fine_labels": [1, 2]}, "an array of O8, expected numbers"),
         ([1, 2], "TypeError"),
     ],
 )
@@ -260,6 +311,20 @@ def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
         load_data(name, tmp_path, download=False)
     for part in (str(tmp_path), "train-images-idx3-ubyte[.gz]" if name == "mnist" else "cifar-10-batches-bin"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("error", [ImportError, ConnectionError])
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_failed_download_tells_what_was_looked_for_and_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: type[Exception]
+) -> None:
+    def fetch(*_: object) -> Path:
+        raise error("no way")
+
+    monkeypatch.setattr(sources, "fetch", fetch)
+    (tmp_path / "mnist_train.csv").touch()
+    with pytest.raises(error, match=rf"{name}: expected the files .* \(where mnist_train\.csv is\); no way"):
+        load_data(name, tmp_path)
 
 
 def from_folder(monkeypatch: pytest.MonkeyPatch, remote: Path) -> list[str]:

@@ -24,7 +24,8 @@ class Batches:
 
     Args:
         split: The examples.
-        batch_size: Examples per batch and rank; the last batch may be smaller.
+        batch_size: Examples per batch and rank; the last batch may be smaller. Where it would be a single example,
+            which norm layers cannot learn from, this joins the batch before.
         mean: Mean per channel, on the 0..1 scale.
         std: Standard deviation per channel, on the 0..1 scale.
         shuffle: Whether each epoch has an order of its own.
@@ -76,9 +77,10 @@ class Batches:
     def shard(self, rank: int, world: int) -> Self:
         """Take one rank's share, which has as many batches as every other.
 
-        Batch i of all ranks together is batch i of one process with `world` times the batch size. Shares
-        are disjoint; but where training (shuffled) examples do not go round, the epoch's first are used
-        again so that no rank runs short, and in other parts the last batch of a rank may be empty.
+        Batch i of all ranks together is batch i of one process with `world` times the batch size; but a last
+        one of one example per rank joins the batch before. Shares are disjoint; but where training (shuffled)
+        examples do not go round, the epoch's first are used again so that no rank runs short, and in other
+        parts the last batch of a rank may be empty.
 
         Args:
             rank: Which share, 0..world-1.
@@ -95,7 +97,9 @@ class Batches:
         return share
 
     def __len__(self) -> int:
-        return -(-len(self.split) // (self.batch_size * self._world))
+        whole, rest = divmod(self._count(), self.batch_size * self._world)
+        joined = whole > 0 and self.batch_size > 1 and rest <= self._world
+        return whole + (rest > 0 and not joined)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         step = self.batch_size * self._world
@@ -104,11 +108,13 @@ class Batches:
         # Fixed here, so that set_epoch in the middle of an iteration does not mix two epochs.
         epoch = self._epoch
         order = self._order(epoch)
-        for number in range(len(self)):
-            rows = order[number * step : (number + 1) * step][self._rank :: self._world]
+        batches = len(self)
+        for number in range(batches):
+            together = order[number * step : (number + 1) * step if number + 1 < batches else None]
+            rows = together[self._rank :: self._world]
             images = self.split.images[rows].to(self._device)
             if self._augment:
-                images = _crop_and_mirror(images, self._draw_moves(epoch, number)[: len(rows)])
+                images = _crop_and_mirror(images, self._draw_moves(epoch, number, len(together))[: len(rows)])
             yield (images.float() - mean) / std, self.split.labels[rows].to(self._device)
 
     def _set_share(self, rank: int, world: int) -> None:
@@ -117,17 +123,20 @@ class Batches:
         self._rank = rank
         self._world = world
 
-    def _order(self, epoch: int) -> Tensor:
+    def _count(self) -> int:
         count = len(self.split)
-        if not self._shuffle:
-            return torch.arange(count)
-        order = torch.randperm(count, generator=_generator(self._seed, epoch))
-        return order[torch.arange(count + -count % self._world) % max(count, 1)]
+        return count + -count % self._world if self._shuffle else count
 
-    def _draw_moves(self, epoch: int, number: int) -> Tensor:
+    def _order(self, epoch: int) -> Tensor:
+        numbers = torch.arange(self._count()) % max(len(self.split), 1)
+        if not self._shuffle:
+            return numbers
+        return torch.randperm(len(self.split), generator=_generator(self._seed, epoch))[numbers]
+
+    def _draw_moves(self, epoch: int, number: int, images: int) -> Tensor:
         # Every rank draws for all of them and takes its own, so the moves do not depend on the world.
         generator = _generator(self._seed, epoch, number)
-        count = self.batch_size * self._world
+        count = max(self.batch_size * self._world, images)
         shifts = torch.randint(2 * _CROP_PADDING + 1, (count, 2), generator=generator)
         mirrored = torch.randint(2, (count, 1), generator=generator)
         return torch.cat((shifts, mirrored), dim=1)[self._rank :: self._world]

@@ -15,7 +15,7 @@ import torch
 
 from untrained import plot
 from untrained.checkpoint import holds_run
-from untrained.data import DataSet, load_data
+from untrained.data import DataSet, load_data, located
 from untrained.grid import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.lab import Lab, device_named
 from untrained.methods import METHODS
@@ -193,8 +193,7 @@ def _deaf_children() -> Iterator[None]:
 def _anchored(settings: Setup) -> Setup:
     """Without relative paths, which mean something else to a worker that was started elsewhere."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
-    folder = Path(settings.data).expanduser()
-    return replace(settings, data_dir=data_dir, data=str(folder.resolve()) if folder.is_dir() else settings.data)
+    return replace(settings, data_dir=data_dir, data=located(settings.data))
 
 
 def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:

@@ -1,5 +1,6 @@
 """Data sets of images: what they are, and how they are loaded."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, final
@@ -11,9 +12,10 @@ from untrained.image_folders import read_image_folder
 from untrained.sources import KNOWN_NAMES, read_known
 from untrained.splits import Images, Split, hold_out
 
-__all__ = ["Batches", "DataSet", "Split", "load_data"]
+__all__ = ["Batches", "DataSet", "Split", "folder_named", "load_data", "located"]
 
 _STATISTICS_IMAGES = 10_000
+_BYTES_AT_ONCE = 1 << 26
 
 
 @final
@@ -32,7 +34,7 @@ class DataSet:
         augment: Whether training images may be cropped at random and mirrored.
 
     Raises:
-        ValueError: A label is out of range.
+        ValueError: A label is out of range, or there is one class only.
     """
 
     name: str
@@ -52,6 +54,8 @@ class DataSet:
                 raise ValueError(
                     f"{self.name}: label {int(wrong[0])} in the {part} part, expected 0..{self.classes - 1}"
                 )
+        if len(torch.cat([self.train.labels, self.val.labels, self.test.labels]).unique()) < 2:
+            raise ValueError(f"{self.name}: all examples are of one class, expected at least two")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,19 +110,20 @@ def load_data(
     data_dir: str | Path | None = None,
     *,
     val_fraction: float = 0.1,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     download: bool = True,
 ) -> DataSet:
     """Load a data set by its name, or from a folder of images.
 
     Args:
         name: `digits` (comes with the package), `mnist`, `fashion-mnist`, `kmnist`, `cifar10`,
-            `cifar100`, or a folder such as `folder/{train,test}/class/*.jpg` or `folder/class/*.png`.
+            `cifar100`, or a folder such as `folder/{train,test}/class/*.jpg` or `folder/class/*.png`. Images are
+            read as a viewer shows them: upright, on white where transparent, and with 8 of their 16 bits.
         data_dir: Folder that holds the usual layout of a known data set, or takes its download; None: the
             user's cache folder.
         val_fraction: Share of the training part held out as validation part, 0..1; always the same
             examples. `digits`, and folders with both `val` and `test`, have a validation part of their own.
-        size: Side in pixels to which the images of a folder are scaled and cropped.
+        size: Side in pixels (or height and width) to which the images of a folder are scaled and cropped.
         download: Whether to download a known data set that is not there.
 
     Returns:
@@ -135,8 +140,8 @@ def load_data(
     if name in KNOWN_NAMES:
         if size is not None:
             raise ValueError(f"size: got {size} for {name}, expected none: it is for folders of images")
-        source = read_known(name, None if data_dir is None else Path(data_dir).expanduser(), download)
-    elif (folder := Path(name).expanduser()).is_dir():
+        source = read_known(name, None if data_dir is None else _expanded(data_dir), download)
+    elif (folder := folder_named(name)) is not None:
         source = read_image_folder(folder, size)
     else:
         raise ValueError(f"data set {name!r}: expected one of {', '.join(KNOWN_NAMES)}, or a folder of images")
@@ -144,20 +149,43 @@ def load_data(
     if val is None:
         kept, held = hold_out(len(train), max(1, round(val_fraction * len(train))))
         train, val = train.choose(kept), train.choose(held)
-    mean, std = source.statistics or _measure(train.images)
+    mean, std = source.statistics or _measure(name, train.images)
     return DataSet(name, train, val, source.test, source.labels, mean, std, source.augment)
 
 
-def _measure(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def folder_named(name: str) -> Path | None:
+    """Find the folder of images that a data set's name means, which may begin with `~`; None: it means no folder."""
+    folder = _expanded(name)
+    return folder if name not in KNOWN_NAMES and folder.is_dir() else None
+
+
+def located(name: str) -> str:
+    """Name a data set in a way that means the same from every folder."""
+    folder = folder_named(name)
+    return name if folder is None else str(folder.resolve())
+
+
+def _expanded(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~nobody
+        return Path(path)
+
+
+def _measure(name: str, images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     # Counts of the 256 values are exact; images evenly spread over all classes do for a big source.
     chosen = torch.arange(0, len(images), -(-len(images) // _STATISTICS_IMAGES))
-    counts = torch.zeros(images[chosen[:1]].shape[1], 256, dtype=torch.float64)
-    for rows in chosen.split(256):
+    first = images[chosen[:1]]
+    counts = torch.zeros(first.shape[1], 256, dtype=torch.float64)
+    for rows in chosen.split(max(1, min(256, _BYTES_AT_ONCE // first.numel()))):
         channels = images[rows].transpose(0, 1).flatten(1)
         counts += torch.stack([torch.bincount(channel, minlength=256) for channel in channels])
     values = torch.arange(256, dtype=torch.float64) / 255
     weights = counts / counts.sum(1, keepdim=True)
     mean = weights @ values
     std = ((values - mean[:, None]) ** 2 * weights).sum(1).sqrt()
+    if (weights == 1).any(1).all():
+        shown = ", ".join(f"{value:.0f}" for value in 255 * mean)
+        warnings.warn(f"{name}: all images are the same, each pixel is {shown}: nothing can be learnt", stacklevel=3)
     # A channel of one value has no scale: it is only centred.
     return tuple(mean.tolist()), tuple(deviation or 1.0 for deviation in std.tolist())

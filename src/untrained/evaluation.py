@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrained.attach import baked, is_masked
+from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 
 
 class Result(NamedTuple):
-    """Mean cross entropy, share of right answers in 0..1, and the number of examples they are taken over."""
+    """Mean cross entropy, share of right answers in 0..1, and the number of labels they are taken over."""
 
     loss: float
     accuracy: float
@@ -26,24 +26,24 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
     """Evaluate a classifier, masked or plain, in evaluation mode; the model is left as it was.
 
     Args:
-        model: gives logits (batch, classes).
-        batches: pairs of inputs and int64 labels (batch,).
+        model: gives logits (batch, classes), or (batch, classes, ...) with a label for each pixel, say.
+        batches: pairs of inputs and labels (batch,) or (batch, ...); a label of -100 is not counted.
         amp: run in bfloat16 autocast.
 
     Raises:
-        ValueError: there is no example.
+        ValueError: there is no label that counts, or inputs, labels and logits do not go together.
     """
     if is_masked(model):
         with baked(model) as dense:
             return evaluate(dense, batches, amp=amp)
     totals = torch.zeros(3, dtype=torch.float64, device=device_of(model))
     with _mode(model, training=False):
-        for x, y in batches:
+        for x, y in pairs(batches, totals.device):
             if len(y):
-                totals += _count(model, x.to(totals.device), y.to(totals.device), amp)
+                totals += _count(model, x, y, amp)
     loss, right, examples = totals.tolist()
     if not examples:
-        raise ValueError("there is no example to evaluate on")
+        raise ValueError("there is no label to evaluate on")
     return Result(loss / examples, right / examples, int(examples))
 
 
@@ -71,12 +71,13 @@ def answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: 
             return answers(dense, batches, amp=amp)
     parts, device = [], device_of(model)
     with _mode(model, training=False):
-        for x, y in batches:
+        for x, y in pairs(batches, device):
             if len(y):
                 with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                    logits = model(x.to(device))
-                right = logits.float().softmax(1).gather(1, y.to(device)[:, None])[:, 0]
-                parts.append((y.cpu(), logits.argmax(1).cpu(), right.cpu()))
+                    logits = logits_of(model, x)
+                counted = (labels := labels_for(logits, y)) != IGNORED
+                right = logits.float().softmax(1).gather(1, labels.clamp_min(0)[:, None])[:, 0]
+                parts.append([each[counted].cpu() for each in (labels, logits.argmax(1), right)])
     if not parts:
         raise ValueError("there is no example to evaluate on")
     return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -94,9 +95,9 @@ def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn
             norm.reset_running_stats()
             norm.momentum = None  # torch then takes the plain mean over all batches
         with _mode(model, training=True):
-            for x, y in batches:
+            for x, y in pairs(batches, device_of(model)):
                 if len(y):
-                    model(x.to(device_of(model)))
+                    logits_of(model, x)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -120,9 +121,9 @@ def device_of(model: nn.Module) -> torch.device:
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
-def _count(model: nn.Module, x: Tensor, y: Tensor, amp: bool) -> Tensor:
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
-        logits = model(x)
-    loss = F.cross_entropy(logits.float(), y, reduction="sum")
-    right = (logits.argmax(1) == y).sum()
-    return torch.stack([loss.double(), right.double(), torch.tensor(float(len(y)), device=x.device).double()])
+def _count(model: nn.Module, x: Any, y: Tensor, amp: bool) -> Tensor:
+    with torch.autocast(device_of(model).type, torch.bfloat16, enabled=amp):
+        logits = logits_of(model, x)
+    labels = labels_for(logits, y)
+    loss = cross_entropy(logits.float(), labels, reduction="sum")
+    return torch.cat([loss.double()[None], tally(logits, labels)])

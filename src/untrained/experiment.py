@@ -14,7 +14,7 @@ from torch import nn
 from untrained import plot
 from untrained.attach import baked, masks, record
 from untrained.checkpoint import holds_run
-from untrained.data import DataSet, load_data
+from untrained.data import DataSet, load_data, located
 from untrained.lab import Lab, device_named
 from untrained.methods.base import Method
 from untrained.methods.dense import Dense
@@ -72,7 +72,7 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     """
     settings = replace(settings or Settings(), **changes)
     method = _method(settings)
-    data = load_data(settings.data, settings.data_dir, size=settings.size)
+    data = load_data(located(settings.data), settings.data_dir, size=settings.size)
     lab = Lab(settings, data, device_named(settings.device), settings.seed)
     network = lab.masked(method)
     begun = settings.out is not None and holds_run(settings.out)

@@ -1,11 +1,13 @@
 """The file formats of the known data sets: IDX, and CIFAR's binary records and pickles."""
 
 import gzip
+import io
 import math
 import pickle
+import pickletools
 import zlib
 from pathlib import Path
-from typing import Any, final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from untrained.splits import Split
 
 _CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_BYTES = 3 * 32 * 32
+_MOST_BYTES = 1 << 30  # of one file, unpacked: twenty times the largest that is published
 
 
 def read_idx(images: Path, labels: Path, classes: int) -> Split:
@@ -53,7 +56,7 @@ def read_cifar_binary(path: Path, label_bytes: int, classes: int) -> Split:
         ValueError: The file is no whole number of records, or a label is out of range.
     """
     record = label_bytes + _CIFAR_BYTES
-    raw = np.fromfile(path, dtype=np.uint8)
+    raw = np.frombuffer(bytearray(_read_bounded(path)), np.uint8)
     if len(raw) == 0 or len(raw) % record:
         raise ValueError(f"{path}: got {len(raw)} bytes, expected a whole number of records of {record} bytes")
     records = raw.reshape(-1, record)
@@ -75,11 +78,14 @@ def read_cifar_pickle(path: Path, label_key: str, classes: int) -> Split:
     Raises:
         ValueError: The file names anything but arrays, is damaged, or a label is out of range.
     """
+    raw = _read_bounded(path)
     try:
-        with path.open("rb") as file:
-            # Python 2 wrote these files: its strings are bytes.
-            batch = _ArrayUnpickler(file, encoding="latin1").load()
-        data, labels = batch["data"], np.asarray(batch[label_key], dtype=np.int64)
+        # A memo's number may be anything, and the unpickler makes room for as many.
+        if any("PUT" in opcode.name and (argument or 0) > len(raw) for opcode, argument, _ in pickletools.genops(raw)):
+            raise pickle.UnpicklingError("a memo with a number larger than the file")
+        # Python 2 wrote these files: its strings are bytes.
+        batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
+        data, labels = _plain(batch["data"]), np.asarray(_plain(batch[label_key])).astype(np.int64, casting="same_kind")
     # A damaged pickle raises nearly anything.
     except Exception as error:
         raise ValueError(f"{path}: no CIFAR pickle ({type(error).__name__}: {error})") from error
@@ -92,22 +98,40 @@ def read_cifar_pickle(path: Path, label_key: str, classes: int) -> Split:
 
 
 def _read_idx_array(path: Path, dimensions: int) -> np.ndarray:
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with opened(path, "rb") as file:
+            return _read_idx_stream(path, file, dimensions)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: damaged or truncated gzip file ({error})") from error
+
+
+def _read_idx_stream(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
     # Two zero bytes, the type (8: uint8), the number of dimensions; then each dimension, big-endian.
-    magic = bytes((0, 0, 8, dimensions))
-    if raw[:4] != magic:
-        raise ValueError(f"{path}: got magic {raw[:4].hex() or 'nothing'}, expected {magic.hex()}")
-    start = 4 + 4 * dimensions
-    if len(raw) < start:
-        raise ValueError(f"{path}: got {len(raw)} bytes, expected a header of {start}")
-    shape = tuple(int(length) for length in np.frombuffer(raw, ">u4", dimensions, offset=4))
+    magic, start = bytes((0, 0, 8, dimensions)), 4 + 4 * dimensions
+    header = file.read(start)
+    if header[:4] != magic:
+        raise ValueError(f"{path}: got magic {header[:4].hex() or 'nothing'}, expected {magic.hex()}")
+    if len(header) < start:
+        raise ValueError(f"{path}: got {len(header)} bytes, expected a header of {start}")
+    shape = tuple(int(length) for length in np.frombuffer(header, ">u4", dimensions, offset=4))
     count = math.prod(shape)
-    if len(raw) != start + count:
-        raise ValueError(f"{path}: got {len(raw)} bytes, expected {start + count} for shape {shape}")
-    return np.frombuffer(raw, np.uint8, count, offset=start).reshape(shape).copy()
+    if count > _MOST_BYTES:
+        raise ValueError(f"{path}: got shape {shape} of {count} bytes, expected {_MOST_BYTES} bytes at most")
+    # No more than the header says, and a byte to see that it ends there: a small gzip file may hold gigabytes.
+    raw = bytearray(file.read(count + 1))
+    if len(raw) != count:
+        more = " or more" if len(raw) > count else ""
+        raise ValueError(f"{path}: got {start + len(raw)} bytes{more}, expected {start + count} for shape {shape}")
+    return np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def _read_bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        raw = file.read(_MOST_BYTES + 1)
+    if len(raw) > _MOST_BYTES:
+        raise ValueError(f"{path}: got more than {_MOST_BYTES} bytes")
+    return raw
 
 
 def _checked_labels(path: Path, labels: np.ndarray, classes: int) -> Tensor:
@@ -118,25 +142,73 @@ def _checked_labels(path: Path, labels: np.ndarray, classes: int) -> Tensor:
     return torch.from_numpy(labels.astype(np.int64))
 
 
-def _dtype(kind: str, align: int = 0, copy: int = 0) -> np.dtype:
-    # Python 2 wrote the flags as 0 and 1, which NumPy 2.4 warns of.
-    return np.dtype(kind, bool(align), bool(copy))
+@final
+class _Dtype:
+    """The dtype of a pickled array, as its short name such as `u1`."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        self.name = name
+        self.order = "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
 
 
-# Taken from an array, because its module moved between NumPy 1 and 2.
-_rebuild_array: Any = np.empty(0).__reduce__()[0]
+@final
+class _Array:
+    """The facts of a pickled array: NumPy itself is not called, since a pickle could give it anything."""
+
+    def __init__(self, *_: object) -> None:
+        self.state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state[1:]
+
+
+def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str, *_: object) -> _Array:
+    # Protocol 5 has arrays like this.
+    if order not in ("C", "F"):
+        raise pickle.UnpicklingError(f"an array of order {order!r}, expected C or F")
+    array = _Array()
+    array.state = (shape, dtype, order == "F", raw)
+    return array
+
+
+def _bytes_of(text: str, encoding: str) -> bytes:
+    # Python 3 writes bytes like this for protocols below 3.
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"text in {encoding!r}, expected latin1")
+    return text.encode("latin1")
+
+
+def _plain(value: object) -> Any:
+    """The array that a pickle describes, or what else the value is."""
+    if not isinstance(value, _Array):
+        return value
+    shape, dtype, in_fortran_order, raw = value.state
+    # Text is what Python 2 wrote: its strings are bytes.
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    if dtype.name not in ("u1", "i1", "i2", "i4", "i8", "f4", "f8"):
+        raise pickle.UnpicklingError(f"an array of {dtype.name}, expected numbers")
+    kind = np.dtype(dtype.name).newbyteorder(">" if dtype.order == ">" else "<")
+    return np.frombuffer(raw, kind).reshape(shape, order="F" if in_fortran_order else "C")
+
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _rebuild_array,
-    ("numpy._core.multiarray", "_reconstruct"): _rebuild_array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _bytes_of,
+    **{
+        (f"numpy.{core}.{module}", function): ours
+        for core in ("core", "_core")
+        for module, function, ours in (("multiarray", "_reconstruct", _Array), ("numeric", "_frombuffer", _from_buffer))
+    },
 }
 
 
 @final
 class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds plain values and arrays, and refuses every other global: a pickle may name any function."""
+    """Rebuilds plain values and the facts of arrays, and refuses every other name: a pickle may name any function."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:

@@ -13,7 +13,6 @@ from typing import Any, Literal, Protocol, final
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from untrained import attach, checkpoint
@@ -21,6 +20,7 @@ from untrained.advance import advance_, move_, penalty
 from untrained.batches import Batches
 from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
+from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 from untrained.masked import MaskState
 from untrained.optim import for_scores
 from untrained.progress import Progress
@@ -45,7 +45,7 @@ class History:
     A row holds `epoch` (from 1), `lr` at its end, `train_loss` (label smoothing included), `train_accuracy`,
     `examples_per_second`, `seconds`;
     for masked models `flips`, the share of weights whose mask changed during the epoch; and with validation data
-    `val_loss` and `val_accuracy`. Accuracies are shares in 0..1.
+    `val_loss` and `val_accuracy`. Accuracies are shares of the labels, in 0..1.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -79,7 +79,8 @@ def fit(
 
     Args:
         model: gives logits (batch, classes).
-        train: batches of (inputs, labels); `set_epoch` is called on them (or on their sampler) if they have it.
+        train: batches of (inputs, labels); `set_epoch` is called on them (or on their sampler) if they have it. Labels
+            are (batch,), or (batch, ...) for logits (batch, classes, ...); those of -100 are not counted.
         val: batches to measure after every epoch; nothing is chosen by them here.
         epochs: passes over `train`.
         recipe: default the one that suits the method (`method.recipe`), and `WEIGHTS` for a plain model; "paper" is
@@ -174,7 +175,13 @@ def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, 
             f"a masked model is inside this {type(model).__name__}: pass the model that mask_ was called on "
             "(model.compile() compiles it in place)"
         )
-    if len(train) == 0:
+    try:
+        batches = len(train)
+    except TypeError:  # also of a DataLoader whose data set cannot be counted
+        raise ValueError(
+            f"train must have a length, as a list or DataLoader has, got a {type(train).__name__}"
+        ) from None
+    if batches == 0:
         raise ValueError("train has no batch")
     if isinstance(val, Iterator):
         raise ValueError("val can be gone through only once and is needed after every epoch; pass a list or a loader")
@@ -259,21 +266,21 @@ def _one_epoch(
 ) -> Row:
     """One pass over the data: forward, backward, step. `masked` is the model itself, when it is one."""
     start, device, batches = time.perf_counter(), device_of(model), len(train)
-    totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, right answers, examples
+    totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, right answers, labels, examples
     for each in (train, getattr(train, "sampler", None)):
         if hasattr(each, "set_epoch"):
             each.set_epoch(epoch)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
     model.train()
-    for number, (x, y) in enumerate(train):
-        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+    for number, (x, y) in enumerate(pairs(train, device)):
         first = number - number % plan.accumulate
         group = min(plan.accumulate, batches - first)
         steps_now = number + 1 == first + group
         alone = not steps_now and isinstance(model, nn.parallel.DistributedDataParallel)
         with model.no_sync() if alone else contextlib.nullcontext():  # pyright: ignore[reportCallIssue]
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.amp):
-                logits = model(x)
-                loss = F.cross_entropy(logits, y, label_smoothing=plan.recipe.label_smoothing)
+                logits = logits_of(model, x)
+                labels = labels_for(logits, y)
+                loss = cross_entropy(logits, labels, label_smoothing=plan.recipe.label_smoothing)
             price = penalty(masked) if masked is not None else None
             ((loss if price is None else loss + price) / group).backward()
         if steps_now:
@@ -285,20 +292,22 @@ def _one_epoch(
             if masked is not None:
                 steps = -(-batches // plan.accumulate)
                 advance_(masked, epoch * steps + number // plan.accumulate + 1, plan.epochs * steps)
-        right = (logits.detach().argmax(1) == y).sum()
-        totals += torch.stack([loss.detach().double() * len(y), right.double(), right.new_tensor(len(y)).double()])
-        progress.batch_done(totals)
+        counts = tally(logits.detach(), labels)
+        totals += torch.cat([loss.detach().double() * counts[1:], counts, counts.new_tensor([len(y)])])
+        progress.batch_done(totals[:3])
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(totals)
-    loss, right, examples = totals.tolist()
+    loss, right, counted, examples = totals.tolist()
+    if not counted:
+        raise ValueError(f"epoch {epoch + 1} has no label to learn from: no batch, or all labels are {IGNORED}")
     if not math.isfinite(loss):
         raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: the search has diverged; try a lower lr")
     seconds = time.perf_counter() - start
     return {
         "epoch": epoch + 1,
         "lr": learners[0].optimizer.param_groups[0]["lr"],
-        "train_loss": loss / examples,
-        "train_accuracy": right / examples,
+        "train_loss": loss / counted,
+        "train_accuracy": right / counted,
         "examples_per_second": examples / max(seconds, 1e-9),  # a coarse clock may stand still for an epoch
         "seconds": seconds,
     }

@@ -2,7 +2,7 @@
 
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -216,19 +216,20 @@ def _read_digits() -> SourceData:
 
 def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) -> SourceData:
     home = root / source.folder / "raw"
-    folders = (home, root / "raw", root)
-    complete = [folder for folder in folders if all(_find_idx_file(folder, file) for file in _IDX_FILES)]
-    if not complete and not download:
-        raise _missing(name, [f"{file}[.gz]" for file in _IDX_FILES], folders)
-    folder = complete[0] if complete else home
-    files = [
-        _find_idx_file(folder, file) or fetch(f"{source.url}{file}.gz", folder, md5)
-        for file, md5 in zip(_IDX_FILES, source.md5, strict=True)
-    ]
+    folders = (home, root / source.folder, root / "raw", root)
+    there = [[_find_idx_file(folder, file) for file in _IDX_FILES] for folder in folders]
+    files = next((found for found in there if all(found)), there[0])
+    missing = _missing(name, [f"{file}[.gz]" for file in _IDX_FILES], folders)
+    if not all(files) and not download:
+        raise FileNotFoundError(f"{missing}; or allow the download")
+    images, labels, test_images, test_labels = (
+        path or _fetch(f"{source.url}{file}.gz", home, md5, missing)
+        for path, file, md5 in zip(files, _IDX_FILES, source.md5, strict=True)
+    )
     classes = len(source.labels)
     return SourceData(
-        train=read_idx(files[0], files[1], classes),
-        test=read_idx(files[2], files[3], classes),
+        train=read_idx(images, labels, classes),
+        test=read_idx(test_images, test_labels, classes),
         labels=source.labels,
         augment=False,
         statistics=((source.mean,), (source.std,)),
@@ -236,17 +237,28 @@ def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) 
 
 
 def _find_idx_file(folder: Path, file: str) -> Path | None:
-    return next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None)
+    """The file, packed or not, in any of the spellings that programs unpack it to, or in a folder of its name."""
+    if not folder.is_dir():
+        return None
+    named = [path for path in folder.iterdir() if _idx_name(path) == file]
+    inside = [path for holder in named if holder.is_dir() for path in holder.iterdir() if _idx_name(path) == file]
+    files = [path for path in (*named, *inside) if path.is_file()]
+    return min(files, key=lambda path: (path.name != file, path.name != f"{file}.gz", path), default=None)
+
+
+def _idx_name(path: Path) -> str:
+    return path.name.lower().removesuffix(".gz").replace(".", "-").replace("_", "-")
 
 
 def _read_cifar_source(name: str, source: _CifarSource, root: Path, download: bool) -> SourceData:
     found = _find_cifar(source, root)
+    files = [file for layout in source.layouts for file in (*layout.train, layout.test)]
+    missing = _missing(name, files, [*(root / layout.folder for layout in source.layouts), root])
     if found is None and download:
-        _extract(fetch(source.url, root, source.md5), root)
+        _extract(_fetch(source.url, root, source.md5, missing), root)
         found = _find_cifar(source, root)
     if found is None:
-        files = [file for layout in source.layouts for file in (*layout.train, layout.test)]
-        raise _missing(name, files, [*(root / layout.folder for layout in source.layouts), root])
+        raise FileNotFoundError(f"{missing}; or allow the download")
     layout, folder = found
     batches = [layout.read(folder / file) for file in layout.train]
     train = Split(
@@ -281,7 +293,19 @@ def _extract(archive: Path, root: Path) -> None:
                 path.replace(target)
 
 
-def _missing(name: str, files: list[str], folders: tuple[Path, ...] | list[Path]) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"{name}: expected the files {', '.join(files)} in one of {', '.join(map(str, folders))}; or allow the download"
+def _fetch(url: str, folder: Path, md5: str, missing: str) -> Path:
+    """Download a file; if that fails, it is also said what would have made it needless."""
+    try:
+        return fetch(url, folder, md5)
+    except (ImportError, ConnectionError) as error:
+        raise type(error)(f"{missing}; {error}") from error
+
+
+def _missing(name: str, files: Sequence[str], folders: Sequence[Path]) -> str:
+    """What was looked for, and what was found."""
+    there = sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()})
+    found = ", ".join(there[:8]) + (", …" if len(there) > 8 else "")
+    return (
+        f"{name}: expected the files {', '.join(files)} in one of {', '.join(map(str, folders))}"
+        f"{f' (where {found} is)' if found else ''}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,8 +35,10 @@ def evaluate(
         data_dir: Where the data set is, or where to download it to.
         amp: Compute in bfloat16.
     """
+    import torch
+
     from untrained.batches import Batches
-    from untrained.data import load_data
+    from untrained.data import Split, folder_named, load_data
     from untrained.evaluation import evaluate as measure
     from untrained.ticket import Ticket, naming, rebuild
 
@@ -45,13 +48,15 @@ def evaluate(
         meta = _task_of(read)
         network = read.apply_(rebuild(read))
     name, (_, height, width) = data or meta["data"], meta["shape"]
-    test = load_data(name, data_dir, size=width if height == width and Path(name).is_dir() else None)
-    if list(test.shape) != meta["shape"] or list(test.labels) != meta["labels"]:
+    test = load_data(name, data_dir, size=None if folder_named(name) is None else (height, width))
+    labels = [unicodedata.normalize("NFC", label) for label in meta["labels"]]
+    if list(test.shape) != meta["shape"] or sorted(test.labels) != sorted(labels):
         raise ValueError(
             f"{ticket} is for images {tuple(meta['shape'])} of {_classes(meta['labels'])}; "
             f"{test.name} has {test.shape} of {_classes(test.labels)}"
         )
-    batches = Batches(test.test, 500, mean=meta["mean"], std=meta["std"])
+    classes = torch.tensor([labels.index(label) for label in test.labels])  # another order in older tickets
+    batches = Batches(Split(test.test.images, classes[test.test.labels]), 500, mean=meta["mean"], std=meta["std"])
     result = measure(network, batches, amp=amp)
     say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")
     print(f"sha256    {hashlib.sha256(ticket.read_bytes()).hexdigest()}")
