@@ -27,7 +27,7 @@ from untrained.header import TicketError
 from untrained.methods import Method
 from untrained.ticket import Ticket
 
-_SCRIPTS = ("ticket.js", "weights.js", "network.js", "picture.js", "trace.js", "numbers.js", "page.js")
+_SCRIPTS = "sha256 json header ticket weights network picture trace numbers page".split()
 _METHODS = (
     "EdgePopup RandomSubnetwork Dense GemMiner FedPM RelaxedBernoulli Threshold SignedSupermask Multicoated Bernoulli "
     "Biprop SlotMachines IteRand PartlyFrozen"
@@ -109,7 +109,7 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     accuracy = ticket.meta.get("accuracy")
     return template.render(
         css=Markup(_file("page.css")),
-        script=Markup("\n".join(_file(script) for script in _SCRIPTS)),
+        script=Markup("\n".join(_file(f"{script}.js") for script in _SCRIPTS)),
         # Inside a script element only "<" could end it, and JSON may write any character by its number.
         facts=Markup(json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")),
         kind=kind,
