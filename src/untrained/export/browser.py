@@ -63,7 +63,7 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     program = program_of(network, shape)
     page = _page(ticket, network, {"shape": shape, "ops": program})
     with written_whole(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
 
 
 def _check_readable(ticket: Ticket) -> None:
@@ -92,7 +92,7 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     classes = program["ops"][-1]["shape"][0]
     kind = _kind(program["shape"])
     name = ticket.meta.get("data")
-    name = name if isinstance(name, str) else ""
+    name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # half a character cannot be written
     architecture = (ticket.built_by or {}).get("name", type(network).__name__)
     kept = summary(ticket)
     trained = sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra)
@@ -149,7 +149,7 @@ def _labels(ticket: Ticket, classes: int) -> list[str]:
         raise TicketError(f"meta.labels must be a list of strings, got {str(labels)[:80]}")
     if len(labels) != classes:
         raise TicketError(f"meta.labels has {len(labels)} labels, expected {classes}, one per output of the network")
-    return labels
+    return [label if label.strip() else f"class {number}" for number, label in enumerate(labels)]
 
 
 def _normalisation(ticket: Ticket, shape: list[int], kind: str) -> dict[str, list[float]]:
