@@ -1,16 +1,34 @@
 """A page that runs a ticket: the logits of PyTorch, for anybody's hands, eyes and screen."""
 
 import base64
+import hashlib
 import io
 import json
+import random
 import re
 import struct
+import time
 
 import pytest
 import torch
 from torch import nn
 
 import untrained as ut
+from browser_reader import python_reads, read_in_node
+from test_hostile_files import (
+    ATTACKS,
+    NO_TICKETS,
+    TEXTS,
+    TICKETS,
+    VALUES,
+    closed,
+    parent,
+    places,
+    storing,
+    with_text,
+)
+from test_hostile_files import changed as attacked
+from test_hostile_files import opened as taken_apart
 from untrained import models
 from untrained.export import to_html
 from untrained.export.found import found_network
@@ -128,6 +146,171 @@ def test_every_network_method_and_law_gives_the_logits_of_torch(name, ready, tmp
     assert page.locator("#seed").inner_text() == str(2**64 - 7)
     codings = {codes.coding for codes in ticket.encoded().values()}
     assert name not in CODINGS or codings == CODINGS[name]
+
+
+# --- the reader alone, beside Python's ---
+
+SMALL = {
+    **{name: (method, law) for name, (_, method, law) in EVERY.items()},
+    "structure": (ut.EdgePopup(0.5, structure=ut.NofM(2, 4)), None),
+    "blocks": (ut.EdgePopup(0.3, structure=ut.Block(4, 5)), None),
+    "random": (ut.RandomSubnetwork(0.3), ut.Prototype(scaled=True, length=2**31)),
+    "dense": (ut.Dense(), ut.SignedConstant(fan="out", nonlinearity="tanh")),
+    "gems": (ut.GemMiner(0.3), ut.UnsignedConstant(scaled=True)),
+    "federated": (ut.FedPM(), ut.Standard(scaled=True)),
+    "relaxed": (ut.RelaxedBernoulli(), ut.XavierNormal(nonlinearity="leaky_relu")),
+    "many draws": (ut.SlotMachines(127), ut.KaimingNormal(nonlinearity="selu")),
+    "signs": (ut.PartlyFrozen(ut.Threshold(ternary=True), 0.3), ut.XavierUniform(nonlinearity="sigmoid")),
+}
+
+
+def small(name):
+    """The ticket of a small network, with tensors of every kind."""
+    method, law = SMALL[name]
+    layers = [nn.Flatten(), nn.Linear(36, 20), nn.BatchNorm1d(20), nn.Linear(20, 5)]
+    weights = {} if law is None else {"weights": law}
+    return found(nn.Sequential(*layers), method, **weights).to_bytes()
+
+
+def verdicts_of(files, folder):
+    """How the two readers disagree on files: {label: (what the page's says, whether Python reads it)}."""
+    wrong = {}
+    for number, (label, (verdict, said)) in enumerate(
+        zip(files, read_in_node(list(files.values()), folder), strict=True)
+    ):
+        ticket = python_reads(folder / f"{number}.ticket")
+        if verdict == "broken" or (verdict == "read") != (ticket is not None):
+            wrong[label] = verdict, said, ticket is not None
+        elif ticket is None:
+            assert said.startswith(("This ticket is damaged: ", "This page cannot run this ticket: ")), label
+        else:
+            tensors = dict(ticket.rebuilt()) | {n: x for n, x in ticket.extra.items() if x.dtype is torch.float32}
+            expected = {n: hashlib.sha256(x.reshape(-1).numpy().tobytes()).hexdigest() for n, x in tensors.items()}
+            if dict(said) != expected:
+                wrong[label] = verdict, "other weights", True
+    return wrong
+
+
+def test_every_ticket_is_read_to_the_last_bit(tmp_path):
+    files = {name: small(name) for name in SMALL} | TICKETS
+    assert verdicts_of(files, tmp_path) == {}
+    assert all(python_reads(tmp_path / f"{number}.ticket") for number in range(len(files)))
+
+
+def test_hostile_files_have_the_same_fate_in_both_readers(tmp_path):
+    files = {name: attacked("mixed", change) for name, change in ATTACKS.items()}
+    files |= {f"text: {name}": with_text("mixed", change) for name, change in TEXTS.items()}
+    files |= {f"no ticket: {name}": data for name, data in NO_TICKETS.items()}
+    files |= {f"cut at {at}": TICKETS["mixed"][:at] for at in range(0, 4000, 97)}
+    assert verdicts_of(files, tmp_path) == {}
+
+
+LIMITS = [-0.1, 1.0, 1.5, 9e-4, 1e-3, 1e5, 3, 126, 127, 128, 2**31 + 1, "in", "layer", "global", "tanh", "constructor"]
+LIMITS += [
+    {"name": "NofM", "n": 2, "m": 4},
+    {"name": "NofM", "n": 5, "m": 4},
+    {"name": "Block", "height": 0, "width": 1},
+]
+LIMITS += [{"name": "NofM", "n": n, "m": 4} for n in (2, 5)] + [{"name": "Block", "height": 0, "width": 1}]
+LIMITS += [{"name": "toString"}, {"name": "GemMiner", "keep": 0.5, "scope": "layer", "decay": 0.0, "drops": 1}]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_changed_field_has_the_same_fate_in_both_readers(name, tmp_path):
+    honest, stored = taken_apart(small(name))
+    draws, files = random.Random(name), {}
+    # Of long lists the first will do.
+    for place in (p for p in places(honest) if p[0] != "meta" and not (type(p[-1]) is int and p[-1] > 2)):
+        for value in [*draws.sample(VALUES + LIMITS, 4), None]:
+            head = json.loads(json.dumps(honest))
+            if draws.random() < 0.1 and isinstance(parent(head, place), dict):
+                parent(head, place)["toString"] = value
+            elif value is None and draws.random() < 0.5:
+                del parent(head, place)[place[-1]]
+            else:
+                parent(head, place)[place[-1]] = value
+            label = f"{place} {str(value)[:40]}"
+            if "tensors" in head:
+                files[label] = closed(json.dumps(head, sort_keys=True, separators=(",", ":"))[:-1], stored)
+    assert verdicts_of(files, tmp_path) == {}
+
+
+def indexed(change):
+    """An honest ticket whose index, as text, was changed."""
+    data = TICKETS["mixed"]
+    size = struct.unpack("<Q", data[:8])[0]
+    text = change(json.dumps(json.loads(data[8 : 8 + size])))
+    text = text if isinstance(text, bytes) else text.encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+
+LINE = '"codes/0.weight": {"dtype": "U8", "shape": ['
+EXTRAS = [
+    torch.bool,
+    torch.int8,
+    torch.uint16,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.complex64,
+]
+EXTRAS += [torch.float8_e4m3fn, torch.float8_e5m2, torch.uint64, torch.uint8, torch.float32]
+LISTED = r'"codes/0\.weight": {"dtype": "U8", "shape": (\[\d+\]), "data_offsets": (\[.*?\])}'
+NAMES = ["__proto__", "constructor", "é", "\U0001f600", "", "../0"]
+INDEXES = {
+    "as it is": indexed(str),
+    "spaces": indexed(lambda text: text.replace(",", ",\n \t") + "  "),
+    "a space first": indexed(lambda text: " " + text),
+    "byte order mark": indexed(lambda text: "\ufeff" + text),
+    "more behind": indexed(lambda text: text + "\0"),
+    "another order": indexed(lambda text: json.dumps(dict(reversed(json.loads(text).items())))),
+    "an unknown field": indexed(lambda text: text.replace(LINE, LINE.replace("{", '{"x": [{"y": 1e5}], '))),
+    "a name twice": indexed(lambda text: "{" + text[text.index('"codes/0'):][:-1] + "," + text[1:]),
+    "a field twice": indexed(lambda text: text.replace('"dtype"', '"dtype": "U8", "dtype"', 1)),
+    "metadata twice": indexed(lambda text: text.replace('"__metadata__"', '"__metadata__": {}, "__metadata__"')),
+    "the header twice": indexed(lambda text: text.replace('"untrained":', '"untrained": "{}", "untrained":')),
+    "other metadata": indexed(lambda text: text.replace('"untrained":', '"format": "pt", "untrained":')),
+    "a number as metadata": indexed(lambda text: text.replace('"untrained":', '"format": 1, "untrained":')),
+    "a float as shape": indexed(lambda text: re.sub(r'("shape": \[\d+)', r"\1.0", text, count=1)),
+    "a float as place": indexed(lambda text: re.sub(r'("data_offsets": \[\d+)', r"\1e0", text, count=1)),
+    "minus zero": indexed(lambda text: text.replace('"data_offsets": [0,', '"data_offsets": [-0,')),
+    "three places": indexed(lambda text: re.sub(r'("data_offsets": \[)', r"\g<1>0, ", text, count=1)),
+    "a gap": indexed(lambda text: re.sub(r"(\d+)\]}}$", lambda m: f"{int(m[1]) + 1}]}}}}", text)),
+    "a list as line": indexed(lambda text: re.sub(LISTED, r'"codes/0.weight": ["U8", \1, \2]', text)),
+    "not UTF-8": indexed(lambda text: text.encode().replace(b"codes/0.weight", b"codes/0.weigh\xff")),
+    "an escape": indexed(lambda text: text.replace("codes/0.weight", "\\u0063odes\\/0.weight")),
+    "half a character": indexed(lambda text: text.replace("codes/0.weight", "codes/\\ud800")),
+    **{f"extra of {dtype}": attacked("mixed", storing("extra/x", torch.zeros(3, 2).to(dtype))) for dtype in EXTRAS},
+    **{f"extra {name!r}": attacked("mixed", storing(f"extra/{name}", torch.zeros(2))) for name in NAMES},
+    **{f"extra of shape {shape}": attacked("mixed", storing("extra/x", torch.zeros(shape)))
+       for shape in [(), (0,), (0, 2**40), (0, 2**62), (1,) * 70]},
+}  # fmt: skip
+
+
+def test_odd_containers_have_the_same_fate_in_both_readers(tmp_path):
+    assert verdicts_of(INDEXES, tmp_path) == {}
+
+
+def claiming(shape, law, method, counts):
+    head, _ = taken_apart(TICKETS["mixed"])
+    entry = {"shape": shape, "dtype": "float32", "method": 0, "coding": "bits", "values": [1], "counts": counts}
+    head |= {"tensors": {"w": entry}, "weights": law, "methods": [method], "meta": {"pad": "x" * 2**18}}
+    return closed(
+        json.dumps(head, sort_keys=True, separators=(",", ":"))[:-1], {"codes/w": torch.zeros(0, dtype=torch.uint8)}
+    )
+
+
+def test_what_costs_much_is_refused_or_cheap(tmp_path):
+    dense, signs = {"name": "Dense"}, {"name": "UnsignedConstant", "fan": "in", "nonlinearity": "relu", "scaled": False}
+    slots = {"name": "SlotMachines", "values": 127, "greedy": True}
+    files = [claiming([2**16, 2**17], signs, dense, [2**33]), claiming([2**13, 2**13], signs, slots, [2**26])]
+    files += [claiming([2**8, 2**8], {**signs, "name": "Prototype", "length": 2**31}, dense, [2**16])]
+    start = time.perf_counter()
+    (*far_too_many, (_, prototype)) = read_in_node(files, tmp_path)
+    assert time.perf_counter() - start < 20
+    assert all(v == "refused" and re.search("claims 8[0-9]* weights", said) for v, said in far_too_many)
+    assert "the weights do not have the sample_sha256" in prototype
 
 
 def test_layers_that_our_networks_lack(ready, tmp_path):

@@ -1,5 +1,6 @@
 """A found network in other formats: the same tensors, the same answers, and errors that say what is missing."""
 
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -92,6 +93,93 @@ def test_onnx_gives_the_same_logits(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
 
+class Own(nn.Module):
+    """A model with a forward pass, and a name of its layer, of somebody's own."""
+
+    def __init__(self, rule, name="layer"):
+        super().__init__()
+        torch.manual_seed(0)
+        self.add_module(name, nn.Linear(12, 8))
+        self.rule = rule
+
+    def forward(self, x):
+        (layer,) = self._modules.values()
+        return self.rule(layer, x)
+
+
+ANY_BATCH = {
+    "flatten": lambda layer, x: layer(x.flatten(1)),
+    "view": lambda layer, x: layer(x.view(x.shape[0], -1)),
+    "size": lambda layer, x: layer(x.reshape(x.size(0), -1)) + x.new_zeros(x.shape[0], 1),
+}
+ONE_BATCH = {
+    "len": lambda layer, x: layer(x.view(len(x), -1)),
+    "loop": lambda layer, x: torch.stack([layer(each.flatten()) for each in x]),
+    "first": lambda layer, x: layer(x.flatten(1))[:1],
+}
+
+
+@pytest.mark.parametrize("rule", ANY_BATCH.values(), ids=ANY_BATCH)
+def test_onnx_files_take_any_batch(rule, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    to_onnx(found(Own(rule), meta={"shape": [3, 4]}), tmp_path / "a.onnx", Own(rule))
+    network = found(Own(rule)).apply_(Own(rule)).eval()
+    session = runtime.InferenceSession(tmp_path / "a.onnx")
+    for batch in (1, 2, 7):
+        x = torch.randn(batch, 3, 4)
+        (got,) = session.run(["logits"], {"image": x.numpy()})
+        assert torch.from_numpy(got) == pytest.approx(network(x), abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", ONE_BATCH.values(), ids=ONE_BATCH)
+def test_a_batch_that_is_fixed_by_the_forward_pass_is_refused(rule, tmp_path):
+    pytest.importorskip("onnxscript")
+    with pytest.raises(ut.TicketError, match=r"one size of the batch only: .*x\.flatten\(1\) for x\.view"):
+        to_onnx(found(Own(rule), meta={"shape": [3, 4]}), tmp_path / "a.onnx", Own(rule))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "fate"),
+    [
+        ('a"b', "torch cannot export a layer called"),
+        ("a\\", "torch cannot export a layer called"),
+        ('a", breakpoint()) or getattr(self, "a', "torch cannot export a layer called"),
+        ("class", "torch cannot export its forward pass: invalid syntax"),
+        ("é'{", None),
+    ],
+)
+def test_names_of_layers_are_no_code(name, fate, tmp_path):
+    pytest.importorskip("onnxscript")
+    own = lambda: Own(ANY_BATCH["flatten"], name)  # noqa: E731
+    ticket = found(own(), meta={"shape": [12]})
+    to_html(ticket, tmp_path / "a.html", own())
+    assert facts_of(tmp_path / "a.html")["program"]["ops"][0]["weight"] == f"{name}.weight"
+    with pytest.raises(ut.TicketError, match=fate) if fate else contextlib.nullcontext():
+        to_onnx(ticket, tmp_path / "a.onnx", own())
+
+
+def test_what_torch_cannot_export_is_told_in_a_line(tmp_path):
+    pytest.importorskip("onnxscript")
+    own = lambda: Own(lambda layer, x: layer(x) if x.sum() > 0 else x)  # noqa: E731
+    with pytest.raises(ut.TicketError, match=r"torch cannot export its forward pass: .+") as refused:
+        to_onnx(found(own(), meta={"shape": [12]}), tmp_path / "a.onnx", own())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("change", ["hook", "forward"])
+def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
+    model = own_model()
+    ticket = found(own_model(), meta={"shape": [12]})
+    if change == "hook":
+        model[1].register_forward_hook(lambda *given: 2 * given[2])
+    else:
+        model[1].forward = lambda x: 2 * nn.Linear.forward(model[1], x)
+    with pytest.raises(ut.TicketError, match="a hook or a forward of its own on the layer '1'"):
+        to_html(ticket, tmp_path / "a.html", model)
+
+
 def test_onnx_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("untrained.export.onnx_file.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=re.escape("pip install 'untrained[onnx]'")):
@@ -102,7 +190,7 @@ def test_the_default_digits_page_is_small_and_has_one_of_everything(tmp_path):
     data = ut.load_data("digits")
     meta = {"data": "digits", "labels": list(data.labels), "shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
     to_html(found(models.fc((300, 100), (1, 8, 8)), meta=meta), tmp_path / "a.html")
-    assert (tmp_path / "a.html").stat().st_size <= 80_000
+    assert (tmp_path / "a.html").stat().st_size <= 90_000
     text = (tmp_path / "a.html").read_text()
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
     assert len(facts_of(tmp_path / "a.html")["examples"]["labels"]) == 10
@@ -119,15 +207,21 @@ class Elements(HTMLParser):
 
 
 def test_hostile_meta_stays_text(tmp_path):
-    hostile = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "<!--<script>", "&lt;", "\u2028"]
+    hostile = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "<!--<script>", "&lt;", "\u2028x"]
     plain = [f"c{i}" for i in range(5)]
     parsed = []
-    for labels, data in ((plain, "digits"), (hostile, "</title><script>alert(1)</script>")):
+    for labels, data in ((plain, "digits"), (hostile, "</title><script>alert(1)</script>\ud800")):
         meta = {"labels": labels, "data": data, "shape": [1, 4, 4]}
         to_html(found(models.fc((6,), (1, 4, 4), 5), meta=meta), tmp_path / "a.html")
         parsed.append(Elements((tmp_path / "a.html").read_text()).tags)
         assert facts_of(tmp_path / "a.html")["labels"] == labels
     assert parsed[0] == parsed[1]
+
+
+def test_a_class_without_a_name_has_its_number(tmp_path):
+    labels = ["a", "", " \n", "\ud800", "class 1"]
+    to_html(found(models.fc((6,), (1, 4, 4), 5), meta={"labels": labels}), tmp_path / "a.html")
+    assert facts_of(tmp_path / "a.html")["labels"] == ["a", "class 1", "class 2", "\ud800", "class 1"]
 
 
 @pytest.mark.parametrize(

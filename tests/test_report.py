@@ -1,7 +1,9 @@
 """The page about a run: what it shows is what the run has left, whatever state that is in."""
 
 import json
+import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -14,6 +16,7 @@ from browsing import LOOKS, check_page
 from untrained.cli import main
 from untrained.evaluation import Answers
 from untrained.report import charts, pixels
+from untrained.report.page import Chart, Section, render
 from untrained.run import read_run, write_answers
 from untrained.splits import Split
 from untrained.trace import Trace, flips_of, samples
@@ -138,6 +141,51 @@ def test_what_others_call_their_classes_is_text(run, opened, tmp_path):
     page = opened(ut.write_report(run))
     check_page(page)
     assert page.locator("b").count() == 0 and "<b onclick=" in page.inner_text("main")
+
+
+# Names that JavaScript's objects have before anybody puts them in, and names that are hard to write.
+NAMES = ["constructor", "__proto__", "toString", "hasOwnProperty", "", "\x00\x1b[31m\n\ud800", "var(--ink)"]
+NAMES += ["\u202e\u0634\u062a\u0631\u200c\u0645\u0631\u063a", "\U0001f469\u200d\U0001f52c", "x" * 10_000]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(320, False), (1400, True)])
+def test_whatever_classes_are_called_every_chart_is_drawn(run, opened, width, dark):
+    ticket = ut.Ticket.load(run / "found.ticket")
+    ut.Ticket(**{**vars(ticket), "meta": {**ticket.meta, "labels": NAMES}}).save(run / "found.ticket")
+    page = opened(ut.write_report(run), width=width, dark=dark)
+    check_page(page)
+    assert page.locator(".chart svg").count() == page.locator(".chart").count()
+    chart = page.locator("section", has=page.get_by_role("heading", name="Where it is wrong")).locator(".chart svg")
+    assert chart.locator("g.mark-rect.role-mark path").count() == 100
+    texts = chart.locator("g.role-axis-label text").all_text_contents()
+    for number, start in enumerate(
+        [": construc", ": __proto_", ": toString", ": hasOwnPr", "", ": \ufffd", ": var(--in"]
+    ):
+        assert sum(text.startswith(f"{number}{start}") for text in texts) == 2, number
+
+
+def test_whatever_layers_are_called_each_has_its_bar(opened, tmp_path):
+    names = [*NAMES, "encoder.layers.0.self_attention.query", "encoder.layers.0.self_attention.value"]
+    run = SimpleNamespace(kept={f"{name}.weight": 0.5 for name in names})
+    (tmp_path / "a.html").write_text(
+        render("", [], [Section("", charts=[Chart("", charts.kept(run))])]), encoding="utf-8"
+    )
+    bars = opened(tmp_path / "a.html").locator("g.mark-rect.role-mark path")
+    assert len({bar.get_attribute("d") for bar in bars.all()}) == len(names)
+
+
+@pytest.mark.parametrize("fault", [{"mark": "no such mark"}, {"transform": [{"calculate": "no_such()", "as": "a"}]}])
+def test_a_chart_that_cannot_be_drawn_does_not_keep_others_from_it(opened, tmp_path, fault):
+    good = {"data": {"values": [{"a": 1}]}, "mark": "bar", "encoding": {"x": {"field": "a", "type": "quantitative"}}}
+    shown = [Chart("broken", {**good, **fault}), Chart("whole", good)]
+    (tmp_path / "a.html").write_text(render("", [], [Section("", charts=shown)]), encoding="utf-8")
+    page = opened(tmp_path / "a.html")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(50)
+        said, drawn = (place.inner_text() for place in page.locator(".chart").all())
+        assert re.match("This chart cannot be drawn here: .", said) and "This chart" not in drawn
+        assert page.locator(".chart svg").count() == 1
 
 
 def test_a_thousand_classes_are_readable(run, opened):

@@ -193,7 +193,7 @@ def _parse_entry(
     if line["dtype"] not in DTYPES:
         raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
     constant = line.get("constant")
-    if constant is not None and type(constant) is not float:
+    if "constant" in line and type(constant) is not float:
         raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
     if constant is not None and abs(constant) > torch.finfo(DTYPES[line["dtype"]]).max:
         raise TicketError(f"{name!r}: constant {constant!r} is beyond {line['dtype']}")

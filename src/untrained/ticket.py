@@ -243,8 +243,11 @@ class Ticket:
                     flat = given.masked_scatter(given == UNDECIDED, free)
                 held[name] = flat, parsed.tensors[name].shape
             extra = {name.removeprefix("extra/"): t for name, t in stored.items() if name.startswith("extra/")}
-            for name in extra.keys() & parsed.tensors.keys():
-                raise TicketError(f"{name!r} is both stored and drawn from the seed")
+            for name, tensor in extra.items():
+                if name in parsed.tensors:
+                    raise TicketError(f"{name!r} is both stored and drawn from the seed")
+                if math.prod(max(1, side) for side in tensor.shape) >= 1 << 62:
+                    raise TicketError(f"{name!r} has the impossible shape {tuple(tensor.shape)}")
             return Ticket(codes=Codes(held), extra=extra, tensors=parsed.tensors, **parsed.rest)
 
     @torch.no_grad()
@@ -396,11 +399,26 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with _spelled_for_rust(path) as spelled, safe_open(spelled, framework="pt") as file:
             metadata = file.metadata() or {}
             stored = {name: file.get_tensor(name) for name in file.keys()}
+        _check_index(path)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
         raise TicketError(f"not a ticket, or a damaged one ({error})") from None
     if header.KEY not in metadata:
         raise TicketError("a safetensors file, but not a ticket: its metadata have no 'untrained'")
     return header.from_json(metadata[header.KEY]), stored
+
+
+def _check_index(path: Path) -> None:
+    """Refuse what safetensors itself lets pass: one name twice, and tensors that are not described by an object."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(members := dict(pairs)) < len(pairs):
+            raise ValueError("a name is there twice")
+        return members
+
+    with path.open("rb") as file:
+        index = json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=unique)
+    if not all(isinstance(line, dict) for line in index.values()):
+        raise ValueError("a tensor is not described by an object")
 
 
 def _given(seed: int, name: str, entry: TensorEntry) -> Tensor | None:

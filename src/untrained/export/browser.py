@@ -27,7 +27,7 @@ from untrained.header import TicketError
 from untrained.methods import Method
 from untrained.ticket import Ticket
 
-_SCRIPTS = ("ticket.js", "weights.js", "network.js", "picture.js", "trace.js", "numbers.js", "page.js")
+_SCRIPTS = "sha256 json header ticket weights network picture trace numbers page".split()
 _METHODS = (
     "EdgePopup RandomSubnetwork Dense GemMiner FedPM RelaxedBernoulli Threshold SignedSupermask Multicoated Bernoulli "
     "Biprop SlotMachines IteRand PartlyFrozen"
@@ -63,7 +63,7 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     program = program_of(network, shape)
     page = _page(ticket, network, {"shape": shape, "ops": program})
     with written_whole(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
 
 
 def _check_readable(ticket: Ticket) -> None:
@@ -92,7 +92,7 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     classes = program["ops"][-1]["shape"][0]
     kind = _kind(program["shape"])
     name = ticket.meta.get("data")
-    name = name if isinstance(name, str) else ""
+    name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # half a character cannot be written
     architecture = (ticket.built_by or {}).get("name", type(network).__name__)
     kept = summary(ticket)
     trained = sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra)
@@ -109,7 +109,7 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     accuracy = ticket.meta.get("accuracy")
     return template.render(
         css=Markup(_file("page.css")),
-        script=Markup("\n".join(_file(script) for script in _SCRIPTS)),
+        script=Markup("\n".join(_file(f"{script}.js") for script in _SCRIPTS)),
         # Inside a script element only "<" could end it, and JSON may write any character by its number.
         facts=Markup(json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")),
         kind=kind,
@@ -149,7 +149,7 @@ def _labels(ticket: Ticket, classes: int) -> list[str]:
         raise TicketError(f"meta.labels must be a list of strings, got {str(labels)[:80]}")
     if len(labels) != classes:
         raise TicketError(f"meta.labels has {len(labels)} labels, expected {classes}, one per output of the network")
-    return labels
+    return [label if label.strip() else f"class {number}" for number, label in enumerate(labels)]
 
 
 def _normalisation(ticket: Ticket, shape: list[int], kind: str) -> dict[str, list[float]]:

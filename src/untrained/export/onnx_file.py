@@ -26,7 +26,7 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     """Write the network for ONNX runtimes, whole or not at all.
 
     The graph's input is `image`, float32 (batch, *shape), normalised as in the search; its output is `logits`,
-    float32 (batch, classes). Labels, mean and std are in its metadata, as JSON.
+    float32 (batch, classes), for any batch. Labels, mean and std are in its metadata, as JSON.
 
     Args:
         ticket: the ticket.
@@ -36,7 +36,8 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
 
     Raises:
         ImportError: onnx or onnxscript is not installed.
-        TicketError: a model is needed, the ticket does not fit it, or the shape of its input is not known.
+        TicketError: a model is needed, the ticket does not fit it, the shape of its input is not known, torch cannot
+            export its forward pass, or can for one size of the batch only.
         OSError: the file cannot be written.
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
@@ -45,17 +46,32 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     dtypes = {tensor.dtype for tensor in network.parameters()}
     if dtypes != {torch.float32}:
         raise TicketError(f"its tensors are {', '.join(sorted(map(str, dtypes)))}; ONNX files are of torch.float32")
+    for name, _ in network.named_modules():
+        if '"' in name or "\\" in name or not name.isprintable():  # torch writes Python code with the names in it
+            raise TicketError(f"torch cannot export a layer called {name!r}")
     with _quiet():
-        program = torch.onnx.export(
-            network,
-            (torch.zeros(2, *shape),),  # a batch of 1 would be taken for a constant
-            dynamo=True,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                network,
+                (torch.zeros(2, *shape),),  # a batch of 1 would be taken for a constant
+                dynamo=True,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise TicketError(f"torch cannot export its forward pass: {cause[:200]}") from error
     assert program is not None
+    graph = program.model.graph
+    for value in (*graph.inputs, *graph.outputs):
+        # torch takes the Dim for a hint, and writes the size of the example where the forward pass asks for a number.
+        if value.shape is None or isinstance(value.shape[0], int):
+            raise TicketError(
+                f"its forward pass is for one size of the batch only: {value.name} became {value.shape}. Write "
+                "x.shape[0] for len(x) or int(x.shape[0]), x.flatten(1) for x.view(len(x), -1), and no loop over x"
+            )
     for fact in _FACTS:
         if fact in ticket.meta:
             program.model.metadata_props[fact] = json.dumps(ticket.meta[fact])

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from untrained.header import TicketError
 from untrained.models import BinaryActivation
@@ -31,10 +30,12 @@ def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
     Raises:
         TicketError: it has a layer or an operation that is not supported, or its forward pass cannot be traced.
     """
-    tracer = _Tracer()
+    for name, module in network.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            raise TicketError(f"no JavaScript for a hook or a forward of its own on the layer {name!r}")
     try:
-        graph = tracer.trace(network)
-        ShapeProp(fx.GraphModule(network, graph)).propagate(torch.zeros(1, *shape))
+        graph = _Tracer().trace(network)
+        _Shapes(network, graph=graph).run(torch.zeros(1, *shape))
     except Exception as error:  # whatever a forward pass may raise when it is followed
         raise TicketError(
             f"its forward pass cannot be followed for an input of shape {tuple(shape)}: {error}"
@@ -45,6 +46,16 @@ def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, BinaryActivation) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor. No code is made of the graph: names of layers would be code there."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = list(result.shape[1:])
+        return result
 
 
 class _Writer:
@@ -101,10 +112,9 @@ class _Unsupported(ValueError):
 
 
 def _shape_of(node: fx.Node) -> list[int]:
-    meta = node.meta.get("tensor_meta")
-    if meta is None or not hasattr(meta, "shape"):
+    if "shape" not in node.meta:
         raise TicketError(f"no JavaScript for {node.name}: it gives no single tensor")
-    return list(meta.shape[1:])
+    return node.meta["shape"]
 
 
 def _pair(value: Any) -> list[int]:

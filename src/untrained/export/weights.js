@@ -9,31 +9,32 @@ function upperHalf(a, b) {
   return (a1 * b1 + Math.floor(cross / 2 ** 16) + Math.floor(middle / 2 ** 16)) >>> 0;
 }
 
-// The first words of a draw.
-function wordsOf(seed, name, draw, count) {
+// A function that gives word j of a draw. A block of four is made once for as long as it is asked for.
+function wordsOf(seed, name) {
   const named = new DataView(new Sha256().add(utf8(name)).digest().buffer);
   const [h0, h1] = [named.getUint32(0, true), named.getUint32(4, true)];
-  const whole = BigInt(seed);
-  const [key0, key1] = [Number(whole & 0xffffffffn), Number(whole >> 32n)];
-  const words = new Uint32Array(Math.ceil(count / 4) * 4);
-  for (let block = 0; block < words.length / 4; block++) {
-    let [c0, c1, c2, c3, k0, k1] = [block, draw, h0, h1, key0, key1];
-    for (let round = 0; round < 10; round++) {
-      const next0 = upperHalf(0xcd9e8d57, c2) ^ c1 ^ k0;
-      const next2 = upperHalf(0xd2511f53, c0) ^ c3 ^ k1;
-      c1 = Math.imul(0xcd9e8d57, c2);
-      c3 = Math.imul(0xd2511f53, c0);
-      c0 = next0 >>> 0;
-      c2 = next2 >>> 0;
-      k0 = (k0 + 0x9e3779b9) | 0;
-      k1 = (k1 + 0xbb67ae85) | 0;
+  const [key0, key1] = [Number(seed & 0xffffffffn), Number(seed >> 32n)];
+  const words = new Uint32Array(4);
+  let [lastDraw, lastBlock] = [-1, -1];
+  return (draw, j) => {
+    const block = j >>> 2;
+    if (block !== lastBlock || draw !== lastDraw) {
+      let [c0, c1, c2, c3, k0, k1] = [block, draw, h0, h1, key0, key1];
+      for (let round = 0; round < 10; round++) {
+        const next0 = upperHalf(0xcd9e8d57, c2) ^ c1 ^ k0;
+        const next2 = upperHalf(0xd2511f53, c0) ^ c3 ^ k1;
+        c1 = Math.imul(0xcd9e8d57, c2);
+        c3 = Math.imul(0xd2511f53, c0);
+        c0 = next0 >>> 0;
+        c2 = next2 >>> 0;
+        k0 = (k0 + 0x9e3779b9) | 0;
+        k1 = (k1 + 0xbb67ae85) | 0;
+      }
+      [words[0], words[1], words[2], words[3]] = [c0, c1, c2, c3];
+      [lastDraw, lastBlock] = [draw, block];
     }
-    words[4 * block] = c0;
-    words[4 * block + 1] = c1;
-    words[4 * block + 2] = c2;
-    words[4 * block + 3] = c3;
-  }
-  return words;
+    return words[j & 3];
+  };
 }
 
 // ---------------------------------------------------------------- units
@@ -75,15 +76,14 @@ function normalOf(word) {
   return Math.sign(q) * (polynomial(normalC, r) / polynomial(normalD, r));
 }
 
-function unitsOf(kind, seed, name, draw, n) {
-  const units = new Float32Array(n);
-  if (kind === "one") return units.fill(1);
-  const words = wordsOf(seed, name, draw, kind === "sign" ? Math.ceil(n / 32) : n);
-  if (kind === "sign") for (let i = 0; i < n; i++) units[i] = (words[i >>> 5] >>> (i & 31)) & 1 ? 1 : -1;
-  if (kind === "uniform") for (let i = 0; i < n; i++) units[i] = (2 * (words[i] >>> 8) + 1 - 2 ** 24) * 2 ** -24;
-  if (kind === "normal") for (let i = 0; i < n; i++) units[i] = normalOf(words[i]);
-  return units;
-}
+const uniformOf = (word) => (2 * (word >>> 8) + 1 - 2 ** 24) * 2 ** -24;
+// The unit of element i in a draw.
+const unitAt = {
+  sign: (words, draw, i) => ((words(draw, i >>> 5) >>> (i & 31)) & 1 ? 1 : -1),
+  one: () => 1,
+  uniform: (words, draw, i) => uniformOf(words(draw, i)),
+  normal: (words, draw, i) => Math.fround(normalOf(words(draw, i))),
+};
 
 // ---------------------------------------------------------------- laws
 const unitKinds = { SignedConstant: "sign", UnsignedConstant: "one", KaimingNormal: "normal" };
@@ -106,24 +106,21 @@ function scaleOf(law, shape, keep) {
   return law.scaled ? scale * Math.sqrt(1 / keep) : scale;
 }
 
-// A draw of a tensor.
-function drawOf(law, seed, name, draw, shape, keep) {
-  if (!(law.name in unitKinds)) refuse(`the unknown law '${law.name}'`);
-  const n = product(shape);
+// A tensor as it is drawn; `numbers` says which draw each element is of, if not all are of draw 0.
+function drawnOf(law, seed, name, shape, keep, numbers) {
+  const tiled = law.name === "Prototype";
+  const [unit, words] = [unitAt[unitKinds[law.name]], wordsOf(seed, tiled ? "prototype" : name)];
+  const weights = new Float32Array(product(shape));
   const scale = Math.fround(scaleOf(law, shape, keep));
-  if (law.name !== "Prototype") {
-    const units = unitsOf(unitKinds[law.name], seed, name, draw, n);
-    for (let i = 0; i < n; i++) units[i] *= scale; // float32 again when it is stored: rounded once
-    return units;
+  for (let i = 0; i < weights.length; i++) {
+    // The product of two float32 is exact, and is rounded once when it is stored.
+    weights[i] = unit(words, numbers ? numbers[i] : 0, tiled ? i % law.length : i) * scale;
   }
-  const signs = unitsOf("sign", seed, "prototype", draw, law.length);
-  return Float32Array.from({ length: n }, (_, i) => signs[i % law.length] * scale);
+  return weights;
 }
 
 // ---------------------------------------------------------------- methods
 const multiplying = new Set(["Threshold", "SignedSupermask", "Multicoated"]);
-const plainMethods = new Set([...multiplying, "EdgePopup", "RandomSubnetwork", "Dense", "GemMiner", "FedPM"]);
-for (const name of ["RelaxedBernoulli", "Bernoulli", "Biprop"]) plainMethods.add(name);
 
 function nearestEven(x) {
   const below = Math.floor(x);
@@ -145,42 +142,38 @@ function factorOf(method, drawn, codes) {
   return Math.fround((most * 2 ** -22 * sum) / used);
 }
 
-// Effective weights from codes. `drawn` gives the elements of a draw by its number.
+// Which draw each element shows, for methods that have several of them.
+function numbersOf(name, method, codes) {
+  if (method.name === "IteRand") return Uint8Array.from(codes, (code) => (code ? (code & 255) - 1 : 0));
+  if (method.name !== "SlotMachines") return null;
+  const wrong = codes.find((code) => code < 1 || code > method.values);
+  if (wrong !== undefined) refuse(`'${name}' has the code ${wrong}, expected 1 to ${method.values}`);
+  return Uint8Array.from(codes, (code) => code - 1);
+}
+
+// Effective weights from what is drawn and codes.
 function effectiveOf(method, drawn, codes) {
   const weights = new Float32Array(codes.length);
-  if (method.name === "SlotMachines" || method.name === "IteRand") {
-    for (const code of new Set(codes)) {
-      if (method.name === "SlotMachines" && !(code >= 1 && code <= method.values)) refuse(`a draw number ${code}`);
-      if (code === 0) continue;
-      const shown = drawn((code & 255) - 1);
-      codes.forEach((c, i) => c === code && (weights[i] = shown[i]));
-    }
-    return weights;
-  }
-  if (!plainMethods.has(method.name)) refuse(`the unknown method '${method.name}'`);
-  const own = drawn(0);
-  const factor = method.name === "Bernoulli" || method.name === "Biprop" ? factorOf(method, own, codes) : 1;
+  const factor = method.name === "Bernoulli" || method.name === "Biprop" ? factorOf(method, drawn, codes) : 1;
   for (let i = 0; i < codes.length; i++) {
     if (codes[i] === 0) continue;
-    if (method.name === "Biprop") weights[i] = factor * Math.sign(own[i]);
-    else weights[i] = own[i] * (multiplying.has(method.name) ? codes[i] : factor);
+    if (method.name === "Biprop") weights[i] = factor * Math.sign(drawn[i]);
+    else weights[i] = drawn[i] * (multiplying.has(method.name) ? codes[i] : factor);
   }
   return weights;
 }
 
 function partlyFrozen(method, seed, name, entry, drawn, stored) {
-  const n = product(entry.shape);
-  const chances = unitsOf("uniform", seed, `${name}#start`, 0, n);
-  const weights = Float32Array.from(drawn(0));
+  const words = wordsOf(seed, `${name}#start`);
+  const weights = Float32Array.from(drawn);
   const free = [];
-  chances.forEach((unit, i) => {
-    const p = (unit + 1) / 2;
+  for (let i = 0; i < weights.length; i++) {
+    const p = (uniformOf(words(0, i)) + 1) / 2;
     if (p < method.pruned) weights[i] = 0;
     else if (!(p >= 1 - method.locked)) free.push(i);
-  });
+  }
   const codes = codesOf(name, entry, free.length, stored);
-  const freeOf = (whole) => Float32Array.from(free, (i) => whole[i]);
-  const row = effectiveOf(method.of, (draw) => freeOf(drawn(draw)), codes);
+  const row = effectiveOf(method.of, Float32Array.from(free, (i) => drawn[i]), codes);
   free.forEach((place, i) => (weights[place] = row[i]));
   return weights;
 }
@@ -188,39 +181,54 @@ function partlyFrozen(method, seed, name, entry, drawn, stored) {
 // ---------------------------------------------------------------- the ticket
 const wholeCheckLimit = 4e6; // weights; beyond, a sample of 256 per tensor is checked
 
+function weightsOf(head, name, stored) {
+  const { shape, dtype, constant, method, ...entry } = head.tensors[name];
+  if (dtype !== "float32") unsupported(`'${name}' is ${dtype}, expected float32`);
+  const count = product(shape);
+  if (constant !== undefined) return new Float32Array(count).fill(constant);
+  const { keep = 1 } = method?.of ?? method ?? {};
+  const drawn = (numbers) => drawnOf(head.weights, head.seed, name, shape, keep, numbers);
+  if (!method) return drawn(null);
+  const data = stored[`codes/${name}`];
+  if (method.name === "PartlyFrozen") return partlyFrozen(method, head.seed, name, entry, drawn(null), data);
+  const codes = codesOf(name, entry, count, data);
+  return effectiveOf(method, drawn(numbersOf(name, method, codes)), codes);
+}
+
 // All tensors of a ticket, by name, and what was checked.
 function readTicket(bytes) {
-  const { head, stored } = readFile(bytes);
-  if (!head.weights) refuse("its weights are those of a pretrained model");
+  try {
+    return readWhole(bytes);
+  } catch (error) {
+    if (error instanceof RangeError) unsupported("it asks for more memory than the browser gives");
+    throw error;
+  }
+}
+
+function readWhole(bytes) {
+  const { text, stored } = readFile(bytes);
+  const { head, rest } = readHeader(text, bytes.length);
+  checkHash(head, rest, stored);
+  checkStored(stored, head.tensors);
+  if (!head.weights) unsupported("its weights are those of a pretrained model");
   const tensors = Object.create(null);
-  const total = ascending(head.tensors).reduce((sum, name) => sum + product(head.tensors[name].shape), 0);
+  const names = ascending(head.tensors);
+  const total = names.reduce((sum, name) => sum + product(head.tensors[name].shape), 0);
   const inFull = total <= wholeCheckLimit;
-  const hash = new Sha256();
-  for (const name of ascending(head.tensors)) {
-    const entry = head.tensors[name];
-    if (entry.dtype !== "float32") refuse(`'${name}' is ${entry.dtype}, and this page reads float32`);
-    const method = "method" in entry ? head.methods[entry.method] : {};
-    const { keep = 1 } = method.of || method;
-    const drawn = (draw) => drawOf(head.weights, head.seed, name, draw, entry.shape, keep);
-    const n = product(entry.shape);
-    let weights;
-    if ("constant" in entry) weights = new Float32Array(n).fill(entry.constant);
-    else if (!("method" in entry)) weights = drawn(0);
-    else if (method.name === "PartlyFrozen")
-      weights = partlyFrozen(method, head.seed, name, entry, drawn, stored[`codes/${name}`]);
-    else weights = effectiveOf(method, drawn, codesOf(name, entry, n, stored[`codes/${name}`]));
-    const m = inFull ? n : Math.min(256, n);
-    const part = inFull ? weights : Float32Array.from({ length: m }, (_, j) => weights[Math.floor((j * n) / m)]);
-    hash.add(utf8(`\n${name}\n`)).add(new Uint8Array(part.buffer));
+  const [full, sample] = [new Sha256(), new Sha256()];
+  for (const name of names) {
+    const weights = weightsOf(head, name, stored);
+    const m = Math.min(256, weights.length);
+    const part = Float32Array.from({ length: m }, (_, j) => weights[Math.floor((j * weights.length) / m)]);
+    sample.add(utf8(`\n${name}\n`)).add(new Uint8Array(part.buffer));
+    if (inFull) full.add(utf8(`\n${name}\n`)).add(new Uint8Array(weights.buffer));
     tensors[name] = weights;
   }
-  const [claimed, checked] = inFull ? [head.weights_sha256, "weights_sha256"] : [head.sample_sha256, "sample_sha256"];
-  if (hash.hex() !== claimed) refuse(`the weights do not have the ${checked} in its header`);
-  for (const [full, { dtype, data }] of Object.entries(stored)) {
-    const name = full.slice("extra/".length);
-    if (full.startsWith("extra/") && name in tensors) refuse(`'${name}' is both stored and drawn`);
-    if (full.startsWith("extra/") && dtype === "float32") tensors[name] = new Float32Array(data.slice().buffer);
-    if (full.startsWith("codes/") && !(full.slice("codes/".length) in head.tensors)) refuse(`'${full}' is not named`);
+  const wrong = sample.hex() !== head.sample_sha256 ? "sample_sha256" : inFull && full.hex() !== head.weights_sha256 ? "weights_sha256" : "";
+  if (wrong) refuse(`the weights do not have the ${wrong} in its header`);
+  for (const [name, { dtype, data }] of Object.entries(stored)) {
+    const extra = name.startsWith("extra/") && dtype === "float32";
+    if (extra) tensors[name.slice("extra/".length)] = new Float32Array(data.slice().buffer);
   }
-  return { head, tensors, total, checked };
+  return { head, tensors, total, checked: inFull ? "weights_sha256" : "sample_sha256" };
 }

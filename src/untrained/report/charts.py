@@ -137,14 +137,15 @@ def subnetwork(run: Run) -> dict[str, Any]:
 
 def kept(run: Run) -> dict[str, Any]:
     """The share of every tensor that is kept."""
-    values = [{"tensor": clean(name.removesuffix(".weight"), 24), "kept": 100 * k} for name, k in run.kept.items()]
+    values = [{"tensor": number, "kept": 100 * k} for number, k in enumerate(run.kept.values())]
     scale = {"domain": [0, 100]}
     return {
         "height": {"step": 22},
+        "params": [_names(_layers(run))],
         "data": {"values": values},
         "mark": {"type": "bar", "color": "var(--teal)"},
         "encoding": {
-            "y": {"field": "tensor", "type": "nominal", "sort": None, "title": "layer"},
+            "y": {"field": "tensor", "type": "ordinal", "title": "layer", "axis": _NAMED},
             "x": {"field": "kept", "type": "quantitative", "title": "weights kept, %", "scale": scale},
         },
     }
@@ -153,17 +154,18 @@ def kept(run: Run) -> dict[str, Any]:
 def flips(run: Run) -> dict[str, Any]:
     """The share of every tensor whose mask changed, by epoch."""
     values = [
-        {"epoch": line["epoch"], "tensor": clean(name.removesuffix(".weight"), 24), "flips": 100 * each["flips"]}
+        {"epoch": line["epoch"], "tensor": number, "flips": 100 * each["flips"]}
         for line in run.trace
-        for name, each in ((name, line["tensors"][name]) for name in run.kept)
+        for number, each in enumerate(line["tensors"][name] for name in run.kept)
         if each["flips"] is not None
     ]
     return {
         "height": {"step": 22},
+        "params": [_names(_layers(run))],
         "data": {"values": values},
         "mark": {"type": "rect"},
         "encoding": {
-            "y": {"field": "tensor", "type": "nominal", "sort": None, "title": "layer"},
+            "y": {"field": "tensor", "type": "ordinal", "title": "layer", "axis": _NAMED},
             "x": {"field": "epoch", "type": "ordinal", "title": "epoch",
                   "axis": {"labelAngle": 0, "labelOverlap": True}},
             "color": {
@@ -209,40 +211,29 @@ def confusion(run: Run) -> tuple[dict[str, Any], int]:
     assert run.answers is not None
     labels, (right, said, _) = run.labels, run.answers
     classes = max(len(labels), int(max(right.max(), said.max())) + 1)
-    names = [f"{labels[n] if n < len(labels) else ''}" for n in range(classes)]
+    names = _titles([labels[n] if n < len(labels) else "" for n in range(classes)], 16)
     wrong = right != said
     errors = torch.bincount(right[wrong], minlength=classes) + torch.bincount(said[wrong], minlength=classes)
     chosen = errors.argsort(descending=True, stable=True)[:_MOST_CLASSES].sort().values.tolist()
-    # Numbers in front, as several classes may be spelt alike.
-    plain = len(set(names)) == classes
-    titles = {n: clean(names[n], 16) if plain else f"{n}: {clean(names[n], 12)}" for n in chosen}
-    if len(set(titles.values())) < len(chosen):
-        titles = {n: f"{n}: {clean(names[n], 10)}" for n in chosen}
     values = []
     for row in chosen:
         counts = torch.bincount(said[right == row], minlength=classes)
         total = int(counts.sum())
         values += [
-            {
-                "right": titles[row],
-                "said": titles[n],
-                "share": 100 * int(counts[n]) / max(1, total),
-                "n": int(counts[n]),
-            }
+            {"right": row, "said": n, "share": 100 * int(counts[n]) / max(1, total), "n": int(counts[n])}
             for n in chosen
         ]
-    sort = [titles[n] for n in chosen]
+    angle = {"labelAngle": 0 if max(len(names[n]) for n in chosen) < 3 else -45}
     axes = {
-        "x": {"field": "said", "type": "nominal", "sort": sort, "title": "what it says",
-              "axis": {"labelAngle": 0 if max(map(len, sort)) < 3 else -45}},
-        "y": {"field": "right", "type": "nominal", "sort": sort, "title": "what is right"},
-    }  # fmt: skip
+        "x": {"field": "said", "type": "ordinal", "title": "what it says", "axis": {**_NAMED, **angle}},
+        "y": {"field": "right", "type": "ordinal", "title": "what is right", "axis": _NAMED},
+    }
     colour = {
         "field": "share",
         "type": "quantitative",
         "title": "% of the class",
         "scale": {"range": ["var(--low)", "var(--high)"], "domain": [0, 100]},
-        "legend": {"gradientLength": 160},
+        "legend": {"gradientLength": 110},
     }
     layers: list[dict[str, Any]] = [{"mark": "rect", "encoding": {**axes, "color": colour}}]
     if len(chosen) <= 10:
@@ -250,7 +241,30 @@ def confusion(run: Run) -> tuple[dict[str, Any], int]:
         contrast = {"condition": {"test": "datum.share > 50", "value": "var(--ground)"}, "value": "var(--ink)"}
         layers.append({"mark": {"type": "text", "fontSize": 12}, "encoding": {**axes, "text": text, "color": contrast}})
     size = {"height": {"step": 26}, "usermeta": {"widest": 160 + 42 * len(chosen)}}
-    return {**size, "data": {"values": values}, "layer": layers}, len(chosen)
+    return {**size, "params": [_names(names)], "data": {"values": values}, "layer": layers}, len(chosen)
+
+
+# Vega keeps values in objects of JavaScript's, where "constructor" is there before anybody put it in: what comes from
+# others is a number there, and a name on the axis only.
+_NAMED = {"labelExpr": "names[datum.value]"}
+
+
+def _names(names: Sequence[str]) -> dict[str, Any]:
+    return {"name": "names", "value": names}
+
+
+def _layers(run: Run) -> list[str]:
+    return _titles([name.removesuffix(".weight") for name in run.kept], 24)
+
+
+def _titles(names: Sequence[str], longest: int) -> list[str]:
+    """Names short enough for an axis, with their numbers in front where one is empty or two look alike."""
+    titles = [clean(name, longest) for name in names]
+    if all(titles) and len(set(titles)) == len(titles):
+        return titles
+    return [
+        f"{number}: {clean(name, longest - 4)}" if clean(name) else str(number) for number, name in enumerate(names)
+    ]
 
 
 def _inputs(sample: Sample, *, first: bool) -> str:

@@ -38,7 +38,7 @@ def write_report(folder: str | Path) -> Path:
     page = render(_title(run), _lead(run), [section for part in _PARTS for section in part(run)])
     path = Path(folder) / NAME
     with written_whole(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
@@ -258,7 +258,7 @@ def _step(epoch: int) -> str:
 
 
 def _label(labels: Sequence[str], number: int) -> str:
-    return clean(labels[number], 20) if number < len(labels) else str(number)
+    return (clean(labels[number], 20) if number < len(labels) else "") or str(number)
 
 
 _PARTS = (_networks, _curves, _subnetwork, _layers, _filters, _answers, _cost, _again)

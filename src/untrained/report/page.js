@@ -5,13 +5,14 @@
   const views = new Map();
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
+  const data = new Set(["values", "params"]); // names in there may be spelt like a colour
   // Charts have the colours of the page, light or dark; "var(--x)" in a specification is looked up here.
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const coloured = (value) => {
     if (typeof value === "string") return value.replace(/^var\((--[a-z]+)\)$/, (_, name) => colour(name));
     if (Array.isArray(value)) return value.map(coloured);
     if (value && typeof value === "object")
-      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, key === "values" ? each : coloured(each)]));
+      return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, data.has(key) ? each : coloured(each)]));
     return value;
   };
 
@@ -30,17 +31,23 @@
     };
   };
 
+  // Vega writes down what goes wrong while it draws, and goes on.
+  const faults = [];
+  const logger = { level: () => logger, error: (fault) => faults.push(fault) };
+  logger.warn = logger.info = logger.debug = () => logger;
+
   const draw = (place) => {
+    faults.length = 0;
     const spec = coloured(specs[place.dataset.chart]);
     const full = { ...spec, width: Math.min(place.clientWidth, spec.usermeta?.widest ?? Infinity),
                    autosize: { type: "fit-x", contains: "padding" }, config: config() };
-    const compiled = vegaLite.compile(full, { logger: quiet }).spec;
-    views.get(place)?.finalize();
-    const view = new vega.View(vega.parse(compiled), { renderer: "svg", hover: false });
+    const compiled = vegaLite.compile(full, { logger }).spec;
+    const view = new vega.View(vega.parse(compiled), { renderer: "svg", hover: false, logger });
     views.set(place, view);
     const steps = place.closest("section").querySelector(".steps input");
     if (steps && compiled.signals?.some((signal) => signal.name === "epoch")) view.signal("epoch", Number(steps.value));
     view.initialize(place).run();
+    if (faults.length) throw faults[0];
     const svg = place.querySelector("svg");
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", place.previousElementSibling.textContent);
@@ -50,7 +57,19 @@
     });
     [...svg.children].forEach((each) => each.setAttribute("aria-hidden", "true"));
   };
-  const quiet = { level: () => quiet, error: console.error, warn: () => quiet, info: () => quiet, debug: () => quiet };
+
+  // A chart that cannot be drawn does not keep the others from it.
+  const redraw = (place) => {
+    views.get(place)?.finalize();
+    views.delete(place);
+    place.replaceChildren();
+    try {
+      draw(place);
+    } catch (fault) {
+      views.delete(place);
+      place.textContent = `This chart cannot be drawn here: ${fault.message ?? fault}`;
+    }
+  };
 
   document.querySelectorAll(".steps").forEach((steps) => {
     const names = JSON.parse(steps.dataset.steps);
@@ -79,7 +98,7 @@
     show();
   });
 
-  const all = () => places.forEach(draw);
+  const all = () => places.forEach(redraw);
   let width = innerWidth, waiting = null;
   all();
   dark.addEventListener("change", all);
