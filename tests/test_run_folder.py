@@ -20,6 +20,14 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(plot, "available", lambda: False)  # pictures take longer than a search
 
 
+def never(folder):
+    return False
+
+
+def always(folder):
+    return True
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
 
@@ -35,12 +43,13 @@ def refused(capsys, *arguments):
 
 
 def test_a_new_folder_is_named_and_not_made():
-    assert open_folder(Settings(), "name", False) == Path("runs/name")
-    assert open_folder(Settings(out=Path("a/b")), "name", False) == Path("a/b")
+    assert open_folder(Settings(), "name", never) == Path("runs/name")
+    assert open_folder(Settings(out=Path("a/b")), "name", never) == Path("a/b")
     assert list(Path().iterdir()) == []
     for number in ("", "-2", "-3"):
-        folder = open_folder(CompareSettings(), "name", False)
+        folder = open_folder(CompareSettings(), "name", never)
         assert folder == Path(f"runs/name{number}")
+        folder.mkdir(parents=True)
         write_settings(folder, CompareSettings())
 
 
@@ -81,14 +90,15 @@ def test_a_lost_settings_file_is_refused(capsys, command):
 
 
 def test_jobs_device_and_place_of_the_data_may_change_and_nothing_else():
+    Path("run").mkdir()
     write_settings(Path("run"), CompareSettings())
     free = {"jobs": 3, "device": "cpu", "data_dir": Path("elsewhere")}
     for name, value in free.items():
         settings = CompareSettings(out=Path("run"), resume=True, **{name: value})
-        assert open_folder(settings, "name", True) == Path("run")
+        assert open_folder(settings, "name", always) == Path("run")
     for name, value in {"keep": "0.3", "seeds": 1, "methods": "", "epochs": 2, "amp": True, "folded": True}.items():
         with pytest.raises(ValueError, match=f"has {name} = .*, not .*--out"):
-            open_folder(CompareSettings(out=Path("run"), resume=True, **{name: value}), "name", True)
+            open_folder(CompareSettings(out=Path("run"), resume=True, **{name: value}), "name", always)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +112,7 @@ def test_jobs_device_and_place_of_the_data_may_change_and_nothing_else():
     ],
 )
 def test_settings_come_back_from_their_file_as_they_were(settings):
+    Path("run").mkdir()
     write_settings(Path("run"), settings)
     read = tomllib.loads(Path("run/config.toml").read_text())
     for name, value in read.items():
@@ -110,7 +121,7 @@ def test_settings_come_back_from_their_file_as_they_were(settings):
     given = {name.replace("-", "_") for name in read}
     assert all(getattr(settings, name) is None for name in vars(settings).keys() - given - {"out", "resume"})
     again = type(settings)(out=Path("run"), resume=True, **{name: getattr(settings, name) for name in given})
-    assert open_folder(again, "name", True) == Path("run")
+    assert open_folder(again, "name", always) == Path("run")
 
 
 @pytest.mark.parametrize(("first", "second"), [(FIND, COMPARE), (COMPARE, FIND)], ids=["compare", "find"])

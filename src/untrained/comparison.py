@@ -20,7 +20,7 @@ from untrained.grid import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_
 from untrained.lab import Lab, device_named
 from untrained.methods import METHODS
 from untrained.progress import counting
-from untrained.run_folder import open_folder, write_settings
+from untrained.run_folder import claimed, write_settings
 from untrained.settings import CompareSettings, GridSettings, Setup
 from untrained.spelling import anchored, law_of, method_of, split
 from untrained.tables import of_lines
@@ -61,6 +61,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
 
     Raises:
         ValueError: a setting is out of range, an unknown method, or the folder holds another run.
+        OSError: another run writes into the folder now, or it cannot be written.
         FileNotFoundError, ConnectionError, ImportError: the data set or joblib is not to be had.
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
@@ -125,25 +126,25 @@ def fill(
         setup_of: what the network of a cell is made of and searched with.
         command: what was called, and what goes on after Ctrl-C.
     """
-    begun = settings.out is not None and (settings.out / "cells").is_dir()
-    folder = open_folder(settings, f"{command}-{settings.model}-{Path(settings.data).name}", begun)
-    if not begun:
-        write_settings(folder, settings)
-    (folder / "cells").mkdir(exist_ok=True)
+    name = f"{command}-{settings.model}-{Path(settings.data).name}"
+    with claimed(settings, name, lambda folder: (folder / "cells").is_dir()) as folder:
+        if not (folder / "cells").is_dir():
+            write_settings(folder, settings)
+        (folder / "cells").mkdir(exist_ok=True)
 
-    done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
-    missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
-    try:
-        with counting(command, len(grid), len(done)) as advance:
-            for cell in _all(settings, missing, folder.resolve()):
-                write_cell(folder, cell)
-                done[cell.name] = cell
-                advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: untrained {command} --out {folder} --resume") from None
-    cells = tuple(done[cell.name] for cell in grid)
-    lines = tuple(lines_of(cells))
-    write_results(folder, lines, cells)
+        done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
+        missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
+        try:
+            with counting(command, len(grid), len(done)) as advance:
+                for cell in _all(settings, missing, folder.resolve()):
+                    write_cell(folder, cell)
+                    done[cell.name] = cell
+                    advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; go on with: untrained {command} --out {folder} --resume") from None
+        cells = tuple(done[cell.name] for cell in grid)
+        lines = tuple(lines_of(cells))
+        write_results(folder, lines, cells)
     return folder, lines, cells
 
 

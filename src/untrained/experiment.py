@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -21,7 +21,7 @@ from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.report import write_report
 from untrained.run import Row, write_table
-from untrained.run_folder import open_folder, write_settings
+from untrained.run_folder import claimed, write_settings
 from untrained.search import History
 from untrained.settings import Settings
 from untrained.spelling import method_of
@@ -55,7 +55,9 @@ class Found:
         return of_networks(self.rows).html()
 
 
-def find(settings: Settings | None = None, **changes: Any) -> Found:
+def find(
+    settings: Settings | None = None, *, log: Callable[[dict[str, float | int]], None] | None = None, **changes: Any
+) -> Found:
     """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings, picture and report.
 
     Validation data draws the curves; the test data is looked at once, for the table. A run that was interrupted
@@ -63,10 +65,12 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
 
     Args:
         settings: what to do.
+        log: called with every row of the search, as by `fit`; what it raises ends the run, which can be gone on with.
         changes: fields of `Settings` to change, such as `keep=0.3`.
 
     Raises:
         ValueError: a setting is out of range, or the folder holds another run.
+        OSError: another run writes into the folder now, or it cannot be written.
         FileNotFoundError, ConnectionError, ImportError: the data set is not to be had.
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
@@ -75,20 +79,25 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     data = load_data(located(settings.data), settings.data_dir, size=settings.size)
     lab = Lab(settings, data, device_named(settings.device), settings.seed)
     network = lab.masked(method)
-    begun = settings.out is not None and holds_run(settings.out)
     spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
     keep = getattr(method.at(1.0), "keep", None)
     told = "" if keep is None else f"-{keep:g}"
     name = f"{settings.model}-{Path(settings.data).name}-{spelt}{told}-seed{settings.seed}"
-    folder = open_folder(settings, name, begun)
+    with claimed(settings, name, holds_run) as folder:
+        return _run(settings, lab, network, keep, folder, log)
 
+
+def _run(
+    settings: Settings, lab: Lab, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
+) -> Found:
+    """Measure, search and write in a folder that nobody else writes into."""
     rows = [lab.baseline("random network", Dense())]
-    folder.mkdir(parents=True, exist_ok=True)
     if not holds_run(folder):
         write_settings(folder, settings)
     twin_history = None
     try:
-        found, history = lab.search(network, "found subnetwork", folder, resume=settings.resume)
+        how = {"resume": settings.resume, "lr": settings.lr, "log": log}
+        found, history = lab.search(network, "found subnetwork", folder, **how)
         rows.append(lab.baseline("random subnetwork", RandomSubnetwork(keep or max(_kept(network), 1e-9))))
         rows.append(found)
         if settings.twin:
@@ -100,7 +109,7 @@ def find(settings: Settings | None = None, **changes: Any) -> Found:
     page = write_report(folder)
     picture = None
     if plot.available():
-        picture = _draw(settings, data, folder, network, rows, history, twin_history)
+        picture = _draw(settings, lab.data, folder, network, rows, history, twin_history)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
     return Found(tuple(rows), history, folder, folder / "found.ticket", cut, picture, page)
 

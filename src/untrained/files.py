@@ -1,37 +1,87 @@
-"""Write a file whole or not at all."""
+"""Files that are written whole or not at all, and folders that one process at a time writes into."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import tempfile
+import secrets
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_OLD = 3600  # seconds after which an unfinished file that nobody has touched has no writer any more
 
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to; on success it becomes `path` in one step, on any error it is removed.
 
+    A link stays one: the file behind it is written. What writers that were killed have left of this file is removed.
+
     Raises:
-        OSError: the folder does not exist or cannot be written.
+        OSError: the folder does not exist or cannot be written, or `path` is a folder, device, pipe or socket.
     """
-    path = Path(path).resolve()  # a link stays one
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a file")
+    mode = _mode_of(path)
+    path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    unfinished = Path(name)
+    # Not the name itself, beside which a long one has no room.
+    prefix = f".unfinished-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
+    _sweep(path.parent, prefix)
+    unfinished = path.with_name(prefix + secrets.token_hex(8))
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode | 0o600))
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files private; give the finished one the permissions any new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        unfinished.chmod(0o666 & ~umask)
+        if mode is not None:
+            unfinished.chmod(mode)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Make a folder, and keep all other processes and threads that ask for it out of it; a killed one keeps nobody out.
+
+    Raises:
+        OSError: somebody writes there now, or the folder cannot be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # A singleton can be taken twice: `find` holds the folder that its `fit` writes into.
+    lock = FileLock(folder.resolve() / ".lock", blocking=False, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(f"another run writes into {folder} now; wait for its end, or pass another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _mode_of(path: str | Path) -> int | None:
+    """The permissions of the file that is there; None: there is none yet."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  a Path's own stat would be the same
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"{path} is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path} is a device, pipe or socket; expected a file, or a path where there is nothing yet")
+    return mode & 0o777
+
+
+def _sweep(folder: Path, prefix: str) -> None:
+    for left in folder.glob(f"{prefix}*"):
+        try:
+            if time.time() - left.lstat().st_mtime > _OLD:
+                left.unlink()
+        except OSError:  # somebody else was first, or may and we may not
+            continue

@@ -153,8 +153,8 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
     """The cell as an earlier run left it; one that failed or is damaged is searched again."""
     path = folder / "cells" / f"{cell.name}.json"
     try:
-        read = Cell(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        read = Cell(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     if not (all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0):
         return None
@@ -164,18 +164,21 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
 def write_cell(folder: Path, cell: Cell) -> None:
     """Note a finished network."""
     with written_whole(folder / "cells" / f"{cell.name}.json") as unfinished:
-        unfinished.write_text(json.dumps(asdict(cell)) + "\n")
+        unfinished.write_text(json.dumps(asdict(cell)) + "\n", encoding="utf-8")
 
 
 def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) -> None:
     """Write results.csv (the table) and results.json (the table and every network)."""
-    with written_whole(folder / "results.csv") as unfinished, unfinished.open("w", newline="") as file:
+    with (
+        written_whole(folder / "results.csv") as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, [field.name for field in fields(Line)])
         writer.writeheader()
         writer.writerows(asdict(line) for line in lines)
     results = {"lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
     with written_whole(folder / "results.json") as unfinished:
-        unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n")
+        unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
 
 
 def _without_nan(value: Any) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -19,7 +19,7 @@ from untrained.evaluation import answers, calibrate_, evaluate
 from untrained.methods.base import Method
 from untrained.models import build
 from untrained.run import Row, write_answers
-from untrained.search import History, fit
+from untrained.search import History, fit, recipe_of
 from untrained.settings import Setup
 from untrained.spelling import law_of
 from untrained.ticket import Ticket
@@ -77,9 +77,20 @@ class Lab:
         size = len(Ticket.of(network, self._facts(accuracy, val_accuracy)).to_bytes())
         return self._row(name, network, size, None, (accuracy, val_accuracy))
 
-    def search(self, network: nn.Module, name: str, folder: Path, *, resume: bool) -> tuple[Row, History]:
+    def search(
+        self,
+        network: nn.Module,
+        name: str,
+        folder: Path,
+        *,
+        resume: bool,
+        lr: float | None = None,
+        log: Callable[[dict[str, float | int]], None] | None = None,
+    ) -> tuple[Row, History]:
         """Search the masked network, and keep what is found as a ticket that says how good it is."""
-        history = self._learn(network, folder, name, self.setup.recipe, self._facts(), resume)
+        recipe = recipe_of("paper" if self.setup.recipe == "paper" else None, network)
+        recipe = recipe if lr is None else replace(recipe, lr=lr)
+        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._facts(), log=log)
         said = answers(network, self.batches("test"), amp=self.setup.amp)
         write_answers(folder, said, self.data.test)
         accuracy, val_accuracy = said.accuracy, self._val_accuracy(network)
@@ -95,7 +106,7 @@ class Lab:
             for parameter in twin.parameters():
                 start = torch.empty(parameter.shape)
                 parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
-        history = self._learn(twin, folder, "trained twin", "ours", None, resume)
+        history = self._learn(twin, folder, "trained twin", resume)
         state = {name: tensor.contiguous() for name, tensor in _untied(twin).items()}
         size = len(safetensors.torch.save(state))
         return self._row("trained twin", twin, size, _seconds(history)), history
@@ -120,27 +131,18 @@ class Lab:
     def _val_accuracy(self, network: nn.Module) -> float:
         return evaluate(network, self.batches("val"), amp=self.setup.amp).accuracy
 
-    def _learn(
-        self,
-        network: nn.Module,
-        folder: Path,
-        title: str,
-        recipe: Literal["ours", "paper"],
-        meta: Mapping[str, Any] | None,
-        resume: bool,
-    ) -> History:
+    def _learn(self, network: nn.Module, folder: Path, title: str, resume: bool, **how: Any) -> History:
         return fit(
             network,
             self.batches("train"),
             self.batches("val"),
             epochs=self.setup.epochs,
-            recipe="paper" if recipe == "paper" else None,
             amp=self.setup.amp,
             seed=self.seed,
             out=folder,
             resume=resume,
-            meta=meta,
             title=None if self.quiet else title,
+            **how,
         )
 
     def _facts(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:

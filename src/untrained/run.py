@@ -163,7 +163,8 @@ def read_run(folder: str | Path) -> Run:
 def write_table(folder: Path, rows: Sequence[Row]) -> None:
     """Write the networks that were compared."""
     with written_whole(folder / TABLE) as unfinished:
-        unfinished.write_text(json.dumps({"networks": [asdict(row) for row in rows]}, indent=1) + "\n")
+        networks = [asdict(row) for row in rows]
+        unfinished.write_text(json.dumps({"networks": networks}, indent=1) + "\n", encoding="utf-8")
 
 
 def write_answers(folder: Path, said: Answers, split: Split) -> None:
@@ -221,7 +222,7 @@ def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
         gaps.append(f"There is no {path.name} in this run's folder.")
         return []
     rows = []
-    for number, text in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             row = json.loads(text)
         except (ValueError, RecursionError):
@@ -243,7 +244,7 @@ def is_number(value: object) -> bool:
 def read_settings(path: Path, gaps: list[str]) -> dict[str, Any]:
     """A config.toml, or nothing; `gaps` takes what is wrong."""
     try:
-        return tomllib.loads(path.read_text()) if path.is_file() else {}
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (ValueError, RecursionError):
         gaps.append(f"{path.name} is damaged: the command of this run is not known.")
         return {}
@@ -254,7 +255,7 @@ def _read_table(path: Path, gaps: list[str]) -> list[Row]:
         gaps.append("There is nothing that it was compared with.")
         return []
     try:
-        rows = [Row(**row) for row in json.loads(path.read_text())["networks"]]
+        rows = [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["networks"]]
         for row in rows:
             check_fields(row)
             shares = 0 <= row.accuracy <= 1 and 0 <= row.val_accuracy <= 1

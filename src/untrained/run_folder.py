@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from untrained.files import written_whole
+from untrained.files import sole_writer, written_whole
 from untrained.settings import Setup
 
 _SETTINGS = "config.toml"
 _FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
 
 
-def open_folder(settings: Setup, name: str, begun: bool) -> Path:
-    """Where the run goes; nothing is written yet.
+@contextmanager
+def claimed(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Iterator[Path]:
+    """The folder that the run goes to, made and closed to other writers; on any error before, nothing is written.
 
     Args:
         settings: `out` and `resume` of them, and the rest to compare with those of the run that is there.
         name: of the folder under runs, when no `out` is given.
-        begun: whether the folder of `out` holds a run that has got somewhere.
+        begun: tells whether a folder holds a run that has got somewhere.
 
     Raises:
         ValueError: there is nothing to resume, or the folder holds another run.
+        OSError: another run writes there now, or the folder cannot be made.
     """
+    folder = open_folder(settings, name, begun)
+    while settings.out is None:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:  # another run was first
+            folder = open_folder(settings, name, begun)
+    with sole_writer(folder):
+        open_folder(settings, name, begun)  # again, as another run may have ended there meanwhile
+        yield folder
+
+
+def open_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Path:
+    """Where the run goes; nothing is written yet. Arguments and errors are those of `claimed`."""
     if settings.out is None:
         if settings.resume:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
         folder, number = Path("runs") / name, 2
-        while folder.exists():
+        while folder.exists() or folder.is_symlink():
             folder, number = Path("runs") / f"{name}-{number}", number + 1
         return folder
     folder = settings.out
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out: {folder} is a file, not a folder")
     own = {field.name.replace("_", "-") for field in fields(settings)}
-    if not begun and _read(folder / _SETTINGS).keys() - own:
+    is_begun = begun(folder)
+    if not is_begun and _read(folder / _SETTINGS).keys() - own:
         raise ValueError(f"{folder} holds a run of another command; pass another --out")
-    if begun:
+    if is_begun:
         if not settings.resume:
             raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
         _refuse_other_settings(settings, folder / _SETTINGS)
@@ -48,10 +67,9 @@ def open_folder(settings: Setup, name: str, begun: bool) -> Path:
 
 
 def write_settings(folder: Path, settings: Setup) -> None:
-    """Make the folder, and note in it what the run is."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Note in the folder what the run is."""
     with written_whole(folder / _SETTINGS) as unfinished:
-        unfinished.write_text(settings.to_toml())
+        unfinished.write_text(settings.to_toml(), encoding="utf-8")
 
 
 def _refuse_other_settings(settings: Setup, path: Path) -> None:
@@ -67,6 +85,6 @@ def _refuse_other_settings(settings: Setup, path: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from None

@@ -20,6 +20,7 @@ from untrained.advance import advance_, move_, penalty
 from untrained.batches import Batches
 from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
+from untrained.files import sole_writer
 from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 from untrained.masked import MaskState
 from untrained.optim import for_scores
@@ -101,12 +102,13 @@ def fit(
 
     Raises:
         ValueError: nothing to learn or to learn from, a loss that is not finite, a masked model that is not passed
-            itself, a folder that holds a run already, or a checkpoint of another run.
+            itself, a folder that holds a run already, or a checkpoint that is damaged or of another run.
+        OSError: another run writes into the folder now, or it cannot be written.
         KeyboardInterrupt: after Ctrl-C, once the ticket is written; the checkpoint is that of the last whole epoch.
     """
     _refuse_bad_input(model, train, val, epochs, accumulate)
     masked = attach.is_masked(model)
-    plan = _Plan(_recipe(recipe, model), epochs, accumulate, amp, seed, len(train), _identity(model))
+    plan = _Plan(recipe_of(recipe, model), epochs, accumulate, amp, seed, len(train), _identity(model))
     learners = _learners(model, plan.recipe, masked)
     optimizers = [learner.optimizer for learner in learners]
     rank, world = _join_world(model)
@@ -114,21 +116,21 @@ def fit(
         train = train.shard(rank, world)
     wrapped = nn.parallel.DistributedDataParallel(model) if world > 1 else model
     folder = Path(out) if out is not None else None
-    if folder is not None and not resume and checkpoint.holds_run(folder):
-        raise ValueError(f"{folder} holds a run already; pass resume=True to go on with it, or another folder")
-
     history = History()
     cuda = [device] if (device := device_of(model)).type == "cuda" else []
     with (
+        sole_writer(folder) if folder is not None and rank == 0 else contextlib.nullcontext(),
         torch.random.fork_rng(cuda),
         Progress(title or "", epochs, len(train), quiet=rank != 0 or title is None) as progress,
     ):
+        if folder is not None and not resume and checkpoint.holds_run(folder):
+            raise ValueError(f"{folder} holds a run already; pass resume=True to go on with it, or another folder")
         torch.manual_seed(seed + rank)
-        if folder is not None and resume and (folder / checkpoint.NAME).exists():
-            history.rows.extend(checkpoint.restore(folder, model, optimizers, plan.as_facts()))
+        if folder is not None and resume and (folder / checkpoint.NAME).is_file():
+            columns = ["flips"] * masked + ["val_loss", "val_accuracy"] * (val is not None)
+            history.rows.extend(checkpoint.restore(folder, model, optimizers, plan.as_facts(), columns))
         folder = folder if rank == 0 else None  # from here on only the first process writes
         if folder is not None and not history.rows:
-            folder.mkdir(parents=True, exist_ok=True)
             checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
         if masked:
             steps = -(-len(train) // accumulate)
@@ -187,7 +189,12 @@ def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, 
         raise ValueError("val can be gone through only once and is needed after every epoch; pass a list or a loader")
 
 
-def _recipe(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
+def recipe_of(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
+    """The recipe that `fit` takes for a model, where it is told this one.
+
+    Raises:
+        ValueError: it is no recipe, or the model's methods have none, or several.
+    """
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in (None, "paper"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, final
@@ -80,11 +81,13 @@ class Settings(Setup):
 
     Args:
         method: How the subnetwork is found: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
-            threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, partly-frozen, or FILE.py:CLASS of your own;
+            threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, partly-frozen, or FILE.py:CLASS of your own
+            (in a file of settings or with --resume, give it again as a flag: files do not run code);
             with options in brackets, such as edge-popup(signed=True).
         keep: Fraction of the weights kept, in (0, 1], for methods that are told.
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
         seed: Gives the weights, the first scores and the order of the images.
+        lr: Highest learning rate of the scores, instead of the recipe's.
         twin: Also train the weights of the same network, to compare.
     """
 
@@ -92,12 +95,15 @@ class Settings(Setup):
     keep: float = 0.5
     scope: Literal["layer", "global", "normalised"] | None = None
     seed: int = 0
+    lr: float | None = None
     twin: Annotated[bool, Parameter(negative="--no-twin")] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.seed < 1 << 64:
             raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
 
 
 @dataclass(frozen=True, kw_only=True)

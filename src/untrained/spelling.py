@@ -44,7 +44,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     """
     name, arguments = _taken_apart(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _made(text, own_class(name) if ":" in name else _known("method", METHODS, name), arguments)
+    method = _made(text, own_class(name) if names_code(text) else _known("method", METHODS, name), arguments)
     return method if keep is None or _KEEP.search(text) else method.keeping(keep)
 
 
@@ -58,6 +58,11 @@ def law_of(text: str) -> WeightLaw:
     known = {name: cls for name, cls in known.items() if getattr(cls, "__final__", False)}
     name, arguments = _taken_apart(text)
     return _made(text, _known("weights law", known, name), arguments)
+
+
+def names_code(text: str) -> bool:
+    """Whether a text names a class of somebody's own, whose file or module `method_of` would run."""
+    return ":" in text.partition("(")[0]
 
 
 def anchored(text: str) -> str:

@@ -58,6 +58,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     Raises:
         ValueError: none of the three has several values, or more than one of them; a setting is out of range, an
             unknown method or law, or the folder holds another run.
+        OSError: another run writes into the folder now, or it cannot be written.
         FileNotFoundError, ConnectionError, ImportError: the data set or joblib is not to be had.
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
 

@@ -100,12 +100,13 @@ class Trace:
     def write(self, folder: Path) -> None:
         """Write all lines, or none."""
         with written_whole(folder / NAME) as unfinished:
-            unfinished.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in self.lines))
+            lines = (json.dumps(line, separators=(",", ":")) + "\n" for line in self.lines)
+            unfinished.write_text("".join(lines), encoding="utf-8")
 
     def take_up(self, folder: Path, epoch: int) -> None:
         """Read what an interrupted search has noted up to an epoch; what cannot be read is only not to be seen."""
         path = folder / NAME
-        for text in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
             try:
                 line = json.loads(text)
             except (ValueError, RecursionError):

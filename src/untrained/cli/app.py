@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from untrained._version import __version__
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app.config = ()  # one call's file of settings is none of the next one's
 
 
-def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:
+def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ...]:
     """The file of settings behind --config, or of the run to resume: it must be known before the flags are read."""
     path = _value_of("--config", arguments)
     if path is None and "--resume" in arguments and (out := _value_of("--out", arguments)) is not None:
@@ -70,10 +71,29 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml, ...]:
     if not Path(path).is_file():
         raise ValueError(f"--config: no such file: {path!r}")
     try:
-        tomllib.loads(Path(path).read_text())
-    except ValueError as error:
+        tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"--config: {path} is not TOML: {error}") from None
-    return (Toml(path, must_exist=True, use_commands_as_keys=False),)
+    return (Toml(path, must_exist=True, use_commands_as_keys=False), _refuse_code)
+
+
+def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse the Python that a file of settings names: a file may come from anywhere, a flag is the user's own."""
+    from untrained.spelling import names_code, split
+
+    for argument in arguments:
+        given = [token.value for token in argument.tokens if token.source != "cli"]
+        if argument.name in ("--method", "--methods"):
+            own = any(names_code(text) for value in given for text in split(value))
+        else:  # the module of an environment, gym:MODULE:ID
+            gym = [value for value in given if value.startswith("gym:")]
+            own = argument.name == "--task" and any(value.count(":") > 1 for value in gym)
+        if own:
+            flags = shlex.join(word for value in given for word in (argument.name, value))
+            raise ValueError(
+                f"{argument.tokens[0].source} names code, and code that a file names is not run; if you trust it, "
+                f"add {flags}"
+            )
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:

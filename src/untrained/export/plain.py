@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import safetensors.torch
@@ -44,9 +45,10 @@ def to_torch(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -
         TicketError: the ticket needs a pretrained model, or does not fit the one given.
         OSError: the file cannot be written.
     """
-    state = _state(ticket, model)
+    written = io.BytesIO()  # into a file, torch has errors of its own for a full disk
+    torch.save(_state(ticket, model), written)
     with written_whole(path) as unfinished:
-        torch.save(state, unfinished)
+        unfinished.write_bytes(written.getbuffer())
 
 
 def _state(ticket: Ticket, model: nn.Module | None) -> dict[str, Tensor]:
