@@ -100,6 +100,7 @@ WANN_ROOMS = [
     "supervised",
     "image_tasks",
     "episodes",
+    "gym_answers",
     "gymnasium_backend",
     "envpool_backend",
     "gymnasium_task",

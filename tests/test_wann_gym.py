@@ -168,8 +168,8 @@ class Probe(gymnasium.Env):
     actions = gymnasium.spaces.Box(-1, 1, (1,))
     sees = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
 
-    def __init__(self, fault=None):
-        self.observation_space, self.action_space, self.fault, self.steps = self.sees, self.actions, fault, 0
+    def __init__(self, option=None):
+        self.observation_space, self.action_space, self.steps = self.sees, self.actions, 0
         Probe.made += 1
 
     def reset(self, *, seed=None, options=None):
@@ -180,8 +180,6 @@ class Probe(gymnasium.Env):
     def step(self, action):
         assert not self.over and self.action_space.contains(action), (self.over, action)
         self.steps += 1
-        if self.fault == "raise":
-            raise RuntimeError("out of order")
         self.over = self.steps == 5
         return self._see(), float(np.sum(action)), self.over, False, {}
 
@@ -189,8 +187,7 @@ class Probe(gymnasium.Env):
         Probe.closed += 1
 
     def _see(self):
-        broken = self.fault == "nan" and self.steps == 2
-        return np.full(2, np.nan if broken else 1.0, np.float32)
+        return np.ones(2, np.float32)
 
 
 @pytest.fixture
@@ -230,9 +227,10 @@ def test_outputs_become_actions(registered):
 def test_no_environment_is_stepped_in_vain_or_left_open(registered):
     id = registered()
     task = GymEnv(id, n_envs=4, backend="gymnasium")
-    assert Probe.made == Probe.closed == 1
+    made = Probe.made
+    assert Probe.closed == made == 2  # its spaces; and the first step of all, which shows what it returns
     assert task.steps(Packed.of([linear(2, 1)] * 3), [1.0, 2.0], 0, reps=3) == 18 * 5
-    assert Probe.made == Probe.closed == 19
+    assert Probe.made == Probe.closed == made + 18
 
 
 def test_a_broken_network_gets_nan_and_the_others_do_not(registered):
@@ -241,16 +239,6 @@ def test_a_broken_network_gets_nan_and_the_others_do_not(registered):
     rewards = task.rewards(Packed.of([linear(2, 1), square, linear(2, 1)]), [0.5, 1e200, 1.0], 0, reps=2)
     assert np.array_equal(rewards, [[2.5, 5, 5], [1.25, np.nan, 5], [2.5, 5, 5]], equal_nan=True)
     assert Probe.made == Probe.closed
-    task = GymEnv(registered(), n_envs=3, backend="gymnasium", fault="nan")
-    assert np.isnan(task.rewards(Packed.of([linear(2, 1)]), [0.5, 1.0], 0)).all()
-
-
-def test_an_environment_that_raises_says_where_and_is_closed(registered):
-    task = GymEnv(registered(), n_envs=3, backend="gymnasium", fault="raise")
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="out of order") as caught:
-            task.rewards(Packed.of([linear(2, 1)]), WEIGHTS, 0)
-        assert "Probe0-v0, seed" in caught.value.__notes__[0]
     assert Probe.made == Probe.closed
 
 
@@ -293,7 +281,7 @@ def test_an_unknown_id_is_one_line(id, message):
 
 
 def test_wrong_arguments_are_named(registered):
-    with pytest.raises(ImportError, match="nowhere:Env-v0: No module named 'nowhere'"):
+    with pytest.raises(ImportError, match="nowhere:Env-v0: No module named 'nowhere' .*PYTHONPATH"):
         GymEnv("nowhere:Env-v0", backend="gymnasium")
     with pytest.raises(ValueError, match=r"CartPole-v1: cannot be made with wheels: .*wheels"):
         GymEnv("CartPole-v1", wheels=3)
@@ -302,21 +290,180 @@ def test_wrong_arguments_are_named(registered):
     with pytest.raises(ValueError, match="got 0 environments"):
         GymEnv("CartPole-v1", n_envs=0)
     endless = registered(limit=None)
-    with pytest.raises(ValueError, match="may never end; give max_steps"):
+    with pytest.raises(
+        ValueError, match="may never end; give max_steps .--max-steps., or register it with max_episode_steps"
+    ):
         GymEnv(endless, backend="gymnasium")
-    task = GymEnv(endless, max_steps=3, backend="gymnasium", fault=None)
+    task = GymEnv(endless, max_steps=3, backend="gymnasium", option=None)
     assert task.identity() == {
         "name": f"gym:{endless}",
         "max_steps": 3,
         "backend": "gymnasium",
         "reuse": False,
-        "options": {"fault": None},
+        "options": {"option": None},
     }
     assert task.rewards(Packed.of([linear(2, 1)]), [1.0], 0).tolist() == [[3.0]]
     with pytest.raises(ValueError, match="got networks with \\(5, 1\\) inputs and outputs, expected \\(2, 1\\)"):
         task.rewards(Packed.of([linear(5, 1)]), [1.0], 0)
     with pytest.raises(ValueError, match="reps: got 0"):
         task.rewards(Packed.of([linear(2, 1)]), [1.0], 0, reps=0)
+
+
+def _sees(value, steps=0):
+    """An observation of this value, from that step on."""
+    return {"_see": lambda self: value if self.steps >= steps else np.ones(2, np.float32)}
+
+
+def _returns(**changed):
+    """A step that returns these instead of what it should."""
+
+    def step(self, action):
+        self.steps += 1
+        usual = {"observation": self._see(), "reward": 1.0, "terminated": self.steps == 5, "truncated": False}
+        return (*(usual | changed).values(), {})
+
+    return {"step": step}
+
+
+def _resets(answer):
+    return {"reset": lambda self, *, seed=None, options=None: answer}
+
+
+def _raises(call, error):
+    def raising(self, *arguments, **options):
+        raise error
+
+    return {call: raising}
+
+
+ONES = np.ones(2, np.float32)
+FIVE = r"expected \(observation, reward, terminated, truncated, info\)"
+OLD = "interface of Gym before 0.26"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        (_resets(ONES), rf"reset\(seed=0\): it returned an array .* \(2,\), expected \(observation, info\); .*{OLD}"),
+        (_resets((0.1, 0.2)), rf"returned a tuple of 2, expected \(observation, info\); .*{OLD}"),
+        (_resets((ONES, {}, {})), r"returned a tuple of 3, expected \(observation, info\)"),
+        (_resets(None), r"returned None, expected \(observation, info\)"),
+        (_resets((None, {})), "observation is None, expected 2 numbers"),
+        (_resets((np.array([1, np.inf]), {})), r"reset\(seed=0\): observation 1 is inf, expected a finite number"),
+        ({"step": lambda self, action: (ONES, 1.0, False, {})}, f"returned a tuple of 4, {FIVE}; .*{OLD}"),
+        ({"step": lambda self, action: None}, f"returned None, {FIVE}"),
+        (_sees(1.0), "observation is 1.0, expected 2 numbers"),
+        (_sees(np.ones(1)), r"observation is an array of float64 and shape \(1,\), expected 2 numbers"),
+        (_sees(np.ones((1, 2))), r"shape \(1, 2\), expected 2 numbers"),
+        (_sees(np.ones(3), 1), r"step\(\[0.0\]\), step 1 of seed 0: its observation is an array .* \(3,\)"),
+        (_sees(["1", "2"]), r"observation is \['1', '2'\], expected 2 numbers"),
+        (_sees(np.ones(2, complex)), "an array of complex128"),
+        (_sees(np.ma.array([1.0, 2.0], mask=[True, False])), "expected 2 numbers"),
+        (_sees([1.0, [2.0, 3.0]]), "expected 2 numbers"),
+        (_sees(np.array([1.0, np.nan]), 1), "step 1 of seed 0: observation 1 is nan, expected a finite number"),
+        (_returns(reward=None), "step 1 of seed 0: its reward is None, expected a number"),
+        (_returns(reward=np.ones(2)), r"its reward is an array of float64 and shape \(2,\), expected a number"),
+        (_returns(reward="1.0"), "its reward is '1.0', expected a number"),
+        (_returns(reward=1j), "its reward is 1j, expected a number"),
+        (_returns(reward=np.float32("nan")), "its reward is nan, expected a finite number"),
+        (_returns(reward=-np.inf), "its reward is -inf, expected a finite number"),
+        (_returns(terminated=None), "its terminated is None, expected True or False"),
+        (_returns(terminated=0.5), "its terminated is 0.5, expected True or False"),
+        (_returns(terminated="False"), "its terminated is 'False', expected True or False"),
+        (_returns(terminated=True, truncated={}), "its truncated is {}, expected True or False"),
+        (_returns(terminated=np.zeros(2, bool)), "its terminated is an array of bool"),
+        (_raises("__init__", AssertionError("no wheels")), "make raised AssertionError: no wheels"),
+        (_raises("reset", KeyError("pole")), r"reset\(seed=0\) raised KeyError: 'pole'"),
+        (_raises("step", RuntimeError("out of\norder")), r"step 1 of seed 0 raised RuntimeError: out of order"),
+        (_raises("step", SystemExit("gone")), r"step 1 of seed 0 raised SystemExit: gone"),
+        (_raises("close", TypeError("late")), "close raised TypeError: late"),
+        ({"reset": lambda self: (ONES, {})}, "raised TypeError: .* its reset must take seed and options"),
+        ({"reset": lambda self, seed=None: (ONES, {})}, "raised TypeError: .* its reset must take seed and options"),
+    ],
+)
+def test_an_environment_that_does_not_fit_is_refused_in_one_sentence(registered, attributes, message):
+    with pytest.raises(ValueError, match="^Probe0-v0: .*" + message) as caught:
+        GymEnv(registered(**attributes), backend="gymnasium")
+    assert "\n" not in str(caught.value)
+    assert " raised " not in message or caught.value.__notes__
+
+
+@pytest.mark.parametrize("observation", [[1, 1], (1.0, True), np.ones(2, np.int8), np.ones(2, bool)])
+@pytest.mark.parametrize("reward", [1, True, np.float32(1), np.bool_(True), np.array(1.0), np.ones((1,)), [1.0]])
+@pytest.mark.parametrize("over", [1, np.bool_(True), np.array(True), np.array([True])])
+def test_answers_of_one_meaning_are_taken(registered, observation, reward, over):
+    task = GymEnv(
+        registered(**_sees(observation), **_returns(observation=observation, reward=reward, terminated=over)),
+        backend="gymnasium",
+    )
+    assert task.rewards(Packed.of([linear(2, 1)]), [1.0], 0).tolist() == [[1.0]]
+
+
+class Late(Probe):
+    """Is in order at first, and at step 3 raises or shows what it is told to."""
+
+    def __init__(self, shown=None):
+        super().__init__()
+        self.shown = shown
+
+    def step(self, action):
+        seen, reward, *rest = super().step(action)
+        if self.steps == 3 and self.shown is None:
+            raise RuntimeError("out of order")
+        return np.full(2, self.shown) if self.steps >= 3 else seen, reward, *rest
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"),
+    [
+        (None, r"step\(.*\), step 3 of seed \d+ raised RuntimeError: out of order"),
+        ([7.0], "step.* raised ValueError: could not broadcast"),
+        (np.nan, r"step 3 of seed \d+: observation 0 is nan, expected a finite number"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_goes_wrong_later_is_told_and_closed(shown, message, workers):
+    pytest.importorskip("joblib")
+    from untrained.wann.evaluation import Evaluator
+
+    shown = np.ones(3) if isinstance(shown, list) else shown
+    gymnasium.register("Late-v0", Late, max_episode_steps=9, kwargs={"shown": shown})
+    try:
+        Probe.made = Probe.closed = 0
+        task = GymEnv("Late-v0", n_envs=3, backend="gymnasium")
+        with pytest.raises(ValueError, match="^Late-v0: " + message) as caught, Evaluator(task, workers) as evaluator:
+            evaluator.rewards(Packed.of([linear(2, 1)] * 8), WEIGHTS, 0)
+        assert "\n" not in str(caught.value)
+        assert shown is not None or "test_wann_gym.py, line" in caught.value.__notes__[0]
+        assert Probe.made == Probe.closed
+    finally:
+        del gymnasium.registry["Late-v0"]
+
+
+def test_where_actions_have_no_bounds_a_network_may_be_at_fault(registered):
+    grows = {
+        "actions": gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64),
+        "step": lambda self, action: (np.full(2, action[0] * 1e200), float(action[0]), False, False, {}),
+    }
+    task = GymEnv(registered(**grows), backend="gymnasium")
+    assert np.isnan(task.rewards(Packed.of([linear(2, 1)]), [1e100, 2e100], 0)).all()
+
+
+def test_an_environment_object_is_refused_with_what_to_pass():
+    env, many = gymnasium.make("CartPole-v1"), gymnasium.make_vec("CartPole-v1", num_envs=2)
+    for given, what in ((env, "'CartPole-v1'"), (many, "'CartPole-v1'"), (Probe(), "'module:Name-v0'"), (None, "id")):
+        with pytest.raises(TypeError, match=f"takes the id of an environment, got a .*{what}"):
+            GymEnv(given)  # pyright: ignore
+    env.close(), many.close()
+
+
+def test_a_module_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in (("bad_syntax", "def"), ("exits", "raise SystemExit(3)"), ("lacks", "import nothing_like_it")):
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        with pytest.raises((ValueError, ImportError), match=f"^{name}:Odd-v0: .*") as caught:
+            GymEnv(f"{name}:Odd-v0")
+        assert "\n" not in str(caught.value) and "PYTHONPATH" not in str(caught.value)
 
 
 def test_without_numba_it_is_the_same():

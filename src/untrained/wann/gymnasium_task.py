@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Literal, final
 
@@ -57,7 +57,9 @@ class GymEnv(Task):
 
     An episode is its seed and its network, nothing else: episode r has the same seed for all networks and weights, and
     by default a new environment. As soon as one ends, the next takes its place; none is stepped in vain. When an
-    output or an observation is no finite number, the simulator never sees the action, and the reward is NaN.
+    output is no finite number, the simulator never sees the action, and the reward is NaN. Observations and rewards
+    that are not finite are an error of the environment; only where actions have no bounds may a network be at fault,
+    and its reward is NaN, too.
 
     Backend "envpool" simulates in C++ (BipedalWalker-v3: about three times the steps per second). Its environments are
     rewritten ones, and the start states of a seed are others, though again the same for all networks. "auto" takes it
@@ -79,7 +81,9 @@ class GymEnv(Task):
 
     Raises:
         ImportError: Gymnasium, envpool or what the environment needs is not installed.
-        ValueError: there is no such environment, or its spaces, limit or options are not supported.
+        TypeError: `id` is no text; an environment made already is in this process alone.
+        ValueError: there is no such environment, its spaces, limit or options are not supported, or its first reset or
+            step raises or returns what does not fit them. `rewards` raises it for any later one.
     """
 
     frees_threads = False
@@ -94,6 +98,12 @@ class GymEnv(Task):
         reuse: bool = False,
         **options: Any,
     ) -> None:
+        if not isinstance(id, str):
+            spec = getattr(getattr(id, "spec", None), "id", None) or "module:Name-v0"
+            raise TypeError(
+                f"GymEnv takes the id of an environment, got a {type(id).__name__}; workers make environments of their "
+                f"own: register yours with gymnasium.register in a module, and pass {spec!r}"
+            )
         if n_envs < 1 or (max_steps is not None and max_steps < 1):
             raise ValueError(f"{id}: got {n_envs} environments and {max_steps} steps, expected at least 1 of each")
         if backend not in BACKENDS:
@@ -108,9 +118,13 @@ class GymEnv(Task):
             self._spec, seen, acted, limit = gymnasium_backend.described(id, max_steps, options)
         self.inputs, self.outputs, self._actions = _fitted(id, seen, acted)
         if limit is None:
-            raise ValueError(f"{id}: its episodes may never end; give max_steps")
+            raise ValueError(
+                f"{id}: its episodes may never end; give max_steps (--max-steps), or register it with max_episode_steps"
+            )
         self.max_steps = limit
         self._keep_idle()
+        if self.backend == "gymnasium":
+            self._try_out()
 
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
@@ -139,8 +153,9 @@ class GymEnv(Task):
         block = 16 * self.n_envs if self.backend == "envpool" else max(which.size, 1)
         for start in range(0, which.size, block):
             now = slice(start, start + block)
-            with closing(self._episodes(seeds[now])) as episodes:
-                self._play_block(networks, which[now], shared[now], episodes, totals[now], lengths[now])
+            with closing(self._episodes(seeds[now], reuse=self.reuse)) as episodes:
+                seen = seeds[now], totals[now], lengths[now]
+                self._play_block(networks, which[now], shared[now], episodes, *seen)
         return totals.reshape(shape), lengths.reshape(shape)
 
     def _play_block(
@@ -149,6 +164,7 @@ class GymEnv(Task):
         which: np.ndarray,
         shared: np.ndarray,
         episodes: Episodes,
+        seeds: np.ndarray,
         totals: np.ndarray,
         lengths: np.ndarray,
     ) -> None:
@@ -163,10 +179,13 @@ class GymEnv(Task):
                 forward_rows(
                     n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, which[running], shared[running], observations, out
                 )
-            sound = np.asarray(np.isfinite(out).all(1) & np.isfinite(observations).all(1))
+            seen = np.asarray(np.isfinite(observations).all(1))
+            sound = np.asarray(np.isfinite(out).all(1) & seen)
             ended = ~sound
             totals[running[ended]] = np.nan
             alive = running[sound]
+            if len(alive) < len(running):
+                self._check(observations, seen, seeds[running], lengths[running])
             if len(alive):
                 observations[sound], reward, ended[sound] = episodes.step(alive, self._actions(out[sound]))
                 totals[alive] += reward
@@ -181,10 +200,30 @@ class GymEnv(Task):
                     running[rows], observations[rows] = taken, episodes.start(taken)
                 running, observations = np.delete(running, left), np.delete(observations, left, axis=0)
 
-    def _episodes(self, seeds: np.ndarray) -> Episodes:
+    def _check(self, observations: np.ndarray, finite: np.ndarray, seeds: np.ndarray, steps: np.ndarray) -> None:
+        """Refuse the first observation that is not finite, unless a network's unbounded action may have made it so."""
+        at_fault = ~finite if self._actions.bounded else ~finite & (steps == 0)
+        for row in np.flatnonzero(at_fault)[:1].tolist():
+            place = int(np.flatnonzero(~np.isfinite(observations[row]))[0])
+            when = f"step {steps[row]} of seed {seeds[row]}" if steps[row] else f"reset(seed={seeds[row]})"
+            raise ValueError(
+                f"{self.id}: {when}: observation {place} is {observations[row, place]}, expected a finite number"
+            )
+
+    def _try_out(self) -> None:
+        """Reset and step once, so that an environment which does not fit is refused before a search begins."""
+        first = np.zeros(1, np.int64)
+        with closing(self._episodes(first, reuse=False)) as episodes:
+            start = episodes.start(first)
+            self._check(start, np.isfinite(start).all(1), first, first)
+            after, _, _ = episodes.step(first, self._actions(np.zeros((1, self.outputs))))
+            self._check(after, np.isfinite(after).all(1), first, first + 1)
+            episodes.end(first)
+
+    def _episodes(self, seeds: np.ndarray, *, reuse: bool) -> Episodes:
         if self._spec is not None:
-            idle = self._idle if self.reuse else None
-            return gymnasium_backend.GymnasiumEpisodes(self._spec, self.inputs, seeds, idle)
+            idle, finite = self._idle if reuse else None, self._actions.bounded
+            return gymnasium_backend.GymnasiumEpisodes(self._spec, self.inputs, seeds, idle, finite=finite)
         return envpool_backend.EnvpoolEpisodes(self.id, self.max_steps, self.options, seeds)
 
     def _keep_idle(self) -> None:
@@ -200,7 +239,7 @@ class GymEnv(Task):
         self._keep_idle()
 
 
-def _fitted(id: str, seen: Any, acted: Any) -> tuple[int, int, Callable[[np.ndarray], np.ndarray]]:
+def _fitted(id: str, seen: Any, acted: Any) -> tuple[int, int, _Choice | _Scaled]:
     """Inputs and outputs of a network between these spaces, and the function from outputs to actions."""
     from gymnasium.spaces import Box, Discrete
 
@@ -225,6 +264,8 @@ def _in_short(space: Any) -> str:
 class _Choice:
     """Outputs (n, choices) → the number of the biggest, from `start` on."""
 
+    bounded = True
+
     def __init__(self, start: int) -> None:
         self._start = start
 
@@ -239,6 +280,7 @@ class _Scaled:
     def __init__(self, low: np.ndarray, high: np.ndarray, dtype: Any) -> None:
         self._low, self._high, self._dtype = low, high, dtype
         self._bounded = np.isfinite(low) & np.isfinite(high)
+        self.bounded = bool(self._bounded.all())
         low, high = (np.where(self._bounded, bound, 0.0).astype(float) for bound in (low, high))
         self._middle, self._half = low / 2 + high / 2, high / 2 - low / 2
 
