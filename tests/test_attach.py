@@ -226,13 +226,18 @@ def test_torch_func_may_differentiate():
 
 def test_autocast_chooses_the_same(animal, masked):
     plain, x = plain_of(animal, masked).requires_grad_(True), animal.input()
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = plain(x)
+        expected.float().square().mean().backward()
+    except RuntimeError as why:  # oneDNN's LSTM needs instructions that not every processor has
+        pytest.skip(f"the plain model itself does not run in bfloat16 here: {why}")
     chosen = masks(masked)
     with torch.autocast("cpu", torch.bfloat16):
-        found, expected = masked(x), plain(x)
+        found = masked(x)
         assert same(masks(masked), chosen)
     assert torch.equal(found, expected)
-    for output in (found, expected):
-        output.float().square().mean().backward()
+    found.float().square().mean().backward()
     weights = dict(plain.named_parameters())
     for name, state in states(masked).items():
         expected = state.scores.sign() * state.frozen * weights[name].grad

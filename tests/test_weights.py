@@ -239,11 +239,10 @@ def numpy_features_to_disable():
 @pytest.mark.parametrize(
     "environment",
     [
-        {"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"},
         {"OMP_NUM_THREADS": "2"},
         {"NPY_DISABLE_CPU_FEATURES": numpy_features_to_disable()},
     ],
-    ids=["plain torch, one thread", "two threads", "plain numpy"],
+    ids=["two threads", "plain numpy"],
 )
 def test_golden_hashes_on_another_processor(environment):
     script = subprocess.run(
