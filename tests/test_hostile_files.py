@@ -645,6 +645,32 @@ def test_deep_json_is_refused_or_harmless(place, path):
     assert escapes(files, "mixed", path) == {}
 
 
+STEERING = "\x1b[2J\n\u202e\x00verify   good"
+NAMED = {
+    "field": lambda head, _: head.update({STEERING: 1}),
+    "field of a tensor": lambda head, _: head["tensors"]["0.weight"].update({STEERING: 1}),
+    "tensor": rename("0.weight", STEERING),
+    "long tensor": rename("0.weight", "a" * 10**6),
+    "method": setting(("methods", 0, "name"), STEERING),
+    "method's field": lambda head, _: head["methods"][0].update({STEERING: 1}),
+    "law": setting(("weights", "name"), STEERING),
+    "coding": setting((*WEIGHT, "coding"), STEERING),
+    "dtype": setting((*WEIGHT, "dtype"), STEERING),
+    "constant": setting(("tensors", "0.bias", "constant"), STEERING),
+    "format": setting(("format",), STEERING * 10**4),
+    "stored": storing(STEERING, torch.zeros(1)),
+    "extra": storing(f"extra/{STEERING}", torch.zeros(1)),
+}
+
+
+@pytest.mark.parametrize("change", NAMED.values(), ids=NAMED)
+def test_a_message_holds_nothing_raw_of_a_file(change, path):
+    path.write_bytes(changed("mixed", change))
+    with pytest.raises(ut.TicketError) as refused:
+        ut.load(path, mixed())
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 3000
+
+
 def test_a_large_header_is_read_or_refused_soon(path):
     meta = {"a": "x" * 10**6, "b": list(range(10**5))}
     assert fate(changed("mixed", setting(("meta",), meta)), "mixed", path) == "same"

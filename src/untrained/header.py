@@ -250,7 +250,7 @@ _HEADER_KINDS: dict[str, tuple[type, ...]] = {
 
 def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
     if wrong := (given.keys() ^ kinds.keys()) - (optional & given.keys()):
-        raise TicketError(f"{what} has missing or unknown fields: {', '.join(sorted(wrong))}")
+        raise TicketError(f"{what} has missing or unknown fields: {', '.join(map(repr, sorted(wrong)))}")
     for field, allowed in kinds.items():
         if type(given[field]) not in allowed:
             raise TicketError(f"{what}: {field} must be a {allowed[0].__name__}, got {str(given[field])[:80]!r}")
