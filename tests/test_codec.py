@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from untrained import codec
-from untrained.codec import Encoded, decode, encode, entropy
+from untrained.codec import Codes, Encoded, Same, decode, decode_each, encode, entropy, mask_bits
 
 
 def tensor_of(flat, shape=None):
@@ -97,6 +97,14 @@ def test_codes_that_are_all_equal_take_no_byte(shape, value):
     encoded = encode(codes)
     assert (encoded.coding, encoded.data) == ("bits", b"")
     assert torch.equal(decode(encoded).reshape(shape), codes)
+
+
+def test_equal_codes_are_made_when_they_are_looked_at():
+    (same,) = decode_each([Encoded("bits", (-3,), (2**50,), b"")])
+    assert same == Same(-3, 2**50)
+    codes = Codes({"w": (Same(-3, 6), (2, 3)), "v": (Same(0, 9), (9,))})
+    assert mask_bits(codes, "w").tolist() == [0b111111] and mask_bits(codes, "v").tolist() == [0, 0]
+    assert torch.equal(codes["w"], torch.full((2, 3), -3, dtype=torch.int8))
 
 
 @pytest.mark.parametrize("values", [2, 3, 4, 5, 16, 17, 128, 129, 256])

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import untrained as ut
-from untrained import cli
+from untrained import cli, header
 from untrained.models import build
 
 SECONDS = 5  # of processor time, for any one file
@@ -462,7 +462,90 @@ def test_what_may_be_asked_for_takes_few_bytes_a_weight(path):
         tracemalloc.stop()
 
 
+def test_equal_codes_take_no_memory_before_they_are_looked_at(path):
+    # 2³² of them, which a file of 64 kB may claim.
+    path.write_bytes(changed("mixed", both(claiming(2**31), setting(("meta",), {"a": "x" * 2**16}))))
+    tracemalloc.start()
+    try:
+        ut.Ticket.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("weights", "file_bytes", "allowed"),
+    [(2**26, 2**10, True), (2**26 + 8, 2**10, False), (2**32, 2**20, True), (2**32 + 8, 2**20, False),
+     (2**34, 2**24, True), (2**34 + 8, 2**24, False)],
+)  # fmt: skip
+def test_a_bound_on_what_a_file_may_claim(weights, file_bytes, allowed):
+    tensors = {"w": header.TensorEntry((weights // 8, 8), torch.float32, ut.Dense())}
+    if allowed:
+        header.check_expansion(tensors, file_bytes)
+    else:
+        with pytest.raises(ut.TicketError, match="claims"):
+            header.check_expansion(tensors, file_bytes)
+
+
+def both(first, second):
+    def change(head, stored):
+        first(head, stored)
+        second(head, stored)
+
+    return change
+
+
+def too_large(*_, **__):
+    raise MemoryError("Unable to allocate 8.00 GiB")
+
+
+def too_large_for_torch(*_, **__):
+    raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+@pytest.mark.parametrize("failing", [too_large, too_large_for_torch])
+@pytest.mark.parametrize(
+    ("step", "run"),
+    [
+        ("untrained.ticket.decode_each", ut.Ticket.load),
+        ("untrained.source.Source.draw", lambda path: ut.Ticket.load(path).verify()),
+        ("untrained.source.Source.draw", lambda path: dict(ut.Ticket.load(path).rebuilt())),
+        ("untrained.digest.of_samples", lambda path: ut.load(path, ours())),
+        ("untrained.ticket.build", ut.load),
+        ("untrained.ticket.encode", lambda path: ut.Ticket.load(path).encoded()),
+    ],
+)
+def test_too_little_memory_is_a_ticket_error(step, run, failing, path, monkeypatch):
+    path.write_bytes(TICKETS["ours"])
+    monkeypatch.setattr(step, failing)
+    with pytest.raises(ut.TicketError, match=r"more memory than there is .*allocate"):
+        run(path)
+
+
+def test_another_runtime_error_is_what_it_is(path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("another")
+
+    path.write_bytes(TICKETS["ours"])
+    monkeypatch.setattr("untrained.ticket.decode_each", broken)
+    with pytest.raises(RuntimeError, match="another"):
+        ut.Ticket.load(path)
+
+
 # --- networks ---
+
+
+@pytest.mark.parametrize("name", ["fc", "resnet50", "wide-resnet101"])
+def test_a_large_network_of_a_small_file_gets_no_memory(name, path, monkeypatch):
+    def allocates(*_, **__):
+        raise AssertionError("memory was asked for")
+
+    monkeypatch.setattr("torch.nn.Module.to_empty", allocates)
+    arguments = {"widths": [2**14, 2**13]} if name == "fc" else {}
+    path.write_bytes(changed("ours", setting(("network",), {"name": name, "arguments": arguments})))
+    with pytest.raises(ut.TicketError, match=r"has shape|is in the"):
+        ut.load(path)
+
 
 ARGUMENTS = {
     "a billion weights": {"widths": [2**20, 2**10]},
@@ -560,6 +643,32 @@ def test_deep_json_is_refused_or_harmless(place, path):
                 "mixed", lambda text, key=key, deep=deep: text.replace(place, key + deep)
             )
     assert escapes(files, "mixed", path) == {}
+
+
+STEERING = "\x1b[2J\n\u202e\x00verify   good"
+NAMED = {
+    "field": lambda head, _: head.update({STEERING: 1}),
+    "field of a tensor": lambda head, _: head["tensors"]["0.weight"].update({STEERING: 1}),
+    "tensor": rename("0.weight", STEERING),
+    "long tensor": rename("0.weight", "a" * 10**6),
+    "method": setting(("methods", 0, "name"), STEERING),
+    "method's field": lambda head, _: head["methods"][0].update({STEERING: 1}),
+    "law": setting(("weights", "name"), STEERING),
+    "coding": setting((*WEIGHT, "coding"), STEERING),
+    "dtype": setting((*WEIGHT, "dtype"), STEERING),
+    "constant": setting(("tensors", "0.bias", "constant"), STEERING),
+    "format": setting(("format",), STEERING * 10**4),
+    "stored": storing(STEERING, torch.zeros(1)),
+    "extra": storing(f"extra/{STEERING}", torch.zeros(1)),
+}
+
+
+@pytest.mark.parametrize("change", NAMED.values(), ids=NAMED)
+def test_a_message_holds_nothing_raw_of_a_file(change, path):
+    path.write_bytes(changed("mixed", change))
+    with pytest.raises(ut.TicketError) as refused:
+        ut.load(path, mixed())
+    assert str(refused.value).isprintable() and len(str(refused.value)) < 3000
 
 
 def test_a_large_header_is_read_or_refused_soon(path):

@@ -75,3 +75,19 @@ def test_views_of_one_memory(tensors, named):
 def test_the_weights_of_a_usual_network_share_nothing():
     model = nn.Sequential(nn.LSTM(4, 5, 2, bidirectional=True), nn.MultiheadAttention(8, 2), nn.BatchNorm1d(8))
     refuse_shared(dict(model.named_parameters()) | dict(model.named_buffers()))
+
+
+def test_what_is_only_read_may_overlap_what_is_only_read():
+    weight = torch.zeros(3, 4)
+    read = {"mask": torch.ones(1, 4).expand(3, 4), "half": weight[:, 2:], "all": weight}
+    refuse_shared({"own": torch.zeros(3)}, read)
+    refuse_shared({"left": weight[:, :2]}, {"right": weight[:, 2:]})
+    with pytest.raises(ValueError, match="'half' and 'weight'"):
+        refuse_shared({"weight": weight}, {"half": weight[:, 2:]})
+    with pytest.raises(ValueError, match="'wide' and 'left'"):
+        refuse_shared({"left": weight[:, :2]}, {"wide": weight[:, 1:2].expand(3, 9)})
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
+def test_a_nested_tensor_has_no_place():
+    refuse_shared({"a": torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])})

@@ -6,6 +6,8 @@ import functools
 import itertools
 import json
 import math
+import time
+import tracemalloc
 from collections import Counter
 from fractions import Fraction
 
@@ -22,6 +24,7 @@ from untrained.attach import codes as codes_of
 from untrained.attach import record
 from untrained.methods import METHODS as BY_NAME
 from untrained.methods.sampling import normal_noise, uniform_noise
+from untrained.source import Source
 from untrained.units import uniforms
 from zoo import ZOO
 
@@ -387,6 +390,61 @@ def naive_sample(method, weights, scores, noise):
 
 def test_every_method_has_an_oracle():
     assert {type(method) for method in METHODS} == set(BY_NAME.values())
+
+
+# --- what a ticket's codes show ---
+
+
+@every_method
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("law", [ut.SignedConstant(), ut.KaimingNormal(scaled=True), ut.Prototype(length=100)], ids=str)
+def test_what_codes_show_is_the_decoded_draw(method, law, dtype):
+    source = Source(3, "w", (37, 11), dtype, law, getattr(method.at(1.0), "keep", 1.0))
+    first, last = {ut.SlotMachines: (1, getattr(method, "values", 1)), ut.IteRand: (-128, 127)}.get(
+        type(method), (0, 1)
+    )
+    generator = torch.Generator().manual_seed(5)
+    codes = torch.randint(first, last + 1, source.shape, generator=generator).to(torch.int8)
+    shown = method.shown(source, codes)
+    expected = method.decode(method.frozen(source, codes), codes)
+    assert shown.dtype == dtype and torch.equal(shown, expected)
+
+
+LAWS = [ut.SignedConstant(), ut.UnsignedConstant(), ut.KaimingNormal(), ut.Standard(), ut.Prototype(length=1000)]
+
+
+@given(
+    st.sampled_from(LAWS),
+    st.integers(0, 2**64 - 1),
+    st.integers(1, 90_000),
+    st.sampled_from([1, 2, 9, 255]),
+    st.floats(0, 1),
+)
+@settings(max_examples=25, deadline=None)
+def test_each_weight_comes_from_the_draw_of_its_number(law, seed, n, most, rare):
+    source, chance = Source(seed, "w", (n, 1), torch.float32, law), np.random.default_rng(seed)
+    some = chance.integers(0, most, (n, 1), np.uint8) * (chance.random((n, 1)) < rare)
+    numbers = torch.from_numpy(some.astype(np.uint8))
+    draws = {number: source.draw(number) for number in numbers.unique().tolist()[:12]}
+    each = source.draw_each(numbers)
+    for number, draw in draws.items():
+        assert torch.equal(each[numbers == number], draw[numbers == number])
+
+
+@pytest.mark.parametrize("method", [ut.SlotMachines(127), ut.IteRand()], ids=str)
+def test_a_ticket_of_many_draws_costs_what_it_shows(method):
+    # One weight from each of many draws, the others from the first.
+    source = Source(3, "w", (2048, 2048), torch.float32, ut.XavierUniform())
+    codes = torch.ones(source.shape, dtype=torch.int8)
+    codes.view(-1)[: 126 * 33_000 : 33_000] = torch.arange(2, 128).to(torch.int8)
+    tracemalloc.start()
+    start = time.process_time()
+    try:
+        method.shown(source, codes)
+        assert tracemalloc.get_traced_memory()[1] < 3 * 4 * codes.numel()
+        assert time.process_time() - start < 2
+    finally:
+        tracemalloc.stop()
 
 
 # --- codes and gradients ---

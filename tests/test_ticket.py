@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 import untrained as ut
@@ -192,16 +193,139 @@ def with_another_bias(model):
     model.get_parameter("0.bias").data.fill_(0.5)
 
 
-@pytest.mark.parametrize("change", [to_half_and_back, with_another_seeds_tensors, with_another_bias])
+def with_one_sign_turned(model):
+    model[0].weight_mask.frozen.data[3, 2].neg_()
+
+
+def with_one_weight_cut(model):
+    model[0].weight_mask.frozen.data[ut.masks(model)["0.weight"]] = 0
+
+
+def a_little_trained(model):
+    model[0].weight_mask.frozen.data.mul_(1 + 2**-11)
+
+
+CHANGES = [to_half_and_back, with_another_seeds_tensors, with_another_bias, with_one_sign_turned, with_one_weight_cut,
+           a_little_trained]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_frozen_tensors_that_the_seed_does_not_give_any_more(change, tmp_path):
     # Nobody may find out at the next load that the ticket holds another network than the one that was searched.
     masked = masked_mlp(weights=ut.KaimingNormal())
     change(masked)
     try:
         ut.save(masked, tmp_path / "a.ticket")
-    except ValueError:
+    except ValueError as error:
+        assert "load and average those alone" in str(error)
         return
     assert_loads(masked, tmp_path / "a.ticket", mlp())
+
+
+@pytest.mark.parametrize("method", [ut.EdgePopup(0.5), ut.Biprop(0.5), ut.SlotMachines(3), ut.IteRand(0.5)], ids=str)
+@pytest.mark.parametrize("law", [ut.SignedConstant(), ut.KaimingNormal()], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("decay", [0.9, 0.9998])
+def test_an_average_of_equal_frozen_values_is_saved_as_the_seeds(decay, dtype, law, method, tmp_path):
+    masked = ut.mask_(nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16)).to(dtype), method, weights=law)
+    ut.advance_(masked, 1, 1)
+    expected = ut.Ticket.of(masked)
+    with torch.no_grad():
+        for tensor in masked.state_dict().values():
+            own = tensor.clone()
+            for _ in range(300):
+                tensor.copy_(decay * tensor + (1 - decay) * own)
+    ticket = ut.Ticket.of(masked)
+    for given in (dict(ticket.rebuilt()), ticket.codes):
+        again = dict(expected.rebuilt()) if given is not ticket.codes else expected.codes
+        assert {n: raw(t) for n, t in given.items()} == {n: raw(t) for n, t in again.items()}
+    assert ticket.weights_sha256 == expected.weights_sha256
+
+
+# --- what a ticket cannot hold ---
+
+
+class Counting(nn.Linear):
+    """It has extra state."""
+
+    state: object = None
+
+    def get_extra_state(self):
+        return self.state
+
+    def set_extra_state(self, state):
+        self.state = state
+
+
+class Packing(nn.Linear):
+    """It has more in its state_dict than tensors of its own."""
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "packed"] = self.weight.sign()
+
+
+@pytest.mark.parametrize("state", [None, {}, [], b"", torch.empty(0)], ids=repr)
+def test_extra_state_that_holds_nothing_is_left_out(state, tmp_path):
+    model = nn.Sequential(Counting(8, 8), nn.Linear(8, 2))
+    model[0].state = state
+    ut.save(ut.mask_(model, METHODS[0]), tmp_path / "a.ticket")
+    ut.load(tmp_path / "a.ticket", nn.Sequential(Counting(8, 8), nn.Linear(8, 2)))
+
+
+@pytest.mark.parametrize("state", [{"steps": 3}, 0, torch.zeros(())], ids=repr)
+def test_extra_state_is_refused_by_name(state, tmp_path):
+    model = nn.Sequential(nn.Linear(8, 8), Counting(8, 8))
+    model[1].state = state
+    with pytest.raises(ValueError, match=r"module '1' \(Counting\) holds extra state .*register_buffer"):
+        ut.save(ut.mask_(model, METHODS[0]), tmp_path / "a.ticket")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_a_state_dict_holds_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"state_dict of the model \(Packing\) holds 'packed'"):
+        ut.Ticket.of(ut.mask_(Packing(8, 8), METHODS[0]))
+
+
+UNSTORABLE = {
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "sparse rows": lambda: torch.eye(3).to_sparse_csr(),
+    "mkldnn": lambda: torch.eye(3).to_mkldnn(),
+    "quantised": lambda: torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8),
+    "nested": lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]),
+    "complex of 128 bits": lambda: torch.zeros(3, dtype=torch.complex128),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:The PyTorch API of nested", "ignore:.*quantize")
+@pytest.mark.parametrize("make", UNSTORABLE.values(), ids=UNSTORABLE)
+def test_a_buffer_that_no_ticket_can_store_is_refused_by_name(make, tmp_path):
+    masked = masked_mlp()
+    masked[0].register_buffer("adjacency", make())
+    with pytest.raises(ValueError, match=r"'0\.adjacency' is .*persistent=False"):
+        ut.save(masked, tmp_path / "a.ticket")
+    masked[0].register_buffer("adjacency", make(), persistent=False)
+    ut.save(masked, tmp_path / "a.ticket")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(1, 1, 2)[..., 0], torch.arange(6).reshape(2, 3).t(), torch.zeros(3, dtype=torch.complex64).conj(),
+     torch.tensor(2.0), torch.zeros(0, 3), torch.ones(4, dtype=torch.bool), torch.ones(1).expand(5, 4)],
+    ids=lambda t: f"{t.dtype} {t.stride()}",
+)  # fmt: skip
+def test_buffers_of_any_strides_and_dtypes(tensor, tmp_path):
+    def make(value):
+        model = mlp()
+        model.register_buffer("more", value)
+        return model
+
+    fresh = torch.full(tensor.shape, 1, dtype=tensor.dtype)
+    masked = ut.mask_(mlp(), METHODS[0])
+    masked.register_buffer("more", tensor)
+    ut.save(masked, tmp_path / "a.ticket")
+    loaded = ut.load(tmp_path / "a.ticket", make(fresh))
+    assert torch.equal(loaded.more, tensor)
 
 
 # --- pretrained weights ---
@@ -250,6 +374,11 @@ def test_a_pretrained_ticket_is_verified_with_its_model(tmp_path):
     other[0].weight.data.neg_()
     with pytest.raises(ut.TicketError, match="sha256"):
         ticket.verify(other)
+    other[3] = nn.Linear(16, 9)
+    with pytest.raises(ut.TicketError, match=r"'3.(weight|bias)' has shape"):
+        ticket.verify(other)
+    with pytest.raises(ut.TicketError, match=r"'0.(weight|bias)' is float32 in the ticket and float64"):
+        ticket.verify(mlp().double())
 
 
 def test_a_drawn_ticket_is_verified_alone():
@@ -272,6 +401,13 @@ def test_a_network_of_ours_needs_no_model(name, tmp_path):
     loaded = ut.load(tmp_path / "a.ticket")
     assert state(loaded) == state(ut.bake_(masked))
     assert loaded.built_by == masked.built_by
+
+
+def test_a_network_of_ours_is_not_drawn_before_the_ticket_is(tmp_path):
+    ut.save(ut.mask_(build("fc", **SMALL["fc"]), METHODS[0]), tmp_path / "a.ticket")
+    before = torch.get_rng_state()
+    ut.load(tmp_path / "a.ticket")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_another_network_needs_a_model(tmp_path):
@@ -335,6 +471,34 @@ def test_meta_that_is_not_json_is_refused(meta, tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         ut.save(masked_mlp(), tmp_path / "a.ticket", meta=meta)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_meta_that_no_header_can_hold_is_a_value_error(tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise SafetensorError("header too large")
+
+    monkeypatch.setattr("untrained.ticket.safetensors.torch.save", too_large)
+    with pytest.raises(ValueError, match=r"its header takes [\d,]+ bytes, 1,008 of them meta \(header too large\)"):
+        ut.save(masked_mlp(), tmp_path / "a.ticket", meta={"a": "x" * 1000})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_of_several_kinds_in_meta_are_named():
+    with pytest.raises(ValueError, match="keys must be strings, got 1"):
+        ut.Ticket.of(masked_mlp(), {"a": {1: 2, "b": 3}})
+
+
+def test_a_file_name_that_is_not_unicode(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9\xff.ticket"))
+    masked = masked_mlp()
+    try:
+        ut.save(masked, path)
+    except OSError:
+        pytest.skip("no such names here")
+    assert state(ut.load(path, mlp())) == state(ut.bake_(masked))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ut.TicketError, match="ticket"):
+        ut.load(path, mlp())
 
 
 def test_an_unmasked_model_has_no_ticket(tmp_path):
@@ -435,7 +599,29 @@ def other(layer, index):
     return model
 
 
+class Tied(nn.Module):
+    """A buffer that is a parameter's memory."""
+
+    def __init__(self, persistent):
+        super().__init__()
+        self.fc = nn.Linear(8, 8, bias=False)
+        self.register_buffer("tied", self.fc.weight.detach().t(), persistent=persistent)
+
+
+def made_in_inference_mode():
+    with torch.inference_mode():
+        return mlp()
+
+
+def with_an_expanded_weight():
+    model = mlp()
+    model[0].weight = nn.Parameter(torch.randn(1, 8).expand(16, 8))
+    return model
+
+
 MISFITS = {
+    "inference mode": (made_in_inference_mode, "'0.(weight|bias)' was made in inference mode"),
+    "expanded": (with_an_expanded_weight, "elements of '0.weight' share memory"),
     "missing": (Renamed, "'3.(weight|bias)' is in the ticket and not in the model"),
     "missing bias": (lambda: other(nn.Linear(16, 8, bias=False), 3), "'3.bias' is in the ticket and not in the model"),
     "unknown": (lambda: nn.Sequential(*mlp(), nn.Linear(8, 8)), r"'4.weight' \(8, 8\) is in the model and not"),
@@ -464,6 +650,98 @@ def test_a_model_that_does_not_fit_is_left_as_it_was(make, message, tmp_path):
         ut.load(tmp_path / "a.ticket", model)
     assert state(model) == before
     assert [parameter.requires_grad for parameter in model.parameters()] == learning
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_weight_that_shares_its_memory_with_a_buffer_is_not_written(persistent, tmp_path):
+    separate = Tied(persistent)
+    separate.tied = separate.tied.clone()
+    ut.save(ut.mask_(separate, METHODS[0]), tmp_path / "a.ticket")
+    model = Tied(persistent)
+    before = state(model)
+    with pytest.raises(
+        ut.TicketError, match=r"'tied' and 'fc.weight' share memory|'fc.weight' and 'tied' share memory"
+    ):
+        ut.load(tmp_path / "a.ticket", model)
+    assert state(model) == before
+
+
+def test_buffers_that_are_only_read_may_share_memory(tmp_path):
+    model = mlp()
+    model.register_buffer("positions", torch.arange(4)[None].expand(3, 4), persistent=False)
+    model.register_buffer("first", model.positions[0], persistent=False)
+    ut.save(masked_mlp(), tmp_path / "a.ticket")
+    ut.load(tmp_path / "a.ticket", model)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_script_loads(tmp_path):
+    masked = ut.mask_(ZOO["conv"].build(), METHODS[0])
+    ut.save(masked, tmp_path / "a.ticket")
+    script = ut.load(tmp_path / "a.ticket", torch.jit.script(ZOO["conv"].build()))
+    expected = state(ut.bake_(masked))
+    assert state(script) == expected and not any(p.requires_grad for p in script.parameters())
+    with pytest.raises(ut.TicketError, match="in the model"):
+        ut.load(tmp_path / "a.ticket", torch.jit.script(mlp()))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: other(nn.LazyLinear(8), 3), "has no shape yet: run the lazy module once"),
+        (lambda: mlp().to("meta"), "is on the meta device"),
+    ],
+)
+def test_a_model_without_memory_is_refused(make, message, tmp_path):
+    ut.save(masked_mlp(), tmp_path / "a.ticket")
+    with pytest.raises(ut.TicketError, match=message):
+        ut.load(tmp_path / "a.ticket", make())
+
+
+class Observer(nn.Module):
+    """It takes buffers of any length when a state dict is loaded, as observers of quantisation do."""
+
+    def __init__(self, longest=99):
+        super().__init__()
+        self.longest = longest
+        self.register_buffer("low", torch.zeros(0))
+        self.register_buffer("seen", torch.tensor(0))
+
+    def _load_from_state_dict(self, state_dict, prefix, *more):
+        if len(state_dict[prefix + "low"]) <= self.longest:
+            self.low.resize_(len(state_dict[prefix + "low"]))
+        super()._load_from_state_dict(state_dict, prefix, *more)
+
+
+def observed(longest=99):
+    return nn.Sequential(nn.Linear(8, 16), Observer(longest))
+
+
+def test_a_module_that_resizes_its_buffers_loads_them_itself(tmp_path):
+    masked = ut.mask_(observed(), METHODS[0])
+    masked[1].low, masked[1].seen = torch.rand(16), torch.tensor(5)
+    assert_loads(masked, tmp_path / "a.ticket", observed())
+
+
+def test_a_module_that_cannot_take_a_buffer_is_left_as_it_was(tmp_path):
+    masked = ut.mask_(observed(), METHODS[0])
+    masked[1].low = torch.rand(16)
+    ut.save(masked, tmp_path / "a.ticket")
+    for make in (lambda: observed(longest=15), lambda: nn.Sequential(observed()[0], BatchOf(0))):
+        model = make()
+        before = state(model)
+        with pytest.raises(ut.TicketError, match=r"'1.low' has shape \(16,\) in the ticket and \(0,\) in the model"):
+            ut.load(tmp_path / "a.ticket", model)
+        assert state(model) == before
+
+
+class BatchOf(nn.Module):
+    """It has the buffers of an observer, and no loader of its own."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.register_buffer("low", torch.zeros(n))
+        self.register_buffer("seen", torch.tensor(0))
 
 
 def test_a_buffer_that_is_not_saved_is_no_misfit(tmp_path):

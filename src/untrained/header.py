@@ -87,7 +87,18 @@ def to_json(value: Any) -> str:
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"this cannot be written as JSON: {error}") from None
+        why = error if (key := _other_key(value)) is None else f"keys must be strings, got {key!r}"
+        raise ValueError(f"this cannot be written as JSON: {why}") from None
+
+
+def _other_key(value: Any, depth: int = 0) -> Any:
+    """A key that is no string, of several kinds of keys, which JSON cannot sort."""
+    if depth > 99 or not isinstance(value, dict | list | tuple):
+        return None
+    if isinstance(value, dict) and len(set(map(type, value))) > 1:
+        return next(key for key in value if not isinstance(key, str))
+    inner = value.values() if isinstance(value, dict) else value
+    return next((key for part in inner if (key := _other_key(part, depth + 1)) is not None), None)
 
 
 def from_json(text: str) -> dict[str, Any]:
@@ -232,7 +243,7 @@ _HEADER_KINDS: dict[str, tuple[type, ...]] = {
 
 def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
     if wrong := (given.keys() ^ kinds.keys()) - (optional & given.keys()):
-        raise TicketError(f"{what} has missing or unknown fields: {', '.join(sorted(wrong))}")
+        raise TicketError(f"{what} has missing or unknown fields: {', '.join(map(repr, sorted(wrong)))}")
     for field, allowed in kinds.items():
         if type(given[field]) not in allowed:
             raise TicketError(f"{what}: {field} must be a {allowed[0].__name__}, got {str(given[field])[:80]!r}")

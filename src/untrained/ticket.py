@@ -31,6 +31,8 @@ from untrained.models import Network, build
 from untrained.straight import Straight
 from untrained.weights import WeightLaw
 
+_LONGEST = 2000  # characters of a message
+
 
 @final
 @dataclass(frozen=True)
@@ -389,7 +391,13 @@ def naming(path: str | Path) -> Iterator[None]:
     try:
         yield
     except TicketError as error:
-        raise TicketError(f"{path}: {error}") from None
+        raise TicketError(f"{path}: {_in_a_line(str(error))}") from None
+
+
+def _in_a_line(message: str) -> str:
+    """The message without what could steer a terminal, and not endless: parts of it are from the file."""
+    shown = message if len(message) <= _LONGEST else f"{message[:_LONGEST]} …"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -451,8 +459,8 @@ def _backbone(plain: Mapping[str, Tensor], trained: Collection[str]) -> list[str
 def _as_held(rebuilt: Iterable[tuple[str, Tensor]], held: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The rebuilt tensors, each compared with what the model holds before it is passed on.
 
-    An average d·v + (1 - d)·v of equal numbers drifts in float32 by up to some 1,400 units in the last place (measured
-    for every d up to 0.9999). So |held - rebuilt| may be |rebuilt| · 2⁻¹², or one unit of a narrower dtype.
+    An average d·v + (1 - d)·v of equal numbers drifts in float32, by up to 1,400 units in the last place for d = 0.9999
+    and by one in narrower dtypes. So |held - rebuilt| may be 2⁻¹² · |rebuilt|, or one such unit.
     """
     for name, tensor in rebuilt:
         given, share = held[name].cpu(), max(2.0**-12, torch.finfo(tensor.dtype).eps)
