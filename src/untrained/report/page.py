@@ -88,7 +88,7 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     # A browser's JSON has no NaN, and would draw nothing at all.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    template = environment.from_string(room.joinpath("page.html").read_text())
+    template = environment.from_string(room.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
         title=title,
         lead=lead,
@@ -96,8 +96,8 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
         specs=[chart.spec for chart in charts],
         numbers={id(chart): number for number, chart in enumerate(charts)},
         id=id,
-        css=room.joinpath("page.css").read_text(),
-        script=room.joinpath("page.js").read_text(),
+        css=room.joinpath("page.css").read_text(encoding="utf-8"),
+        script=room.joinpath("page.js").read_text(encoding="utf-8"),
         vega=vega,
     )
 
@@ -110,6 +110,6 @@ def clean(text: object, longest: int = _LONGEST) -> str:
 
 
 def _script(name: str) -> str:
-    text = files("untrained.report").joinpath("vega", name).read_text()
+    text = files("untrained.report").joinpath("vega", name).read_text(encoding="utf-8")
     # A browser's developer tools would ask for the map.
     return "\n".join(line for line in text.splitlines() if not line.startswith("//# sourceMappingURL"))
