@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 import unicodedata
+import warnings
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -159,6 +160,142 @@ def test_wrong_input_is_one_clear_line(capsys, tmp_path):
     for command in ("eval", "info", "verify"):
         assert "text.ticket: not a ticket" in refused(capsys, command, "text.ticket")
     assert sorted(path.name for path in Path().iterdir()) == ["empty", "run", "text.ticket"]
+
+
+class OddError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("keep\nmust be   less"), "keep must be less"),
+        (ValueError("forged\x1b[31m \u202e"), r"forged\x1b[31m \u202e"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (UnicodeDecodeError("ascii", b"\xe2", 0, 1, "no"), "'ascii' codec can't decode byte 0xe2 in position 0: no"),
+        (MemoryError(), "not enough memory"),
+        (MemoryError("Unable to allocate 73 TiB"), "not enough memory: Unable to allocate 73 TiB"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory: DefaultCPUAllocator: can't "),
+        (RuntimeError("[enforce fail at inline_container.cc:672]"), "a file could not be written whole: [enforce"),
+        (OverflowError("int too large"), "OverflowError: int too large (unexpected; --traceback shows"),
+        (RecursionError("maximum depth"), "RecursionError: maximum depth (unexpected; --traceback shows"),
+        (TypeError("it isn't callable"), "TypeError: it isn't callable (unexpected; --traceback shows"),
+        (KeyError("name"), "KeyError: 'name' (unexpected"),
+        (ValueError(), "ValueError: no message (unexpected"),
+        (AssertionError(), "AssertionError: no message (unexpected"),
+        (OddError("x" * 5_000), f"OddError: {'x' * 1_000} … (unexpected"),
+    ],
+    ids=repr,
+)
+def test_whatever_goes_wrong_is_one_line(error, told, capsys, monkeypatch):
+    def fail(settings):
+        raise error
+
+    monkeypatch.setattr("untrained.experiment.find", fail)
+    assert refused(capsys, "find").startswith(f"untrained: {told}")
+    error.add_note("reset(seed=7) of\nOdd-v0")
+    assert "reset(seed=7) of Odd-v0" in refused(capsys, "find") or len(str(error)) > 1_000
+    with pytest.raises(type(error)) as shown:
+        main(["find", "--traceback"])
+    assert shown.value is error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["find", "--out", ""], "--out is empty: expected a value"),
+        (["find", "--out="], "--out is empty: expected a value"),
+        (["find", "--keep", ""], "--keep is empty: expected a value"),
+        (["find", "--resume", "--out", ""], "--out is empty"),
+        (["compare", "--methods", ""], "--methods is empty"),
+        (["info", ""], "an argument is empty: expected a value"),
+        (["wann", "--task", ""], "--task is empty"),
+        (["find", "--epochs", "1e9"], "--epochs"),
+        (["find", "--epochs", "0"], "epochs must be 1 or more, got 0"),
+        (["find", "--keep", "nan"], "keep must be in (0, 1], got nan"),
+        (["find", "--keep", "0"], "keep must be in (0, 1], got 0"),
+        (["find", "--seed", "-1"], "seed must be in [0, 2**64), got -1"),
+        (["find", "--seed", str(1 << 64)], "seed must be in [0, 2**64), got 18446744073709551616"),
+        (["find", "--widths", "0"], "widths[0] must be an integer from 1 to"),
+        (["find", "--widths", "9" * 30], "widths[0] must be an integer from 1 to"),
+        (["find", "--batch-size", "-5"], "batch-size must be 1 or more, got -5"),
+        (["find", "--model", "conv2", "--width", "nan"], "width"),
+        (["find", "--data", "no\nsuch\x1b[2J"], r"data set 'no\nsuch\x1b[2J'"),
+        (["verify", "no\nsuch\u202e.ticket"], r"no such\u202e.ticket: no such file"),
+        (["sweep"], "keep"),
+        (["nosuch"], "nosuch"),
+        (["find", "--config", "."], "--config: no such file: '.'"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_wrong_typing_is_one_clear_line(arguments, told, capsys):
+    assert told in refused(capsys, *arguments)
+    assert not list(Path().iterdir())
+
+
+def test_names_of_files_forge_no_line(capsys):
+    odd = Path("good\nverify   good\x1b[31m ± é")
+    main([*QUICK, "--out", str(odd), "--no-twin"])
+    ticket = odd / "found.ticket"
+    main(["verify", str(ticket)])
+    main(["info", str(ticket)])
+    main(["report", str(odd)])
+    main(["export", str(ticket), "--to", "safetensors"])
+    out, err = capsys.readouterr()
+    lines = [line for line in out.splitlines() if "good" in line]
+    assert err == "" and "\x1b" not in out
+    assert len(lines) == 6 and all(r"good\nverify   good\x1b[31m ± é" in line for line in lines)
+
+
+def test_a_ticket_forges_no_line(capsys):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential()
+    model.add_module("a\nverify   good\x1b[31m", torch.nn.Linear(4, 3))
+    ut.mask_(model, {r"(?s).*weight": ut.EdgePopup(0.5)}, seed=0)
+    ut.save(model, "odd.ticket", meta={"data": "digits\nverify        good\u2028"})
+    main(["info", "odd.ticket"])
+    out = capsys.readouterr().out
+    assert not any(line.startswith("verify") for line in out.splitlines()) and "\x1b" not in out
+    assert r"digits\nverify        good\u2028" in out and r"a\nverify   good\x1b[31m.weight" in out
+
+
+def test_warnings_are_one_line(capsys, monkeypatch):
+    def warn(settings):
+        sys.stderr.write(warnings.formatwarning("two\nlines \x1b[31m", UserWarning, "file.py", 1))
+        raise ValueError("and then this")
+
+    monkeypatch.setattr("untrained.experiment.find", warn)
+    with pytest.raises(SystemExit):
+        main(["find"])
+    assert capsys.readouterr().err == "untrained: warning: two lines \\x1b[31m\nuntrained: and then this\n"
+
+
+def untrained(*arguments, **how):
+    """The command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "untrained", *arguments], stderr=subprocess.PIPE, timeout=300, **how)
+
+
+def test_a_locale_that_is_ascii_is_enough():
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    Path("käse").mkdir()
+    for command in (
+        [*SMALL, "--epochs", "1", "--out", "käse/run", "--no-twin"],
+        ["info", "käse/run/found.ticket"],
+    ):
+        done = untrained(*command, env=ascii_only, stdout=subprocess.PIPE)
+        assert done.returncode == 0 and done.stderr == b"", done.stderr
+        assert done.stdout.isascii() and done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_told():
+    with Path("/dev/full").open("wb") as full:
+        done = untrained("--version", stdout=full)
+    assert done.returncode == 2 and done.stderr.decode() == "untrained: [Errno 28] No space left on device\n"
+    closed = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m untrained --version >&-"], stderr=subprocess.PIPE, timeout=60
+    )
+    assert closed.returncode == 0 and closed.stderr == b""
 
 
 def test_a_ticket_for_other_images_is_refused(capsys):

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # Persian and emoji are written with them
+
 
 def printable(text: object) -> str:
     r"""Give a text as one line in which everything can be seen: a path, a ticket or a message may come from anybody.
 
     Every character that Unicode does not count as printable is written as Python writes it in a string: line breaks and
     other control characters (C0 and C1), marks of direction, characters of no width, spaces that are not the plain one,
-    and bytes of a path that are no text: `\n`, `\x1b`, `\u202e`, `\u200b`, `\xa0`, `\udcff`.
+    and bytes of a path that are no text: `\n`, `\x1b`, `\u202e`, `\u200b`, `\xa0`, `\udcff`. The two joiners stay.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return "".join(
+        c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
 
 
 def say(text: object) -> None:

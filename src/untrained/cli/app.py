@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +19,11 @@ from untrained._version import __version__
 from untrained.printing import printable
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
+
+_LONGEST = 1_000  # characters of an error that are told
+# What torch says in a RuntimeError.
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
+_NO_SPACE = ("inline_container.cc", "PytorchStreamWriter")
 
 app = App(
     name="untrained",
@@ -38,26 +46,85 @@ app = App(
     untrained sweep  --keep 0.1,0.5    accuracy over keep, width or weights
     untrained wann                     networks whose connections share one weight
     ```
+
+    What goes wrong is one line, and the exit code is 2; with `--traceback` it is shown where it comes from.
     """,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; what the user got wrong is one line on standard error and exit code 2."""
+    """Run the command line; whatever goes wrong is one line on standard error and exit code 2.
+
+    `--traceback` shows where an error comes from, instead.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    shows = "--traceback" in arguments
+    arguments = [argument for argument in arguments if argument != "--traceback"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without our ± and × gets question marks
+    told, warnings.formatwarning = warnings.formatwarning, _one_warning
     try:
+        _refuse_empty(arguments)
         app.config = _config_of(arguments)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk can still be told
     except BrokenPipeError:  # whoever read us has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
     except KeyboardInterrupt as interrupt:
-        print(f"\nuntrained: {str(interrupt) or 'interrupted'}", file=sys.stderr)
+        print(f"\nuntrained: {printable(str(interrupt) or 'interrupted')}", file=sys.stderr)
         sys.exit(130)
-    except (CycloptsError, ValueError, OSError, ImportError) as error:
-        print(f"untrained: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+    except Exception as error:
+        if shows:
+            raise
+        print(f"untrained: {_told(error)}", file=sys.stderr)
+        _forget_output()
         sys.exit(2)
     finally:
         app.config = ()  # one call's file of settings is none of the next one's
+        warnings.formatwarning = told
+
+
+def _told(error: Exception) -> str:
+    """An error and its notes as one line; one that is neither about what was given nor about the machine, as such."""
+    says = " ".join(" ".join((str(error), *getattr(error, "__notes__", ()))).split())
+    says = printable(says if len(says) <= _LONGEST else f"{says[:_LONGEST]} …")
+    told_by_torch = isinstance(error, RuntimeError)
+    if isinstance(error, MemoryError) or (told_by_torch and any(part in says for part in _NO_MEMORY)):
+        return f"not enough memory: {says}" if says else "not enough memory"
+    if told_by_torch and any(part in says for part in _NO_SPACE):
+        return f"a file could not be written whole: {says}"
+    if isinstance(error, (CycloptsError, ValueError, OSError, ImportError)) and says:
+        return says
+    kind = type(error).__name__
+    hint = "unexpected; --traceback shows where from: if that is untrained, please report it"
+    return f"{kind}: {says or 'no message'} ({hint})"
+
+
+def _one_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"untrained: warning: {printable(' '.join(str(message).split()))}\n"
+
+
+def _forget_output() -> None:
+    """Leave out what is still to be printed, which Python would try again at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no such file, closed, or None
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an argument without a character: a variable of the shell that is not set, and as a path this folder."""
+    for number, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        before = arguments[number - 1] if number else ""
+        if not argument:
+            raise ValueError(f"{before if before.startswith('-') else 'an argument'} is empty: expected a value")
+        if equals and not value and flag.startswith("--"):
+            raise ValueError(f"{flag} is empty: expected a value")
 
 
 def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ...]:
