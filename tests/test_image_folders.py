@@ -116,6 +116,7 @@ def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
     for name in ("a/boxes.txt", "a/deep/noise.heic", "b/page.eps", "loose.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"something")
+    (tmp_path / "._loose.png").write_bytes(b"hidden")
     (tmp_path / "a" / "lost.png").symlink_to("nowhere")
     (tmp_path / "b" / "more").symlink_to(tmp_path / "a")
     with pytest.warns(UserWarning, match=r"6 files are not read, such as .*loose\.png; expected images in class fold"):

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -101,11 +100,10 @@ def common_form(paths: Sequence[Path], size: tuple[int, int] | None) -> Form:
     return Form(channels, height, width, scaled=False, threads=threads)
 
 
-@cache
 def endings() -> frozenset[str]:
-    """Give the endings, in lower case, of the files that Pillow decodes here."""
-    known = load_pillow().registered_extensions()
-    return frozenset(ending for ending, kind in known.items() if kind in _formats())
+    """Give the endings, in lower case, of the files that Pillow (with its plugins) decodes here."""
+    kinds = set(_formats())
+    return frozenset(ending for ending, kind in load_pillow().registered_extensions().items() if kind in kinds)
 
 
 def load_pillow() -> Any:

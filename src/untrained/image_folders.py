@@ -200,12 +200,12 @@ def _class_folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Image files at every depth, and what else is not hidden: other files, links to nothing, links to folders."""
-    images, others = [], []
+    images, others, known = [], [], endings()
     for holder, inner, names in os.walk(folder, onerror=_raise):
         inner[:] = [name for name in inner if not _hidden(name)]
         others += [path for path in (Path(holder, name) for name in inner) if path.is_symlink()]
         for path in (Path(holder, name) for name in names if not _hidden(name)):
-            (images if path.suffix.lower() in endings() and path.is_file() else others).append(path)
+            (images if path.suffix.lower() in known and path.is_file() else others).append(path)
     return sorted(images), sorted(others)
 
 
@@ -216,7 +216,9 @@ def _raise(error: OSError) -> None:
 def _list_examples(folder: Path, labels: tuple[str, ...], unread: list[Path]) -> list[_Example]:
     """Images and their classes; what is not read is added to `unread`."""
     examples: list[_Example] = []
-    unread += [path for path in sorted(folder.iterdir()) if path.suffix.lower() in endings() and path.is_file()]
+    known = endings()
+    loose = (path for path in sorted(folder.iterdir()) if path.is_file() and not _hidden(path.name))
+    unread += [path for path in loose if path.suffix.lower() in known]
     for class_folder in _class_folders(folder):
         if _name(class_folder) not in labels:
             raise ValueError(f"{class_folder}: got an unknown class, expected one of {', '.join(labels)}")
