@@ -397,3 +397,11 @@ def test_too_many_weights_are_refused_before_allocation(name, arguments, monkeyp
     assert not real_memory
     build("fc", widths=[1])
     assert real_memory
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("name", ["fc", "conv2", "resnet18"])
+def test_networks_can_be_scripted(name):
+    network = build(name, shape=[1, 16, 16]).eval()
+    x = torch.randn(2, 1, 16, 16)
+    assert torch.jit.script(network)(x).equal(network(x))

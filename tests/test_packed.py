@@ -301,11 +301,41 @@ class TestLinear:
         exported = torch.export.export(ours, (torch.randn(2, 70),), dynamic_shapes=({0: batch},)).module()
         assert exported(x).equal(ours(x))
 
-    def test_a_gradient_is_refused_where_it_would_be_taken(self, pair):
-        x = torch.randn(3, 70, requires_grad=True)
-        y = pair[1](x)
-        with pytest.raises(RuntimeError, match="no gradient"):
-            y.sum().backward()
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("batch", [1, 200])
+    def test_the_input_has_the_gradient_of_the_dense_layer(self, pair, dtype, batch):
+        dense, ours = pair
+        x = torch.randn(batch, 70, dtype=dtype, requires_grad=True)
+        exact = x.detach().double().requires_grad_()
+        (copy.deepcopy(dense).double()(exact).sin().sum() + exact.sum()).backward()
+        with torch.no_grad():
+            assert not ours(x).requires_grad
+        (ours(x).sin().sum() + x.sum()).backward()
+        tolerance = {torch.float16: 1e-2, torch.bfloat16: 1e-1}.get(dtype, 1e-5)
+        assert x.grad.dtype is dtype
+        assert_right(x.grad, exact.grad, tolerance)
+
+    def test_a_bias_that_learns_has_a_gradient(self, pair):
+        ours = copy.deepcopy(pair[1])
+        ours.bias.requires_grad_(True)
+        ours(torch.randn(3, 70)).sum().backward()
+        assert ours.bias.grad.equal(torch.full((30,), 3.0))
+
+    def test_a_gradient_is_refused_where_it_is_compiled(self, pair):
+        torch.compiler.reset()
+        with pytest.raises(RuntimeError, match="no gradient where it is compiled"):
+            torch.compile(pair[1], backend="aot_eager")(torch.randn(3, 70, requires_grad=True)).sum().backward()
+
+    @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf"), 3e38, -3.4e38])
+    @pytest.mark.parametrize("places", [[0], [69], [3, 4], range(70)])
+    @pytest.mark.parametrize("batch", [1, 6, 200])
+    def test_numbers_that_are_none_and_huge_ones_give_what_the_dense_layer_gives(self, pair, wrong, places, batch):
+        dense, ours = pair
+        x = torch.randn(batch, 70)
+        x[-1, list(places)] = wrong
+        for dtype in (torch.float32, torch.float64):
+            got, expected = ours(x.to(dtype)), copy.deepcopy(dense).to(dtype)(x.to(dtype))
+            assert torch.allclose(got, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
 
     def test_the_weight_can_be_read(self, pair):
         dense, ours = pair
@@ -327,8 +357,18 @@ def test_convolutions_compile_and_export():
     x = torch.randn(2, 3, 9, 9)
     assert torch.compile(model, backend="aot_eager", fullgraph=True)(x).equal(model(x))
     assert torch.export.export(model, (x,)).module()(x).equal(model(x))
-    with pytest.raises(RuntimeError, match="no gradient"):
-        model(x.requires_grad_()).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Conv1d(4, 6, 3, 2, 1, groups=2), nn.Conv2d(4, 6, 3, padding="same"), nn.Conv3d(4, 2, 2)]
+)
+def test_the_input_of_a_convolution_has_its_gradient(layer):
+    dense = ternary(layer)
+    ours = ut.pack_(copy.deepcopy(dense))
+    x = torch.randn(2, 4, *[7] * (dense.weight.ndim - 2), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(ours, x, fast_mode=True)
+    (expected,) = torch.autograd.grad(copy.deepcopy(dense).double()(x).sin().sum(), x)
+    assert_right(torch.autograd.grad(ours(x).sin().sum(), x)[0], expected)
 
 
 def test_what_cannot_be_packed_is_left_alone_and_said_so():

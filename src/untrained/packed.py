@@ -48,8 +48,10 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
 
     y = σ · (x tᵀ) + b with t of {-1, 0, 1}. A Linear runs from its codes by kernels of ours: sums in float32, right to
     1e-6 of the largest output. Batches that torch is faster at, and everything where there is no compiler, run
-    through torch from weights that are expanded once and kept, beside the codes, in `dtype`; so do convolutions.
-    Biases stay and are frozen. What is not of that kind stays as it is: `untrained.packed.layers` says why.
+    through torch from weights that are expanded once and kept, beside the codes, in `dtype`; so do convolutions. Inputs
+    with NaN, infinities or sums beyond float32, and those that a gradient is asked of, go through torch, too: such a
+    layer gives what the dense one gives, and passes the gradient on to its input, as a frozen one does. Biases stay and
+    are frozen. What is not of that kind stays as it is: `untrained.packed.layers` says why.
 
     Args:
         model: a masked model, which is baked first, or any plain one, such as `untrained.load` gives.
@@ -57,7 +59,7 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
             rounds the inputs.
 
     Returns:
-        The model itself, to infer with: a gradient through a packed layer raises.
+        The model itself.
 
     Raises:
         ValueError: another dtype, a model masked in parts only, or there is nothing to pack; the model is unchanged
@@ -179,9 +181,9 @@ class PackedConv(Packed):
 
 
 def _direct(x: Tensor) -> bool:
-    """Whether to call without torch's operator: that is for compilers, tracers and the error in a backward pass."""
+    """Whether to call without torch's operator, which is for compilers and tracers."""
     traced = torch.compiler.is_compiling() or jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return type(x) is Tensor and not x.requires_grad and not traced
+    return type(x) is Tensor and not traced
 
 
 def _dense(dtype: torch.dtype) -> str:

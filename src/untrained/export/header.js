@@ -132,8 +132,12 @@ function checkedEntry(name, given, all, drawn) {
   return { ...entry, method: all[Number(given.method)], coding, values: values.map(Number), counts };
 }
 
-// The most weights that a file may ask for, in all and for each of its bytes.
-const [mostWeights, mostPerByte] = [2n ** 32n, 2n ** 16n];
+// Codes that are all equal take no bytes, so a file could ask for any memory.
+function checkExpansion(weights, bytes) {
+  if (weights > 2n ** 16n * bytes || (weights > 2n ** 32n && weights > 2n ** 10n * bytes)) {
+    refuse(`it claims ${weights} weights in ${bytes} bytes`);
+  }
+}
 
 // The header in `text`, checked, and the rest of it that its sha256 is of.
 function readHeader(text, fileBytes) {
@@ -152,9 +156,7 @@ function readHeader(text, fileBytes) {
     weights += entry.shape.includes(0) ? 0n : countOf(whole.tensors[name].shape) * BigInt(copiesOf(entry.method));
   }
   if (!Object.values(head.tensors).some((entry) => entry.method)) refuse("it holds no codes");
-  if (weights > mostWeights || weights > mostPerByte * BigInt(fileBytes)) {
-    refuse(`it claims ${weights} weights in ${fileBytes} bytes`);
-  }
+  checkExpansion(weights, BigInt(fileBytes));
   const [from, to] = spans.sha256; // "seed" stands before it, and with that a comma
   return { head, rest: text.slice(0, from - 1) + text.slice(to) };
 }

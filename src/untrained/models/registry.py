@@ -24,6 +24,7 @@ class Network(nn.Sequential):
     """Layers in order, and in `built_by` the name and the arguments that `build` makes them from again."""
 
     built_by: dict[str, Any]
+    __jit_ignored_attributes__ = ("built_by",)  # TorchScript has no dict of several types
 
 
 def build(name: str, /, **arguments: Any) -> Network:

@@ -7,6 +7,7 @@
 //   indices:  for every row where its trits other than 0 find their share in (x, -x, 0): column c of a 1 at c, of a -1
 //             at columns + c; the last place fills every list to whole fours.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -125,6 +126,26 @@ inline Words shifted(Words w) {
 }
 
 #endif
+
+// Whether sums of ±x are what products with the weight would be: no NaN or infinity that a 0 of the weight should meet,
+// and no sum that is too large before it is scaled.
+bool summable(const float* x, int64_t columns, float scale) {
+  float sums[kPadding] = {};  // side by side, so that they are added by vectors
+  int64_t c = 0;
+  for (; c + kPadding <= columns; c += kPadding)
+    for (int64_t i = 0; i < kPadding; i++) sums[i] += std::abs(x[c + i]);
+  for (; c < columns; c++) sums[0] += std::abs(x[c]);
+  float all = 0;
+  for (const float sum : sums) all += sum;
+  return std::isfinite(2 * all * std::max(1.0f, scale));  // twice: their last bits depend on the order
+}
+
+[[gnu::noinline]]  // so that the loops of the kernels are compiled as they were without it
+bool all_summable(const float* inputs, int64_t columns, int64_t batch, float scale) {
+  for (int64_t i = 0; i < batch; i++)
+    if (!summable(inputs + i * columns, columns, scale)) return false;
+  return true;
+}
 
 // The tables of one example's inputs to a group of columns.
 struct Tables {
@@ -265,9 +286,11 @@ struct Lists {
 
 }  // namespace
 extern "C" {
-// inputs: (batch, columns); outputs: (batch, rows); bias: (rows) or null.
-void packed_lookup(const uint32_t* words, const float* scale, const float* bias, const float* inputs, float* outputs,
-                   int64_t rows, int64_t columns, int64_t batch) {
+// inputs: (batch, columns); outputs: (batch, rows); bias: (rows) or null. Returns 1, or 0 and nothing done where the inputs
+// are not summable.
+int32_t packed_lookup(const uint32_t* words, const float* scale, const float* bias, const float* inputs, float* outputs,
+                      int64_t rows, int64_t columns, int64_t batch) {
+  if (!all_summable(inputs, columns, batch, *scale)) return 0;
   const int64_t groups = (columns + kColumns - 1) / kColumns;
   std::vector<float> padded(batch * groups * kColumns);
   for (int64_t i = 0; i < batch; i++)
@@ -283,17 +306,20 @@ void packed_lookup(const uint32_t* words, const float* scale, const float* bias,
       first = stop;
     }
   });
+  return 1;
 }
 
-// places: uint16 (narrow) or uint32; starts: (rows + 1), increasing in whole fours.
-void packed_indices(const void* places, const int32_t* starts, const float* scale, const float* bias,
-                    const float* inputs, float* outputs, int64_t rows, int64_t columns, int64_t batch,
-                    int32_t narrow) {
+// places: uint16 (narrow) or uint32; starts: (rows + 1), increasing in whole fours. Returns as packed_lookup.
+int32_t packed_indices(const void* places, const int32_t* starts, const float* scale, const float* bias,
+                       const float* inputs, float* outputs, int64_t rows, int64_t columns, int64_t batch,
+                       int32_t narrow) {
+  if (!all_summable(inputs, columns, batch, *scale)) return 0;
   auto run = [=](auto of_place) {
     using Place = decltype(of_place);
     Lists<Place>{static_cast<const Place*>(places), starts, outputs, bias, rows, *scale}.all(
         inputs, columns, batch);
   };
   narrow ? run(uint16_t{}) : run(uint32_t{});
+  return 1;
 }
 }

@@ -46,7 +46,7 @@ def linear(
     """y = scale · x tᵀ + bias, (…, rows) for x (…, columns), in the dtype of x.
 
     Args:
-        x: the inputs; halves are computed in float32, and float64 by torch.
+        x: the inputs; halves are computed in float32, and float64 by torch, and so is all that has a gradient.
         codes, starts, scale: the weight (rows, columns).
         bias: (rows), or None.
         dtype: float32 or bfloat16: in what torch computes where there is no kernel, or it is faster than ours.
@@ -57,12 +57,17 @@ def linear(
     _check(x, x.dim() > 0 and x.shape[-1] == columns, f"(…, {columns})")
     if x.dtype is torch.float32 and x.is_cpu and codes.is_cpu:
         kernels, level, _ = status()
-        if kernels is not None and (starts is not None or x.numel() // columns <= LOOKUP_UP_TO[dtype][level]):
-            if bias is not None and bias.dtype is not torch.float32:
-                bias = bias.float()
+        learns = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
+        few = starts is not None or x.numel() // columns <= LOOKUP_UP_TO[dtype][level or "portable"]
+        if kernels is not None and few and not learns:
+            own = bias if bias is None or bias.dtype is torch.float32 else bias.float()
             if starts is None:
-                return lookup(kernels, codes, scale, bias, x.contiguous(), rows, columns)
-            return indices(kernels, codes, starts, scale, bias, x.contiguous(), columns)
+                y = lookup(kernels, codes, scale, own, x.contiguous(), rows, columns)
+            else:
+                y = indices(kernels, codes, starts, scale, own, x.contiguous(), columns)
+            if y is not None:
+                return y
+            dtype = torch.float32  # in which torch comes to what the dense layer does
     if x.dtype in _HALVES:
         return linear(x.float(), codes, starts, scale, bias, rows, columns, dtype).to(x.dtype)
     return _through_torch(F.linear, x, (codes, starts, scale, (rows, columns)), bias, dtype)
@@ -118,10 +123,13 @@ def kept_bytes(codes: Tensor) -> int:
 
 def lookup(
     kernels: ctypes.CDLL, words: Tensor, scale: Tensor, bias: Tensor | None, x: Tensor, rows: int, columns: int
-) -> Tensor:
-    """scale · x tᵀ + bias (…, rows) for x (…, columns); everything float32 in C order on the CPU, t as words."""
+) -> Tensor | None:
+    """scale · x tᵀ + bias (…, rows) for x (…, columns); everything float32 in C order on the CPU, t as words.
+
+    None: x holds NaN, infinities, or numbers so large that sums of them are too large before they are scaled.
+    """
     out = _output(x, rows)
-    _functions(kernels)[0](
+    done = _functions(kernels)[0](
         words.data_ptr(),
         scale.data_ptr(),
         None if bias is None else bias.data_ptr(),
@@ -131,16 +139,16 @@ def lookup(
         columns,
         x.numel() // columns,
     )
-    return out
+    return out if done else None
 
 
 def indices(
     kernels: ctypes.CDLL, places: Tensor, starts: Tensor, scale: Tensor, bias: Tensor | None, x: Tensor, columns: int
-) -> Tensor:
-    """scale · x tᵀ + bias (…, rows) for x (…, columns); everything float32 in C order on the CPU, t as places."""
+) -> Tensor | None:
+    """`lookup` with t as places."""
     rows = starts.shape[0] - 1
     out = _output(x, rows)
-    _functions(kernels)[1](
+    done = _functions(kernels)[1](
         places.data_ptr(),
         starts.data_ptr(),
         scale.data_ptr(),
@@ -152,7 +160,7 @@ def indices(
         x.numel() // columns,
         places.dtype is torch.int16,
     )
-    return out
+    return out if done else None
 
 
 def _output(x: Tensor, rows: int) -> Tensor:
@@ -168,7 +176,7 @@ def _functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., 
     of_words, of_places = kernels.packed_lookup, kernels.packed_indices
     of_words.argtypes = [pointer] * 5 + [integer] * 3
     of_places.argtypes = [pointer] * 6 + [integer] * 3 + [ctypes.c_int32]
-    of_words.restype = of_places.restype = None
+    of_words.restype = of_places.restype = ctypes.c_int32
     return of_words, of_places
 
 
@@ -214,7 +222,10 @@ def _version(tensor: Tensor) -> int:
 
 
 def _no_gradient(*_: Any) -> None:
-    raise RuntimeError("a packed layer has no gradient: search before pack_, or take the gradient of the baked model")
+    raise RuntimeError(
+        "a packed layer has no gradient where it is compiled, exported or traced: take it of the model as it is, or of "
+        "the baked one"
+    )
 
 
 _WEIGHT = "Tensor codes, Tensor? starts, Tensor scale, Tensor? bias"
