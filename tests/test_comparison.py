@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import statistics
@@ -36,6 +37,8 @@ from untrained.models import build
 from untrained.search import History
 
 QUICK = ["compare", "--widths", "8", "--jobs", "1", "--epochs", "1"]  # one hidden layer
+# Beside a folder of settings: files do not run code, so methods of one's own are named again.
+AGAIN = ["--method", "mine_for_comparison.py:OwnPositive"]
 SMALL, TWO = [*QUICK, "--seeds", "1"], [*QUICK, "--seeds", "2"]
 LEARN_HOW_MUCH = {
     name for name, cls in METHODS.items() if not {"keep", "of"} & {field.name for field in dataclasses.fields(cls)}
@@ -234,7 +237,7 @@ def test_all_methods_are_in_the_table_and_those_that_learn_how_much_they_keep_on
         assert row.split()[0] == line["method"].split()[0] or ":" in line["method"]
     assert f"table    {folder / 'results.csv'}" in printed and f"picture  {folder / 'picture.png'}" in printed
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    assert [path.name for path in folder.rglob(".*")] == []
+    assert {path.name for path in folder.rglob(".*")} == {".lock"}
 
 
 def test_twin_and_random_subnetwork_are_always_there_and_once_even_if_named(capsys):
@@ -332,7 +335,8 @@ def test_csv_and_json_say_the_same_and_so_does_every_cells_file(everything):
     for row, line in zip(table, found["lines"], strict=True):
         assert row == {name: "" if value is None else str(value) for name, value in line.items()}
     for cell in found["cells"]:
-        assert json.loads((folder / "cells" / f"{Cell(**cell).name}.json").read_text()) == cell
+        its_file = json.loads((folder / "cells" / f"{Cell(**cell).name}.json").read_text())
+        assert its_file == {**cell, "sha256": its_file["sha256"]}
     assert len(list(folder.glob("cells/*.json"))) == len(found["cells"])
 
 
@@ -508,7 +512,7 @@ def test_a_search_that_failed_is_made_again_and_no_other(own):
     assert results(Path("run"))["lines"][-1]["error"] == "in a bad mood"
     times = {path: path.stat().st_mtime_ns for path in Path("run/cells").glob("*.json")}
     flag.unlink()
-    main(["compare", "--out", "run", "--resume"])
+    main(["compare", "--method", text, "--out", "run", "--resume"])
     again = {path for path, at in times.items() if path.stat().st_mtime_ns != at}
     assert {path.stem for path in again} == {Cell(text, None, seed).name for seed in (0, 1)}
     main([*call, "straight"])
@@ -524,13 +528,15 @@ def test_two_jobs_find_the_same_bits_as_one(everything, own, tmp_path, capsys, m
     out, few = tmp_path / "two", "bernoulli,gem-miner,iterand"
     config = str(everything[0] / "config.toml")
     with joblib.parallel_config(backend="multiprocessing", n_jobs=2):  # forked, which takes no time
-        main(["compare", "--config", config, "--methods", few, "--seeds", "1", "--jobs", "2", "--out", str(out)])
+        main(
+            ["compare", "--config", config, *AGAIN, "--methods", few, "--seeds", "1", "--jobs", "2", "--out", str(out)]
+        )
     there, here = ({cell.name: cell for cell in cells_of(folder)} for folder in (everything[0], out))
     assert len(here) == 6
     for name, cell in here.items():
         assert dataclasses.replace(cell, seconds=0) == dataclasses.replace(there[name], seconds=0)
     assert len(tickets(out)) == 4 and tickets(out).items() <= tickets(everything[0]).items()
-    assert capsys.readouterr().err == "" and [path.name for path in out.rglob(".*")] == []
+    assert capsys.readouterr().err == "" and {path.name for path in out.rglob(".*")} == {".lock"}
 
 
 def test_workers_that_live_in_another_folder_write_where_they_are_told(own, tmp_path, monkeypatch):
@@ -575,13 +581,13 @@ def test_cells_that_are_missing_are_searched_again_and_no_other(everything, copi
     for name in ("results.csv", "results.json", "picture.png"):
         (copied / name).unlink()
     times = {path.name: path.stat().st_mtime_ns for path in copied.glob("cells/*.json")}
-    main(["compare", "--out", str(copied), "--resume"])
+    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
     assert len(lost) > 6 and len(times) + len(lost) == len(names)
     assert {n: (copied / "cells" / n).stat().st_mtime_ns for n in times} == times
     assert without_seconds(copied) == without_seconds(everything[0]) and tickets(copied) == tickets(everything[0])
     assert (copied / "picture.png").exists()
     first = capsys.readouterr().out
-    main(["compare", "--out", str(copied), "--resume"])  # nothing is left to do
+    main(["compare", *AGAIN, "--out", str(copied), "--resume"])  # nothing is left to do
     assert capsys.readouterr().out == first
 
 
@@ -617,16 +623,17 @@ def test_ctrl_c_in_a_terminal_loses_nothing_and_resume_ends_in_the_same_numbers(
         os.killpg(process.pid, signal.SIGINT)
         out, error = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
-    assert error == "\nuntrained: interrupted; go on with: untrained compare --out broken --resume\n"
+    again = shlex.join(["untrained", "compare", "--out", "broken", "--resume", "--method", waiting])
+    assert error == f"\nuntrained: interrupted; go on with: {again}\n"
     deadline = time.monotonic() + 20
     while processes_of(process.pid):
         assert time.monotonic() < deadline, "processes are left"
         time.sleep(0.05)
-    assert [path.name for path in Path("broken").rglob(".*")] == []
+    assert [path.name for path in Path("broken").rglob(".*") if path.name != ".lock"] == []
     times = {path: path.stat().st_mtime_ns for path in Path("broken/cells").glob("*.json")}
     assert 1 <= len(times) <= 6 and not Path("broken/results.json").exists()
     flag.unlink()
-    main(["compare", "--out", "broken", "--resume", "--jobs", "1"])
+    main([*shlex.split(again)[1:], "--jobs", "1"])
     assert {path: path.stat().st_mtime_ns for path in times} == times
     found, straight = cells_of(Path("broken")), {cell.name: cell for cell in cells_of(everything[0])}
     assert [cell.error for cell in found] == [""] * 8
@@ -688,14 +695,14 @@ DAMAGE = {
 def test_a_damaged_cell_is_searched_again_and_not_trusted(everything, copied, damage):
     path = copied / "cells" / f"{CELL}.json"
     path.write_text(DAMAGE[damage](path.read_text()))
-    main(["compare", "--out", str(copied), "--resume"])
+    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
     assert without_seconds(copied) == without_seconds(everything[0])
     assert json.loads(path.read_text())["error"] == ""
 
 
 def test_bytes_that_are_no_text_are_no_cell(everything, copied):
     (copied / "cells" / f"{CELL}.json").write_bytes(b"\xff\xfe\x00{")
-    main(["compare", "--out", str(copied), "--resume"])
+    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
     assert without_seconds(copied) == without_seconds(everything[0])
 
 
@@ -703,9 +710,9 @@ def test_a_folder_in_the_place_of_a_cell_is_named(copied, capsys):
     path = copied / "cells" / f"{CELL}.json"
     path.unlink()
     (path / "inside").mkdir(parents=True)
-    assert f"{CELL}.json is a folder, not a file" in refused(capsys, "compare", "--out", copied, "--resume")
+    assert f"{CELL}.json is a folder, not a file" in refused(capsys, "compare", *AGAIN, "--out", copied, "--resume")
     shutil.rmtree(path)
-    main(["compare", "--out", str(copied), "--resume"])
+    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
 
 
 def test_resume_keeps_to_the_settings_of_the_run(copied, own, capsys):
@@ -724,11 +731,12 @@ def test_resume_keeps_to_the_settings_of_the_run(copied, own, capsys):
         "batch-size": ["32"],
     }
     for name, value in others.items():
-        said = refused(capsys, "compare", "--out", copied, "--resume", f"--{name}", *value)
+        own_again = [] if name == "method" else AGAIN
+        said = refused(capsys, "compare", *own_again, "--out", copied, "--resume", f"--{name}", *value)
         assert f" has {name} = " in said and "--out" in said
     assert "holds a run already; pass --resume" in refused(capsys, *SMALL, "--out", copied)
     assert (copied / "config.toml").read_text() == settings and tickets(copied) == before
-    main(["compare", "--out", str(copied), "--resume", "--jobs", "1", "--device", "cpu"])
+    main(["compare", *AGAIN, "--out", str(copied), "--resume", "--jobs", "1", "--device", "cpu"])
 
 
 def test_settings_come_from_a_file_and_flags_win(everything, own, monkeypatch, tmp_path):

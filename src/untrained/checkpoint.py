@@ -115,7 +115,7 @@ def restore(
             model.load_state_dict(before)
             raise
     except Exception as error:  # whatever torch, or a module's own loading, has to say about it
-        says = next(iter(str(error).splitlines()), "") or type(error).__name__
+        says = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path} does not fit this model: {_short(says)}") from None
     for optimizer, its_state in zip(optimizers, its, strict=True):
         optimizer.load_state_dict(its_state)

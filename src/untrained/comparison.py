@@ -20,7 +20,7 @@ from untrained.grid import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_
 from untrained.lab import Lab, device_named
 from untrained.methods import METHODS
 from untrained.progress import counting
-from untrained.run_folder import claimed, write_settings
+from untrained.run_folder import claimed, resume_command, write_settings
 from untrained.settings import CompareSettings, GridSettings, Setup
 from untrained.spelling import anchored, law_of, method_of, split
 from untrained.tables import of_lines
@@ -141,7 +141,7 @@ def fill(
                     done[cell.name] = cell
                     advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; go on with: untrained {command} --out {folder} --resume") from None
+            raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
         lines = tuple(lines_of(cells))
         write_results(folder, lines, cells)

@@ -21,7 +21,7 @@ from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.report import write_report
 from untrained.run import Row, write_table
-from untrained.run_folder import claimed, write_settings
+from untrained.run_folder import claimed, resume_command, write_settings
 from untrained.search import History
 from untrained.settings import Settings
 from untrained.spelling import method_of
@@ -104,7 +104,7 @@ def _run(
             twin, twin_history = lab.train_twin(folder / "twin", resume=settings.resume)
             rows.append(twin)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: untrained find --out {folder} --resume") from None
+        raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
     write_table(folder, rows)
     page = write_report(folder)
     picture = None

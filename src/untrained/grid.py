@@ -153,8 +153,11 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
     """The cell as an earlier run left it; one that failed or is damaged is searched again."""
     path = folder / "cells" / f"{cell.name}.json"
     try:
-        read = Cell(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts.pop("sha256", None) not in (None, _sha256(facts)):  # None: written before there was one
+            return None
+        read = Cell(**facts)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     if not (all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0):
         return None
@@ -163,8 +166,13 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
 
 def write_cell(folder: Path, cell: Cell) -> None:
     """Note a finished network."""
+    facts = asdict(cell)
     with written_whole(folder / "cells" / f"{cell.name}.json") as unfinished:
-        unfinished.write_text(json.dumps(asdict(cell)) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps({**facts, "sha256": _sha256(facts)}) + "\n", encoding="utf-8")
+
+
+def _sha256(facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) -> None:

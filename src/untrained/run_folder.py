@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 from untrained.files import sole_writer, written_whole
 from untrained.settings import Setup
+from untrained.spelling import names_code
 
 _SETTINGS = "config.toml"
 _FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
@@ -70,6 +72,17 @@ def write_settings(folder: Path, settings: Setup) -> None:
     """Note in the folder what the run is."""
     with written_whole(folder / _SETTINGS) as unfinished:
         unfinished.write_text(settings.to_toml(), encoding="utf-8")
+
+
+def resume_command(command: str, folder: Path, settings: Setup) -> str:
+    """The command that goes on with a run; methods of one's own are in it, as code that a file names is not run."""
+    words = ["untrained", command, "--out", str(folder), "--resume"]
+    for name in ("methods", "method"):
+        given = getattr(settings, name, ())
+        given = [given] if isinstance(given, str) else given
+        if names_code(given):
+            words += [word for each in given for word in (f"--{name}", each)]
+    return shlex.join(words)
 
 
 def _refuse_other_settings(settings: Setup, path: Path) -> None:

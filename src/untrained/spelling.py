@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +44,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     """
     name, arguments = _taken_apart(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _made(text, own_class(name) if names_code(text) else _known("method", METHODS, name), arguments)
+    method = _made(text, own_class(name) if names_code([text]) else _known("method", METHODS, name), arguments)
     return method if keep is None or _KEEP.search(text) else method.keeping(keep)
 
 
@@ -60,9 +60,9 @@ def law_of(text: str) -> WeightLaw:
     return _made(text, _known("weights law", known, name), arguments)
 
 
-def names_code(text: str) -> bool:
-    """Whether a text names a class of somebody's own, whose file or module `method_of` would run."""
-    return ":" in text.partition("(")[0]
+def names_code(texts: Iterable[str]) -> bool:
+    """Whether a method, or one of a list, is a class of somebody's own, whose file or module `method_of` would run."""
+    return any(":" in text.partition("(")[0] for each in texts for text in split(each))
 
 
 def anchored(text: str) -> str:

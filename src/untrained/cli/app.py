@@ -146,12 +146,12 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ..
 
 def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Refuse the Python that a file of settings names: a file may come from anywhere, a flag is the user's own."""
-    from untrained.spelling import names_code, split
+    from untrained.spelling import names_code
 
     for argument in arguments:
         given = [token.value for token in argument.tokens if token.source != "cli"]
         if argument.name in ("--method", "--methods"):
-            own = any(names_code(text) for value in given for text in split(value))
+            own = names_code(given)
         else:  # the module of an environment, gym:MODULE:ID
             gym = [value for value in given if value.startswith("gym:")]
             own = argument.name == "--task" and any(value.count(":") > 1 for value in gym)
