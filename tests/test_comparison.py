@@ -552,7 +552,8 @@ def test_workers_that_live_in_another_folder_write_where_they_are_told(own, tmp_
     for path in (f"{part}/{label}" for part in ("train", "test") for label in ("a", "b")):
         (Path("images") / path).mkdir(parents=True)
         for number in range(8):
-            pil.new("L", (8, 8), number * 30).save(f"images/{path}/{number}.png")
+            shade = number * 30 + 5 * ("b" in path) + ("test" in path)
+            pil.new("L", (8, 8), shade).save(f"images/{path}/{number}.png")
     monkeypatch.setattr(comparison, "run_cell", elsewhere)
     setup = {"methods": "biprop", "method": ("beside.py:OwnPositive",), "widths": (8,), "epochs": 1, "seeds": 1}
     for data in ("digits", "images"):
@@ -884,7 +885,8 @@ def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_al
             folder = Path("images") / part / label
             folder.mkdir(parents=True)
             for number in range(8):
-                pil.new("L", (8, 8), number * 30 + 5 * (label == "b")).save(folder / f"{number}.png")
+                shade = number * 30 + 5 * (label == "b") + (part == "test")
+                pil.new("L", (8, 8), shade).save(folder / f"{number}.png")
     seen = []
     true_batches = Lab.batches
     monkeypatch.setattr(Lab, "batches", lambda self, part: (seen.append(part), true_batches(self, part))[1])
@@ -901,7 +903,8 @@ def test_folded_networks_are_compared_with_a_folded_twin():
             folder = Path("images") / part / label
             folder.mkdir(parents=True)
             for number in range(8):
-                pil.new("L", (8, 8), number * 30 + 5 * (label == "b")).save(folder / f"{number}.png")
+                shade = number * 30 + 5 * (label == "b") + (part == "test")
+                pil.new("L", (8, 8), shade).save(folder / f"{number}.png")
     setup = {"model": "resnet34", "width": 0.02, "data": "images", "batch_size": 8}
     folded, plain = (
         compare(**setup, folded=fold, methods=methods, epochs=1, seeds=1, jobs=1, out=Path(f"folded-{fold}"))
