@@ -145,10 +145,7 @@ class OwnLoading:
         except Exception:  # a loader of anybody's
             return False
         held = {f"{self.prefix}{name}": tensor for name, tensor in tensors_of(twin).items()}
-        return all(
-            name in held and held[name].dtype == tensor.dtype and torch.equal(held[name].cpu(), tensor)
-            for name, tensor in self.state.items()
-        )
+        return all(name in held and _same_bits(held[name].cpu(), tensor) for name, tensor in self.state.items())
 
 
 def own_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[OwnLoading]:
@@ -164,6 +161,12 @@ def own_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[s
             leaves = {prefix + leaf for leaf in module._buffers}
             found.append(OwnLoading(module, prefix, {name: stored[name] for name in leaves & stored.keys()}))
     return [loading for loading in found if loading.works()]
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return torch.equal(*(tensor.reshape(-1).view(torch.uint8) for tensor in (one, other)))
 
 
 def _has_other_shape(held: Tensor, stored: Tensor) -> bool:

@@ -107,7 +107,8 @@ class PartlyFrozen(Method):
         return torch.stack([weight, self._roles(source).to(weight)])
 
     def given(self, source: Source) -> Tensor | None:
-        return torch.tensor([0, 1, UNDECIDED], dtype=torch.int8, device="cpu")[self._roles(source)]
+        roles = self._roles(source)  # 0 and 1 are the codes of the dropped and the locked
+        return roles.masked_fill_(roles == _FREE, UNDECIDED)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return self.of.init_scores(weight, generator)
@@ -162,8 +163,8 @@ class PartlyFrozen(Method):
         return self.of.penalty(*_free_of(weights, scores))
 
     def _roles(self, source: Source) -> Tensor:
-        chance = (source.uniforms("start").double() + 1) / 2
-        roles = torch.full(source.shape, _FREE, device="cpu")
+        chance = source.uniforms("start").double().add_(1).div_(2)
+        roles = torch.full(source.shape, _FREE, dtype=torch.int8, device="cpu")
         roles[chance >= 1 - self.locked] = _LOCKED
         roles[chance < self.pruned] = _DROPPED
         return roles
