@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -51,6 +52,15 @@ def test_facts_and_tables_have_as_many_lines_as_rows(names):
     printed = out.getvalue()
     assert "[bold]name" in printed and printed.count("[red]") == len(names)
     assert all(printable(line) == line for line in printed.splitlines())
+
+
+def test_a_narrow_terminal_loses_no_digit(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "24")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda self: True))
+    print_table(["network", "bytes to ship"], [["found subnetwork", "1,234,567,890,123"]])
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert re.findall(r"[\d,]+", shown) == ["1,234,567", ",890,123"]
 
 
 class Cells(HTMLParser):

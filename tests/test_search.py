@@ -134,6 +134,14 @@ def test_metrics_and_log_tell_the_history(tmp_path):
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == history.rows == rows
 
 
+def test_a_clock_that_stands_still_ends_no_search(monkeypatch):
+    monkeypatch.setattr("untrained.search.time.perf_counter", lambda: 7.0)
+    model = ut.mask_(torch.nn.Linear(4, 3), ut.EdgePopup(0.5), seed=0)
+    batches = [(torch.randn(8, 4), torch.arange(8) % 3)] * 2
+    (row,) = ut.fit(model, batches, epochs=1, title=None).rows
+    assert row["seconds"] == 0 and row["examples_per_second"] > 0
+
+
 def test_silent_when_nobody_looks(capfd):
     ut.fit(masked(), toy_data()(), epochs=1)
     assert capfd.readouterr() == ("", "")

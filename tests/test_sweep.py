@@ -334,6 +334,16 @@ def drawn_texts(figure):
     return [text for text in dict.fromkeys(texts) if text.get_text() and text.get_visible()]
 
 
+@pytest.mark.parametrize("name", ["a$b$^{", "$\\nothing$", "猫\x1b[31m\u202e", "tab\tand\nline"])
+def test_names_are_no_formulas_and_lack_no_glyph(name, pictures, tmp_path):
+    title = f"fc on {name}, 3 epochs"
+    by_keep = [dataclasses.replace(line, method=f"{name}.py:X") for line in made_up("keep", "all good")]
+    by_law = [dataclasses.replace(line, law=line.law and name) for line in made_up("weights", "all good")]
+    comparison.plot.save(comparison.plot.sweep(title, "keep", by_keep), tmp_path / "a.png")
+    comparison.plot.save(comparison.plot.sweep(title, "weights", by_law), tmp_path / "b.png")
+    comparison.plot.save(comparison.plot.comparison(title, by_keep), tmp_path / "c.png")
+
+
 @pytest.mark.parametrize("axis", AXES)
 def test_nothing_in_the_picture_is_small_or_overlaps(pictures, axis):
     from matplotlib.backends.backend_agg import FigureCanvasAgg

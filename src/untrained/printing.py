@@ -46,7 +46,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str 
 
     table = Table(box=SIMPLE_HEAD)
     for number, title in enumerate(titles):
-        table.add_column(Text(printable(title)), justify="right" if number else "left")
+        table.add_column(Text(printable(title)), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if row[0] == bold else None)
     # A pipe has no width of its own; rich would cut the table to 80 columns.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _WIDEST = 64  # as that of the networks
+_MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,8 @@ class GridSettings(Setup):
         super().__post_init__()
         if self.seeds < 1:
             raise ValueError(f"seeds must be 1 or more, got {self.seeds}")
+        if self.seeds > _MOST_SEEDS:
+            raise ValueError(f"seeds must be {_MOST_SEEDS:,} or fewer, got {self.seeds:,}")
         if self.jobs == 0:
             raise ValueError("jobs must not be 0")
         self.keeps()

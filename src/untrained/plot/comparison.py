@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from untrained.grid import Line
-from untrained.plot.figure import COLOURS, empty, percent
+from untrained.plot.figure import COLOURS, empty, heading, name_as_given, one_line, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,8 @@ def comparison(title: str, lines: Sequence[Line]) -> Figure:
         for line, size, accuracy in zip(its, sizes, accuracies, strict=True):
             if line.keep is not None:
                 axes.annotate(f"{line.keep:g}", (size, accuracy), (4, 4), textcoords="offset points", fontsize=8)
-    axes.set(xscale="log", xlabel="bytes to ship", ylabel="accuracy on test data, %", title=title)
+    axes.set(xscale="log", xlabel="bytes to ship", ylabel="accuracy on test data, %")
+    axes.set_title(heading(title), parse_math=False)
     good = [100 * line.accuracy for line in lines if line.seeds and line.accuracy > 0.6]
     if good:
         # A random subnetwork at 10 % would squeeze all the others into one line.
@@ -55,13 +56,14 @@ def comparison(title: str, lines: Sequence[Line]) -> Figure:
             f"below the picture: {', '.join(map(_short, below))[:140]}",
             transform=axes.transAxes,
             fontsize=8,
+            parse_math=False,
         )
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if by_method:
-        figure.legend(loc="outside right center", frameon=False, fontsize=8)
+        name_as_given(figure.legend(loc="outside right center", frameon=False, fontsize=8))
     return figure
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 36 else f"…{name[-35:]}"
+    return one_line(name if len(name) <= 36 else f"…{name[-35:]}", 36)

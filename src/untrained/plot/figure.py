@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from untrained.files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 FOUND, TWIN, BASELINES = "#1b7f79", "#8a8a8a", ("#c97b2b", "#b2475f")
 # Paul Tol's muted scheme: ten colours that colour-blind readers tell apart.
@@ -42,3 +44,27 @@ def save(figure: Figure, path: Path) -> None:
 def percent(shares: Iterable[float]) -> list[float]:
     """Shares in 0..1 as percent."""
     return [100 * share for share in shares]
+
+
+def one_line(text: object, longest: int = 28) -> str:
+    """One line of characters that the font has, not too long."""
+    line = unicodedata.normalize("NFC", " ".join(str(text)[:1000].split()))
+    line = line if len(line) <= longest else line[: longest - 1] + "…"
+    return "".join(character if _writable(character) else "\N{REPLACEMENT CHARACTER}" for character in line)
+
+
+def heading(title: str) -> str:
+    """A title's lines, each `one_line`."""
+    return "\n".join(one_line(line, 110) for line in title.split("\n"))
+
+
+def name_as_given(legend: Legend) -> None:
+    """Read nothing in a legend as a formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _writable(character: str) -> bool:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return character.isprintable() and get_font(findfont(FontProperties())).get_char_index(ord(character)) > 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, percent
+from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, name_as_given, one_line, percent
 from untrained.run import METRICS, Run
 from untrained.trace import NAME as TRACE
 
@@ -61,9 +60,7 @@ def curves(run: Run) -> Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    legend = accuracy.legend(loc="best", frameon=False, fontsize=FONT)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    name_as_given(accuracy.legend(loc="best", frameon=False, fontsize=FONT))
     return figure
 
 
@@ -256,13 +253,6 @@ def line_of(run: Run, epoch: int | None) -> Mapping[str, Any]:
     raise ValueError(f"{run.folder}: its {TRACE} has epochs {known}, and {epoch} is not among them")
 
 
-def one_line(text: object, longest: int = 28) -> str:
-    """One line of characters that the font has, not too long."""
-    line = unicodedata.normalize("NFC", " ".join(str(text)[:1000].split()))
-    line = line if len(line) <= longest else line[: longest - 1] + "…"
-    return "".join(character if _writable(character) else "\N{REPLACEMENT CHARACTER}" for character in line)
-
-
 def layer_name(name: str, longest: int = 26) -> str:
     """A tensor's name as one reads it, its end being what tells it from others."""
     short = name.removesuffix(".weight")
@@ -279,12 +269,6 @@ def _given_names(run: Run) -> Sequence[object]:
     # Not `run.labels`, which makes up a name for every number that there might be.
     names = run.ticket.meta.get("labels")
     return names if isinstance(names, list) else ()
-
-
-def _writable(character: str) -> bool:
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    return character.isprintable() and get_font(findfont(FontProperties())).get_char_index(ord(character)) > 0
 
 
 def _points(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, percent
+from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, heading, one_line, percent
 from untrained.search import History
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def search(
         ImportError: matplotlib is not installed.
     """
     figure = empty(11, 7.5)
-    figure.suptitle(title)
+    figure.suptitle(heading(title), parse_math=False)
     above, below = (figure.add_subfigure(spec) for spec in figure.add_gridspec(2, 1))
     curves, bars = above.subplots(1, 2, width_ratios=(3, 2))
 
@@ -58,10 +58,10 @@ def search(
     curves.xaxis.get_major_locator().set_params(integer=True)
     curves.legend(loc="center right", frameon=False)
 
-    names = [name.removesuffix(".weight") for name in kept]
+    names = [one_line(name.removesuffix(".weight"), 60) for name in kept]
     bars.barh(range(len(kept)), percent(kept.values()), color=FOUND)
     bars.set(xlabel="weights kept, %", xlim=(0, 100), ylim=(len(kept) - 0.5, -0.5))
-    bars.set_yticks(range(len(kept)), names, fontsize=8 if len(names) < 20 else 5)
+    bars.set_yticks(range(len(kept)), names, fontsize=8 if len(names) < 20 else 5, parse_math=False)
     for axes in (curves, bars):
         axes.spines[["top", "right"]].set_visible(False)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
 from untrained.grid import RANDOM, TWIN, Line
-from untrained.plot.figure import BASELINES, COLOURS, empty
+from untrained.plot.figure import BASELINES, COLOURS, empty, heading, name_as_given, one_line
 from untrained.plot.figure import TWIN as GREY
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Curve:
     style: str
 
     def label(self) -> str:
-        name = "random subnetwork" if self.method == RANDOM else self.method
+        name = one_line("random subnetwork" if self.method == RANDOM else self.method, 120)
         return "\n".join(textwrap.wrap(name, 40)[:3])
 
 
@@ -54,7 +54,7 @@ def sweep(title: str, axis: Literal["keep", "width", "weights"], lines: Sequence
     curves, close = list(_curves(lines)), _close(lines)
     laws = list(dict.fromkeys(line.law for line in lines if line.law is not None))
     figure = empty(11, 5.8 if axis != "weights" else 2.6 + 0.5 * len(laws))
-    figure.suptitle(title)
+    figure.suptitle(heading(title), parse_math=False)
     panels = figure.subplots(1, 2 if close else 1, squeeze=False, sharey=axis == "weights")[0]
     for axes in panels:
         if axis == "weights":
@@ -73,7 +73,8 @@ def sweep(title: str, axis: Literal["keep", "width", "weights"], lines: Sequence
         panels[1].set_title("the grey strip, enlarged", fontsize="medium")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(handles)), frameon=False)
+        columns = min(4, len(handles))
+        name_as_given(figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False))
     return figure
 
 
@@ -176,7 +177,8 @@ def _by_law(axes: Axes, curves: Sequence[_Curve], laws: Sequence[str]) -> None:
             ls="",
             label=curve.label(),
         )
-    axes.set_yticks(range(len(laws)), [law.replace("(", "\n(") for law in laws])
+    names = [one_line(law, 80).replace("(", "\n(") for law in laws]
+    axes.set_yticks(range(len(laws)), names, parse_math=False)
     axes.set_ylim(len(laws) - 0.5, -0.5)
 
 
