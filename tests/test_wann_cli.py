@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree.ElementTree import parse
 
 import pytest
 
@@ -140,6 +141,100 @@ def test_bad_input_is_one_line(run, capsys):
     (run / "checkpoint.npz").write_bytes((run / "kept").read_bytes()[:500])
     assert "damaged" in _refused(capsys, "--resume", "--out", run)
     (run / "kept").replace(run / "checkpoint.npz")
+
+
+EVIL = "import pathlib\npathlib.Path('ran').touch()\n"
+
+
+def _forbidden(monkeypatch):
+    """A folder with a module and a table, neither of which may be opened."""
+    Path("evil.py").write_text(EVIL, encoding="utf-8")
+    _csv(ROWS)
+    monkeypatch.syspath_prepend(Path.cwd())
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *a, **k: pytest.fail("read") if self.suffix == ".csv" else opened(self, *a, **k)
+    )
+
+
+@pytest.mark.parametrize(
+    "task", ["gym:evil:Evil-v0", "gym:evil:CartPole-v1", "evil:CartPole-v1", "table.csv", "TABLE.CSV"]
+)
+def test_what_a_file_names_is_neither_run_nor_read(capsys, monkeypatch, task):
+    pytest.importorskip("gymnasium")
+    _forbidden(monkeypatch)
+    Net(2, 2, [1, 1], [0, 1, 2], [1, 2], meta={"task": task}).save("net.json")
+    Path("run").mkdir()
+    Path("run/config.toml").write_text(f'task = "{task}"\nmax-steps = 5\n', encoding="utf-8")
+    for arguments in (
+        ["eval", "net.json"],
+        ["tune", "net.json", "out.json"],
+        ["--config", "run/config.toml"],
+        ["--config=run/config.toml", "--out", "new"],
+        ["--out", "run", "--resume"],
+    ):
+        said = _refused(capsys, *arguments)
+        assert task in said and f"add --task {task}" in said, said
+    _run("show", "net.json")
+    _run("export", "net.json", "net.py")
+    assert not Path("ran").exists() and not Path("out.json").exists() and not Path("new").exists()
+
+
+OWN = """
+import gymnasium, numpy as np
+class Own(gymnasium.Env):
+    observation_space, action_space = gymnasium.spaces.Box(-9, 9, (2,)), gymnasium.spaces.Discrete(2)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        return np.ones(2, np.float32), float(action), False, False, {}
+gymnasium.register("Own-v0", "own_module:Own")
+"""
+
+
+def test_a_typed_module_is_found_here_and_its_limit_kept(capsys, monkeypatch):
+    pytest.importorskip("gymnasium")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("own_module.py").write_text(OWN, encoding="utf-8")
+    task = ["--task", "gym:own_module:Own-v0"]
+    assert "--max-steps" in _refused(capsys, *task)
+    _run(*task, "--max-steps", "7", "--out", "run", "--generations", "2", *TINY)
+    assert Net.load("run/found.json").meta["max_steps"] == 7
+    assert "--task" in _refused(capsys, "--out", "run", "--resume", "--generations", "3")
+    assert "max_steps" in _refused(capsys, "--out", "run", "--resume", *task, "--max-steps", "8")
+    _run("--out", "run", "--resume", "--generations", "3", *task)
+    assert "untrained wann eval found.json --task gym:own_module:Own-v0" in Path("run/report.html").read_text("utf-8")
+    capsys.readouterr()
+    _run("eval", "run/found.json", *task, "--trials", "2")
+    assert "random shared weight" in capsys.readouterr().out
+    assert "above 0" in _refused(capsys, "eval", "run/found.json", *task, "--max-steps", "0")
+    assert "max_steps" in _refused(capsys, "--task", "cartpole", "--max-steps", "3")
+
+
+def test_it_is_printed_what_a_table_is_taken_for(capsys):
+    table = _csv(ROWS)
+    _run("--task", table, "--out", "run", "--generations", "1", *TINY)
+    assert "read as 2 classes (0, 1)" in capsys.readouterr().out
+    _run("eval", "run/found.json", "--task", table, "--trials", "2")
+    assert "read as 2 classes (0, 1)" in capsys.readouterr().out
+    _run("--task", table, "--predict", "numbers", "--out", "other", "--generations", "1", *TINY)
+    assert "read as numbers" in capsys.readouterr().out
+    _run("eval", "other/found.json", "--task", table, "--trials", "2")
+    assert "minus squared error" in capsys.readouterr().out
+
+
+def test_control_characters_do_not_get_into_graphml(capsys):
+    pytest.importorskip("networkx")
+    for label, good in (("a\x00", False), ("\x1b[31m", False), ("\uffff", False), ("é\t<&>", True)):
+        Net(1, 1, [1], [0, 1], [1], labels=(label,)).save("net.json")
+        if good:
+            _run("export", "net.json", "net.graphml")
+            assert parse("net.graphml").getroot().tag.endswith("graphml")
+        else:
+            assert (
+                "label 0" in _refused(capsys, "export", "net.json", "bad.graphml") and not Path("bad.graphml").exists()
+            )
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on():

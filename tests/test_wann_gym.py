@@ -281,7 +281,7 @@ def test_an_unknown_id_is_one_line(id, message):
 
 
 def test_wrong_arguments_are_named(registered):
-    with pytest.raises(ImportError, match="nowhere:Env-v0: No module named 'nowhere' .*PYTHONPATH"):
+    with pytest.raises(ImportError, match=r"nowhere:Env-v0: No module named 'nowhere' .*PYTHONPATH"):
         GymEnv("nowhere:Env-v0", backend="gymnasium")
     with pytest.raises(ValueError, match=r"CartPole-v1: cannot be made with wheels: .*wheels"):
         GymEnv("CartPole-v1", wheels=3)
@@ -291,7 +291,7 @@ def test_wrong_arguments_are_named(registered):
         GymEnv("CartPole-v1", n_envs=0)
     endless = registered(limit=None)
     with pytest.raises(
-        ValueError, match="may never end; give max_steps .--max-steps., or register it with max_episode_steps"
+        ValueError, match=r"may never end; give max_steps .--max-steps., or register it with max_episode_steps"
     ):
         GymEnv(endless, backend="gymnasium")
     task = GymEnv(endless, max_steps=3, backend="gymnasium", option=None)
@@ -451,7 +451,12 @@ def test_where_actions_have_no_bounds_a_network_may_be_at_fault(registered):
 
 def test_an_environment_object_is_refused_with_what_to_pass():
     env, many = gymnasium.make("CartPole-v1"), gymnasium.make_vec("CartPole-v1", num_envs=2)
-    for given, what in ((env, "'CartPole-v1'"), (many, "'CartPole-v1'"), (Probe(), "'module:Name-v0'"), (None, "id")):
+    for given, what in (
+        (env, "'CartPole-v1'"),
+        (many, "'CartPole-v1'"),
+        (Probe(), "'module:Name-v0'"),
+        (None, "'module:Name-v0'"),
+    ):
         with pytest.raises(TypeError, match=f"takes the id of an environment, got a .*{what}"):
             GymEnv(given)  # pyright: ignore
     env.close(), many.close()

@@ -228,6 +228,18 @@ def test_no_claim_costs_memory_or_time(path):
     assert time.process_time() - start < 1
 
 
+@pytest.mark.parametrize("unit", ['["abs",[],[]]', '["abs",[]]'])
+def test_more_lists_than_memory_is_for_are_refused_unparsed(tmp_path, unit):
+    path, count = tmp_path / "net.json", (1 << 20) // unit.count("[") + 1
+    nodes = ",".join([unit] * count)
+    path.write_text(f'{{"format":"untrained-wann/1","inputs":1,"outputs":1,"nodes":[{nodes}]}}', encoding="utf-8")
+    tracemalloc.start()
+    with pytest.raises(NetError, match="more than 1,048,576 lists and objects"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 2 * MOST_BYTES
+    tracemalloc.stop()
+
+
 def test_a_file_too_large(path):
     with path.open("wb") as file:
         file.truncate(MOST_BYTES * 100)

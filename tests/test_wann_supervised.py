@@ -399,8 +399,6 @@ BAD = {
     "no targets": (Regress, (X, np.zeros((40, 0))), {}),
     "nothing held out": (Classify, (X, Y), {"validation": 0}),
     "all held out": (Classify, (X, Y), {"validation": 1.0}),
-    "too little to hold out": (Classify, (X[:3], Y[:3]), {"validation": 0.1}),
-    "one example": (Classify, (X[:1], [1]), {"labels": ["a", "b"]}),
     "an empty batch": (Classify, (X, Y), {"batch": 0}),
 }
 
@@ -432,6 +430,18 @@ def test_other_invalid_examples_are_refused_by_name(what):
 def test_a_range_that_is_none_is_refused(value_range):
     with pytest.raises(ValueError):
         Classify(X, Y, value_range=value_range)
+
+
+def test_few_examples_are_both_learnt_and_chosen_by():
+    with pytest.warns(UserWarning, match="4 examples are too few to hold 0.1 of them out: .*validation=None"):
+        few = Classify(X[:4], [0, 1, 1, 0])
+    asked = Classify(X[:4], [0, 1, 1, 0], validation=None)
+    for task in (few, asked):
+        for x, y in (task.examples("train"), task.examples("validation")):
+            np.testing.assert_array_equal(x, X[:4])
+            assert y.tolist() == [0, 1, 1, 0]
+    with pytest.raises(ValueError, match=r"validation: cannot hold out 0.9 of 4 examples .* None to choose by"):
+        Classify(X[:4], [0, 1, 1, 0], validation=0.9)
 
 
 def test_half_a_batch_is_refused():

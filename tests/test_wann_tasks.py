@@ -1,6 +1,8 @@
 """Tasks by name, from tables and images; and what tuned weights are worth."""
 
 import csv
+import re
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,12 @@ from untrained.wann import tune
 from untrained.wann.activations import ids_of
 from untrained.wann.control import JitEnv
 from untrained.wann.image_tasks import _smaller, _upright, digits, mnist
-from untrained.wann.named_tasks import ENVIRONMENTS, preset_of, table, task_named
+from untrained.wann.named_tasks import ENVIRONMENTS, preset_of, task_named
 from untrained.wann.net import Net
 from untrained.wann.packed import WEIGHTS, Packed
 from untrained.wann.presets import PRESETS
 from untrained.wann.supervised import Classify, Regress
+from untrained.wann.tables import table
 from untrained.wann.task import Task
 
 MNIST = Path(__file__).parents[2] / "shared" / "data"
@@ -73,9 +76,9 @@ def test_quoted_cells_may_hold_commas_and_lines(file):
 
 
 def test_numbers_are_classes_if_few_and_whole(file):
-    classes = table(file("\n".join(lines(40, ["3", "7.0", "-1"]))))
+    classes = table(file("\n".join(lines(40, ["3.0", "7.0", "-1"]))))
     assert isinstance(classes, Classify) and classes.labels == ("-1", "3", "7")
-    for last in (["0.5", "1", "2"], [str(i) for i in range(21)]):
+    for last in (["0.5", "1", "2"], [str(2 * i) for i in range(21)]):
         task = table(file("\n".join(lines(63, last))))
         assert isinstance(task, Regress) and task.outputs == 1
         (x, y), (x_train, y_train) = task.examples("test"), task.examples("train")
@@ -84,6 +87,83 @@ def test_numbers_are_classes_if_few_and_whole(file):
             # In standard deviations from the mean: one straight line through all of them.
             assert np.corrcoef(given, targets[:, 0])[0, 1] > 1 - 1e-12
         assert abs(y_train.mean()) < 0.3 and 0.7 < y_train.std() < 1.3
+
+
+MISSING = ["", "?", "NA", "n/a", "nan", "NULL", "<NA>"]
+
+
+@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("column", [0, 1, 2])
+@pytest.mark.parametrize("row", [1, 5])
+@pytest.mark.parametrize("last", [("a", "b"), ("1", "2"), ("0.5", "0.25")])
+def test_what_is_missing_is_named_in_any_row(file, missing, column, row, last):
+    cells = [line.split(",") for line in lines(20, last)]
+    cells[row - 1][column] = missing
+    with pytest.raises(ValueError, match=rf"{re.escape(repr(missing))} in row {row}, (last )?column"):
+        table(file("\n".join(",".join(each) for each in cells)))
+
+
+@pytest.mark.parametrize("first", ["id,2001,a", ",height,a", "?,?,a", "nan,height,a"])
+def test_a_row_that_is_neither_names_nor_numbers_is_refused(file, first):
+    with pytest.raises(ValueError, match="in row 1, column 1, expected a number; a row of names has a word for every"):
+        table(file("\n".join([first, *lines()])))
+
+
+def test_it_is_told_how_a_table_was_read(file):
+    names, data = (table(file("\n".join([*first, *lines()]))).about for first in (["w,h,kind"], []))
+    assert names.startswith("flowers.csv: 20 rows; row 1 holds names; the last column is read as 2 classes (a, b); ")
+    assert "row 1 is read as data (0, 0.0, a)" in data and "--predict" not in data
+    years = table(file("\n".join(["2001,2002,2003", *lines(40, ["3.5", "2.5"])]))).about
+    assert "row 1 is read as data (2001, 2002, 2003)" in years
+    assert years.endswith("the last column is read as numbers (--predict classes if it holds classes)")
+    with pytest.raises(ValueError, match="'kind' in row 1, last column, is in no other row; if that row holds names"):
+        table(file("\n".join(["2001,2002,kind", *lines()])))
+    with pytest.raises(ValueError, match="mixes numbers and words; row 1 is read as data"):
+        table(file("\n".join(["2001,2002,kind", *lines(20, ["1", "2"])])))
+
+
+@pytest.mark.parametrize(
+    ("last", "labels"),
+    [
+        ([str(i) for i in range(26)], [str(i) for i in range(26)]),
+        ([str(i) for i in range(1, 101)], [str(i) for i in range(1, 101)]),
+        ([str(i) for i in range(101)], None),
+        ([str(i) for i in range(18, 60)], None),
+        ([str(i) for i in range(30) if i != 7], None),
+        (["1000000000000000001", "1000000000000000002"], ["1000000000000000001", "1000000000000000002"]),
+        (["1e300", "-5", "07"], ["-5", "7", str(int(Decimal("1e300")))]),
+        (["cafe\u0301", "caf\u00e9", "tea"], ["caf\u00e9", "tea"]),
+    ],
+)
+def test_classes_are_read_as_they_are_written(file, last, labels):
+    task = table(file("\n".join(lines(300, last))))
+    assert getattr(task, "labels", None) == (labels and tuple(labels))
+    assert ("classes" if labels is None else "numbers") in task.about or not last[0][0].isdigit()
+
+
+def test_whole_numbers_that_come_once_are_numbers(file):
+    assert isinstance(table(file("\n".join(lines(30, [str(i) for i in range(30)])))), Regress)
+
+
+@pytest.mark.parametrize("other", ["7", "7.0", "+07", "70e-1"])
+def test_one_number_written_in_two_ways_is_refused(file, other):
+    for predict in (None, "classes"):
+        with pytest.raises(ValueError, match=rf"'07' in row 1 and '{re.escape(other)}' in row 2, .* one number"):
+            table(file("\n".join(lines(20, ["07", other, "3"]))), predict)
+    assert isinstance(table(file("\n".join(lines(20, ["07", other, "3"]))), "numbers"), Regress)
+
+
+def test_it_can_be_said_what_is_predicted(file):
+    whole = file("\n".join(lines(40, ["3", "7", "-1"])))
+    assert isinstance(table(whole, "numbers"), Regress) and isinstance(table(whole, "classes"), Classify)
+    assert "--predict" in table(whole).about and "--predict" not in table(whole, "numbers").about
+    mixed = table(file("\n".join(lines(40, ["9", "a", "10", "0.5", "NA"]))), "classes")
+    assert mixed.labels == ("0.5", "9", "10", "NA", "a")
+    with pytest.raises(ValueError, match="'a' in row 1, last column, expected a number, as predict says"):
+        table(file("\n".join(lines())), "numbers")
+    for options in ({"predict": "classes"}, {"max_steps": 3}):
+        with pytest.raises(ValueError, match="'cartpole' has no such setting"):
+            task_named("cartpole", **options)
 
 
 def test_ten_rows_are_enough(file):
@@ -108,7 +188,7 @@ def test_ten_rows_are_enough(file):
         ("\n".join([*lines(7), ",1,a", *lines(7)]), "'' in row 8, column 1"),
         ("\n".join([*lines(7), "1,1,5", *lines(7)]), "'5' in row 8, last column"),
         ("\n".join([*lines(7, ["1"]), "1,1,word", *lines(7, ["1"])]), "'word' in row 8, last column"),
-        ("\n".join(lines(20, ["1", "nan"])), "NaN"),
+        ("\n".join(lines(20, ["1", "nan"])), "'nan' in row 2, last column, is no value"),
         ("\n".join(lines(20, ["1"])), "1 class"),
         (b"\xff\xfe1\x00,\x002\x00\n", "not a CSV file"),
         ('1,"' + "x" * 200_000 + '"\n', "not a CSV file"),

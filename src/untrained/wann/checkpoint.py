@@ -39,7 +39,7 @@ def write(search: Search, folder: Path) -> None:
     arrays["ended"] = np.array(state.ended, float)
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     with written_whole(folder / METRICS) as unfinished:
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in search.rows))
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in search.rows), encoding="utf-8")
     with written_whole(folder / NAME) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -100,7 +100,7 @@ def _state(search: Search, facts: dict[str, Any], content: dict[str, np.ndarray]
 def _rows(path: Path, generations: int) -> list[dict[str, Any]]:
     """The metrics of the first generations; what cannot be read is left out: they are only to be looked at."""
     rows = []
-    for line in path.read_text(errors="replace").splitlines() if path.is_file() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):

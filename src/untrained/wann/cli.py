@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from untrained.printing import print_table, say
-from untrained.wann.settings import WannSettings
+from untrained.wann.settings import WannSettings, task_of_file
 
 if TYPE_CHECKING:
     from untrained.wann.net import Net
@@ -60,7 +61,8 @@ def search(
     """
     from untrained.wann.experiment import evolve, mean_and_std
 
-    run = evolve(settings)
+    _look_here_for(settings.task)
+    run = evolve(settings, tell=say)
     _print_columns(run.columns, run.measure, f"{run.front[-1].net.connections} connections")
     if run.ensemble is not None:
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
@@ -111,20 +113,28 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
 
 @app.command(name="eval")
 def evaluate(
-    net: Path, /, *, task: str | None = None, data_dir: Path | None = None, trials: int = 100, seed: int = 0
+    net: Path,
+    /,
+    *,
+    task: str | None = None,
+    data_dir: Path | None = None,
+    max_steps: int | None = None,
+    trials: int = 100,
+    seed: int = 0,
 ) -> None:
     """What a network is worth on test data, or in episodes that no search uses.
 
     Args:
         net: The network's file.
-        task: What it is to be good at (default: what it was found for).
+        task: What it is to be good at (default: what it was found for, unless that is a module or a table).
         data_dir: Where the task's data are.
+        max_steps: Steps after which an episode of a gym:ID ends (default: as it was found for).
         trials: Draws of random weights, and episodes of each kind.
         seed: Of the trials.
     """
     from untrained.wann.tune import ensemble, four_columns, six_weights
 
-    read, chosen = _read(net, task, data_dir)
+    read, chosen = _read(net, task, data_dir, max_steps)
     own = None if read.weights is None else read
     columns = [six_weights(chosen, read, trials=trials, seed=seed)]
     columns += four_columns(chosen, read, own, trials=trials, seed=seed)
@@ -142,6 +152,7 @@ def tune(
     *,
     task: str | None = None,
     data_dir: Path | None = None,
+    max_steps: int | None = None,
     method: Literal["auto", "cma", "gradient"] = "auto",
     budget: int | None = None,
     seed: int = 0,
@@ -152,8 +163,9 @@ def tune(
     Args:
         net: The network's file.
         out: The file to write.
-        task: What it is to be good at (default: what it was found for).
+        task: What it is to be good at (default: what it was found for, unless that is a module or a table).
         data_dir: Where the task's data are.
+        max_steps: Steps after which an episode of a gym:ID ends (default: as it was found for).
         method: By CMA-ES, which needs rewards only, or by gradient, which needs examples (auto, where there are some).
         budget: Generations of CMA-ES (default: 300), or epochs (default: 20).
         seed: Of everything random.
@@ -161,7 +173,7 @@ def tune(
     """
     from untrained.wann.tune import best_shared, four_columns, tuned
 
-    read, chosen = _read(net, task, data_dir)
+    read, chosen = _read(net, task, data_dir, max_steps)
     if not out.resolve().parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.resolve().parent}")
     shared = best_shared(chosen, read, seed=seed)
@@ -193,9 +205,10 @@ def export(net: Path, out: Path, /) -> None:
             read.to_onnx(out)
         case ".py":
             with written_whole(out) as unfinished:
-                unfinished.write_text(read.to_python())
+                unfinished.write_text(read.to_python(), encoding="utf-8")
         case ".graphml":
             graph = read.to_networkx()
+            _refuse_unfit_for_xml(read.labels or ())
             import networkx
 
             with written_whole(out) as unfinished:
@@ -207,17 +220,30 @@ def export(net: Path, out: Path, /) -> None:
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _read(path: Path, task: str | None, data_dir: Path | None) -> tuple[Net, Task]:
+def _read(path: Path, task: str | None, data_dir: Path | None, max_steps: int | None) -> tuple[Net, Task]:
     import numpy as np
 
     from untrained.wann.named_tasks import task_named
     from untrained.wann.net import Net
 
     net = Net.load(path)
-    name = net.meta.get("task") if task is None else task
-    if not isinstance(name, str):
-        raise ValueError(f"{path} does not say what it was found for: give --task")
-    chosen = task_named(name, data_dir)
+    found_for, limit = net.meta.get("task"), net.meta.get("max_steps")
+    if task is not None:
+        name = task
+    elif isinstance(found_for, str):
+        name = task_of_file(found_for, path)
+    else:
+        raise ValueError(f"{path} does not name the task that it was found for: give --task")
+    if max_steps is None and name == found_for and type(limit) is int and limit > 0:
+        max_steps = limit
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"max_steps must be above 0, got {max_steps}")
+    _look_here_for(name)
+    classes = "numbers" if net.labels is None else "classes"
+    predict = classes if name.lower().endswith(".csv") else None
+    chosen = task_named(name, data_dir, max_steps=max_steps if name.startswith("gym:") else None, predict=predict)
+    if chosen.about:
+        say(chosen.about)
     if (net.inputs, net.outputs) != (chosen.inputs, chosen.outputs):
         raise ValueError(
             f"{path} has {net.inputs} inputs and {net.outputs} outputs; {chosen.name} needs {chosen.inputs} and "
@@ -232,6 +258,19 @@ def _read(path: Path, task: str | None, data_dir: Path | None) -> tuple[Net, Tas
             f"{path} was found on other data: {chosen.name} scales its inputs or names its classes otherwise"
         )
     return net, chosen
+
+
+def _look_here_for(task: str) -> None:
+    """Let Python find the module of a typed task in the current folder, too, after all other places."""
+    here = str(Path.cwd())
+    if ":" in task.removeprefix("gym:") and here not in sys.path:
+        sys.path.append(here)
+
+
+def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
+    for number, label in enumerate(labels):
+        if not all(c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") for c in label):
+            raise ValueError(f"label {number}, {label[:80]!r}, has a control character, which XML cannot hold")
 
 
 def _print_columns(columns: Sequence[Column], measure: str, title: str) -> None:

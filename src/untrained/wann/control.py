@@ -151,7 +151,9 @@ class JitEnv(Task):
             state = reset(0)
             after, reward, ended = step(state, (0.0,) * self.outputs)
             seen = observe(state)
-            _ = float(reward), bool(ended), [float(number) for number in (*state, *seen, *after)]
+            _ = bool(ended), [float(number) for number in (*state, *after)]
+            if not np.isfinite([float(reward), *seen]).all():
+                raise ValueError(f"got the observation {seen} and the reward {reward}, expected finite numbers")
         except Exception as error:
             what = f"{type(error).__name__}: {error}"
             raise ValueError(f"{self.name}: reset, observe and step do not fit together: {what}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,8 @@ class Examples(Task):
     Args:
         x: inputs, (n, inputs), finite.
         y: what to predict, (n,) or (n, outputs).
-        validation: fraction of the examples held out to choose by, or those examples as (x, y).
+        validation: fraction of the examples held out to choose by, or those examples as (x, y); None: the training
+            examples, as it is, with a warning, where that fraction of them is none.
         test: examples to report on, as (x, y).
         batch: training examples per generation, drawn anew for each; None: all.
         value_range: least and greatest value of all inputs, which become 0 and 1; None: those of each column of the
@@ -37,7 +39,7 @@ class Examples(Task):
         x: Any,
         y: Any,
         *,
-        validation: float | tuple[Any, Any] = 0.1,
+        validation: float | tuple[Any, Any] | None = 0.1,
         test: tuple[Any, Any] | None = None,
         batch: int | None = 1000,
         value_range: tuple[float, float] | None = None,
@@ -48,7 +50,9 @@ class Examples(Task):
             raise ValueError(f"{name}: got a batch of {batch}, expected a whole number, at least 1")
         inputs = table(x, f"{name}: inputs")
         train, self.inputs = (inputs, self._targets(y, len(inputs), learn=True)), inputs.shape[1]
-        if not isinstance(validation, float | int):
+        if validation is None:
+            held = train
+        elif not isinstance(validation, float | int):
             held = self._pair(validation, "validation")
         else:
             train, held = self._hold_out(train, validation)
@@ -133,9 +137,19 @@ class Examples(Task):
         self, examples: tuple[np.ndarray, np.ndarray], fraction: float
     ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
         x, y = examples
-        count = round(fraction * len(x)) if 0 < fraction < 1 else 0
-        if not 0 < count < len(x):
-            raise ValueError(f"{self.name}: cannot hold out {fraction} of {len(x)} examples to choose by")
+        count = round(fraction * len(x)) if 0 < fraction < 1 else len(x)
+        if count == len(x):
+            raise ValueError(
+                f"{self.name}: validation: cannot hold out {fraction} of {len(x)} examples to choose by; give a "
+                "smaller fraction, examples (x, y), or None to choose by the training examples"
+            )
+        if count == 0:
+            warnings.warn(
+                f"{self.name}: {len(x)} examples are too few to hold {fraction} of them out: networks are chosen by "
+                "the training examples (validation=None), or by examples that you give as validation=(x, y)",
+                stacklevel=4,
+            )
+            return examples, examples
         order = np.argsort(np.random.Philox(key=len(x)).random_raw(len(x)), kind="stable")
         kept, held = np.sort(order[count:]), np.sort(order[:count])
         return (x[kept], y[kept]), (x[held], y[held])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ from untrained.wann.presets import preset_named
 from untrained.wann.progress import SearchProgress
 from untrained.wann.report import write_report
 from untrained.wann.search import Row, Search
-from untrained.wann.settings import WannSettings
+from untrained.wann.settings import WannSettings, given_again
 from untrained.wann.task import Task
 from untrained.wann.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
 
@@ -61,7 +62,9 @@ class WannRun:
     report: Path
 
 
-def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
+def evolve(
+    settings: WannSettings | None = None, *, tell: Callable[[str], None] | None = None, **changes: Any
+) -> WannRun:
     """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
 
     What chooses among networks and weights is validation data, or episodes that the search does not use; what the table
@@ -70,6 +73,7 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
 
     Args:
         settings: what to do.
+        tell: called with a line about how a table was read, before the search.
         changes: fields of `WannSettings` to change, such as `task="digits"`.
 
     Raises:
@@ -80,7 +84,9 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
     settings = replace(settings or WannSettings(), **changes)
     if settings.task.lower().endswith(".csv"):
         settings = replace(settings, task=str(Path(settings.task).resolve()))  # found again from any folder
-    task = task_named(settings.task, settings.data_dir)
+    task = task_named(settings.task, settings.data_dir, max_steps=settings.max_steps, predict=settings.predict)
+    if tell is not None and task.about:
+        tell(task.about)
     search = _search(settings, task)
     folder = _folder(settings, task)
     if settings.resume:
@@ -88,7 +94,7 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
     else:
         folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / "config.toml") as unfinished:
-            unfinished.write_text(to_toml(settings))
+            unfinished.write_text(to_toml(settings), encoding="utf-8")
     try:
         checkpoint.write(search, folder)
         _run(search, settings, folder)
@@ -105,7 +111,8 @@ def evolve(settings: WannSettings | None = None, **changes: Any) -> WannRun:
         columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
         columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: untrained wann --out {folder} --resume") from None
+        again = f"untrained wann --out {shlex.quote(str(folder))} --resume{given_again(settings.task)}"
+        raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
     picture = folder / "picture.png" if find_spec("matplotlib") else None
     together = ensemble(task, best)
     page = folder / "report.html"
@@ -170,7 +177,8 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
 def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
     """What a network's file says of how it was found."""
     where = {"task": settings.task, "seed": search.seed, "generations": search.state.generation}
-    return where | {"validation": found.reward}
+    limit = {} if settings.max_steps is None else {"max_steps": settings.max_steps}
+    return where | limit | {"validation": found.reward}
 
 
 def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
@@ -211,7 +219,7 @@ def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
         "input_names": None if task.input_names is None else list(task.input_names),
     }
     with written_whole(run.folder / "results.json") as unfinished:
-        unfinished.write_text(json.dumps(results, indent=1) + "\n")
+        unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Answers of a Gymnasium environment's reset and step, read strictly: nothing is broadcast, guessed or taken for zero."""
+"""Answers of a Gymnasium environment's reset and step, read strictly: nothing is broadcast or guessed."""
 
 from __future__ import annotations
 

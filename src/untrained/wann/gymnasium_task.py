@@ -179,13 +179,12 @@ class GymEnv(Task):
                 forward_rows(
                     n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, which[running], shared[running], observations, out
                 )
-            seen = np.asarray(np.isfinite(observations).all(1))
-            sound = np.asarray(np.isfinite(out).all(1) & seen)
+            sound = np.asarray(np.isfinite(out).all(1) & np.isfinite(observations).all(1))
             ended = ~sound
             totals[running[ended]] = np.nan
             alive = running[sound]
             if len(alive) < len(running):
-                self._check(observations, seen, seeds[running], lengths[running])
+                self._check(observations, seeds[running], lengths[running])
             if len(alive):
                 observations[sound], reward, ended[sound] = episodes.step(alive, self._actions(out[sound]))
                 totals[alive] += reward
@@ -200,9 +199,9 @@ class GymEnv(Task):
                     running[rows], observations[rows] = taken, episodes.start(taken)
                 running, observations = np.delete(running, left), np.delete(observations, left, axis=0)
 
-    def _check(self, observations: np.ndarray, finite: np.ndarray, seeds: np.ndarray, steps: np.ndarray) -> None:
+    def _check(self, observations: np.ndarray, seeds: np.ndarray, steps: np.ndarray) -> None:
         """Refuse the first observation that is not finite, unless a network's unbounded action may have made it so."""
-        at_fault = ~finite if self._actions.bounded else ~finite & (steps == 0)
+        at_fault = ~np.isfinite(observations).all(1) & (self._actions.bounded | (steps == 0))
         for row in np.flatnonzero(at_fault)[:1].tolist():
             place = int(np.flatnonzero(~np.isfinite(observations[row]))[0])
             when = f"step {steps[row]} of seed {seeds[row]}" if steps[row] else f"reset(seed={seeds[row]})"
@@ -215,9 +214,9 @@ class GymEnv(Task):
         first = np.zeros(1, np.int64)
         with closing(self._episodes(first, reuse=False)) as episodes:
             start = episodes.start(first)
-            self._check(start, np.isfinite(start).all(1), first, first)
+            self._check(start, first, first)
             after, _, _ = episodes.step(first, self._actions(np.zeros((1, self.outputs))))
-            self._check(after, np.isfinite(after).all(1), first, first + 1)
+            self._check(after, first, first + 1)
             episodes.end(first)
 
     def _episodes(self, seeds: np.ndarray, *, reuse: bool) -> Episodes:

@@ -16,8 +16,8 @@ from untrained.wann.activations import IDS, NAMES, ids_of
 from untrained.wann.net import Net
 
 FORMAT = "untrained-wann/1"
-# A million connections fit; and JSON can take thirty times its size in memory.
-MOST_BYTES = 16 << 20
+# A million connections fit. Empty lists are the dearest text: thirty times their bytes in memory, so they are counted.
+MOST_BYTES, MOST_LISTS = 16 << 20, 1 << 20
 MOST_INPUTS = MOST_OUTPUTS = 10**6
 
 _REQUIRED = ("format", "inputs", "outputs", "nodes")
@@ -184,6 +184,8 @@ def _numbers(field: str, value: Any) -> np.ndarray:
 def _from_bytes(data: bytes) -> Net:
     if len(data) > MOST_BYTES:
         raise NetError(f"it has more than {MOST_BYTES:,} bytes")
+    if data.count(b"[") + data.count(b"{") > MOST_LISTS:
+        raise NetError(f"it has more than {MOST_LISTS:,} lists and objects")
     try:
         document = json.loads(
             data.decode(), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant

@@ -20,7 +20,7 @@ from untrained.wann.activations import NAMES
 from untrained.wann.net import Net
 from untrained.wann.net_layout import place
 from untrained.wann.packed import WEIGHTS
-from untrained.wann.settings import WannSettings
+from untrained.wann.settings import WannSettings, given_again
 
 _FOUND, _REPORT = "found.json", "report.html"
 _LABELLED = 60  # nodes, at most, that have their activation beside them
@@ -81,7 +81,7 @@ def _read(folder: Path) -> _Found:
     gaps: list[str] = []
     results: Any = {}
     try:
-        results = json.loads((folder / "results.json").read_text())
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         numbers = [each[name] for each in results["columns"] for name in ("mean", "std")] + results["curve"]["weights"]
         numbers += [reward for reward in results["curve"]["rewards"] if reward is not None]
         if not all(map(is_number, numbers)) or not all(isinstance(each["scores"], list) for each in results["columns"]):
@@ -272,5 +272,6 @@ def _again(run: _Found) -> Iterator[Section]:
     facts = [f"seed: {clean(run.net.meta.get('seed'))}", f"generations: {clean(run.net.meta.get('generations'))}"]
     facts.append(f"made with: untrained {__version__}")
     command = command_of("untrained wann", WannSettings(), run.settings)
-    code = [command, f"untrained wann eval {_FOUND}", "\n".join(facts)]
+    task = run.net.meta.get("task")
+    code = [command, f"untrained wann eval {_FOUND}{given_again(clean(task)) if task else ''}", "\n".join(facts)]
     yield Section("Do it again", code=[line for line in code if line])

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import Annotated, Any, Literal, final
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+
+
+def task_of_file(task: str, file: str | Path) -> str:
+    """Return the task that a file names, if it is one of ours or one that Gymnasium comes with.
+
+    Raises:
+        ValueError: it is a module, which would be run, or a table, which would be read.
+    """
+    if again := given_again(task[:500]):
+        kind = "a table, which would be read" if task.lower().endswith(".csv") else "a module, which would be run"
+        raise ValueError(
+            f"{file} names {task[:500]!r}, {kind}; a file alone may not do that: if you trust it, add{again}"
+        )
+    return task
+
+
+def given_again(task: str) -> str:
+    """Return the flag that a user has to add to a file which names this task; nothing for tasks that are registered."""
+    own = task.lower().endswith(".csv") or ":" in task.removeprefix("gym:")
+    return f" --task {shlex.quote(task)}" if own else ""
+
+
+def _task(_: Any, tokens: Sequence[Token]) -> str:
+    """Return the task as it was typed, or as a file of settings names it."""
+    token = tokens[0]
+    return token.value if token.source == "cli" else task_of_file(token.value, token.source)
 
 
 @final
@@ -18,6 +46,9 @@ class WannSettings:
         task: What the network is to be good at: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
             mountain-car, gym:ID (any Gymnasium environment) or a .csv file whose last column is to be predicted.
         data_dir: Where MNIST is, or where to download it to.
+        max_steps: Steps after which an episode of a gym:ID ends (default: the limit that it is registered with).
+        predict: What the last column of a table holds, classes or numbers (default: words are classes, and so are few
+            whole numbers; it is printed).
         preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256; or
             ours, digits and table (default: the one for the task).
         generations: How many generations (default: 300, or as many as --minutes allow).
@@ -35,8 +66,10 @@ class WannSettings:
         resume: Go on with the search in the folder of --out.
     """
 
-    task: str = "swingup"
+    task: Annotated[str, Parameter(converter=_task)] = "swingup"
     data_dir: Path | None = None
+    max_steps: int | None = None
+    predict: Annotated[Literal["classes", "numbers"] | None, Parameter()] = None
     preset: str | None = None
     generations: int | None = None
     minutes: float | None = None
@@ -53,7 +86,7 @@ class WannSettings:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("generations", "minutes", "population", "islands", "workers", "trials"):
+        for name in ("generations", "minutes", "population", "islands", "workers", "trials", "max_steps"):
             given = getattr(self, name)
             if given is not None and not given > 0:
                 raise ValueError(f"{name} must be above 0, got {given}")

@@ -25,6 +25,8 @@ class Task(ABC):
 
     #: What it is called, in files and on screen.
     name: str
+    #: How its data were read, for people to check.
+    about: str = ""
     #: Inputs and outputs of a network for it.
     inputs: int
     outputs: int
