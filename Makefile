@@ -1,9 +1,10 @@
 # `make demo` and `make test` need Python >= 3.11, pip and the package index, and set up the rest in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+LOWEST := .venv-lowest/bin/python
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs docs-check clean
+.PHONY: demo test test-lowest lint docs docs-check clean
 
 demo: .venv/for-demo
 	rm -rf runs/demo
@@ -11,6 +12,10 @@ demo: .venv/for-demo
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# The suite with the least versions that pyproject.toml allows, in an environment of its own of several gigabytes.
+test-lowest: .venv-lowest/for-test
+	$(LOWEST) -m pytest -n auto --dist loadfile --ignore tests/test_docs.py
 
 lint: .venv/for-test
 	$(BIN)/ruff check .
@@ -36,5 +41,12 @@ docs-check: .venv/for-test
 	$(INSTALL) -e '.[dev,docs,zoo]'
 	touch $@
 
+.venv-lowest/for-test: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	$(LOWEST) -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[plot,images,download,compare,wann,onnx,zoo]' \
+		hypothesis ipykernel nbclient onnxruntime pytest pytest-xdist scipy
+	touch $@
+
 clean:
-	rm -rf .venv runs site .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest runs site .pytest_cache .ruff_cache

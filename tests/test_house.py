@@ -3,9 +3,13 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import untrained
 
@@ -195,3 +199,18 @@ def test_the_library_stays_small():
 def test_a_method_is_a_page_or_two():
     for path in (SOURCE / "methods").glob("*.py"):
         assert len(path.read_text().splitlines()) < 220, path.name
+
+
+def test_the_least_versions_are_those_that_are_tested():
+    root = Path(__file__).parents[1]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (root / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = {canonicalize_name(name): Version(version) for name, version in pins.items()}
+    extras = project["optional-dependencies"]
+    untested = {"all", "box2d", "dev", "docs"}  # box2d's Gymnasium is newer than wann's
+    asked = [*project["dependencies"], *(each for extra in extras.keys() - untested for each in extras[extra])]
+    for each in map(Requirement, asked):
+        (least,) = each.specifier
+        assert least.operator == ">=", each
+        assert Version(least.version) == pins[canonicalize_name(each.name)], each
