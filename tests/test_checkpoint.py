@@ -145,6 +145,8 @@ GROUP, NUMBER = ("optimizers", 0, "param_groups", 0), ("optimizers", 0, "state",
 # Where, what is there instead, and a word of what is said.
 EDITS = [
     (("plan",), 3, "damaged"),
+    (("plan",), [], "damaged"),
+    (("plan",), torch.zeros(0), "damaged"),
     (("plan", "epochs"), torch.zeros(2), "damaged"),
     (("plan", "epochs"), 5, "its epochs is 5"),
     (("rows",), {}, "rows"),
@@ -291,6 +293,13 @@ def test_a_module_that_takes_nothing_leaves_the_model_as_it_was(tmp_path):
     refused(tmp_path, "sgd", hashed(state), "no number for me", model=build())
     del state["model"]["2._extra_state"]
     refused(tmp_path, "sgd", hashed(state), "lacks the tensor", model=build())
+    old = io.BytesIO()  # of a version in which a module of ours had no extra state
+    torch.save(state, old)
+    (tmp_path / checkpoint.NAME).write_bytes(old.getvalue())
+    with torch.random.fork_rng():
+        again, its = started(model=build())
+        assert checkpoint.restore(tmp_path, again, its, PLAN) == ROWS
+    assert again[2].number == 1
 
 
 def test_a_module_that_takes_other_shapes_may(tmp_path):

@@ -743,21 +743,8 @@ def test_resume_keeps_to_the_settings_of_the_run(copied, own, capsys):
 def test_settings_come_from_a_file_and_flags_win(everything, own, monkeypatch, tmp_path):
     monkeypatch.chdir(own.parent)
     config = str(everything[0] / "config.toml")
-    main(
-        [
-            "compare",
-            "--config",
-            config,
-            "--methods",
-            "multicoated",
-            "--keep",
-            "0.3",
-            "--seeds",
-            "1",
-            "--out",
-            str(tmp_path / "run"),
-        ]
-    )
+    few = ["--methods", "multicoated", "--keep", "0.3", "--seeds", "1"]
+    main(["compare", "--config", config, *AGAIN, *few, "--out", str(tmp_path / "run")])
     one, other = ({cell.name: cell for cell in cells_of(folder)} for folder in (tmp_path / "run", everything[0]))
     assert len(one) == 4
     for name, cell in one.items():

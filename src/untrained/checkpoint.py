@@ -138,7 +138,8 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not compress, and would expand what is
             right = right and sum(member.file_size for member in archive.infolist()) <= len(data)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if right else {}
-        plain = all(type(value) in (str, int, float, bool) for value in dict(state["plan"]).values())
+        plain = type(state["plan"]) is dict
+        plain = plain and all(type(value) in (str, int, float, bool) for value in state["plan"].values())
     except Exception:  # a damaged file has more ways to fail than torch documents
         hashed, plain, state = False, False, {}
     if not plain or state.keys() != _PARTS:
