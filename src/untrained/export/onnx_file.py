@@ -65,9 +65,11 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
             raise TicketError(f"torch cannot export its forward pass: {cause[:200]}") from error
     assert program is not None
     graph = program.model.graph
+    if not graph.outputs:
+        raise TicketError("its network gives no tensor")
     for value in (*graph.inputs, *graph.outputs):
         # torch takes the Dim for a hint, and writes the size of the example where the forward pass asks for a number.
-        if value.shape is None or isinstance(value.shape[0], int):
+        if not value.shape or isinstance(value.shape[0], int):
             raise TicketError(
                 f"its forward pass is for one size of the batch only: {value.name} became {value.shape}. Write "
                 "x.shape[0] for len(x) or int(x.shape[0]), x.flatten(1) for x.view(len(x), -1), and no loop over x"
