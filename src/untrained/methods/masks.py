@@ -122,10 +122,20 @@ def rounded(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _StraightThrough(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:  # pyright: ignore
-        ctx.save_for_backward(slope)
+    def forward(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:  # pyright: ignore
         return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # pyright: ignore
+        ctx.save_for_backward(inputs[2])
+        ctx.save_for_forward(inputs[2])
+
+    @staticmethod
+    def jvp(ctx, value, scores, slope):  # pyright: ignore
+        return ctx.saved_tensors[0] * scores
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # pyright: ignore
