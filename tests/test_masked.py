@@ -265,7 +265,7 @@ def test_transforms_of_torch_func(method):
                 torch.testing.assert_close(each[name][number], score.grad, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", LEARNING, ids=str)
+@pytest.mark.parametrize("method", [m for m in LEARNING if not isinstance(m, ut.PartlyFrozen)], ids=str)
 def test_an_ensemble_in_one_call(method):
     models = [masked(method=method).eval() for _ in range(3)]
     for number, model in enumerate(models[1:]):
@@ -307,7 +307,7 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("notices", ["forward", "part", "read", "masks", "bake_"])
+@pytest.mark.parametrize("notices", ["forward", "part", "read", "masks", "bake_", "evaluate"])
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_a_write_that_is_lost_is_told(write, notices):
     model = masked()
@@ -320,6 +320,7 @@ def test_a_write_that_is_lost_is_told(write, notices):
         "read": lambda: model.encoder.weight,
         "masks": lambda: ut.masks(model),
         "bake_": lambda: ut.bake_(model),
+        "evaluate": lambda: ut.evaluate(model, BATCHES),
     }[notices]
     with pytest.warns(UserWarning, match=r"'encoder\.weight' was written into.*bake_ the model"):
         ask()
@@ -415,6 +416,14 @@ def test_clients_may_sample_apart():
     assert torch.equal(first(X), again(X)) and not torch.equal(first(X), second(X))
 
 
+@pytest.mark.parametrize("part", [False, True])
+def test_a_compiled_call_has_its_sample(part):
+    model = masked(Tied, ut.Bernoulli())
+    compiled = torch.compile(model.part if part else model, backend="eager", fullgraph=True)
+    assert not torch.equal(compiled(X), compiled(X))
+    torch._dynamo.reset()
+
+
 # --- what a state dict holds ---
 
 
@@ -460,6 +469,8 @@ def test_a_state_dict_without_progress_still_loads():
         del state[name]
     other.load_state_dict(state)
     assert attach.record(other).groups[0].step == 0
+    with pytest.raises(ValueError, match=r"'encoder\.weight' at a step in 0\.\.steps, got 5 of 4"):
+        other.load_state_dict(model.state_dict() | {extra[0]: torch.tensor([5, 4, 0])})
     with pytest.raises(RuntimeError, match="Missing key"):
         del state["encoder.weight_mask.scores"]
         other.load_state_dict(state)

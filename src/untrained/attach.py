@@ -272,6 +272,7 @@ def one_choice(model: nn.Module) -> Iterator[None]:
     try:
         with torch.no_grad():
             for group in kept.groups:
+                group.check_handed_out()
                 chosen = group.choose()
                 for state in group.states:
                     state._in_forward, state._computed = True, (False, chosen[state.name])

@@ -38,16 +38,23 @@ def keep_top(
     """
     if traced(*weights, *scores):
         return _keep_top(weights, scores, keep, signed, SEPARATOR.join(names))
-    if not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
+    if transformed():
+        return list(_TransformedKeepTop.apply(keep, signed, names, *weights, *scores))  # pyright: ignore
+    if not torch.is_grad_enabled():
         return kept(weights, scores, keep, signed, names)
     return list(_KeepTop.apply(keep, signed, names, *weights, *scores))  # pyright: ignore
 
 
 def to_scores(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
     """∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff)."""
-    if torch.is_grad_enabled() or torch._C._are_functorch_transforms_active():  # somebody differentiates twice
+    if torch.is_grad_enabled() or transformed():  # somebody differentiates twice
         return (torch.ones_like(score) if signed else torch.sgn(score)) * weight * grad
     return (_to_scores if traced(grad, weight, score) else _straight_through)(grad, weight, score, signed)
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func is at work, and torch.compile is not."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def traced(*tensors: Tensor) -> bool:
@@ -69,6 +76,23 @@ def _straight_through(grad: Tensor, weight: Tensor, score: Tensor, signed: bool)
 
 class _KeepTop(torch.autograd.Function):
     @staticmethod
+    def forward(ctx, keep: float, signed: bool, names: Sequence[str], *tensors: Tensor):  # pyright: ignore
+        ctx.signed, half = signed, len(tensors) // 2
+        ctx.save_for_backward(*tensors)
+        return tuple(kept(tensors[:half], tensors[half:], keep, signed, names))
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor):  # pyright: ignore
+        half = len(grads)
+        weights, scores = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        gradients = [to_scores(*each, ctx.signed) for each in zip(grads, weights, scores, strict=True)]
+        return None, None, None, *([None] * half), *gradients
+
+
+class _TransformedKeepTop(_KeepTop):
+    """The same for torch.func, in the form that its transforms ask for; outside of them it is slower."""
+
+    @staticmethod
     def forward(keep: float, signed: bool, names: Sequence[str], *tensors: Tensor):  # pyright: ignore
         half = len(tensors) // 2
         return tuple(kept(tensors[:half], tensors[half:], keep, signed, names))
@@ -89,17 +113,12 @@ class _KeepTop(torch.autograd.Function):
     def vmap(info, in_dims, keep, signed, names, *tensors):  # pyright: ignore
         places = list(zip(tensors, in_dims[3:], strict=True))
         chosen = [
-            _KeepTop.apply(keep, signed, names, *(t if at is None else t.select(at, number) for t, at in places))
+            _TransformedKeepTop.apply(
+                keep, signed, names, *(t if at is None else t.select(at, number) for t, at in places)
+            )
             for number in range(info.batch_size)
         ]
         return tuple(map(torch.stack, zip(*chosen, strict=True))), (0,) * (len(tensors) // 2)  # pyright: ignore
-
-    @staticmethod
-    def backward(ctx, *grads: Tensor):  # pyright: ignore
-        half = len(grads)
-        weights, scores = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
-        gradients = [to_scores(*each, ctx.signed) for each in zip(grads, weights, scores, strict=True)]
-        return None, None, None, *([None] * half), *gradients
 
 
 @torch.library.custom_op("untrained::keep_top", mutates_args=())

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from untrained.effective import traced
+from untrained.effective import traced, transformed
 from untrained.methods.base import Method
 
 _SAMPLE = 1024
@@ -128,7 +128,7 @@ def _some_of(value: Tensor) -> Tensor:
 
 def _plain_saving() -> contextlib.AbstractContextManager[Any]:
     # Activation checkpointing counts what a region saves; the choice may run inside it once and not the next time.
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or transformed():
         return contextlib.nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
@@ -160,7 +160,7 @@ class MaskState(nn.Module):
         computed = self.group.choose(states, sample=self.training)
         # A compiler may not store from inside a checkpointed region; under FSDP2 and functional_call the parameters
         # change hands within a forward, and under torch.func a tensor belongs to one level.
-        if torch._C._are_functorch_transforms_active() or traced(computed[self.name]):
+        if transformed() or traced(computed[self.name]):
             return computed[self.name]
         if not self._in_forward:
             return self.group.hand_out(self.name, computed[self.name])
@@ -183,6 +183,8 @@ class MaskState(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Go on where another search was."""
         step, steps, noise = map(int, state.tolist())
+        if not 0 <= step <= steps or steps < 1:
+            raise ValueError(f"the state dict must have {self.name!r} at a step in 0..steps, got {step} of {steps}")
         self.group.move(step, steps)
         self.group.set_noise(noise)
 
