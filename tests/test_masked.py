@@ -416,6 +416,8 @@ def test_clients_may_sample_apart():
     assert torch.equal(first(X), again(X)) and not torch.equal(first(X), second(X))
 
 
+# Torch's own words when it compiles a Function.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("part", [False, True])
 def test_a_compiled_call_has_its_sample(part):
     model = masked(Tied, ut.Bernoulli())
