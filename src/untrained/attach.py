@@ -9,14 +9,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.utils.parametrize import ParametrizationList
 
-from untrained.masked import Group, MaskState, base_and_leaves, masked_class
+from untrained.masked import Group, MaskState, base_and_leaves, end_pass, masked_class
 from untrained.memory import refuse_shared
 from untrained.methods.base import Method
 from untrained.roles import Owners, Role, roles
@@ -197,6 +197,7 @@ def codes(model: nn.Module) -> dict[str, Tensor]:
     """
     chosen = {}
     for group in record(model).groups:
+        group.check_handed_out()
         chosen |= group.codes()
     return chosen
 
@@ -220,11 +221,11 @@ def bake_(model: Model) -> Model:
     Raises:
         ValueError: the model is not masked, or a score is NaN.
     """
-    effective = {
-        name: nn.Parameter(tensor.detach(), requires_grad=False)
-        for group in record(model).groups
-        for name, tensor in group.choose().items()
-    }
+    effective = {}
+    for group in record(model).groups:
+        group.check_handed_out()
+        for name, tensor in group.choose().items():
+            effective[name] = nn.Parameter(tensor.detach(), requires_grad=False)
     for module in list(model.modules()):
         module.__class__, leaves = base_and_leaves(module)
         for leaf in leaves:
@@ -242,16 +243,71 @@ def baked(model: Model) -> Iterator[Model]:
 
     Raises:
         ValueError: the model is not masked, or a score is NaN.
+        TypeError: something that the model holds cannot be copied; the message names it.
     """
     # The copy needs its own effective weights, not its own frozen weights and scores.
-    memo: dict[int, Tensor] = {id(t): t for state in record(model).states for t in (state.frozen, state.scores)}
+    memo: dict[int, Any] = {id(t): t for state in record(model).states for t in (state.frozen, state.scores)}
     for module in model.modules():
-        for value in vars(module).values():
-            if (
-                isinstance(value, Tensor) and not value.is_leaf
-            ):  # an activation the model keeps; torch copies leaves only
-                memo[id(value)] = value.detach()
-    yield bake_(copy.deepcopy(model, memo))
+        # Activations that the model keeps: torch copies leaves only.
+        memo |= {id(t): t.detach() for t in _tensors_in(vars(module), set()) if not t.is_leaf}
+    try:
+        twin = copy.deepcopy(model, dict(memo))
+    except Exception as error:
+        raise _not_copied(model, memo) or error from None
+    yield bake_(twin)
+
+
+def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    """Tensors in nested containers, without those of submodules."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+        seen.add(id(value))
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors_in(item, seen)
+
+
+def _not_copied(model: nn.Module, memo: Mapping[int, Any]) -> TypeError | None:
+    """The error that names what of a model cannot be copied."""
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            try:
+                copy.deepcopy(value if name != "_modules" else None, dict(memo))
+            except Exception as error:
+                return TypeError(
+                    f"{name!r} of {path or 'the model'!r} ({type(module).__name__}) cannot be copied: {error}; "
+                    "evaluate needs no copy, and bake_ works in place"
+                )
+    return None
+
+
+@contextlib.contextmanager
+def one_choice(model: nn.Module) -> Iterator[None]:
+    """Choose once for many forward passes without gradients; afterwards the model and its buffers are as they were.
+
+    Raises:
+        ValueError: the model is not masked, or a score is NaN.
+    """
+    kept = record(model)
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    there = {b for _, its in buffers for b in its.values() if b is not None and not b.is_inference()}
+    values = [(b, b._version, b.detach().clone()) for b in there]
+    try:
+        with torch.no_grad():
+            for group in kept.groups:
+                group.check_handed_out()
+                chosen = group.choose()
+                for state in group.states:
+                    state._in_forward, state._computed = True, (False, chosen[state.name])
+        yield
+    finally:
+        end_pass(kept.states)
+        with torch.no_grad():
+            for module, its in buffers:
+                module._buffers.update(its)
+            for buffer, version, value in values:
+                if buffer._version != version:
+                    buffer.copy_(value)
 
 
 def is_masked(model: nn.Module) -> bool:
@@ -261,6 +317,8 @@ def is_masked(model: nn.Module) -> bool:
 
 def record(model: nn.Module) -> Record:
     """What `mask_` noted on the model."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"expected the masked model, got {type(model).__name__}")
     if not is_masked(model):
         raise ValueError(f"this {type(model).__name__} is not masked: call mask_ on it, or pass the module that was")
     return model._untrained  # pyright: ignore[reportReturnType]
@@ -346,7 +404,8 @@ def _warn_of_surprises(others: Mapping[str, tuple[nn.Parameter, Role]], constant
 
 def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Method]) -> dict[nn.Module, type[nn.Module]]:
     """The class that each owner of a chosen tensor will get, and the root; made before anything is changed."""
-    leaves: dict[nn.Module, tuple[str, ...]] = {model: ()}
+    within = {owner for name in chosen for owner, _ in owners[name]}
+    leaves: dict[nn.Module, tuple[str, ...]] = {m: () for m in model.modules() if not within.isdisjoint(m.modules())}
     for name in chosen:
         for owner, leaf in owners[name]:
             runs_children = isinstance(owner, nn.Sequential | nn.ModuleList | nn.ModuleDict)

@@ -36,8 +36,10 @@ def keep_top(
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """
-    if _traced(*weights, *scores):
+    if traced(*weights, *scores):
         return _keep_top(weights, scores, keep, signed, SEPARATOR.join(names))
+    if transformed():
+        return list(_TransformedKeepTop.apply(keep, signed, names, *weights, *scores))  # pyright: ignore
     if not torch.is_grad_enabled():
         return kept(weights, scores, keep, signed, names)
     return list(_KeepTop.apply(keep, signed, names, *weights, *scores))  # pyright: ignore
@@ -45,12 +47,17 @@ def keep_top(
 
 def to_scores(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
     """∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff)."""
-    if torch.is_grad_enabled():  # somebody differentiates twice
+    if torch.is_grad_enabled() or transformed():  # somebody differentiates twice
         return (torch.ones_like(score) if signed else torch.sgn(score)) * weight * grad
-    return (_to_scores if _traced(grad, weight, score) else _straight_through)(grad, weight, score, signed)
+    return (_to_scores if traced(grad, weight, score) else _straight_through)(grad, weight, score, signed)
 
 
-def _traced(*tensors: Tensor) -> bool:
+def transformed() -> bool:
+    """Whether a transform of torch.func is at work, and torch.compile is not."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def traced(*tensors: Tensor) -> bool:
     """Whether somebody records what is called (torch.compile, export), who must see operators; those cost 0.1 ms."""
     if torch.compiler.is_compiling() or jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True
@@ -80,6 +87,38 @@ class _KeepTop(torch.autograd.Function):
         weights, scores = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
         gradients = [to_scores(*each, ctx.signed) for each in zip(grads, weights, scores, strict=True)]
         return None, None, None, *([None] * half), *gradients
+
+
+class _TransformedKeepTop(_KeepTop):
+    """The same for torch.func, in the form that its transforms ask for; outside of them it is slower."""
+
+    @staticmethod
+    def forward(keep: float, signed: bool, names: Sequence[str], *tensors: Tensor):  # pyright: ignore
+        half = len(tensors) // 2
+        return tuple(kept(tensors[:half], tensors[half:], keep, signed, names))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # pyright: ignore
+        _, ctx.signed, _, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def jvp(ctx, *tangents):  # pyright: ignore
+        half = len(ctx.saved_tensors) // 2
+        parts = zip(tangents[-half:], ctx.saved_tensors[:half], ctx.saved_tensors[half:], strict=True)
+        return tuple(torch.zeros_like(w) if t is None else to_scores(t, w, s, ctx.signed) for t, w, s in parts)
+
+    @staticmethod
+    def vmap(info, in_dims, keep, signed, names, *tensors):  # pyright: ignore
+        places = list(zip(tensors, in_dims[3:], strict=True))
+        chosen = [
+            _TransformedKeepTop.apply(
+                keep, signed, names, *(t if at is None else t.select(at, number) for t, at in places)
+            )
+            for number in range(info.batch_size)
+        ]
+        return tuple(map(torch.stack, zip(*chosen, strict=True))), (0,) * (len(tensors) // 2)  # pyright: ignore
 
 
 @torch.library.custom_op("untrained::keep_top", mutates_args=())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from untrained.attach import baked, is_masked
+from untrained.attach import is_masked, one_choice
 from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 
 
@@ -33,11 +33,8 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
     Raises:
         ValueError: there is no label that counts, or inputs, labels and logits do not go together.
     """
-    if is_masked(model):
-        with baked(model) as dense:
-            return evaluate(dense, batches, amp=amp)
     totals = torch.zeros(3, dtype=torch.float64, device=device_of(model))
-    with _mode(model, training=False):
+    with _evaluating(model):
         for x, y in pairs(batches, totals.device):
             if len(y):
                 totals += _count(model, x, y, amp)
@@ -66,11 +63,8 @@ class Answers(NamedTuple):
 @torch.no_grad()
 def answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Answers:
     """As `evaluate`, but every single answer, on the CPU."""
-    if is_masked(model):
-        with baked(model) as dense:
-            return answers(dense, batches, amp=amp)
     parts, device = [], device_of(model)
-    with _mode(model, training=False):
+    with _evaluating(model):
         for x, y in pairs(batches, device):
             if len(y):
                 with torch.autocast(device.type, torch.bfloat16, enabled=amp):
@@ -105,11 +99,18 @@ def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn
 
 
 @contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and one choice of a masked model for all batches."""
+    with _mode(model, training=False), one_choice(model) if is_masked(model) else nullcontext():
+        yield
+
+
+@contextmanager
 def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Training or evaluation mode; afterwards every module is in the mode it was in."""
     before = {module: module.training for module in model.modules()}
-    model.train(training)
     try:
+        model.train(training)
         yield
     finally:
         for module, was_training in before.items():

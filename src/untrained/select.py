@@ -83,6 +83,16 @@ def _(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> list[T
     return [torch.empty_like(score, dtype=torch.bool) for score in scores]
 
 
+@_top.register_vmap
+def _(info, in_dims, scores, keep, signed, names):
+    places = list(zip(scores, in_dims[0], strict=True))
+    chosen = [
+        _top([score if at is None else score.select(at, number) for score, at in places], keep, signed, names)
+        for number in range(info.batch_size)
+    ]
+    return [torch.stack(each) for each in zip(*chosen, strict=True)], [0] * len(scores)
+
+
 @torch.library.custom_op("untrained::checked", mutates_args=())
 def _checked(scores: Tensor, name: str) -> Tensor:
     if torch.isnan(scores).any():
@@ -93,6 +103,11 @@ def _checked(scores: Tensor, name: str) -> Tensor:
 @_checked.register_fake
 def _(scores: Tensor, name: str) -> Tensor:
     return torch.empty_like(scores, memory_format=torch.contiguous_format)
+
+
+@_checked.register_vmap
+def _(info, in_dims, scores, name):
+    return _checked(scores.movedim(in_dims[0], 0), name), 0
 
 
 def checked(scores: Tensor, name: str) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from untrained.effective import transformed
 from untrained.schedules import Cubic, Schedule
 from untrained.select import keep_count, top
 from untrained.weights import fans
@@ -132,6 +133,25 @@ class _StraightThrough(torch.autograd.Function):
         return None, grad * ctx.saved_tensors[0], None
 
 
+class _TransformedStraightThrough(_StraightThrough):
+    """The same for torch.func, in the form that its transforms ask for and torch.compile refuses."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:  # pyright: ignore
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # pyright: ignore
+        ctx.save_for_backward(inputs[2])
+        ctx.save_for_forward(inputs[2])
+
+    @staticmethod
+    def jvp(ctx, value, scores, slope):  # pyright: ignore
+        return ctx.saved_tensors[0] * scores
+
+
 def straight_through(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:
     """`value` in the forward pass; in the backward pass ∂L/∂s = slope ⊙ ∂L/∂value.
 
@@ -140,4 +160,5 @@ def straight_through(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:
         scores: what the gradient goes to.
         slope: what it is multiplied by, of the scores' shape.
     """
-    return _StraightThrough.apply(value.detach(), scores, slope.detach())  # pyright: ignore[reportReturnType]
+    function = _TransformedStraightThrough if transformed() else _StraightThrough
+    return function.apply(value.detach(), scores, slope.detach())  # pyright: ignore[reportReturnType]
