@@ -16,7 +16,8 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.utils.checkpoint import checkpoint
 
-from untrained.attach import bake_, baked, mask_, masks, scores
+from untrained.attach import mask_, masks, scores
+from untrained.bake import bake_, baked
 from untrained.methods.dense import Dense
 from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.random_subnetwork import RandomSubnetwork

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from untrained.attach import baked, mask_, masks, scores
+from untrained.attach import mask_, masks, scores
+from untrained.bake import baked
 from untrained.methods.edge_popup import EdgePopup
 from zoo import Animal, hand_baked, states
 

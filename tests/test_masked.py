@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import untrained as ut
 from test_conformance import VARIANTS
-from untrained import attach
+from untrained import attach, bake
 
 X, Y = torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 BATCHES = [(X[i : i + 4], Y[i : i + 4]) for i in (0, 4, 8)]
@@ -111,7 +111,7 @@ def test_all_batches_are_evaluated_with_one_choice(method, monkeypatch):
 def test_an_evaluation_that_fails_leaves_nothing_behind():
     model = masked()
     model.head.eval()
-    with pytest.raises(RuntimeError, match="on purpose"), attach.one_choice(model):
+    with pytest.raises(RuntimeError, match="on purpose"), bake.one_choice(model):
         raise RuntimeError("on purpose")
     with pytest.raises(RuntimeError):
         ut.evaluate(model, [(X[:, :3], Y)])

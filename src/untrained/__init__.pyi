@@ -8,11 +8,11 @@ from . import wann as wann
 from ._version import __version__ as __version__
 from .advance import advance_ as advance_
 from .advance import penalty as penalty
-from .attach import bake_ as bake_
-from .attach import baked as baked
 from .attach import mask_ as mask_
 from .attach import masks as masks
 from .attach import scores as scores
+from .bake import bake_ as bake_
+from .bake import baked as baked
 from .comparison import compare as compare
 from .cost import Summary as Summary
 from .cost import summary as summary

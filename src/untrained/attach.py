@@ -1,29 +1,26 @@
-"""A Method on any nn.Module: `mask_`, `scores`, `masks`, `baked`, `bake_`. The library's one mutable shell."""
+"""A Method on any nn.Module: `mask_`, `scores`, `masks`. The library's one mutable shell."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import hashlib
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch.nn.utils.parametrize import ParametrizationList
 
-from untrained.masked import Group, MaskState, base_and_leaves, end_pass, masked_class
+from untrained import choosing
+from untrained.choosing import Where
+from untrained.masked import Group, MaskState, masked_class, tensors_of
 from untrained.memory import refuse_shared
 from untrained.methods.base import Method
-from untrained.roles import Owners, Role, roles
+from untrained.roles import Owners, roles
 from untrained.source import Source
 from untrained.weights import WeightLaw, check_seed
 
-Where = str | Callable[[str, nn.Parameter], bool]
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -124,20 +121,18 @@ def mask_(
     if any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
     owners, parameters, its_roles = roles(model)
-    refuse_shared(parameters | persistent_buffers(model))
-    trained = frozenset(n for n, p in parameters.items() if also_train is not None and _matches(also_train, n, p))
-    if also_train is not None and not trained:
-        raise ValueError(_nothing_matched("also_train", parameters))
+    refuse_shared(tensors_of(model))
+    trained = choosing.also_trained(also_train, parameters)
     left = {name: role for name, role in its_roles.items() if name not in trained}
-    matrices = _matrices(method, where, parameters, left)
-    chosen = _choose(method, where, matrices, parameters)
+    matrices = choosing.matrices(method, where, parameters, left)
+    chosen = choosing.choose(method, where, matrices, parameters)
     classes = _masked_classes(model, owners, chosen)
-    law = _recommended(chosen) if weights == "recommended" else weights
+    law = choosing.recommended(chosen) if weights == "recommended" else weights
     drawn = tuple(name for name in matrices if name not in chosen) if law is not None else ()
-    constant = {} if law is None else _constants(parameters, left, matrices)
+    constant = {} if law is None else choosing.constants(parameters, left, matrices)
     padding = {n: row for n in (*chosen, *drawn) if (row := left[n].padding) is not None and law is not None}
     if law is not None:
-        _refuse_padding(chosen, padding, law)
+        choosing.refuse_padding(chosen, padding, law)
     groups = {its_method: Group(its_method, seed) for its_method in chosen.values()}
     record = Record(seed, law, tuple(groups.values()), drawn, constant, trained, padding)
 
@@ -175,7 +170,7 @@ def mask_(
     model._untrained = record  # pyright: ignore
     for owner, cls in classes.items():
         owner.__class__ = cls  # pyright: ignore[reportAttributeAccessIssue]
-    _warn_of_surprises({n: (parameters[n], r) for n, r in left.items() if n not in matrices}, constant)
+    choosing.warn_of_surprises({n: (parameters[n], r) for n, r in left.items() if n not in matrices}, constant)
     return model
 
 
@@ -211,105 +206,6 @@ def masks(model: nn.Module) -> dict[str, Tensor]:
     return {name: code != 0 for name, code in codes(model).items()}
 
 
-@torch.no_grad()
-def bake_(model: Model) -> Model:
-    """Make a masked model plain again, in place: every masked tensor becomes its effective weight, frozen.
-
-    Returns:
-        The model itself, without scores or classes of ours.
-
-    Raises:
-        ValueError: the model is not masked, or a score is NaN.
-    """
-    effective = {}
-    for group in record(model).groups:
-        group.check_handed_out()
-        for name, tensor in group.choose().items():
-            effective[name] = nn.Parameter(tensor.detach(), requires_grad=False)
-    for module in list(model.modules()):
-        module.__class__, leaves = base_and_leaves(module)
-        for leaf in leaves:
-            state = module._modules.pop(leaf + "_mask")
-            module._parameters[leaf] = effective[state.name]  # pyright: ignore
-        if isinstance(module, nn.RNNBase):
-            module._init_flat_weights()
-    del model._untrained
-    return model
-
-
-@contextlib.contextmanager
-def baked(model: Model) -> Iterator[Model]:
-    """A plain dense copy of a masked model, in the mode it is in, to evaluate at full speed.
-
-    Raises:
-        ValueError: the model is not masked, or a score is NaN.
-        TypeError: something that the model holds cannot be copied; the message names it.
-    """
-    # The copy needs its own effective weights, not its own frozen weights and scores.
-    memo: dict[int, Any] = {id(t): t for state in record(model).states for t in (state.frozen, state.scores)}
-    for module in model.modules():
-        # Activations that the model keeps: torch copies leaves only.
-        memo |= {id(t): t.detach() for t in _tensors_in(vars(module), set()) if not t.is_leaf}
-    try:
-        twin = copy.deepcopy(model, dict(memo))
-    except Exception as error:
-        raise _not_copied(model, memo) or error from None
-    yield bake_(twin)
-
-
-def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
-    """Tensors in nested containers, without those of submodules."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict | list | tuple) and id(value) not in seen:
-        seen.add(id(value))
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors_in(item, seen)
-
-
-def _not_copied(model: nn.Module, memo: Mapping[int, Any]) -> TypeError | None:
-    """The error that names what of a model cannot be copied."""
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            try:
-                copy.deepcopy(value if name != "_modules" else None, dict(memo))
-            except Exception as error:
-                return TypeError(
-                    f"{name!r} of {path or 'the model'!r} ({type(module).__name__}) cannot be copied: {error}; "
-                    "evaluate needs no copy, and bake_ works in place"
-                )
-    return None
-
-
-@contextlib.contextmanager
-def one_choice(model: nn.Module) -> Iterator[None]:
-    """Choose once for many forward passes without gradients; afterwards the model and its buffers are as they were.
-
-    Raises:
-        ValueError: the model is not masked, or a score is NaN.
-    """
-    kept = record(model)
-    buffers = [(module, dict(module._buffers)) for module in model.modules()]
-    there = {b for _, its in buffers for b in its.values() if b is not None and not b.is_inference()}
-    values = [(b, b._version, b.detach().clone()) for b in there]
-    try:
-        with torch.no_grad():
-            for group in kept.groups:
-                group.check_handed_out()
-                chosen = group.choose()
-                for state in group.states:
-                    state._in_forward, state._computed = True, (False, chosen[state.name])
-        yield
-    finally:
-        end_pass(kept.states)
-        with torch.no_grad():
-            for module, its in buffers:
-                module._buffers.update(its)
-            for buffer, version, value in values:
-                if buffer._version != version:
-                    buffer.copy_(value)
-
-
 def is_masked(model: nn.Module) -> bool:
     """Whether `mask_` was called on this very module."""
     return "_untrained" in vars(model)
@@ -328,78 +224,6 @@ def candidates(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that `mask_` masks by default, by name."""
     _, parameters, its_roles = roles(model)
     return {name: parameters[name] for name, role in its_roles.items() if role.kind == "weight"}
-
-
-def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
-    """Return the buffers that a state dict holds, by their first name."""
-    found: dict[int, tuple[str, Tensor]] = {}
-    for path, module in model.named_modules():
-        for leaf, buffer in module._buffers.items():
-            if buffer is not None and leaf not in module._non_persistent_buffers_set:
-                found.setdefault(id(buffer), (f"{path}.{leaf}".lstrip("."), buffer))
-    return dict(found.values())
-
-
-def _matrices(
-    method: Method | Mapping[str, Method],
-    where: Where | None,
-    parameters: Mapping[str, nn.Parameter],
-    left: Mapping[str, Role],
-) -> dict[str, nn.Parameter]:
-    """Return what can be masked: every weight, and what a pattern spells out by its whole name."""
-    patterns = [where] if isinstance(where, str) else list(method) if isinstance(method, Mapping) else []
-    named = {re.sub(r"\\(.)", r"\1", name) for pattern in patterns for name in pattern.split("|")}
-    return {
-        name: parameters[name]
-        for name, role in left.items()
-        if role.kind == "weight"
-        or (name in named and parameters[name].ndim >= 2 and parameters[name].is_floating_point())
-    }
-
-
-def _constants(
-    parameters: Mapping[str, nn.Parameter], left: Mapping[str, Role], matrices: Mapping[str, nn.Parameter]
-) -> dict[str, float]:
-    """Return the value of every tensor that is frozen at one: a bias at 0, a norm's scale at 1, others as they are."""
-    values = {"bias": 0.0, "norm scale": 1.0}
-    constant = {name: values[role.kind] for name, role in left.items() if name not in matrices and role.kind in values}
-    for name in left.keys() - matrices.keys() - constant.keys():
-        parameter = parameters[name].detach()
-        if parameter.is_floating_point() and parameter.numel():
-            first = parameter.flatten()[0]
-            same = (parameter == first) & (parameter.signbit() == first.signbit())  # 0 is not -0
-            if bool(same.all() & first.isfinite()):
-                constant[name] = first.item()
-    return constant
-
-
-def _refuse_padding(chosen: Mapping[str, Method], padding: Mapping[str, int], law: WeightLaw) -> None:
-    """Refuse a row of padding where the method cannot drop every weight of it."""
-    for name in chosen.keys() & padding.keys():
-        method = chosen[name].at(1.0)
-        try:
-            one = Source(0, name, (1, 1), torch.float32, law)
-            method.shown(one, torch.zeros(one.shape, dtype=torch.int8, device="cpu"))
-            can_drop = type(method).given is Method.given
-        except ValueError:
-            can_drop = False
-        if not can_drop:
-            raise ValueError(
-                f"{name!r} has a padding row, which must stay 0, and {type(method).__name__} does not drop whatever it "
-                "is told to; leave it out with where="
-            )
-
-
-def _warn_of_surprises(others: Mapping[str, tuple[nn.Parameter, Role]], constant: Mapping[str, float]) -> None:
-    told = [
-        f"{name!r} {tuple(parameter.shape)} ({role.surprise}; "
-        f"{'left as it was' if name not in constant else f'frozen at {constant[name]:g}'})"
-        for name, (parameter, role) in others.items()
-        if role.surprise
-    ]
-    if told:
-        more = f" and {len(told) - 8} more" if len(told) > 8 else ""
-        warnings.warn(f"not masked: {', '.join(told[:8])}{more}; where= masks what it spells out", stacklevel=3)
 
 
 def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Method]) -> dict[nn.Module, type[nn.Module]]:
@@ -441,55 +265,6 @@ def _reset_(model: nn.Module, parameters: Mapping[str, nn.Parameter], constant: 
     for module in model.modules():
         if hasattr(module, "reset_running_stats"):
             module.reset_running_stats()  # pyright: ignore[reportCallIssue]
-
-
-def _recommended(chosen: Mapping[str, Method]) -> WeightLaw:
-    laws = {str(method.law): method.law for method in chosen.values()}
-    if len(laws) > 1:
-        raise ValueError(f"the methods suit different weights, {' and '.join(laws)}: say which with weights=")
-    return next(iter(laws.values()))
-
-
-def _matches(where: Where, name: str, parameter: nn.Parameter) -> bool:
-    if not isinstance(where, str):
-        return bool(where(name, parameter))
-    try:
-        return re.fullmatch(where, name) is not None
-    except re.error as error:
-        raise ValueError(f"{where!r} is not a regular expression: {error}") from None
-
-
-def _choose(
-    method: Method | Mapping[str, Method],
-    where: Where | None,
-    candidates: Mapping[str, nn.Parameter],
-    parameters: Mapping[str, nn.Parameter],
-) -> dict[str, Method]:
-    """The method of each tensor to mask, in the model's order."""
-    if isinstance(method, type) or not isinstance(method, Method | Mapping):
-        raise TypeError(
-            f"method must be a Method such as EdgePopup(keep=0.5), or patterns with methods; got {method!r}"
-        )
-    rules = {".*": method} if isinstance(method, Method) else dict(method)
-    unused, chosen = set(rules), {}
-    for name, parameter in candidates.items():
-        if where is not None and not _matches(where, name, parameter):
-            continue
-        pattern = next((pattern for pattern in rules if _matches(pattern, name, parameter)), None)
-        if pattern is not None:
-            chosen[name] = rules[pattern]
-            unused.discard(pattern)
-    if not chosen:
-        raise ValueError(_nothing_matched("where", parameters))
-    if unused:
-        raise ValueError(_nothing_matched(f"method pattern {min(unused)!r}", parameters))
-    return chosen
-
-
-def _nothing_matched(what: str, parameters: Mapping[str, nn.Parameter]) -> str:
-    listed = [f"{name} {tuple(p.shape)}" for name, p in parameters.items()]
-    more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
-    return f"{what} matched nothing that can be masked; the model has {', '.join(listed[:8]) or 'no parameter'}{more}"
 
 
 def _score_seed(seed: int, name: str) -> int:

@@ -13,19 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from untrained.header import TicketError, dtype_name
-from untrained.masked import MaskState, base_and_leaves
+from untrained.masked import MaskState, base_and_leaves, tensors_of
 from untrained.memory import refuse_shared
-
-
-def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by their first name, without those of the search."""
-    found: dict[int, tuple[str, Tensor]] = {}
-    for path, module in _modules(model):
-        buffers = {k: b for k, b in module._buffers.items() if k not in module._non_persistent_buffers_set}
-        for leaf, tensor in (*module._parameters.items(), *buffers.items()):
-            if tensor is not None:
-                found.setdefault(id(tensor), (f"{path}.{leaf}".lstrip("."), tensor))
-    return dict(found.values())
 
 
 def refuse_other_state(model: nn.Module) -> None:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from untrained.attach import is_masked, one_choice
+from untrained.attach import is_masked
+from untrained.bake import one_choice
 from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from untrained import plot
-from untrained.attach import baked, masks, record
+from untrained.attach import masks, record
+from untrained.bake import baked
 from untrained.checkpoint import holds_run
 from untrained.data import DataSet, load_data, located
 from untrained.lab import Lab, device_named

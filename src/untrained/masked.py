@@ -232,6 +232,19 @@ class MaskState(nn.Module):
             missing_keys.remove(prefix + "_extra_state")
 
 
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and persistent buffers by their first name, without those of the search."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, MaskState):
+            continue
+        buffers = {k: b for k, b in module._buffers.items() if k not in module._non_persistent_buffers_set}
+        for leaf, tensor in (*module._parameters.items(), *buffers.items()):
+            if tensor is not None:
+                found.setdefault(id(tensor), (f"{path}.{leaf}".lstrip("."), tensor))
+    return dict(found.values())
+
+
 def base_and_leaves(module: nn.Module) -> tuple[type[nn.Module], tuple[str, ...]]:
     """The class a module had before it was masked, and the names of its masked tensors."""
     return getattr(type(module), "_masked_base", type(module)), getattr(type(module), "_masked_leaves", ())

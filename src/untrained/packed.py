@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, jit, nn
 
-from untrained.attach import bake_, baked, is_masked
+from untrained.attach import is_masked
+from untrained.bake import bake_, baked
 from untrained.masked import MaskState
 from untrained.native import packed_kernels, trits
 from untrained.native.library import status

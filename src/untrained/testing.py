@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from untrained import header
 from untrained.advance import advance_, move_, penalty
-from untrained.attach import baked, codes, mask_, scores
+from untrained.attach import codes, mask_, scores
+from untrained.bake import baked
 from untrained.codec import entropy
 from untrained.methods.base import Method
 from untrained.schedules import Schedule
