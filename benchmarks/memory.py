@@ -24,13 +24,13 @@ SIDE = 5000
 
 def held(what: str) -> int:
     """Bytes of this process in memory (VmRSS), or the most since `forget_peak` (VmHWM)."""
-    return 1024 * int(re.search(what + r":\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    return 1024 * int(re.search(what + r":\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[1])
 
 
 def peak_of(run: Callable[[], object]) -> float:
     """Bytes a weight that a run holds at once, at most, beyond what is held before it."""
     before = held("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
     run()
     return (held("VmHWM") - before) / SIDE**2
 

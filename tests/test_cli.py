@@ -98,9 +98,9 @@ def test_settings_come_from_a_file_and_flags_win(capsys):
     assert ut.Ticket.load("third/found.ticket").method == ut.EdgePopup(0.75)
     assert ut.Ticket.load("third/found.ticket").seed == 7
     capsys.readouterr()
-    Path("wrong.toml").write_text("kep = 0.5\n")
+    Path("wrong.toml").write_text("kep = 0.5\n", encoding="utf-8")
     assert "kep" in refused(capsys, "find", "--config", "wrong.toml")
-    Path("wrong.toml").write_text("keep = [\n")
+    Path("wrong.toml").write_text("keep = [\n", encoding="utf-8")
     assert "wrong.toml" in refused(capsys, "find", "--config", "wrong.toml")
 
 
@@ -118,11 +118,14 @@ def test_widths_are_a_list():
 
 def test_resume_keeps_to_the_settings_of_the_run(capsys):
     main([*QUICK, "--keep", "0.25", "--out", "run", "--no-twin"])
-    before, settings = Path("run/found.ticket").read_bytes(), Path("run/config.toml").read_text()
+    before, settings = Path("run/found.ticket").read_bytes(), Path("run/config.toml").read_text(encoding="utf-8")
     capsys.readouterr()
     for other in (["--keep", "0.5"], ["--epochs", "3"], ["--scope", "global"], ["--widths", "8"], ["--seed", "1"]):
         assert f"has {other[0][2:]} =" in refused(capsys, "find", "--out", "run", "--resume", *other)
-    assert Path("run/found.ticket").read_bytes() == before and Path("run/config.toml").read_text() == settings
+    assert (
+        Path("run/found.ticket").read_bytes() == before
+        and Path("run/config.toml").read_text(encoding="utf-8") == settings
+    )
     main(["find", "--out", "run", "--resume"])
     assert Path("run/found.ticket").read_bytes() == before
     main(["find", "--out", "run", "--resume", "--twin"])
@@ -156,7 +159,7 @@ def test_wrong_input_is_one_clear_line(capsys, tmp_path):
     assert "no such file" in refused(capsys, "eval", "missing.ticket")
     assert "no such file" in refused(capsys, "find", "--config", "missing.toml")
     assert "a ticket, or --system" in refused(capsys, "info")
-    Path("text.ticket").write_text("not a ticket")
+    Path("text.ticket").write_text("not a ticket", encoding="utf-8")
     for command in ("eval", "info", "verify"):
         assert "text.ticket: not a ticket" in refused(capsys, command, "text.ticket")
     assert sorted(path.name for path in Path().iterdir()) == ["empty", "run", "text.ticket"]
@@ -356,19 +359,21 @@ def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
     find = [sys.executable, "-m", "untrained", *SMALL, "--no-twin", "--epochs", "60"]
     with subprocess.Popen([*find, "--out", "broken"], stderr=subprocess.PIPE, text=True) as process:
         metrics, deadline = Path("broken/metrics.jsonl"), time.monotonic() + 120
-        while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
+        while not metrics.exists() or len(metrics.read_text(encoding="utf-8").splitlines()) < 2:
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "untrained find --out broken --resume" in error
     ut.Ticket.load("broken/found.ticket").verify()
-    epochs = len(metrics.read_text().splitlines())
+    epochs = len(metrics.read_text(encoding="utf-8").splitlines())
     assert 2 <= epochs < 60
     main(["find", "--out", "broken", "--resume"])
     main([*find[3:], "--out", "straight"])
     assert Path("broken/found.ticket").read_bytes() == Path("straight/found.ticket").read_bytes()
-    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, 61))
+    assert [json.loads(line)["epoch"] for line in metrics.read_text(encoding="utf-8").splitlines()] == list(
+        range(1, 61)
+    )
 
 
 def test_flags_name_what_the_library_has():

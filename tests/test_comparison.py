@@ -263,7 +263,7 @@ def test_several_methods_of_ones_own_and_the_random_network_when_it_is_named(cap
 
 def test_a_method_of_ones_own_by_a_path_from_here(own):
     shutil.copy(own, "own_beside.py")
-    Path("own_beside.py").write_text(OWN.replace("OwnPositive", "OwnBeside"))
+    Path("own_beside.py").write_text(OWN.replace("OwnPositive", "OwnBeside"), encoding="utf-8")
     main([*SMALL, "--methods", "", "--method", "own_beside.py:OwnBeside", "--out", "run"])
     assert results(Path("run"))["lines"][-1]["method"] == "own_beside.py:OwnBeside"
     (path,) = Path("run/cells").glob("own_beside.py-OwnBeside-*-learned-seed0/found.ticket")
@@ -434,10 +434,12 @@ BROKEN = {
 
 @pytest.mark.parametrize("wrong", BROKEN)
 def test_wrong_input_is_one_clear_line_and_nothing_is_written(capsys, wrong):
-    Path("fine.py").write_text("from untrained import Method\nclass NoMethod: pass\nclass OwnAbstract(Method): pass\n")
-    Path("raises.py").write_text("{}['x']\n")
-    Path("syntax.py").write_text("def\n")
-    Path("wants.py").write_text("import no_such_module_at_all\n")
+    Path("fine.py").write_text(
+        "from untrained import Method\nclass NoMethod: pass\nclass OwnAbstract(Method): pass\n", encoding="utf-8"
+    )
+    Path("raises.py").write_text("{}['x']\n", encoding="utf-8")
+    Path("syntax.py").write_text("def\n", encoding="utf-8")
+    Path("wants.py").write_text("import no_such_module_at_all\n", encoding="utf-8")
     before = sorted(Path().iterdir())
     flags, says = BROKEN[wrong]
     quick = {"--epochs": "1", "--seeds": "1", "--jobs": "1", "--methods": "biprop", "--widths": "8"}
@@ -492,7 +494,7 @@ def test_a_search_that_fails_is_told_and_the_others_go_on(capsys, own, pictures,
         assert lines[name]["seeds"] == 0 and lines[name]["accuracy"] is None and lines[name]["error"]
     assert lines["OwnPositive"]["seeds"] == lines["edge-popup"]["seeds"] == lines["trained twin"]["seeds"] == 2
     assert [cell["accuracy"] is None for cell in found["cells"]] == [bool(cell["error"]) for cell in found["cells"]]
-    with Path("run/results.csv").open(newline="") as file:
+    with Path("run/results.csv").open(encoding="utf-8", newline="") as file:
         assert [row["seeds"] for row in csv.DictReader(file)] == ["2", "2", "2", "0", "0", "2"]
     assert Path("run/picture.png").read_bytes().startswith(b"\x89PNG")
 

@@ -261,7 +261,7 @@ class OwnFound(Method):
 
 
 def test_a_method_of_ones_own_is_found_and_gone_on_with(capsys):
-    Path("own_found.py").write_text(OWN)
+    Path("own_found.py").write_text(OWN, encoding="utf-8")
     main([*QUICK, "--no-twin", "--method", "own_found.py:OwnFound(threshold=0.25)"])
     (folder,) = Path("runs").iterdir()
     ticket = judged(capsys, folder)

@@ -909,7 +909,7 @@ def test_a_compiler_that_hangs_is_stopped_with_all_it_started(cache, compiler_th
 def has_ended(process):
     """Nobody may have heard of its end yet (Z)."""
     try:
-        return ") Z " in Path(f"/proc/{process}/stat").read_text()
+        return ") Z " in Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
     except OSError:
         return True
 

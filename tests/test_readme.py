@@ -67,7 +67,7 @@ def test_the_method_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs/write-a-method.md"
     _run_examples(page)
-    Path("mine.py").write_text(_blocks(page, "python")[0])
+    Path("mine.py").write_text(_blocks(page, "python")[0], encoding="utf-8")
     main(["find", "--method", "mine.py:Saliency", "--keep", "0.3", "--epochs", "2", "--no-twin", "--out", "runs/mine"])
     main(["eval", "runs/mine/found.ticket", "--method", "mine.py:Saliency"])
     assert "accuracy" in capsys.readouterr().out

@@ -68,18 +68,18 @@ def test_a_new_folder_is_named_and_not_made():
 
 def test_an_empty_folder_or_one_with_other_things_in_it_is_used():
     Path("mine").mkdir()
-    Path("mine/notes.txt").write_text("mine")
+    Path("mine/notes.txt").write_text("mine", encoding="utf-8")
     main([*COMPARE, "--out", "mine"])
-    assert Path("mine/notes.txt").read_text() == "mine" and Path("mine/results.csv").exists()
+    assert Path("mine/notes.txt").read_text(encoding="utf-8") == "mine" and Path("mine/results.csv").exists()
 
 
 @pytest.mark.parametrize("command", [FIND, COMPARE], ids=["find", "compare"])
 def test_what_cannot_be_gone_on_with_is_refused(capsys, command):
-    Path("file").write_text("mine")
+    Path("file").write_text("mine", encoding="utf-8")
     assert "--out: file is a file, not a folder" in refused(capsys, *command, "--out", "file")
     assert "--resume needs --out" in refused(capsys, *command, "--resume")
     assert "nothing to resume in nowhere" in refused(capsys, *command, "--resume", "--out", "nowhere")
-    assert sorted(Path().iterdir()) == [Path("file")] and Path("file").read_text() == "mine"
+    assert sorted(Path().iterdir()) == [Path("file")] and Path("file").read_text(encoding="utf-8") == "mine"
     main([*command, "--out", "run"])
     before = contents("run")
     assert "run holds a run already; pass --resume" in refused(capsys, *command, "--out", "run")
@@ -89,9 +89,9 @@ def test_what_cannot_be_gone_on_with_is_refused(capsys, command):
 @pytest.mark.parametrize("command", [FIND, COMPARE], ids=["find", "compare"])
 def test_a_damaged_settings_file_is_refused_and_named(capsys, command):
     main([*command, "--out", "run"])
-    Path("run/config.toml").write_text("epochs = [\n")
+    Path("run/config.toml").write_text("epochs = [\n", encoding="utf-8")
     assert "run/config.toml is not TOML" in refused(capsys, command[0], "--out", "run", "--resume")
-    Path("run/config.toml").write_text("nope = 1\n")
+    Path("run/config.toml").write_text("nope = 1\n", encoding="utf-8")
     assert "nope" in refused(capsys, command[0], "--out", "run", "--resume")
 
 
@@ -127,7 +127,7 @@ def test_jobs_device_and_place_of_the_data_may_change_and_nothing_else():
 def test_settings_come_back_from_their_file_as_they_were(settings):
     Path("run").mkdir()
     write_settings(Path("run"), settings)
-    read = tomllib.loads(Path("run/config.toml").read_text())
+    read = tomllib.loads(Path("run/config.toml").read_text(encoding="utf-8"))
     for name, value in read.items():
         given = getattr(settings, name.replace("-", "_"))
         assert (list(given) if isinstance(given, tuple) else str(given) if isinstance(given, Path) else given) == value

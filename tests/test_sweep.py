@@ -207,7 +207,7 @@ def test_a_law_that_fails_is_a_line_and_the_others_go_on(monkeypatch):
     found = sweep(**QUICK | {"seeds": 1}, weights="standard,xavier-normal,prototype(length=64)", out=Path("run"))
     errors = {place(line): line.error for line in found.lines}
     assert all(says == ("RuntimeError: no luck" if at[3] == "xavier-normal" else "") for at, says in errors.items())
-    read = json.loads(Path("run/results.json").read_text())
+    read = json.loads(Path("run/results.json").read_text(encoding="utf-8"))
     assert [line["accuracy"] is None for line in read["lines"]] == [bool(line.error) for line in found.lines]
 
 
@@ -259,14 +259,14 @@ def test_a_cell_of_another_width_or_law_is_not_taken():
         write_cell(Path(), cell)
     assert [read_cell(Path(), cell) for cell in cells] == cells
     for cell, other in itertools.permutations(cells, 2):
-        Path("cells", f"{cell.name}.json").write_text(json.dumps(dataclasses.asdict(other)))
+        Path("cells", f"{cell.name}.json").write_text(json.dumps(dataclasses.asdict(other)), encoding="utf-8")
         assert read_cell(Path(), cell) is None
 
 
 def test_cells_that_were_written_before_there_were_sweeps_are_read():
     Path("cells").mkdir()
     old = {name: value for name, value in dataclasses.asdict(CELL).items() if name not in ("width", "law")}
-    Path("cells/m-0.5-seed0.json").write_text(json.dumps(old))
+    Path("cells/m-0.5-seed0.json").write_text(json.dumps(old), encoding="utf-8")
     assert read_cell(Path(), CELL) == CELL
 
 

@@ -71,7 +71,7 @@ def test_it_prints_the_table(capsys):
 
 def test_a_run_goes_on():
     _run("--out", "run", "--generations", "3", *TINY)
-    before = len(Path("run/metrics.jsonl").read_text().splitlines())
+    before = len(Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines())
     _run("--out", "run", "--resume", "--generations", "5")
     _run("--out", "at-once", "--generations", "5", *TINY)
     rows, once = (_without_time(Path(folder, "metrics.jsonl")) for folder in ("run", "at-once"))
@@ -107,7 +107,7 @@ def test_digits_are_told_apart_by_an_ensemble(capsys):
 
 
 def _csv(text):
-    Path("table.csv").write_text(text)
+    Path("table.csv").write_text(text, encoding="utf-8")
     return "table.csv"
 
 
@@ -132,7 +132,7 @@ def test_bad_input_is_one_line(run, capsys):
     assert "observations" in _refused(capsys, "--task", "gym:Blackjack-v1")
     assert "needs 64" in _refused(capsys, "eval", run / "found.json", "--task", "digits")
     assert "ends in" in _refused(capsys, "export", run / "found.json", "net.txt")
-    Path("broken.json").write_text("{}")
+    Path("broken.json").write_text("{}", encoding="utf-8")
     assert "broken.json is no network" in _refused(capsys, "show", "broken.json")
     no_task = Net(1, 1, [1], [0, 1], [1])
     no_task.save("other.json")
@@ -247,9 +247,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on():
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "untrained wann --out run --resume" in error and "Traceback" not in error
-    done = len(Path("run/metrics.jsonl").read_text().splitlines())
+    done = len(Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines())
     _run("--out", "run", "--resume", "--generations", str(done + 2), "--trials", "3", "--tune", "shared")
-    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == done + 2
+    assert len(Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines()) == done + 2
 
 
 def test_the_help_names_every_task_and_preset(capsys):
