@@ -355,7 +355,9 @@ def test_summary_tells_what_became_of_every_tensor():
 # Numbers of other libraries
 
 
-@pytest.mark.parametrize("kind", [float, np.float64, np.float32, np.float16, np.array, torch.tensor], ids=str)
+@pytest.mark.parametrize(
+    "kind", [float, np.float64, np.float32, np.float16, np.array, torch.tensor], ids=lambda k: k.__name__
+)
 def test_keep_may_be_a_number_of_another_library(kind):
     method = ut.EdgePopup(keep=kind(0.5), signed=np.bool_(True), scope=np.str_("global"))
     assert method == ut.EdgePopup(0.5, "global", signed=True)
@@ -363,7 +365,7 @@ def test_keep_may_be_a_number_of_another_library(kind):
     check_method(method)
 
 
-@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array, torch.tensor], ids=str)
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.array, torch.tensor], ids=lambda k: k.__name__)
 def test_seeds_and_counts_may_be_numbers_of_another_library(kind):
     assert ut.IteRand(period=kind(7)) == ut.IteRand(period=7)
     assert type(ut.SlotMachines(values=kind(3)).values) is int

@@ -1093,7 +1093,13 @@ def test_metrics_may_be_lost_or_cut(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff\xfe\x80\n", b'{"generation": null}\n', b'{"generation": "1"}\n', b"[" * 100_000 + b"\n"]
+    "content",
+    [b"\xff\xfe\x80\n", b'{"generation": null}\n', b'{"generation": "1"}\n', b"[" * 100_000 + b"\n"]
+    + [b'{"generation": 1}\n', b'{"generation": 1, "best": [], "mean": 1}\n']
+    + [
+        b'{"generation": 1, "best": 1, "mean": 1, "front": ' + front + b"}\n"
+        for front in (b"3", b"[[1]]", b'[[1, ""]]')
+    ],
 )
 def test_damaged_metrics_do_not_matter(tmp_path, content):
     saved(tmp_path, 2)

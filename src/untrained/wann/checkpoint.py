@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from untrained.files import written_whole
+from untrained.run import is_number
 from untrained.wann.archive import Found
 from untrained.wann.genome import Population
 from untrained.wann.net_file import from_document, to_document
@@ -105,10 +106,21 @@ def _rows(path: Path, generations: int) -> list[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        generation = row.get("generation") if isinstance(row, dict) else None
-        if type(generation) is int and generation < generations:
+        if isinstance(row, dict) and _is_row(row) and row["generation"] < generations:
             rows.append(row)
     return rows
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Tell whether a row has what pictures and pages show of it."""
+    rewards, front = [row.get(name, "") for name in ("best", "mean")], row.get("front", [])
+    pairs = isinstance(front, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in front)
+    return (
+        type(row.get("generation")) is int
+        and all(reward is None or is_number(reward) for reward in rewards)
+        and pairs
+        and all(is_number(number) for pair in front for number in pair)
+    )
 
 
 def _difference(name: str, then: Any, now: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from untrained.files import written_whole
+from untrained.files import sole_writer, written_whole
 from untrained.settings import to_toml
 from untrained.wann import checkpoint
 from untrained.wann.archive import Found
@@ -89,10 +89,17 @@ def evolve(
         tell(task.about)
     search = _search(settings, task)
     folder = _folder(settings, task)
+    with sole_writer(folder):
+        return _evolved(settings, task, search, folder)
+
+
+def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -> WannRun:
+    """Search, tune and measure, and write all of it into a folder that nobody else writes into."""
     if settings.resume:
         checkpoint.restore(search, folder)
+    elif (folder / checkpoint.NAME).exists():
+        raise ValueError(f"{folder} holds a run; --resume goes on with it, another --out starts one")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
         with written_whole(folder / "config.toml") as unfinished:
             unfinished.write_text(to_toml(settings), encoding="utf-8")
     try:
@@ -142,12 +149,10 @@ def _search(settings: WannSettings, task: Task) -> Search:
 
 
 def _folder(settings: WannSettings, task: Task) -> Path:
-    if settings.out is None:
-        name = task.name.replace(":", "-").replace("/", "-")
-        return Path("runs") / f"wann-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if not settings.resume and (settings.out / checkpoint.NAME).exists():
-        raise ValueError(f"{settings.out} holds a run; --resume goes on with it, another --out starts one")
-    return settings.out
+    if settings.out is not None:
+        return settings.out
+    name = task.name.replace(":", "-").replace("/", "-")
+    return Path("runs") / f"wann-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _run(search: Search, settings: WannSettings, folder: Path) -> None:
