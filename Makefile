@@ -11,7 +11,7 @@ demo: .venv/for-demo
 	$(BIN)/untrained find --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations 20
 
 # The suite with the least versions that pyproject.toml allows, in an environment of its own of several gigabytes.
 test-lowest: .venv-lowest/for-test
