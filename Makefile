@@ -45,7 +45,7 @@ docs-check: .venv/for-test
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
 		-e '.[plot,images,download,compare,wann,onnx,zoo]' \
-		hypothesis ipykernel nbclient onnxruntime pytest pytest-xdist scipy
+		axe-playwright-python hypothesis ipykernel nbclient onnxruntime pytest pytest-xdist scipy
 	touch $@
 
 clean:
