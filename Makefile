@@ -11,7 +11,7 @@ demo: .venv/for-demo
 	$(BIN)/untrained find --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations 20
 
 # The suite with the least versions that pyproject.toml allows, in an environment of its own of several gigabytes.
 test-lowest: .venv-lowest/for-test
@@ -45,7 +45,7 @@ docs-check: .venv/for-test
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
 		-e '.[plot,images,download,compare,wann,onnx,zoo]' \
-		hypothesis ipykernel nbclient onnxruntime pytest pytest-xdist scipy
+		axe-playwright-python hypothesis ipykernel nbclient onnxruntime pytest pytest-xdist scipy
 	touch $@
 
 clean:
