@@ -210,7 +210,6 @@ def test_whatever_goes_wrong_is_one_line(error, told, capsys, monkeypatch):
         (["find", "--out="], "--out is empty: expected a value"),
         (["find", "--keep", ""], "--keep is empty: expected a value"),
         (["find", "--resume", "--out", ""], "--out is empty"),
-        (["compare", "--methods", ""], "--methods is empty"),
         (["info", ""], "an argument is empty: expected a value"),
         (["wann", "--task", ""], "--task is empty"),
         (["find", "--epochs", "1e9"], "--epochs"),

@@ -406,7 +406,7 @@ BROKEN = {
     "code": (["--methods", "edge-popup(keep=print(1))"], "print"),
     "keep of 0": (["--keep", "0"], "keep must be in (0, 1], got '0'"),
     "keep above 1": (["--keep", "0.5,1.5"], "keep must be in (0, 1], got '0.5,1.5'"),
-    "keep of nothing": (["--keep", ""], "keep must be in (0, 1]"),
+    "keep of nothing": (["--keep", ""], "--keep is empty"),
     "keep is nan": (["--keep", "nan"], "keep must be in (0, 1]"),
     "keep of words": (["--keep", "half"], "keep must be numbers"),
     "no seed": (["--seeds", "0"], "seeds must be 1 or more, got 0"),
@@ -464,7 +464,9 @@ def test_without_matplotlib_the_comparison_says_so(capsys, monkeypatch, pictures
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     main([*SMALL, "--methods", "biprop", "--out", "run"])
     out, err = capsys.readouterr()
-    assert re.search(r"^picture  none: it needs matplotlib \(pip install untrained\[plot\]\)$", out, re.M) and err == ""
+    assert (
+        re.search(r"^picture  none: it needs matplotlib \(pip install 'untrained\[plot\]'\)$", out, re.M) and err == ""
+    )
     assert not Path("run/picture.png").exists() and len(results(Path("run"))["cells"]) == 3
     assert compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=1, out=Path("again")).picture is None
 

@@ -144,3 +144,11 @@ def test_what_is_no_ticket_is_refused(tmp_path):
         ut.summary(nn.Linear(2, 2))
     with pytest.raises(ut.TicketError, match=r"nothing\.ticket"):
         ut.summary(tmp_path / "nothing.ticket")
+
+
+def test_in_a_notebook_it_is_a_table_in_which_names_are_text():
+    model = nn.Sequential()
+    model.add_module("<b>", nn.Linear(4, 3))
+    shown = ut.summary(ut.mask_(model, ut.EdgePopup(0.5)))._repr_html_()
+    assert "&lt;b&gt;.weight" in shown and "<b>" not in shown
+    assert "frozen at 0: 3 values of 1 tensor (&lt;b&gt;.bias), no byte" in shown

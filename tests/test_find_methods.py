@@ -36,7 +36,7 @@ def images():
             folder = Path("images") / part / label
             folder.mkdir(parents=True)
             for number in range(8):
-                pil.new("L", (8, 8), number * 30 + 5 * (label == "b")).save(folder / f"{number}.png")
+                pil.new("L", (8, 8), number * 30 + 5 * (label == "b") + (part == "test")).save(folder / f"{number}.png")
 
 
 def refused(capsys, *arguments):
@@ -266,7 +266,8 @@ def test_a_method_of_ones_own_is_found_and_gone_on_with(capsys):
     (folder,) = Path("runs").iterdir()
     ticket = judged(capsys, folder)
     assert str(ticket.method) == "OwnFound(threshold=0.25)" and "own_found.py-OwnFound" in folder.name
-    main(["find", "--out", str(folder), "--resume"])
+    assert "names code" in refused(capsys, "find", "--out", str(folder), "--resume")
+    main(["find", "--out", str(folder), "--resume", "--method", "own_found.py:OwnFound(threshold=0.25)"])
     assert ut.Ticket.load(folder / "found.ticket").to_bytes() == ticket.to_bytes()
     assert "no untrained.Method called 'Nope'" in refused(capsys, *QUICK, "--method", "own_found.py:Nope")
     assert "no field 'nope'" in refused(capsys, *QUICK, "--method", "own_found.py:OwnFound(nope=1)")

@@ -31,6 +31,7 @@ ROOMS = [
     "effective",
     "recipe",
     "methods",
+    "mask_state",
     "masked",
     "roles",
     "choosing",
@@ -150,7 +151,6 @@ def test_imports_follow_the_flow_only(wing, rooms):
     prefix = ".".join(["untrained", *([wing] if wing else [])]) + "."
     for path in (SOURCE / wing).rglob("*.py"):
         room = path.relative_to(SOURCE / wing).parts[0].removesuffix(".py")
-        room = "cli" if path == SOURCE / "wann" / "cli.py" else room
         if room == "__init__" or (wing and room in FACADES):
             continue
         assert room in rooms, f"{path.name} has no place in the flow"
@@ -192,9 +192,9 @@ def _lines(folder):
 
 
 def test_the_library_stays_small():
-    limits = {"methods": 2_000, "wann": 6_300, "native": 1_500, "export": 700, "report": 800, "plot": 1_100}
+    limits = {"methods": 2_000, "wann": 6_700, "native": 1_150, "export": 650, "report": 800, "plot": 1_000}
     sizes = {wing: _lines(SOURCE / wing) for wing in limits}
-    assert _lines(SOURCE) - sum(sizes.values()) < 9_000
+    assert _lines(SOURCE) - sum(sizes.values()) < 11_000
     assert not {wing: size for wing, size in sizes.items() if size >= limits[wing]}
 
 

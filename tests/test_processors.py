@@ -21,7 +21,6 @@ PART = [
     "test_ticket.py::test_the_golden_file_is_written_again_byte_by_byte",
     "test_ticket.py::test_the_golden_file_loads_to_its_weights",
     "test_packed.py::test_in_bfloat16_convolutions_and_large_batches_are_as_right_as_bfloat16",
-    "test_optim.py::test_autocast",
 ]
 
 

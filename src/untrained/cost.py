@@ -10,7 +10,8 @@ from typing import final
 from torch import nn
 
 from untrained.codec import entropy
-from untrained.printing import printable
+from untrained.header import within_memory
+from untrained.printing import html_table, printable
 from untrained.ticket import Ticket
 
 
@@ -102,30 +103,47 @@ class Summary:
         return 8 * self.file_bytes / max(1, self.weights)
 
     def __str__(self) -> str:
-        names = [printable(tensor.name) for tensor in self.tensors]
-        width = max(6, *map(len, names))
-        lines = [f"{'tensor':{width}}  {'shape':>18}  {'kept':>23}  {'dead units':>10}  {'bits/weight':>11}"]
-        for name, t in zip(names, self.tensors, strict=True):
+        titles, *rows = self._table()
+        width = max(6, *(len(row[0]) for row in rows))
+        widths = (18, 23, 10, 11)
+        lines = [
+            "  ".join([f"{name:{width}}", *(f"{cell:>{space}}" for cell, space in zip(cells, widths, strict=True))])
+            for name, *cells in (titles, *rows)
+        ]
+        return "\n".join([*lines, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        titles, *rows = self._table()
+        return html_table(titles, rows, notes=self._notes())
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """The titles, and a row for every masked tensor."""
+        rows = [("tensor", "shape", "kept", "dead units", "bits/weight")]
+        for t in self.tensors:
             share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"
             shape, stored = "×".join(map(str, t.shape)), 8 * t.stored_bytes / max(1, t.weights)
-            lines.append(f"{name:{width}}  {shape:>18}  {share:>23}  {t.dead_units:>10,}  {stored:>11.3f}")
+            rows.append((printable(t.name), shape, share, f"{t.dead_units:,}", f"{stored:.3f}"))
+        return rows
+
+    def _notes(self) -> list[str]:
+        """What became of all other tensors, and the totals."""
+        lines = []
         for became in sorted({other.became for other in self.others}):
             its = [other for other in self.others if other.became == became]
             shown = ", ".join(printable(other.name) for other in its[:3]) + (", …" if len(its) > 3 else "")
             values, plural = sum(math.prod(other.shape) for other in its), "" if len(its) == 1 else "s"
             size = f"{sum(other.stored_bytes for other in its):,} bytes" if became == "stored whole" else "no byte"
             lines.append(f"{became}: {values:,} values of {len(its)} tensor{plural} ({shown}), {size}")
-        lines.append(f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})")
-        lines.append(
+        return [
+            *lines,
+            f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})",
             f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "
-            f"the codes alone need at least {self.entropy_bytes:,}"
-        )
-        lines.append(
-            f"{self.fp32_bytes:,} bytes as 32-bit floats, {self.fp32_bytes / self.file_bytes:.1f} times as many"
-        )
-        return "\n".join(lines)
+            f"the codes alone need at least {self.entropy_bytes:,}",
+            f"{self.fp32_bytes:,} bytes as 32-bit floats, {self.fp32_bytes / self.file_bytes:.1f} times as many",
+        ]
 
 
+@within_memory()
 def summary(found: nn.Module | Ticket | str | Path) -> Summary:
     """What a masked model, a ticket or a ticket file keeps and costs.
 

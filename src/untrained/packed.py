@@ -23,7 +23,7 @@ from torch import Tensor, jit, nn
 
 from untrained.attach import is_masked
 from untrained.bake import bake_, baked
-from untrained.masked import MaskState
+from untrained.mask_state import MaskState
 from untrained.native import packed_kernels, trits
 from untrained.native.library import status
 

@@ -31,7 +31,8 @@ def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
     console = Console(stderr=True)
     if console.is_jupyter and not quiet:
         return _CellBar(*columns, console=console)
-    return RichProgress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
+    console.quiet = quiet or not console.is_terminal  # rich before 14.3 ends a hidden bar with an empty line
+    return RichProgress(*columns, console=console, disable=console.quiet, transient=True)
 
 
 @final

@@ -22,7 +22,7 @@ from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
 from untrained.files import sole_writer
 from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
-from untrained.masked import MaskState
+from untrained.mask_state import MaskState
 from untrained.optim import for_scores
 from untrained.progress import Progress
 from untrained.recipe import SCORES, WEIGHTS, Recipe

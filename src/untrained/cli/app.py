@@ -121,9 +121,9 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
     for number, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         before = arguments[number - 1] if number else ""
-        if not argument:
+        if not argument and before != "--methods":  # the twin and the random networks alone
             raise ValueError(f"{before if before.startswith('-') else 'an argument'} is empty: expected a value")
-        if equals and not value and flag.startswith("--"):
+        if equals and not value and flag.startswith("--") and flag != "--methods":
             raise ValueError(f"{flag} is empty: expected a value")
 
 
