@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -457,3 +458,15 @@ def test_torchrun_runs_it_unchanged(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == 3 and rows[-1]["val_accuracy"] > rows[0]["val_accuracy"] - 0.05
     ut.Ticket.load(tmp_path / "found.ticket").verify()
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    def network():
+        return ut.mask_(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), ut.EdgePopup(0.5), seed=np.uint8(3))
+
+    batches = ut.load_data("digits").batches("train", np.int64(500), seed=np.int32(1))
+    out, options = tmp_path / "run", {"seed": np.int64(2), "accumulate": np.int16(1), "amp": np.bool_(False)}
+    ut.fit(network(), batches, epochs=np.int64(2), out=out, title=None, **options)
+    assert len(ut.fit(network(), batches, epochs=2, seed=2, out=out, resume=True, title=None).rows) == 2
+    with pytest.raises(ValueError, match=r"epochs must be of type int, got 2\.5"):
+        ut.fit(network(), batches, epochs=2.5, title=None)

@@ -20,6 +20,7 @@ from untrained.advance import advance_, move_, penalty
 from untrained.batches import Batches
 from untrained.checkpoint import Row
 from untrained.evaluation import device_of, evaluate
+from untrained.fields import check_fields
 from untrained.files import sole_writer
 from untrained.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 from untrained.mask_state import MaskState
@@ -224,6 +225,9 @@ class _Plan:
     seed: int
     batches: int
     search: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def as_facts(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
