@@ -395,22 +395,3 @@ def test_an_unlabelled_head_of_ones_learns():
 
     model = ut.mask_(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), NormedLinear(16, 3, bias=False)), LAYER)
     assert model(torch.randn(64, 8)).std(1).min() > 1e-6
-
-
-# A default device that is not the CPU
-
-
-def test_everything_made_names_its_device():
-    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 3))
-    methods = [*PADDED.values(), ut.SlotMachines(), ut.PartlyFrozen()]
-    torch.set_default_device("meta")  # stands in for cuda: what lands there was made without naming a device
-    try:
-        for method in methods:
-            masked = ut.mask_(copy.deepcopy(model), method)
-            assert ut.summary(masked).weights == 44
-            ut.advance_(masked, 2, 4)
-            ticket = ut.Ticket.of(masked)
-            ticket.apply_(copy.deepcopy(model))
-            ticket.verify()
-    finally:
-        torch.set_default_device("cpu")

@@ -128,17 +128,17 @@ class Batches:
         return count + -count % self._world if self._shuffle else count
 
     def _order(self, epoch: int) -> Tensor:
-        numbers = torch.arange(self._count()) % max(len(self.split), 1)
+        numbers = torch.arange(self._count(), device="cpu") % max(len(self.split), 1)
         if not self._shuffle:
             return numbers
-        return torch.randperm(len(self.split), generator=_generator(self._seed, epoch))[numbers]
+        return torch.randperm(len(self.split), generator=_generator(self._seed, epoch), device="cpu")[numbers]
 
     def _draw_moves(self, epoch: int, number: int, images: int) -> Tensor:
         # Every rank draws for all of them and takes its own, so the moves do not depend on the world.
         generator = _generator(self._seed, epoch, number)
         count = max(self.batch_size * self._world, images)
-        shifts = torch.randint(2 * _CROP_PADDING + 1, (count, 2), generator=generator)
-        mirrored = torch.randint(2, (count, 1), generator=generator)
+        shifts = torch.randint(2 * _CROP_PADDING + 1, (count, 2), generator=generator, device="cpu")
+        mirrored = torch.randint(2, (count, 1), generator=generator, device="cpu")
         return torch.cat((shifts, mirrored), dim=1)[self._rank :: self._world]
 
 

@@ -73,7 +73,7 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
     with one_thread(), torch.no_grad():
         variants = _variants(dense)
         for batch in batches:
-            x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+            x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu") * 2 - 1
             outputs = {name: run(x) for name, (_, run) in variants.items()}
             scale = outputs[DENSE].abs().max()
             times = _interleaved({name: functools.partial(run, x) for name, (_, run) in variants.items()})

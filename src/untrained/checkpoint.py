@@ -206,7 +206,7 @@ def _fitting(name: str, value: Any, parameter: Tensor, like: Collection[str]) ->
     if name == "step":
         if not (float(value) >= 0 and float(value).is_integer()):
             raise ValueError(f"its optimizer is at step {_short(value)}")
-        return torch.tensor(float(value))
+        return torch.tensor(float(value), device="cpu")
     if name not in like:
         raise ValueError(f"its optimizer has a state {_short(name)}, expected {', '.join(sorted(like))}")
     if value is None and name == "momentum_buffer":

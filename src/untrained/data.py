@@ -60,7 +60,7 @@ class DataSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image."""
-        channels, height, width = self.train.images[torch.tensor([0])].shape[1:]
+        channels, height, width = self.train.images[torch.tensor([0], device="cpu")].shape[1:]
         return channels, height, width
 
     @property
@@ -174,13 +174,13 @@ def _expanded(path: str | Path) -> Path:
 
 def _measure(name: str, images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     # Counts of the 256 values are exact; images evenly spread over all classes do for a big source.
-    chosen = torch.arange(0, len(images), -(-len(images) // _STATISTICS_IMAGES))
+    chosen = torch.arange(0, len(images), -(-len(images) // _STATISTICS_IMAGES), device="cpu")
     first = images[chosen[:1]]
-    counts = torch.zeros(first.shape[1], 256, dtype=torch.float64)
+    counts = torch.zeros(first.shape[1], 256, dtype=torch.float64, device="cpu")
     for rows in chosen.split(max(1, min(256, _BYTES_AT_ONCE // first.numel()))):
         channels = images[rows].transpose(0, 1).flatten(1)
         counts += torch.stack([torch.bincount(channel, minlength=256) for channel in channels])
-    values = torch.arange(256, dtype=torch.float64) / 255
+    values = torch.arange(256, dtype=torch.float64, device="cpu") / 255
     weights = counts / counts.sum(1, keepdim=True)
     mean = weights @ values
     std = ((values - mean[:, None]) ** 2 * weights).sum(1).sqrt()

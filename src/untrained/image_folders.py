@@ -282,8 +282,8 @@ def _digest(path: Path) -> bytes:
 
 def _make_split(part: list[_Example], form: Form, in_memory: bool) -> Split:
     files = ImageFiles([path for path, _ in part], form)
-    labels = torch.tensor([label for _, label in part])
-    return Split(files[torch.arange(len(files))] if in_memory else files, labels)
+    labels = torch.tensor([label for _, label in part], device="cpu")
+    return Split(files[torch.arange(len(files), device="cpu")] if in_memory else files, labels)
 
 
 def _warn(message: str) -> None:

@@ -104,7 +104,7 @@ class Lab:
         twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for parameter in twin.parameters():
-                start = torch.empty(parameter.shape)
+                start = torch.empty(parameter.shape, device="cpu")
                 parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
         history = self._learn(twin, folder, "trained twin", resume)
         state = {name: tensor.contiguous() for name, tensor in _untied(twin).items()}

@@ -262,7 +262,7 @@ def _read_cifar_source(name: str, source: _CifarSource, root: Path, download: bo
     layout, folder = found
     batches = [layout.read(folder / file) for file in layout.train]
     train = Split(
-        torch.cat([torch.as_tensor(batch.images) for batch in batches]),
+        torch.cat([torch.as_tensor(batch.images, device="cpu") for batch in batches]),
         torch.cat([batch.labels for batch in batches]),
     )
     return SourceData(

@@ -55,7 +55,9 @@ def evaluate(
             f"{ticket} is for images {tuple(meta['shape'])} of {_classes(meta['labels'])}; "
             f"{test.name} has {test.shape} of {_classes(test.labels)}"
         )
-    classes = torch.tensor([labels.index(label) for label in test.labels])  # another order in older tickets
+    classes = torch.tensor(
+        [labels.index(label) for label in test.labels], device="cpu"
+    )  # another order in older tickets
     batches = Batches(Split(test.test.images, classes[test.test.labels]), 500, mean=meta["mean"], std=meta["std"])
     result = measure(network, batches, amp=amp)
     say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")

@@ -173,7 +173,7 @@ def _examples(name: str, shape: list[int]) -> dict[str, Any] | None:
         return None
     test = load_data("digits").test
     first = [int((test.labels == label).nonzero()[0]) for label in range(10)]
-    pixels = test.images[torch.tensor(first)]
+    pixels = test.images[torch.tensor(first, device="cpu")]
     return {
         "pixels": base64.b64encode(pixels.numpy().tobytes()).decode(),
         "labels": [str(label) for label in range(10)],

@@ -53,7 +53,7 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
         try:
             program = torch.onnx.export(
                 network,
-                (torch.zeros(2, *shape),),  # a batch of 1 would be taken for a constant
+                (torch.zeros(2, *shape, device="cpu"),),  # a batch of 1 would be taken for a constant
                 dynamo=True,
                 input_names=["image"],
                 output_names=["logits"],

@@ -35,7 +35,7 @@ def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
             raise TicketError(f"no JavaScript for a hook or a forward of its own on the layer {name!r}")
     try:
         graph = _Tracer().trace(network)
-        _Shapes(network, graph=graph).run(torch.zeros(1, *shape))
+        _Shapes(network, graph=graph).run(torch.zeros(1, *shape, device="cpu"))
     except Exception as error:  # whatever a forward pass may raise when it is followed
         raise TicketError(
             f"its forward pass cannot be followed for an input of shape {tuple(shape)}: {error}"

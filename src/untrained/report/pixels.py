@@ -23,7 +23,7 @@ def weights_image(weights: Tensor, limit: float) -> str:
     """Weights (height, width): positive ones blue, negative ones orange, zeros transparent; full at ±limit."""
     # The smallest that is kept must still be seen.
     strength = torch.where(weights == 0, 0.0, (weights.abs() / (limit or 1.0)).clamp(0.25, 1.0))
-    plus, minus = torch.tensor(_PLUS).view(3, 1, 1), torch.tensor(_MINUS).view(3, 1, 1)
+    plus, minus = (torch.tensor(colour, device="cpu").view(3, 1, 1) for colour in (_PLUS, _MINUS))
     colour = torch.where(weights > 0, plus, minus).to(torch.uint8)
     return _png(torch.cat([colour, (255 * strength).to(torch.uint8)[None]]))
 
