@@ -20,6 +20,17 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+def pytest_configure(config):
+    """Give torch's inductor a folder for what it compiles: its own is shared by processes that use other instructions.
+
+    Kernels compiled for AVX-512 give infinities or write where they must not where torch uses AVX2, with plain models,
+    too.
+    """
+    if (cache := getattr(config, "cache", None)) is not None:
+        level = torch.backends.cpu.get_cpu_capability().replace(" ", "-").lower()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache.mkdir(f"inductor-{level}"))
+
+
 @pytest.fixture
 def threads():
     """A function that sets torch's thread count until the end of the test."""

@@ -985,12 +985,6 @@ def test_lazy_and_doubled_memory_are_refused():
         mask_(model, EdgePopup(0.5))
 
 
-def test_scores_of_two_dtypes_are_not_ranked_together():
-    model = mask_(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double()), EdgePopup(0.5, "global"))
-    with pytest.raises(ValueError, match=r"one dtype, got torch\.float32, torch\.float64"):
-        masks(model)
-
-
 def test_equal_methods_are_one():
     equal = {r"0\..*": EdgePopup(0.3, "global"), r"1\..*": EdgePopup(0.3, "global")}
     one, two = (

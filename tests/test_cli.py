@@ -387,3 +387,15 @@ def test_help_is_printed_for_every_command(capsys):
         main([*command, "--help"])
         assert "Usage: untrained" in capsys.readouterr().out
     assert app.name == ("untrained",)
+
+
+def test_a_report_tells_what_is_damaged(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    main(["find", "--widths", "8", "--epochs", "1", "--no-twin", "--out", "~/run"])
+    assert not Path("~").exists()
+    run = Path("home/run")
+    (run / "trace.jsonl").write_text("{", encoding="utf-8")
+    capsys.readouterr()
+    main(["report", str(run)])
+    assert "not shown: trace.jsonl is damaged" in capsys.readouterr().out

@@ -194,7 +194,7 @@ def _lines(folder):
 def test_the_library_stays_small():
     limits = {"methods": 2_000, "wann": 6_700, "native": 1_150, "export": 650, "report": 800, "plot": 1_000}
     sizes = {wing: _lines(SOURCE / wing) for wing in limits}
-    assert _lines(SOURCE) - sum(sizes.values()) < 11_000
+    assert _lines(SOURCE) - sum(sizes.values()) < 11_100
     assert not {wing: size for wing, size in sizes.items() if size >= limits[wing]}
 
 

@@ -481,3 +481,12 @@ def test_huge_images_are_named_and_large_ones_decoded_a_few_at_a_time(
         with pytest.raises(ValueError, match=r"00\.png: unreadable image \(DecompressionBomb") as error:
             load_data(str(tmp_path))
         assert str(paths[0]) in str(error.value)
+
+
+def test_two_class_folders_of_one_name_are_refused(tmp_path):
+    for name in ("caf\u00e9", "cafe\u0301", "tea"):
+        (tmp_path / name).mkdir()
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system has one form of Unicode names")
+    with pytest.raises(ValueError, match="two class folders of this name"):
+        load_data(tmp_path)

@@ -488,3 +488,110 @@ def test_progress_does_not_follow_the_default_device():
         torch.set_default_device(None)
     assert all(value.device.type == "cpu" for value in extra)
     assert model(X).isfinite().all()
+
+
+# What a reviewer broke
+
+
+class TwoRegions(nn.Module):
+    def __init__(self, recompute):
+        super().__init__()
+        self.a, self.b, self.recompute = nn.Linear(6, 6), nn.Linear(6, 6), recompute
+
+    def forward(self, x):
+        for layer in (self.a, self.b):
+            x = torch.tanh(checkpoint(layer, x, use_reentrant=False) if self.recompute else layer(x))
+        return x
+
+
+@pytest.mark.parametrize("method", [ut.FedPM(), ut.Bernoulli(), ut.RelaxedBernoulli()], ids=str)
+def test_a_region_is_never_recomputed_with_the_sample_of_another_pass(method):
+    x, gradients = torch.randn(4, 6), []
+    for recompute in (True, False):
+        model = ut.mask_(TwoRegions(recompute), method)
+        model(x).square().sum().backward()
+        gradients.append([score.grad for score in ut.scores(model)])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    model = ut.mask_(TwoRegions(True), method)
+    loss = model(x).square().sum() + model(x).square().sum()
+    with pytest.raises(torch.utils.checkpoint.CheckpointError, match="different metadata"):
+        loss.backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_a_compiled_model_samples_where_it_is_training(fresh):
+    model = ut.mask_(nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6)), ut.FedPM()).train()
+    model[0].eval()
+    twin, x = torch.compile(copy.deepcopy(model), backend="eager"), torch.randn(2, 6)
+    for called in (model, twin):
+        assert not torch.equal(called(x), called(x))
+    assert torch.equal(model[0](x), twin._orig_mod[0](x))
+
+
+@pytest.fixture
+def fresh():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def test_a_model_can_be_copied_after_a_transform():
+    model = ut.mask_(nn.Linear(6, 2), ut.FedPM())
+    jacrev(model)(torch.randn(3, 6))
+    twin, x = copy.deepcopy(model), torch.randn(2, 6)
+    assert torch.equal(model(x), twin(x))
+
+
+def test_evaluate_calls_train_as_the_model_has_it():
+    class Merges(nn.Linear):
+        merged = False
+
+        def train(self, mode=True):
+            self.merged = not mode
+            return super().train(mode)
+
+    model = ut.mask_(nn.Sequential(Merges(4, 3)), ut.EdgePopup(0.5))
+    ut.evaluate(model, [(torch.randn(2, 4), torch.tensor([0, 1]))])
+    assert model[0].training and not model[0].merged
+
+
+def test_a_changed_backbone_is_noticed_when_it_is_saved(tmp_path):
+    pretrained = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 2))
+    model = ut.mask_(copy.deepcopy(pretrained), ut.Threshold(), weights=None)
+    ut.save(model, tmp_path / "t.ticket")
+    ut.load(tmp_path / "t.ticket", copy.deepcopy(pretrained))
+    with torch.no_grad():
+        model[1].bias.add_(1e-6)
+    with pytest.raises(ValueError, match=r"'1\.bias' is no longer what the pretrained model had"):
+        ut.save(model, tmp_path / "t.ticket")
+
+
+class Odd(nn.Module):
+    """A module with ways of its own, which masking does not take."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def __setattr__(self, name, value):
+        if name not in ("layer", "training"):
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+    def add_module(self, name, module):
+        raise RuntimeError(name)
+
+    def requires_grad_(self, requires_grad=True):
+        raise RuntimeError
+
+    def reset_running_stats(self, which):
+        raise RuntimeError(which)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_methods_that_a_module_overrides_are_not_called():
+    model = ut.mask_(Odd(), ut.EdgePopup(0.5))
+    with ut.baked(model) as plain:
+        assert torch.equal(plain(torch.ones(2, 4)), model(torch.ones(2, 4)))

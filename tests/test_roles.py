@@ -395,3 +395,98 @@ def test_an_unlabelled_head_of_ones_learns():
 
     model = ut.mask_(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), NormedLinear(16, 3, bias=False)), LAYER)
     assert model(torch.randn(64, 8)).std(1).min() > 1e-6
+
+
+# What a reviewer broke
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(6, 1), nn.Conv1d(1, 4, 1), nn.Linear(1, 1)], ids=str)
+def test_the_direction_of_a_weight_norm_is_masked_whatever_its_shape(layer):
+    model = ut.mask_(nn.Sequential(parametrizations.weight_norm(copy.deepcopy(layer))), LAYER)
+    assert list(ut.masks(model)) == ["0.parametrizations.weight.original1"]
+
+
+def test_what_subclasses_of_torchs_modules_add_is_judged_as_elsewhere():
+    layer, norm = nn.Linear(4, 3), nn.LayerNorm(4)
+    layer.bias_weight = nn.Parameter(torch.ones(5, 5))
+    norm.proj = nn.Parameter(torch.ones(4, 4))
+    with pytest.warns(UserWarning, match=r"'0\.bias_weight' \(5, 5\) \(by its name it is a bias; frozen at 0\)"):
+        model = ut.mask_(nn.ModuleList([layer, norm]), LAYER)
+    assert list(ut.masks(model)) == ["0.weight", "1.proj"]
+
+
+@pytest.mark.parametrize(
+    ("where", "masked"),
+    [
+        (r"(q_bias|l\.weight)", ["q_bias", "l.weight"]),
+        (r"^q_bias$", ["q_bias"]),
+        (r"(?:k)|l\.weight", ["k", "l.weight"]),
+        (r".*k.*|l\.weight", ["l.weight"]),
+        (r"l\..*|q_biases", ["l.weight"]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:not masked")
+def test_how_a_name_is_spelled_out(where, masked):
+    model = module(q_bias=torch.ones(4, 4), k=torch.ones(4, 1))
+    model.l = nn.Linear(4, 4)
+    assert list(ut.masks(ut.mask_(model, LAYER, where=where))) == masked
+
+
+LATE = {
+    "a whole embedding with max_norm": (
+        lambda: nn.Sequential(nn.Embedding(5, 4, max_norm=1.0), nn.Linear(4, 3)),
+        {"where": r"1\.weight"},
+        r"'0\.weight' is changed by its own module \(max_norm\)",
+    ),
+    "two dtypes ranked together": (
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double()),
+        {"method": ut.EdgePopup(0.5, "global")},
+        r"must have one dtype, got torch\.float32, torch\.float64",
+    ),
+    "a replaced forward": (
+        lambda: replaced(nn.Sequential(nn.Linear(4, 4))),
+        {"method": ut.FedPM()},
+        "a module's forward was replaced",
+    ),
+    "a buffer that is not saved": (
+        lambda: unsaved(nn.Sequential(nn.Linear(4, 4))),
+        {},
+        r"'0\.weight' and 'view' share memory|'view' and '0\.weight' share memory",
+    ),
+}
+
+
+def replaced(model):
+    model.forward = lambda x: x
+    return model
+
+
+def unsaved(model):
+    model.register_buffer("view", model[0].weight.detach()[:2], persistent=False)
+    return model
+
+
+@pytest.mark.parametrize(("build", "options", "message"), LATE.values(), ids=LATE)
+def test_what_would_go_wrong_later_is_refused_at_once(build, options, message):
+    model = build()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=message):
+        ut.mask_(model, **{"method": LAYER, **options})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_numbers_that_are_no_floats_do_not_learn():
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.register_parameter("table", nn.Parameter(torch.arange(4), requires_grad=False))
+    ut.mask_(model, LAYER, also_train=r"0\.bias|table")
+    assert model[0].bias.requires_grad and not model.table.requires_grad
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_that_is_an_error_leaves_the_model_as_it_was():
+    model = nn.Sequential(nn.Linear(4, 3), module(table_bias=torch.ones(3, 3)))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(UserWarning, match="table_bias"):
+        ut.mask_(model, LAYER)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert type(model[0]) is nn.Linear and model[0].weight.requires_grad

@@ -10,12 +10,13 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
 
 from untrained import choosing
 from untrained.choosing import Where
 from untrained.masked import Group, MaskState, masked_class, tensors_of
-from untrained.memory import refuse_shared
+from untrained.memory import refuse_shared, sha256_of
 from untrained.methods.base import Method
 from untrained.roles import Owners, roles
 from untrained.source import Source
@@ -36,6 +37,7 @@ class Record:
         constant: frozen tensors that hold one value: biases 0, norm scales 1, others what they held.
         trained: names of the tensors that learn as usual.
         padding: rows of drawn or masked embeddings that stand for padding, and are zero.
+        own: dtype and sha256 of a pretrained model's own frozen tensors; none where a law gives them.
     """
 
     seed: int
@@ -45,6 +47,7 @@ class Record:
     constant: Mapping[str, float]
     trained: frozenset[str]
     padding: Mapping[str, int] = field(default_factory=dict)
+    own: Mapping[str, tuple[torch.dtype, str]] = field(default_factory=dict)
 
     @property
     def states(self) -> list[MaskState]:
@@ -121,7 +124,9 @@ def mask_(
     if any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
     owners, parameters, its_roles = roles(model)
-    refuse_shared(tensors_of(model))
+    held = tensors_of(model)
+    known = set(map(id, held.values()))
+    refuse_shared(held, {name: buffer for name, buffer in model.named_buffers() if id(buffer) not in known})
     trained = choosing.also_trained(also_train, parameters)
     left = {name: role for name, role in its_roles.items() if name not in trained}
     matrices = choosing.matrices(method, where, parameters, left)
@@ -131,10 +136,13 @@ def mask_(
     drawn = tuple(name for name in matrices if name not in chosen) if law is not None else ()
     constant = {} if law is None else choosing.constants(parameters, left, matrices)
     padding = {n: row for n in (*chosen, *drawn) if (row := left[n].padding) is not None and law is not None}
+    choosing.refuse_unfit(chosen, drawn, owners, classes)
     if law is not None:
         choosing.refuse_padding(chosen, padding, law)
     groups = {its_method: Group(its_method, seed) for its_method in chosen.values()}
-    record = Record(seed, law, tuple(groups.values()), drawn, constant, trained, padding)
+    floating = {n: parameters[n] for n in left if parameters[n].is_floating_point()}
+    own = {} if law is not None else {name: (p.dtype, sha256_of(p)) for name, p in floating.items()}
+    record = Record(seed, law, tuple(groups.values()), drawn, constant, trained, padding, own)
 
     def freeze(name: str) -> Tensor:
         parameter, final = parameters[name], groups[chosen[name]].final if name in chosen else None
@@ -149,6 +157,8 @@ def mask_(
         generator = torch.Generator().manual_seed(_score_seed(seed, name))
         first_scores[name] = its_method.init_scores(parameters[name].detach(), generator)
 
+    choosing.warn_of_surprises({n: (parameters[n], r) for n, r in left.items() if n not in matrices}, constant)
+
     for name, its_method in chosen.items():
         frozen, group = _place_(parameters[name], freeze(name)), groups[its_method]
         shape, row = parameters[name].shape, padding.get(name)
@@ -160,17 +170,15 @@ def mask_(
             parameters[name].detach()[padding[name]] = 0
     if law is not None:
         _reset_(model, parameters, constant)
-    model.requires_grad_(False)
-    for name in trained:
-        parameters[name].requires_grad_(True)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
     for state in record.states:
         for owner, leaf in owners[state.name]:
             owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters
-            owner.add_module(leaf + "_mask", state)
-    model._untrained = record  # pyright: ignore
+            owner._modules[leaf + "_mask"] = state
+    vars(model)["_untrained"] = record  # not by way of the module's own __setattr__
     for owner, cls in classes.items():
-        owner.__class__ = cls  # pyright: ignore[reportAttributeAccessIssue]
-    choosing.warn_of_surprises({n: (parameters[n], r) for n, r in left.items() if n not in matrices}, constant)
+        object.__setattr__(owner, "__class__", cls)
     return model
 
 
@@ -263,8 +271,8 @@ def _reset_(model: nn.Module, parameters: Mapping[str, nn.Parameter], constant: 
     for name, value in constant.items():
         parameters[name].fill_(value)
     for module in model.modules():
-        if hasattr(module, "reset_running_stats"):
-            module.reset_running_stats()  # pyright: ignore[reportCallIssue]
+        if isinstance(module, _NormBase):
+            module.reset_running_stats()
 
 
 def _score_seed(seed: int, name: str) -> int:

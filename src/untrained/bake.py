@@ -32,7 +32,9 @@ def bake_(model: Model) -> Model:
         for name, tensor in group.choose().items():
             effective[name] = nn.Parameter(tensor.detach(), requires_grad=False)
     for module in list(model.modules()):
-        module.__class__, leaves = base_and_leaves(module)
+        base, leaves = base_and_leaves(module)
+        if base is not type(module):
+            object.__setattr__(module, "__class__", base)
         for leaf in leaves:
             state = module._modules.pop(leaf + "_mask")
             module._parameters[leaf] = effective[state.name]  # pyright: ignore

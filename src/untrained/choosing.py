@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import nn
 
 from untrained.methods.base import Method
-from untrained.roles import Role
+from untrained.roles import Owners, Role
 from untrained.source import Source
 from untrained.weights import WeightLaw
 
@@ -25,12 +25,16 @@ def matrices(
 ) -> dict[str, nn.Parameter]:
     """Return what can be masked: every weight, and what a pattern spells out by its whole name."""
     patterns = [where] if isinstance(where, str) else list(method) if isinstance(method, Mapping) else []
-    named = {re.sub(r"\\(.)", r"\1", name) for pattern in patterns for name in pattern.split("|")}
+    spelled = " ".join(re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns)
+
+    def is_spelled_out(name: str) -> bool:
+        return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", spelled) is not None
+
     return {
         name: parameters[name]
         for name, role in left.items()
         if role.kind == "weight"
-        or (name in named and parameters[name].ndim >= 2 and parameters[name].is_floating_point())
+        or (parameters[name].ndim >= 2 and parameters[name].is_floating_point() and is_spelled_out(name))
     }
 
 
@@ -88,7 +92,8 @@ def recommended(chosen: Mapping[str, Method]) -> WeightLaw:
 
 def also_trained(also_train: Where | None, parameters: Mapping[str, nn.Parameter]) -> frozenset[str]:
     """Return the names of the parameters that learn as usual."""
-    trained = frozenset(n for n, p in parameters.items() if also_train is not None and _matches(also_train, n, p))
+    learn = {name: p for name, p in parameters.items() if p.is_floating_point() or p.is_complex()}
+    trained = frozenset(n for n, p in learn.items() if also_train is not None and _matches(also_train, n, p))
     if also_train is not None and not trained:
         raise ValueError(_nothing_matched("also_train", parameters))
     return trained
@@ -134,3 +139,26 @@ def _nothing_matched(what: str, parameters: Mapping[str, nn.Parameter]) -> str:
     listed = [f"{name} {tuple(p.shape)}" for name, p in parameters.items()]
     more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
     return f"{what} matched nothing that can be masked; the model has {', '.join(listed[:8]) or 'no parameter'}{more}"
+
+
+def refuse_unfit(
+    chosen: Mapping[str, Method], drawn: Collection[str], owners: Owners, passes: Collection[nn.Module]
+) -> None:
+    """Refuse what could be masked, and would go wrong later.
+
+    Raises:
+        ValueError: tensors of two dtypes would be ranked together, a whole weight is changed by its own module, or a
+            module's forward is not its class's, though its method samples once in a forward pass.
+    """
+    for method in dict.fromkeys(chosen.values()):
+        names = [name for name, its_method in chosen.items() if its_method == method]
+        dtypes = {owner._parameters[leaf].dtype for name in names for owner, leaf in owners[name]}  # pyright: ignore
+        if method.together and len(dtypes) > 1:
+            given = ", ".join(sorted(map(str, dtypes)))
+            raise ValueError(f"tensors that {method} ranks together must have one dtype, got {given}")
+    for name in drawn:
+        if any(getattr(owner, "max_norm", None) is not None for owner, _ in owners[name]):
+            raise ValueError(f"{name!r} is changed by its own module (max_norm): mask it, or set max_norm to None")
+    for name, method in chosen.items():
+        if method.samples and any("forward" in vars(module) for module in passes):
+            raise ValueError(f"{name!r}: {method} samples once in a forward pass, and a module's forward was replaced")

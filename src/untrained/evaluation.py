@@ -114,6 +114,7 @@ def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
         model.train(training)
         yield
     finally:
+        model.train(before[model])  # a module may do more than to set its flag
         for module, was_training in before.items():
             module.training = was_training
 

@@ -58,6 +58,8 @@ def read_image_folder(folder: Path, size: int | tuple[int, int] | None) -> Sourc
         if not 1 <= side <= _LONGEST_SIDE:
             raise ValueError(f"size: got {side}, expected 1 to {_LONGEST_SIDE} pixels")
     found = _find_parts(folder)
+    for path in found.values():
+        _refuse_twins(_class_folders(path))
     labels = tuple(sorted({_name(path) for path in _class_folders(found["train"])}))
     if len(labels) == 1:
         inside = _named(_subfolders(found["train"] / labels[0]))
@@ -211,6 +213,13 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def _refuse_twins(class_folders: Sequence[Path]) -> None:
+    names = [_name(path) for path in class_folders]
+    for path, name in zip(class_folders, names, strict=True):
+        if names.count(name) > 1:
+            raise ValueError(f"{path}: got two class folders of this name, in two forms of Unicode; rename one")
 
 
 def _list_examples(folder: Path, labels: tuple[str, ...], unread: list[Path]) -> list[_Example]:

@@ -43,7 +43,9 @@ class Group:
         self.move(0, 1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_read": None}
+        # What a transform of torch.func left here has no memory that could be copied.
+        noise = torch.tensor(int(self.noise), dtype=torch.int64, device="cpu")
+        return {**vars(self), "_read": None, "noise": noise}
 
     def move(self, step: int, steps: int, noise_seed: int | None = None) -> None:
         """Be what one is when `step` of `steps` are done: schedules, and what the next samples come from."""
@@ -128,6 +130,23 @@ def _some_of(value: Tensor) -> Tensor:
     return flat[:: max(1, len(flat) // _SAMPLE)].nan_to_num().clone()
 
 
+class _OfPass(torch.autograd.Function):
+    """A weight as it is, with the number of its forward pass as the shape of a tensor that is saved.
+
+    Activation checkpointing compares the shapes of what is saved when it computes a region again. Where another forward
+    pass came between, the sample would be another one: torch then raises an error.
+    """
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, number: int) -> Tensor:  # pyright: ignore
+        ctx.save_for_backward(weight.new_empty(1).expand(1 + number % (1 << 20)))
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # pyright: ignore
+        return grad, None
+
+
 def _plain_saving() -> contextlib.AbstractContextManager[Any]:
     # Activation checkpointing counts what a region saves; the choice may run inside it once and not the next time.
     if torch.compiler.is_compiling() or transformed():
@@ -170,6 +189,13 @@ class MaskState(nn.Module):
 
     def effective(self) -> Tensor:
         """The effective weight: computed now, or taken from the forward in progress."""
+        weight = self._chosen()
+        tags = self.training and self.group.method.samples and weight.requires_grad
+        if not tags or transformed() or traced(weight):
+            return weight
+        return _OfPass.apply(weight, int(self.group.noise))  # pyright: ignore[reportReturnType]
+
+    def _chosen(self) -> Tensor:
         grad, kept = torch.is_grad_enabled(), self._computed  # read once: another thread may clear it
         if kept is not None and kept[0] == grad:
             return kept[1]
@@ -183,7 +209,8 @@ class MaskState(nn.Module):
             return self.group.hand_out(self.name, computed[self.name])
         if type(self.scores) is nn.Parameter:
             for state in states:
-                state._computed = grad, computed[state.name]
+                if state._in_forward and state.training == self.training:
+                    state._computed = grad, computed[state.name]
         return computed[self.name]
 
     def extra_repr(self) -> str:

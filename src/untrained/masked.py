@@ -174,12 +174,16 @@ def _begin(states: Sequence[MaskState]) -> None:
     if compiling and all(type(state.scores) is nn.Parameter for state in states):
         for group in _groups(states):
             own = group.states if group.method.together else [state for state in states if state.group is group]
-            for name, value in group.choose(own, sample=own[0].training).items():
-                next(s for s in own if s.name == name)._computed = torch.is_grad_enabled(), value
+            for training in {state.training for state in own}:
+                chosen = group.choose(
+                    own if group.method.together else [s for s in own if s.training == training], sample=training
+                )
+                for state in own:
+                    if state.training == training:
+                        state._computed = torch.is_grad_enabled(), chosen[state.name]
 
 
 def end_pass(states: Sequence[MaskState]) -> None:
     """Forget what was computed for a forward pass."""
-    for group in _groups(states):
-        for state in group.states:
-            state._in_forward, state._computed = False, None
+    for state in states:
+        state._in_forward, state._computed = False, None

@@ -1,7 +1,8 @@
-"""Tensors that lie in one memory: writing into one of them would write into another."""
+"""The memory of tensors: what lies in it, and tensors that share it."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -9,6 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+
+
+def sha256_of(tensor: Tensor) -> str:
+    """Return the sha256 of a tensor's elements, in C order."""
+    flat = tensor.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1)
+    return hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()  # pyright: ignore[reportArgumentType]
 
 
 def refuse_shared(tensors: Mapping[str, Tensor], only_read: Mapping[str, Tensor] | None = None) -> None:

@@ -112,13 +112,13 @@ def _role_in(owner: nn.Module, leaf: str, parameter: Tensor) -> Role:
         indices = parameter.dtype in (torch.int32, torch.int64, torch.bool)
         kind = str(parameter.dtype).removeprefix("torch.")
         return Role("other", surprise=f"it is {kind}" if matrix and not indices else "")
-    if isinstance(owner, _NORMS):
-        return Role("bias" if leaf == "bias" else "norm scale" if leaf == "weight" else "other")
+    if isinstance(owner, _NORMS) and leaf in ("weight", "bias"):
+        return Role("bias" if leaf == "bias" else "norm scale")
     several, single = isinstance(owner, _SEVERAL_WEIGHTS), isinstance(owner, _LAYERS)
     if parameter.ndim >= 2 and ((single and leaf == "weight") or (several and "weight" in words)):
         return Role("weight", padding=_padding(owner, parameter))
     if "bias" in words or "biases" in words:
-        return Role("bias", surprise="by its name it is a bias" if matrix and not (single or several) else "")
+        return Role("bias", surprise="by its name it is a bias" if matrix else "")
     if matrix:
         return Role("weight")
     unusual = leaf == "weight" and parameter.ndim == 2 and parameter.numel() > 1
@@ -128,8 +128,13 @@ def _role_in(owner: nn.Module, leaf: str, parameter: Tensor) -> Role:
 def _role_of_original(module: nn.Module, leaf: str, original: str, parameter: Tensor) -> Role:
     """Return the role of what a parametrization computes `module.leaf` from; only weights have their own role there."""
     role = _role_in(module, leaf, parameter)
-    if original != "original" and axes(parameter.shape) < 2:  # one of several: a norm's g, a factor
-        return Role("other")
+    if original != "original" and axes(parameter.shape) < 2:  # one of several: of a weight norm's g and v it is v
+        with torch.no_grad():
+            shape = getattr(module, leaf).shape
+        originals = module.parametrizations[leaf]._parameters  # pyright: ignore
+        like = [name for name, each in originals.items() if each is not None and each.shape == shape]
+        if not like or original != like[-1]:
+            return Role("other")
     return role if role.kind == "weight" else Role("other")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, final
@@ -64,8 +65,8 @@ class Setup:
 
     def __post_init__(self) -> None:
         for name in ("out", "data_dir"):
-            if isinstance(path := getattr(self, name), str):
-                object.__setattr__(self, name, Path(path))
+            if isinstance(path := getattr(self, name), str | Path):
+                object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  ~nobody stays
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")

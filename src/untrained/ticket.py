@@ -24,6 +24,7 @@ from untrained import attach, contents, digest, header
 from untrained.codec import Codes, Encoded, decode_each, encode
 from untrained.files import written_whole
 from untrained.header import TensorEntry, TicketError, within_memory
+from untrained.memory import sha256_of
 from untrained.methods import Method
 from untrained.methods.base import UNDECIDED
 from untrained.methods.dense import Dense
@@ -108,6 +109,10 @@ class Ticket:
         ticket = Ticket(record.seed, record.law, dict(sorted(tensors.items())), codes, extra, built_by, facts)
 
         base = None if record.law is not None else plain | {state.name: state.weight for state in record.states}
+        for name, tensor in (base or {}).items():
+            dtype, sha256 = record.own.get(name, (None, ""))
+            if tensor.dtype == dtype and sha256_of(tensor) != sha256:  # converted as a whole it may be
+                raise ValueError(f"{name!r} is no longer what the pretrained model had: its frozen values were changed")
         held = plain | {name: tensor for group in record.groups for name, tensor in group.choose().items()}
         full, sample = digest.of_weights(_as_held(ticket.rebuilt(base), held))
         return replace(ticket, weights_sha256=full, sample_sha256=sample)

@@ -140,9 +140,15 @@ def report(run: Path, /) -> None:
         run: The run's folder: of `find`, `wann`, a network of `compare`, or `fit(out=…)`.
     """
     from untrained.report import write_report
+    from untrained.run import read_run
     from untrained.wann import report as wann
 
-    page = wann.write_report(run) if wann.holds_network(run) else write_report(run)
+    if wann.holds_network(run):
+        page = wann.write_report(run)
+    else:
+        page = write_report(run)
+        for gap in read_run(run).gaps:
+            say(f"not shown: {gap}")
     say(f"{page}: {page.stat().st_size:,} bytes")
 
 
