@@ -197,7 +197,7 @@ def test_replicas_of_data_parallel(method):
         ut.scores(model),
     )
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)  # summed in another order
     model.train()
     outputs = [[twin(X) for twin in replicas(model)] for _ in range(2)]
     assert all(torch.equal(*pair) for pair in outputs)

@@ -127,7 +127,7 @@ class Group:
 
 def _some_of(value: Tensor) -> Tensor:
     flat = value.detach().reshape(-1)
-    return flat[:: max(1, len(flat) // _SAMPLE)].nan_to_num().clone()
+    return flat[:: max(1, value.numel() // _SAMPLE)].nan_to_num().clone()
 
 
 class _OfPass(torch.autograd.Function):

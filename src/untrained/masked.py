@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, jit, nn
 from torch.fx import GraphModule
 
 from untrained.mask_state import Group, MaskState
@@ -98,10 +98,7 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
     def get_name(self: nn.Module) -> str:
         return f"Masked{base.__name__}"
 
-    members: dict[str, Any] = {
-        leaf: property(functools.partial(lambda leaf, self: self._modules[leaf + "_mask"].effective(), leaf))
-        for leaf in leaves
-    }
+    members: dict[str, Any] = {leaf: _masked_property(leaf) for leaf in leaves}
     members |= {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__, "_get_name": get_name}
     members |= {"__new__": new, "__init__": init, "__reduce_ex__": reduce_ex, "__setattr__": setattr_}
     members |= {"forward": forward, "__qualname__": f"Masked{base.__name__}"}
@@ -112,6 +109,11 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
     # The name stays: frameworks look classes up by it, and write it into files.
     announces = any("__init_subclass__" in vars(each) for each in base.__mro__[:-1])
     return type(base.__name__, (_Unannounced, base) if announces else (base,), members)
+
+
+def _masked_property(leaf: str) -> property:
+    # A closure: torch 2.8 compiles no functools.partial here.
+    return property(lambda self: self._modules[leaf + "_mask"].effective())
 
 
 def _new_masked(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> nn.Module:
@@ -165,7 +167,7 @@ def _begin(states: Sequence[MaskState]) -> None:
     # A region that is recomputed in a backward pass needs the sample it had.
     recomputed = not compiling and torch._C._current_graph_task_id() != -1
     for group in _groups(states):
-        if not compiling:
+        if not (compiling or jit.is_tracing()):  # pyright: ignore[reportPrivateImportUsage]
             group.check_handed_out()
         if not recomputed:
             group.draw_noise()
