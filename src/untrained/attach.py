@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from untrained import choosing
 from untrained.choosing import Where
-from untrained.masked import Group, MaskState, masked_class, tensors_of
+from untrained.masked import Group, MaskState, masked_class, other_buffers, tensors_of
 from untrained.memory import refuse_shared, sha256_of
 from untrained.methods.base import Method
 from untrained.roles import Owners, roles
@@ -125,8 +125,7 @@ def mask_(
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
     owners, parameters, its_roles = roles(model)
     held = tensors_of(model)
-    known = set(map(id, held.values()))
-    refuse_shared(held, {name: buffer for name, buffer in model.named_buffers() if id(buffer) not in known})
+    refuse_shared(held, other_buffers(model, held))
     trained = choosing.also_trained(also_train, parameters)
     left = {name: role for name, role in its_roles.items() if name not in trained}
     matrices = choosing.matrices(method, where, parameters, left)

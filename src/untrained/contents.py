@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from untrained.header import TicketError, dtype_name
-from untrained.masked import MaskState, base_and_leaves, tensors_of
+from untrained.masked import MaskState, base_and_leaves, other_buffers, tensors_of
 from untrained.memory import refuse_shared
 
 
@@ -93,9 +93,8 @@ def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
             raise TicketError(f"{name!r} is on the meta device; give the model memory first")
         if tensor.is_inference() and not torch.is_inference_mode_enabled():
             raise TicketError(f"{name!r} was made in inference mode and cannot be written; build the model outside it")
-    known = set(map(id, held.values()))
     try:
-        refuse_shared(held, {name: buffer for name, buffer in model.named_buffers() if id(buffer) not in known})
+        refuse_shared(held, other_buffers(model, held))
     except ValueError as error:
         raise TicketError(str(error)) from None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,12 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
             if tensor is not None:
                 found.setdefault(id(tensor), (f"{path}.{leaf}".lstrip("."), tensor))
     return dict(found.values())
+
+
+def other_buffers(model: nn.Module, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the buffers that are none of the tensors of a model that a state dict holds, by name."""
+    known = set(map(id, held.values()))
+    return {name: buffer for name, buffer in model.named_buffers() if id(buffer) not in known}
 
 
 def base_and_leaves(module: nn.Module) -> tuple[type[nn.Module], tuple[str, ...]]:
