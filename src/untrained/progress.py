@@ -87,7 +87,7 @@ class Progress:
     def __init__(self, title: str, epochs: int, batches: int, *, quiet: bool = False) -> None:
         self._bar = bar(TITLE, BarColumn(), MofNCompleteColumn(), SAYS, TimeRemainingColumn(), quiet=quiet)
         self._task = self._bar.add_task(printable(title), total=epochs * batches, says="")
-        self._batches, self._epoch_says = batches, ""
+        self._batches, self._batch_says, self._epoch_says = batches, "", ""
         self._last_look = time.monotonic()
         self._start_of_epoch = self._last_look
 
@@ -107,17 +107,18 @@ class Progress:
             return
         self._last_look = now
         loss, right, examples = totals.tolist()
-        says = f"loss {loss / examples:.3f}  accuracy {right / examples:.1%}"
+        self._batch_says = f"loss {loss / examples:.3f}  accuracy {right / examples:.1%}"
         if now > self._start_of_epoch:  # a coarse clock may stand still for a batch
-            says += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
-        self._bar.update(self._task, says=says + self._epoch_says)
+            self._batch_says += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
+        self._bar.update(self._task, says=self._batch_says + self._epoch_says)
 
     def epoch_done(self, row: Mapping[str, float | int]) -> None:
         """Note the end of an epoch, and bring the bar there (a resumed run starts in the middle)."""
         self._start_of_epoch = time.monotonic()
         self._epoch_says = f"  validation {row['val_accuracy']:.1%}" if "val_accuracy" in row else ""
         self._epoch_says += f"  flips {row['flips']:.2%}" if "flips" in row else ""
-        self._bar.update(self._task, completed=row["epoch"] * self._batches)
+        says = self._batch_says + self._epoch_says  # here too: no batch may follow that is late enough to be shown
+        self._bar.update(self._task, completed=row["epoch"] * self._batches, says=says)
 
 
 @contextmanager
