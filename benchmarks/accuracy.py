@@ -15,7 +15,7 @@ import torch
 
 import untrained as ut
 from harness import measured, write
-from untrained.recipe import PAPER, SCORES, WEIGHTS
+from untrained.methods.recipe import PAPER, SCORES, WEIGHTS
 
 NETWORKS = {
     "784-512-512-10": (lambda: ut.models.fc((512, 512)), 5),

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from harness import Timing, interleave, moving, ratios, report, take_turns, without_kernels
-from untrained.effective import keep_top
-from untrained.native import kernels
-from untrained.weights import SignedConstant
+from untrained.native import choice as kernels
+from untrained.selection.straight_through import keep_top
+from untrained.weights.laws import SignedConstant
 
 torch.set_num_threads(1)
 PRODUCT, SORT = "torch.mul(weights, mask, out=), the mask known", "torch.sort alone"

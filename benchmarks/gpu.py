@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import untrained as ut
 from harness import Timing, interleave, report
-from untrained.effective import keep_top
+from untrained.selection.straight_through import keep_top
 
 
 class Block(nn.Module):

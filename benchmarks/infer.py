@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness import Timing, interleave, report
-from untrained.native import packed_kernels as kernels
 from untrained.native.library import status
-from untrained.native.trits import places_of, words_of
-from untrained.packed import SPARSE
+from untrained.packed import kernels
+from untrained.packed.modules import SPARSE
+from untrained.packed.trits import places_of, words_of
 
 torch.set_num_threads(1)
 DENSITIES = 0.5, 0.1, 0.05, 0.01

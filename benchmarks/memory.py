@@ -17,7 +17,7 @@ from torch import nn
 import untrained as ut
 from harness import without_kernels, write
 from step import SGD, NaiveLayer, SortedMask, fused
-from untrained.effective import keep_top
+from untrained.selection.straight_through import keep_top
 
 SIDE = 5000
 

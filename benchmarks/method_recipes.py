@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 
 import untrained as ut
 from harness import measured, write
-from untrained.recipe import Recipe
+from untrained.methods.recipe import Recipe
 
 SEEDS = 100, 101
 BATCH = 128

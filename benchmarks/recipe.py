@@ -12,7 +12,7 @@ import torch
 
 import untrained as ut
 from harness import measured, write
-from untrained.recipe import PAPER, Recipe
+from untrained.methods.recipe import PAPER, Recipe
 
 KEEP = 0.5
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from harness import measured, write
-from untrained.sweeping import sweep
+from untrained.experiments.sweep import sweep
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "benchmarks"

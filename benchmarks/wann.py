@@ -15,7 +15,7 @@ import numpy as np
 
 from harness import write
 from untrained.wann import WEIGHTS, Classify, Packed, Search, digits, swing_up
-from untrained.wann.ranking import ranked
+from untrained.wann.evolution.ranking import ranked
 
 ROUNDS = 7
 # The authors' code on one core, measured on another machine (steps, and network × weight × 1,000 images, per second).

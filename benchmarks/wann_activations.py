@@ -9,7 +9,7 @@ import numpy as np
 
 from harness import measured, write
 from untrained.wann import Search, swing_up
-from untrained.wann.activations import NAMES
+from untrained.wann.networks.activations import NAMES
 
 SECONDS, SEEDS = 6, 10
 SETS = {

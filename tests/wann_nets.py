@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from untrained.wann.activations import FUNCTIONS, NAMES, ids_of
-from untrained.wann.net import Net
+from untrained.wann.networks.activations import FUNCTIONS, NAMES, ids_of
+from untrained.wann.networks.net import Net
 
 NUMBERS = st.floats(-4, 4, allow_nan=False).map(lambda value: round(value, 3))
 _SLOPES = {"sin": np.pi, "cos": np.pi, "gaussian": 0.61, "sigmoid": 0.25}

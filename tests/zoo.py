@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from untrained.select import keep_count
+from untrained.selection.topk import keep_count
 
 
 class Recurrent(nn.Module):

@@ -8,8 +8,8 @@ from typing import Any, final
 import torch
 from torch import nn
 
-from untrained import attach
-from untrained.recipe import Recipe, fusable
+from untrained.masking import mask as attach
+from untrained.methods.recipe import Recipe, fusable
 
 
 @final

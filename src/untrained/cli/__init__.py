@@ -1,10 +1,10 @@
 """The command line: thin, calls the library. Torch is imported by the commands alone."""
 
 # Importing a file of commands adds them to the app.
-from untrained.cli import searches as searches
-from untrained.cli import tickets as tickets
+from untrained.cli import search as search
+from untrained.cli import ticket as ticket
 from untrained.cli.app import app as app
 from untrained.cli.app import main as main
-from untrained.wann.cli import app as wann
+from untrained.cli.wann import app as wann
 
 app.command(wann)

@@ -16,7 +16,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from untrained._version import __version__
-from untrained.printing import printable
+from untrained.terminal.text import printable
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
 
@@ -146,7 +146,7 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ..
 
 def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Refuse the Python that a file of settings names: a file may come from anywhere, a flag is the user's own."""
-    from untrained.spelling import names_code
+    from untrained.experiments.by_name import names_code
 
     for argument in arguments:
         given = [token.value for token in argument.tokens if token.source != "cli"]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from untrained.fields import check_fields
 from untrained.methods.masks import decode_mask, straight_through
-from untrained.recipe import SCORES, Paper, Recipe
-from untrained.schedules import Schedule
-from untrained.source import Source
-from untrained.weights import SignedConstant, WeightLaw
+from untrained.methods.recipe import SCORES, Paper, Recipe
+from untrained.methods.schedules import Schedule
+from untrained.weights.laws import SignedConstant, WeightLaw
+from untrained.weights.source import Source
 
 UNDECIDED = -128
 """What `Method.given` says of an element whose code the seed does not give."""
@@ -24,7 +24,7 @@ UNDECIDED = -128
 class Method(abc.ABC):
     """A way to find a subnetwork. A final method is a frozen dataclass: it *is* its configuration.
 
-    Laws, which `untrained.testing.check_method` and the shared tests hold every method to:
+    Laws, which `untrained.testing.method.check_method` and the shared tests hold every method to:
     * `effective(weights, scores)[name]` equals `decode(weights[name], codes(weights, scores)[name])` bit for bit;
     * codes are int8, 0 always meaning a dropped weight, and a pure function of weights and scores: the same under every
       memory format and thread count;

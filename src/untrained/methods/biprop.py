@@ -33,9 +33,9 @@ from untrained.methods.masks import (
     top_codes,
     uniform_scores,
 )
-from untrained.recipe import PAPER, Paper
-from untrained.schedules import Schedule
-from untrained.weights import KaimingNormal, WeightLaw
+from untrained.methods.recipe import PAPER, Paper
+from untrained.methods.schedules import Schedule
+from untrained.weights.laws import KaimingNormal, WeightLaw
 
 
 @final

@@ -16,7 +16,6 @@ from typing import ClassVar, Literal, Self, final
 import torch
 from torch import Tensor
 
-from untrained.effective import keep_top
 from untrained.methods.base import Method
 from untrained.methods.masks import (
     annealed,
@@ -28,10 +27,11 @@ from untrained.methods.masks import (
     top_codes,
     uniform_scores,
 )
+from untrained.methods.recipe import PAPER, Paper
+from untrained.methods.schedules import Schedule
 from untrained.methods.structure import Structure
-from untrained.recipe import PAPER, Paper
-from untrained.schedules import Schedule
-from untrained.weights import SignedConstant
+from untrained.selection.straight_through import keep_top
+from untrained.weights.laws import SignedConstant
 
 Scope = Literal["layer", "global", "normalised"]
 

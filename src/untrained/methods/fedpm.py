@@ -24,9 +24,9 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_number
+from untrained.methods.recipe import STEADY, Paper, Recipe
 from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
-from untrained.recipe import STEADY, Paper, Recipe
-from untrained.weights import SignedConstant
+from untrained.weights.laws import SignedConstant
 
 
 @final

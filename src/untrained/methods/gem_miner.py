@@ -34,11 +34,11 @@ from untrained.methods.masks import (
     groups,
     share,
 )
-from untrained.recipe import Paper, Recipe
-from untrained.schedules import Geometric, Schedule
-from untrained.select import checked, keep_count, top
-from untrained.source import Source
-from untrained.weights import SignedConstant
+from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.schedules import Geometric, Schedule
+from untrained.selection.topk import checked, keep_count, top
+from untrained.weights.laws import SignedConstant
+from untrained.weights.source import Source
 
 
 @final

@@ -31,10 +31,10 @@ from untrained.methods.masks import (
     top_codes,
     uniform_scores,
 )
-from untrained.recipe import Paper, Recipe
-from untrained.schedules import Schedule
-from untrained.source import Source
-from untrained.weights import KaimingUniform, WeightLaw
+from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.schedules import Schedule
+from untrained.weights.laws import KaimingUniform, WeightLaw
+from untrained.weights.source import Source
 
 DRAWS = 255
 """How many values a weight can have: those that a byte tells apart, beside 0."""

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from untrained.effective import transformed
-from untrained.schedules import Cubic, Schedule
-from untrained.select import keep_count, top
-from untrained.weights import fans
+from untrained.methods.schedules import Cubic, Schedule
+from untrained.selection.straight_through import transformed
+from untrained.selection.topk import keep_count, top
+from untrained.weights.laws import fans
 
 
 def checked_keep(keep: float | Schedule) -> float | Schedule:

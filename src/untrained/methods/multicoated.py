@@ -30,10 +30,10 @@ from untrained.methods.masks import (
     decode_multiple,
     share,
 )
-from untrained.recipe import Paper, Recipe
-from untrained.schedules import Schedule
-from untrained.select import keep_of, top
-from untrained.weights import SignedConstant, WeightLaw, fans
+from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.schedules import Schedule
+from untrained.selection.topk import keep_of, top
+from untrained.weights.laws import SignedConstant, WeightLaw, fans
 
 
 @final

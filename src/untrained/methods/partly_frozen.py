@@ -26,11 +26,11 @@ from torch import Tensor
 from untrained.methods.base import UNDECIDED, Method
 from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.masks import checked_number, decode_mask, groups, share, straight_through
-from untrained.recipe import Paper, Recipe
-from untrained.schedules import Cubic
-from untrained.select import checked, keep_count, keep_of
-from untrained.source import Source
-from untrained.weights import WeightLaw
+from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.schedules import Cubic
+from untrained.selection.topk import checked, keep_count, keep_of
+from untrained.weights.laws import WeightLaw
+from untrained.weights.source import Source
 
 _DROPPED, _LOCKED, _FREE = 0, 1, 2
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_keep, top_codes, uniform_scores
-from untrained.schedules import Schedule
+from untrained.methods.schedules import Schedule
 
 
 @final

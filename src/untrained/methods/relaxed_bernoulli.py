@@ -27,10 +27,10 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_choice, checked_number
+from untrained.methods.recipe import Recipe
 from untrained.methods.sampling import normal_noise, sigmoid_slope, uniform_noise
-from untrained.recipe import Recipe
-from untrained.schedules import Schedule
-from untrained.select import checked
+from untrained.methods.schedules import Schedule
+from untrained.selection.topk import checked
 
 _LOW, _SPAN = -0.1, 1.2
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from untrained.select import checked
+from untrained.selection.topk import checked
 
 
 @torch.library.custom_op("untrained::noise", mutates_args=())

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_number
+from untrained.methods.recipe import STEADY, Paper, Recipe
 from untrained.methods.sampling import uniform_noise
-from untrained.recipe import STEADY, Paper, Recipe
-from untrained.select import checked
-from untrained.source import Source
-from untrained.weights import WeightLaw, XavierUniform, fans
+from untrained.selection.topk import checked
+from untrained.weights.laws import WeightLaw, XavierUniform, fans
+from untrained.weights.source import Source
 
 
 @final

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from untrained.fields import check_fields
-from untrained.select import checked, top
+from untrained.selection.topk import checked, top
 
 
 class Structure(abc.ABC):

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import checked_number, decode_multiple, ternary_codes, uniform_scores
-from untrained.recipe import Paper, Recipe
-from untrained.schedules import Geometric
-from untrained.select import checked
+from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.schedules import Geometric
+from untrained.selection.topk import checked
 
 
 @final

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from untrained.grid import Line
 from untrained.plot.figure import COLOURS, empty, heading, name_as_given, one_line, percent
+from untrained.runs.table import Line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,10 +11,10 @@ import numpy as np
 
 from untrained.plot.figure import FOUND, empty
 from untrained.plot.run import FONT, SMALL, class_names, layer_name, line_of
-from untrained.run import Run
-from untrained.run_weights import effective_of, frozen_of, signs_of
-from untrained.trace import NAME as TRACE
-from untrained.trace import Sample
+from untrained.runs.run import Run
+from untrained.runs.weights import effective_of, frozen_of, signs_of
+from untrained.search.trace import NAME as TRACE
+from untrained.search.trace import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, name_as_given, one_line, percent
-from untrained.run import METRICS, Run
-from untrained.trace import NAME as TRACE
+from untrained.runs.run import METRICS, Run
+from untrained.search.trace import NAME as TRACE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, heading, one_line, percent
-from untrained.search import History
+from untrained.search.fit import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

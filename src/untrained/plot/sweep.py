@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
-from untrained.grid import RANDOM, TWIN, Line
 from untrained.plot.figure import BASELINES, COLOURS, empty, heading, name_as_given, one_line
 from untrained.plot.figure import TWIN as GREY
+from untrained.runs.table import RANDOM, TWIN, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

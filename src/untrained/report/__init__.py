@@ -1,3 +1,3 @@
 """One self-contained HTML page about a run."""
 
-from untrained.report.found import write_report as write_report
+from untrained.report.run_page import write_report as write_report

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from untrained.report.page import clean
-from untrained.run import Run, is_number
-from untrained.run_weights import signs_of
-from untrained.trace import BINS, Sample
+from untrained.runs.run import Run, is_number
+from untrained.runs.weights import signs_of
+from untrained.search.trace import BINS, Sample
 
 _SERIES = {"found subnetwork": "var(--teal)", "trained twin": "var(--grey)"}
 _LINES = {"random network": "var(--orange)", "random subnetwork": "var(--blue)"}

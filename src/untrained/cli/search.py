@@ -1,0 +1,122 @@
+"""The commands that search: one network, every method, or along one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from untrained.cli.app import CONFIG_HELP, app
+from untrained.runs.settings import CompareSettings, Settings, SweepSettings
+from untrained.terminal.text import say
+
+if TYPE_CHECKING:
+    from untrained.runs.table import Line
+
+NO_PICTURE = "none: it needs matplotlib (pip install 'untrained[plot]')"
+
+
+@app.command
+def find(
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Find a subnetwork, and compare it with what it must be compared with.
+
+    Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
+    subnetwork, and the same network with its weights trained.
+
+    Writes into the folder of `--out`: found.ticket, report.html (a page about the run), picture.png, config.toml,
+    metrics.jsonl, checkpoint.pt and what the page is made from, and the twin's into its folder twin.
+    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there with the run's
+    own settings.
+
+    ```
+    untrained find --widths 512 512 --data mnist --data-dir data --epochs 5
+    untrained find --config runs/mine/config.toml --seed 1 --out runs/other
+    untrained find --out runs/mine --resume
+    ```
+    """
+    from untrained.experiments.find import find as run
+    from untrained.experiments.tables import of_networks
+
+    found = run(settings)
+    of_networks(found.rows).print()
+    print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
+    if found.cut:
+        say(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
+        print("or --scope layer, which keeps that fraction of every layer.\n")
+    say(f"ticket   {found.ticket}")
+    say(f"picture  {found.picture or NO_PICTURE}")
+    say(f"report   {found.report}")
+
+
+@app.command
+def compare(
+    settings: Annotated[CompareSettings, Parameter(name="*")] = CompareSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
+
+    Prints one table: mean ± standard deviation over the seeds, bits per weight on disk, seconds an epoch. The trained
+    twin and random subnetworks are always in it. Nothing is chosen by the test data, or by anything else: the last
+    epoch counts.
+
+    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
+    Ctrl-C loses nothing that was finished; `--resume` goes on.
+
+    ```
+    untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
+    untrained compare --method mine.py:MyMethod
+    untrained compare --data mnist --data-dir data --widths 512 512 --epochs 5 --out runs/mnist
+    untrained compare --out runs/mnist --resume
+    ```
+    """
+    from untrained.experiments.compare import compare as run
+
+    found = run(settings)
+    _print_grid(found.lines, found.folder, found.picture)
+
+
+@app.command
+def sweep(
+    settings: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Accuracy along one axis: the fraction kept, the width of the network, or the law of its frozen weights.
+
+    The figures of the paper (Ramanujan et al. 2019). Give several values, with commas between them, to one of `--keep`,
+    `--width` and `--weights`. The trained twin and random subnetworks are always beside; for widths also the twin at
+    width 1. Searches run side by side, as those of `compare` do, and nothing is chosen by anything.
+
+    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
+    Ctrl-C loses nothing that was finished; `--resume` goes on.
+
+    ```
+    untrained sweep --keep 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
+    untrained sweep --width 0.5,1,2,4 --seeds 5
+    untrained sweep --weights signed-constant,kaiming-normal,kaiming-uniform
+    untrained sweep --keep 0.1,0.5,0.9 --methods edge-popup,biprop --out runs/sweep
+    untrained sweep --out runs/sweep --resume
+    ```
+    """
+    from untrained.experiments.sweep import sweep as run
+
+    found = run(settings)
+    _print_grid(found.lines, found.folder, found.picture)
+
+
+def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None) -> None:
+    from untrained.experiments.tables import of_lines
+
+    table = of_lines(lines)
+    table.print()
+    for note in table.notes:
+        say(note)
+    say(f"table    {folder / 'results.csv'}")
+    say(f"picture  {picture or NO_PICTURE}")

@@ -1,0 +1,283 @@
+"""The command line for weight agnostic networks. What computes is imported by the commands alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from untrained.terminal.text import print_table, say
+from untrained.wann.runs.settings import WannSettings, task_of_file
+
+if TYPE_CHECKING:
+    from untrained.wann.networks.net import Net
+    from untrained.wann.tasks.task import Task
+    from untrained.wann.tuning.tune import Column
+
+_CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
+
+app = App(
+    name="wann",
+    default_parameter=Parameter(negative=()),
+    help="""Find networks that work though all their connections share one weight, whatever it is.
+
+    ```
+    untrained wann                          swing a pole up, in half a minute
+    untrained wann --task digits            tell digits apart
+    untrained wann show   RUN/found.json    the network in numbers, or as a picture
+    untrained wann eval   RUN/found.json    what it is worth
+    untrained wann tune   RUN/found.json    give every connection a weight of its own
+    untrained wann export RUN/found.json x.onnx
+    ```
+    """,
+)
+
+
+@app.default
+def search(
+    settings: Annotated[WannSettings, Parameter(name="*")] = WannSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    config: Annotated[Path | None, Parameter(help=_CONFIG_HELP)] = None,
+) -> None:
+    """Search for weight agnostic networks (Gaier & Ha 2019).
+
+    Prints what the best network is worth: at the six shared weights, and in the four columns of the paper's table.
+
+    Writes into the folder of `--out`: found.json (the best network), tuned.json (with a weight per connection), front
+    (the best of every size), report.html (a page about the run), picture.png, results.json, metrics.jsonl, config.toml
+    and checkpoint.npz.
+    Ctrl-C leaves checkpoint, metrics and front; `--resume` goes on from there with the run's own settings, and with
+    more `--generations` or `--minutes`, if you like.
+
+    ```
+    untrained wann --task digits --minutes 2
+    untrained wann --task swingup --islands 10 --minutes 30 --out runs/swingup
+    untrained wann --task gym:BipedalWalker-v3 --generations 100
+    untrained wann --task table.csv --generations 300
+    ```
+    """
+    from untrained.wann.runs.evolve import evolve, mean_and_std
+
+    _look_here_for(settings.task)
+    run = evolve(settings, tell=say)
+    _print_columns(run.columns, run.measure, f"{run.front[-1].net.connections} connections")
+    if run.ensemble is not None:
+        print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
+    if len(run.attempts) > 1:
+        mean, std = mean_and_std(run.attempts)
+        spread = f"best reward where networks are chosen {mean:,.4g} ± {std:,.3g}, at most {max(run.attempts):,.4g}"
+        print(f"{len(run.attempts)} searches apart: {spread}\n")
+    sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
+    print(f"connections: reward   {sizes}")
+    say(f"network  {run.folder / 'found.json'}  (shared weight {run.shared:.2f})")
+    if run.picture is None:
+        print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
+    else:
+        say(f"picture  {run.picture}")
+    say(f"report   {run.report}")
+
+
+@app.command
+def show(net: Path, /, *, picture: Path | None = None) -> None:
+    """The network in numbers, and its source as Python; or as a picture.
+
+    Args:
+        net: The network's file.
+        picture: A .png, .svg or .pdf file to draw it into.
+    """
+    from collections import Counter
+
+    from untrained.wann.networks.activations import NAMES
+    from untrained.wann.networks.levels import levels
+    from untrained.wann.networks.net import Net
+
+    read = Net.load(net)
+    used = sorted({int(source) for source in read.src if 0 < source <= read.inputs})
+    kinds = Counter(NAMES[kind - 1] for kind in read.act)
+    print(f"inputs       {read.inputs}, of which {len(used)} are used")
+    print(f"outputs      {read.outputs}")
+    print(f"hidden nodes {len(read.act) - read.outputs}, in {len(levels(read))} levels with the outputs")
+    print(f"connections  {read.connections}{'' if read.weights is None else ', each with a weight of its own'}")
+    print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
+    for name, value in read.meta.items():
+        say(f"{name:<12} {value}")
+    if picture is not None:
+        read.draw(picture)
+        say(f"picture      {picture}")
+    elif read.connections <= 100:
+        print(f"\n{read.to_python()}", end="")
+
+
+@app.command(name="eval")
+def evaluate(
+    net: Path,
+    /,
+    *,
+    task: str | None = None,
+    data_dir: Path | None = None,
+    max_steps: int | None = None,
+    trials: int = 100,
+    seed: int = 0,
+) -> None:
+    """What a network is worth on test data, or in episodes that no search uses.
+
+    Args:
+        net: The network's file.
+        task: What it is to be good at (default: what it was found for, unless that is a module or a table).
+        data_dir: Where the task's data are.
+        max_steps: Steps after which an episode of a gym:ID ends (default: as it was found for).
+        trials: Draws of random weights, and episodes of each kind.
+        seed: Of the trials.
+    """
+    from untrained.wann.tuning.tune import ensemble, four_columns, six_weights
+
+    read, chosen = _read(net, task, data_dir, max_steps)
+    own = None if read.weights is None else read
+    columns = [six_weights(chosen, read, trials=trials, seed=seed)]
+    columns += four_columns(chosen, read, own, trials=trials, seed=seed)
+    _print_columns(columns, chosen.measure, f"{read.connections} connections")
+    accuracy = ensemble(chosen, read)
+    if accuracy is not None:
+        print(f"ensemble of the six weights: {accuracy:.2%}")
+
+
+@app.command
+def tune(
+    net: Path,
+    out: Path,
+    /,
+    *,
+    task: str | None = None,
+    data_dir: Path | None = None,
+    max_steps: int | None = None,
+    method: Literal["auto", "cma", "gradient"] = "auto",
+    budget: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+) -> None:
+    """Give every connection a weight of its own, and write the network.
+
+    Args:
+        net: The network's file.
+        out: The file to write.
+        task: What it is to be good at (default: what it was found for, unless that is a module or a table).
+        data_dir: Where the task's data are.
+        max_steps: Steps after which an episode of a gym:ID ends (default: as it was found for).
+        method: By CMA-ES, which needs rewards only, or by gradient, which needs examples (auto, where there are some).
+        budget: Generations of CMA-ES (default: 300), or epochs (default: 20).
+        seed: Of everything random.
+        workers: Threads, or processes for gym tasks.
+    """
+    from untrained.wann.tuning.tune import best_shared, four_columns, tuned
+
+    read, chosen = _read(net, task, data_dir, max_steps)
+    if not out.resolve().parent.is_dir():
+        raise ValueError(f"cannot write {out}: there is no folder {out.resolve().parent}")
+    shared = best_shared(chosen, read, seed=seed)
+    own = tuned(chosen, read, shared=shared, method=method, budget=budget, seed=seed, workers=workers)
+    own.save(out)
+    _print_columns(
+        four_columns(chosen, read, own, shared=shared, seed=seed), chosen.measure, f"{read.connections} connections"
+    )
+    say(f"network  {out}")
+
+
+@app.command
+def export(net: Path, out: Path, /) -> None:
+    """Write a network for something else, by the ending of the file.
+
+    .onnx for ONNX runtimes (inputs x and the shared weight w), .py for Python without any package, .graphml for graph
+    tools, .png, .svg or .pdf as a picture.
+
+    Args:
+        net: The network's file.
+        out: The file to write.
+    """
+    from untrained.files import written_whole
+    from untrained.wann.networks.net import Net
+
+    read = Net.load(net)
+    match out.suffix:
+        case ".onnx":
+            read.to_onnx(out)
+        case ".py":
+            with written_whole(out) as unfinished:
+                unfinished.write_text(read.to_python(), encoding="utf-8")
+        case ".graphml":
+            graph = read.to_networkx()
+            _refuse_unfit_for_xml(read.labels or ())
+            import networkx
+
+            with written_whole(out) as unfinished:
+                networkx.write_graphml(graph, unfinished)
+        case ".png" | ".svg" | ".pdf":
+            read.draw(out)
+        case _:
+            raise ValueError(f"{out}: expected a file that ends in .onnx, .py, .graphml, .png, .svg or .pdf")
+    say(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _read(path: Path, task: str | None, data_dir: Path | None, max_steps: int | None) -> tuple[Net, Task]:
+    import numpy as np
+
+    from untrained.wann.networks.net import Net
+    from untrained.wann.tasks.by_name import task_named
+
+    net = Net.load(path)
+    found_for, limit = net.meta.get("task"), net.meta.get("max_steps")
+    if task is not None:
+        name = task
+    elif isinstance(found_for, str):
+        name = task_of_file(found_for, path)
+    else:
+        raise ValueError(f"{path} does not name the task that it was found for: give --task")
+    if max_steps is None and name == found_for and type(limit) is int and limit > 0:
+        max_steps = limit
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"max_steps must be above 0, got {max_steps}")
+    _look_here_for(name)
+    classes = "numbers" if net.labels is None else "classes"
+    predict = classes if name.lower().endswith(".csv") else None
+    chosen = task_named(name, data_dir, max_steps=max_steps if name.startswith("gym:") else None, predict=predict)
+    if chosen.about:
+        say(chosen.about)
+    if (net.inputs, net.outputs) != (chosen.inputs, chosen.outputs):
+        raise ValueError(
+            f"{path} has {net.inputs} inputs and {net.outputs} outputs; {chosen.name} needs {chosen.inputs} and "
+            f"{chosen.outputs}"
+        )
+    own = chosen.finished(net)
+    same = own.labels == net.labels and all(
+        np.array_equal(getattr(own, part), getattr(net, part)) for part in ("offset", "scale")
+    )
+    if not same:
+        raise ValueError(
+            f"{path} was found on other data: {chosen.name} scales its inputs or names its classes otherwise"
+        )
+    return net, chosen
+
+
+def _look_here_for(task: str) -> None:
+    """Let Python find the module of a typed task in the current folder, too, after all other places."""
+    here = str(Path.cwd())
+    if ":" in task.removeprefix("gym:") and here not in sys.path:
+        sys.path.append(here)
+
+
+def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
+    for number, label in enumerate(labels):
+        if not all(c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") for c in label):
+            raise ValueError(f"label {number}, {label[:80]!r}, has a control character, which XML cannot hold")
+
+
+def _print_columns(columns: Sequence[Column], measure: str, title: str) -> None:
+    share = measure == "accuracy"
+    cells = []
+    for column in columns:
+        mean, std = (f"{value:.2%}" if share else f"{value:,.4g}" for value in (column.mean, column.std))
+        once = len(column.scores) == 1
+        cells.append((column.name, mean, "" if once else std, "" if once else str(len(column.scores))))
+    print_table((title, measure, "± std", "of"), cells)

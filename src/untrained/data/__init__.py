@@ -1,0 +1,1 @@
+"""Data sets: read, downloaded, split, and handed out in batches."""

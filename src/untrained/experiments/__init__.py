@@ -1,0 +1,1 @@
+"""Whole experiments from their settings: find, compare and sweep."""

@@ -1,0 +1,182 @@
+"""Methods and laws as text, for the command line: `edge-popup(scope=global)`, `mine.py:MyMethod`, `kaiming-normal`."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from untrained.methods import METHODS, Method, schedules
+from untrained.methods.structure import Block, NofM
+from untrained.weights import laws as weights
+from untrained.weights.laws import WeightLaw
+
+_SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
+_LONGEST = 1000
+_KEEP = re.compile(r"[(,]\s*keep\s*=")
+_WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
+_PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
+    cls.__name__: cls for cls in vars(schedules).values() if inspect.isclass(cls) and getattr(cls, "__final__", False)
+}
+Made = TypeVar("Made")
+
+
+def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
+    """The method that a text names.
+
+    Args:
+        text: a name of `METHODS`, or `FILE.py:CLASS` or `package.module:CLASS` for one of your own; behind it, if you
+            like, fields in brackets: words, numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
+        keep: the fraction to keep, for methods that are told; a `keep=` in the brackets wins.
+        fields: more fields; those that are None are not meant.
+
+    Raises:
+        ValueError: there is no such method, or it has no such field.
+        FileNotFoundError: there is no such file.
+    """
+    name, arguments = _taken_apart(text)
+    arguments = {field: value for field, value in fields.items() if value is not None} | arguments
+    method = _made(text, own_class(name) if names_code([text]) else _known("method", METHODS, name), arguments)
+    return method if keep is None or _KEEP.search(text) else method.keeping(keep)
+
+
+def law_of(text: str) -> WeightLaw:
+    """The law of frozen weights that a text names, such as `signed-constant` or `kaiming-normal(scaled=True)`.
+
+    Raises:
+        ValueError: there is no such law, or it has no such field.
+    """
+    known = {_dashed(n): c for n, c in vars(weights).items() if inspect.isclass(c) and issubclass(c, WeightLaw)}
+    known = {name: cls for name, cls in known.items() if getattr(cls, "__final__", False)}
+    name, arguments = _taken_apart(text)
+    return _made(text, _known("weights law", known, name), arguments)
+
+
+def names_code(texts: Iterable[str]) -> bool:
+    """Whether a method, or one of a list, is a class of somebody's own, whose file or module `method_of` would run."""
+    return any(":" in text.partition("(")[0] for each in texts for text in split(each))
+
+
+def anchored(text: str) -> str:
+    """The text with the path of a file of one's own made absolute, for another process."""
+    name = text.partition("(")[0].strip()
+    place, colon, _ = name.rpartition(":")
+    return text.replace(place, str(Path(place).resolve()), 1) if colon and place.endswith(".py") else text
+
+
+def split(texts: str) -> list[str]:
+    """The texts of a list, at the commas outside of brackets."""
+    parts, depth = [""], 0
+    for character in texts:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
+
+
+def own_class(name: str) -> type[Method]:
+    """The Method that `FILE.py:CLASS` or `package.module:CLASS` means; the file is run.
+
+    Raises:
+        ValueError: it is no final Method, or the file cannot be run.
+        FileNotFoundError: there is no such file.
+    """
+    place, _, cls_name = name.rpartition(":")
+    try:
+        module = _module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except FileNotFoundError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever somebody's own file raises
+        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+    cls = getattr(module, cls_name, None)
+    if not (inspect.isclass(cls) and issubclass(cls, Method)):
+        raise ValueError(f"{place} has no untrained.Method called {cls_name!r}")
+    if inspect.isabstract(cls) or not (dataclasses.is_dataclass(cls) and getattr(cls, "__final__", False)):
+        raise ValueError(f"{cls_name} must be a @final @dataclass(frozen=True) with init_scores and codes")
+    return cls
+
+
+def _module_of(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {str(path)!r}")
+    # One name for one file, once only: a class that was defined twice would be two methods of one name.
+    name = f"untrained_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError("it is no Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _taken_apart(text: str) -> tuple[str, dict[str, Any]]:
+    """(name, fields in the brackets behind it)."""
+    match = _SPELLING.fullmatch(text.strip())
+    if match is None or len(text) > _LONGEST:
+        raise ValueError(f"{text[:80]!r} is not a name, or a name with fields in brackets")
+    # Words need no quotes, not even those that Python keeps for itself, such as global.
+    quoted = _WORD.sub(r"='\1'", match[2] or "()")
+    try:
+        call = ast.parse(f"_{quoted}", mode="eval").body
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise ValueError("one pair of brackets is enough")
+        return match[1].strip(), _arguments(call, fields_only=True)
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
+        says = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
+        raise ValueError(f"{text!r}: expected NAME(field=value, …): {says}") from None
+
+
+def _arguments(call: ast.Call, *, fields_only: bool) -> dict[str, Any]:
+    if (fields_only and call.args) or any(keyword.arg is None for keyword in call.keywords):
+        raise ValueError("every value needs the name of its field")
+    given = {str(keyword.arg): _value(keyword.value) for keyword in call.keywords}
+    if len(given) < len(call.keywords):
+        raise ValueError("a field is given twice")
+    return given
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        made = _known("part", _PARTS, node.func.id)
+        return made(*map(_value, node.args), **_arguments(node, fields_only=False))
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        raise ValueError(f"{ast.unparse(node)[:80]!r} is no word, number or known part") from None
+
+
+def _known(what: str, table: Mapping[str, type[Made]], name: str) -> type[Made]:
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(table)}")
+    return table[name]
+
+
+def _made(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
+    known = inspect.signature(cls).parameters
+    for name in arguments:
+        if name not in known:
+            raise ValueError(f"{text}: there is no field {name!r}; it has {', '.join(known) or 'none'}")
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{text}: {error}") from None
+
+
+def _dashed(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()

@@ -1,0 +1,153 @@
+"""One search from beginning to end, beside the three networks that it has to be compared with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from untrained import plot
+from untrained.data.dataset import DataSet, load_data, located
+from untrained.experiments.by_name import method_of
+from untrained.experiments.run_folder import claimed, resume_command, write_settings
+from untrained.experiments.tables import of_networks
+from untrained.experiments.testbed import Lab, device_named
+from untrained.masking.bake import baked
+from untrained.masking.mask import masks, record
+from untrained.methods.base import Method
+from untrained.methods.dense import Dense
+from untrained.methods.random_subnetwork import RandomSubnetwork
+from untrained.report import write_report
+from untrained.runs.run import Row, write_table
+from untrained.runs.settings import Settings
+from untrained.search.checkpoint import holds_run
+from untrained.search.fit import History
+
+
+@final
+@dataclass(frozen=True)
+class Found:
+    """What `find` found.
+
+    Attributes:
+        rows: the random network, a random subnetwork, the found subnetwork, and the trained twin unless left out.
+        history: the search, epoch by epoch.
+        folder: where everything was written.
+        ticket: the found network's file.
+        cut: masked tensors of which nothing at all is kept, so that nothing passes through them.
+        picture: the picture, or None when matplotlib is not installed.
+        report: one HTML page about the run.
+    """
+
+    rows: tuple[Row, ...]
+    history: History
+    folder: Path
+    ticket: Path
+    cut: tuple[str, ...]
+    picture: Path | None
+    report: Path
+
+    def _repr_html_(self) -> str:
+        return of_networks(self.rows).html()
+
+
+def find(
+    settings: Settings | None = None, *, log: Callable[[dict[str, float | int]], None] | None = None, **changes: Any
+) -> Found:
+    """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings, picture and report.
+
+    Validation data draws the curves; the test data is looked at once, for the table. A run that was interrupted
+    leaves a checkpoint and a ticket, and goes on with `resume=True`.
+
+    Args:
+        settings: what to do.
+        log: called with every row of the search, as by `fit`; what it raises ends the run, which can be gone on with.
+        changes: fields of `Settings` to change, such as `keep=0.3`.
+
+    Raises:
+        ValueError: a setting is out of range, or the folder holds another run.
+        OSError: another run writes into the folder now, or it cannot be written.
+        FileNotFoundError, ConnectionError, ImportError: the data set is not to be had.
+        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+    """
+    settings = replace(settings or Settings(), **changes)
+    method = _method(settings)
+    data = load_data(located(settings.data), settings.data_dir, size=settings.size)
+    lab = Lab(settings, data, device_named(settings.device), settings.seed)
+    network = lab.masked(method)
+    spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
+    keep = getattr(method.at(1.0), "keep", None)
+    told = "" if keep is None else f"-{keep:g}"
+    name = f"{settings.model}-{Path(settings.data).name}-{spelt}{told}-seed{settings.seed}"
+    with claimed(settings, name, holds_run) as folder:
+        return _run(settings, lab, network, keep, folder, log)
+
+
+def _run(
+    settings: Settings, lab: Lab, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
+) -> Found:
+    """Measure, search and write in a folder that nobody else writes into."""
+    rows = [lab.baseline("random network", Dense())]
+    if not holds_run(folder):
+        write_settings(folder, settings)
+    twin_history = None
+    try:
+        how = {"resume": settings.resume, "lr": settings.lr, "log": log}
+        found, history = lab.search(network, "found subnetwork", folder, **how)
+        rows.append(lab.baseline("random subnetwork", RandomSubnetwork(keep or max(_kept(network), 1e-9))))
+        rows.append(found)
+        if settings.twin:
+            twin, twin_history = lab.train_twin(folder / "twin", resume=settings.resume)
+            rows.append(twin)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
+    write_table(folder, rows)
+    page = write_report(folder)
+    picture = None
+    if plot.available():
+        picture = _draw(settings, lab.data, folder, network, rows, history, twin_history)
+    cut = tuple(name for name, mask in masks(network).items() if not mask.any())
+    return Found(tuple(rows), history, folder, folder / "found.ticket", cut, picture, page)
+
+
+def _method(settings: Settings) -> Method:
+    method = method_of(settings.method, settings.keep, scope=settings.scope)
+    if not method.learns:
+        raise ValueError(f"{settings.method} has nothing to search for; it is among what others are compared with")
+    return method
+
+
+def _draw(
+    settings: Settings,
+    data: DataSet,
+    folder: Path,
+    network: nn.Module,
+    rows: Sequence[Row],
+    history: History,
+    twin_history: History | None,
+) -> Path:
+    """The picture of the run."""
+    first, picture = record(network).states[0], folder / "picture.png"
+    with torch.no_grad(), baked(network) as dense:
+        drawn = plot.search(
+            title=f"{settings.model} on {settings.data}, {settings.method}, {_kept(network):.1%} kept",
+            found=history,
+            twin=twin_history,
+            baselines={row.name: row.val_accuracy for row in rows[:2]},
+            kept={name: float(mask.float().mean()) for name, mask in masks(network).items()},
+            before=first.weight.cpu(),
+            after=dense.get_parameter(first.name).cpu(),
+            shape=data.shape,
+        )
+    plot.save(drawn, picture)
+    return picture
+
+
+def _kept(network: nn.Module) -> float:
+    kept = [(int(mask.sum()), mask.numel()) for mask in masks(network).values()]
+    return sum(some for some, _ in kept) / sum(n for _, n in kept)

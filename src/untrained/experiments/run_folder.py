@@ -1,0 +1,103 @@
+"""The folder of a run: a new one, or that of a run to go on with, never that of another."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from untrained.experiments.by_name import names_code
+from untrained.files import sole_writer, written_whole
+from untrained.runs.settings import Setup
+
+_SETTINGS = "config.toml"
+_FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
+
+
+@contextmanager
+def claimed(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Iterator[Path]:
+    """The folder that the run goes to, made and closed to other writers; on any error before, nothing is written.
+
+    Args:
+        settings: `out` and `resume` of them, and the rest to compare with those of the run that is there.
+        name: of the folder under runs, when no `out` is given.
+        begun: tells whether a folder holds a run that has got somewhere.
+
+    Raises:
+        ValueError: there is nothing to resume, or the folder holds another run.
+        OSError: another run writes there now, or the folder cannot be made.
+    """
+    folder = open_folder(settings, name, begun)
+    while settings.out is None:
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:  # another run was first
+            folder = open_folder(settings, name, begun)
+    with sole_writer(folder):
+        open_folder(settings, name, begun)  # again, as another run may have ended there meanwhile
+        yield folder
+
+
+def open_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Path:
+    """Where the run goes; nothing is written yet. Arguments and errors are those of `claimed`."""
+    if settings.out is None:
+        if settings.resume:
+            raise ValueError("--resume needs --out, the folder of the run to go on with")
+        folder, number = Path("runs") / name, 2
+        while folder.exists() or folder.is_symlink():
+            folder, number = Path("runs") / f"{name}-{number}", number + 1
+        return folder
+    folder = settings.out
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out: {folder} is a file, not a folder")
+    own = {field.name.replace("_", "-") for field in fields(settings)}
+    is_begun = begun(folder)
+    if not is_begun and _read(folder / _SETTINGS).keys() - own:
+        raise ValueError(f"{folder} holds a run of another command; pass another --out")
+    if is_begun:
+        if not settings.resume:
+            raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
+        _refuse_other_settings(settings, folder / _SETTINGS)
+    elif settings.resume:
+        raise ValueError(f"there is nothing to resume in {folder}: nothing was finished there")
+    return folder
+
+
+def write_settings(folder: Path, settings: Setup) -> None:
+    """Note in the folder what the run is."""
+    with written_whole(folder / _SETTINGS) as unfinished:
+        unfinished.write_text(settings.to_toml(), encoding="utf-8")
+
+
+def resume_command(command: str, folder: Path, settings: Setup) -> str:
+    """The command that goes on with a run; methods of one's own are in it, as code that a file names is not run."""
+    words = ["untrained", command, "--out", str(folder), "--resume"]
+    for name in ("methods", "method"):
+        given = getattr(settings, name, ())
+        given = [given] if isinstance(given, str) else given
+        if names_code(given):
+            words += [word for each in given for word in (f"--{name}", each)]
+    return shlex.join(words)
+
+
+def _refuse_other_settings(settings: Setup, path: Path) -> None:
+    then = _read(path)
+    now = tomllib.loads(settings.to_toml())
+    for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
+        if then.get(name) != now.get(name):
+            raise ValueError(
+                f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
+                "resume it with its own settings, or start another with another --out"
+            )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None

@@ -1,0 +1,148 @@
+"""Accuracy along one axis: the fraction of the weights kept, the width of the network, or the law of its weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+from untrained import plot
+from untrained.experiments.by_name import law_of, split
+from untrained.experiments.compare import check, fill, grid_of
+from untrained.experiments.tables import of_lines
+from untrained.models import NETWORKS
+from untrained.runs.settings import CompareSettings, SweepSettings
+from untrained.runs.table import TWIN, Cell, Line
+
+Axis = Literal["keep", "width", "weights"]
+
+
+@final
+@dataclass(frozen=True)
+class Sweep:
+    """What `sweep` found.
+
+    Attributes:
+        axis: what was varied: "keep", "width" or "weights".
+        lines: the table: the twin, the random subnetworks, then the methods as they were named, each along the axis.
+        cells: every single network.
+        folder: where everything was written: results.csv, results.json, picture.png, and a folder per network.
+        picture: the picture, or None when matplotlib is not installed.
+    """
+
+    axis: Axis
+    lines: tuple[Line, ...]
+    cells: tuple[Cell, ...]
+    folder: Path
+    picture: Path | None
+
+    def _repr_html_(self) -> str:
+        return of_lines(self.lines).html()
+
+
+def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
+    """Search with every value of one setting, the rest being equal, and draw accuracy against it.
+
+    The setting is the one of `keep`, `width` and `weights` that has several values. The trained twin and random
+    subnetworks are always among the networks: a twin at every width, and at width 1 whether it was asked for or not,
+    since wide random networks are to be measured by that one; one twin for all fractions kept and laws, which are
+    nothing to it. Every cell is what `compare` finds with these settings, bit for bit. Nothing is chosen by anything,
+    searches run side by side, and a sweep that was interrupted goes on with `resume=True`, all as in `compare`.
+
+    Args:
+        settings: what to do.
+        changes: fields of `SweepSettings` to change, such as `keep="0.1,0.3,0.5"`.
+
+    Raises:
+        ValueError: none of the three has several values, or more than one of them; a setting is out of range, an
+            unknown method or law, or the folder holds another run.
+        OSError: another run writes into the folder now, or it cannot be written.
+        FileNotFoundError, ConnectionError, ImportError: the data set or joblib is not to be had.
+        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+
+    Source: Ramanujan et al. 2019, arXiv 1911.13299: the figures on k%, on width, and on the distribution of weights.
+    """
+    settings = replace(settings or SweepSettings(), **changes)
+    laws = tuple(dict.fromkeys(split(settings.weights)))
+    axis = _axis(settings, laws)
+    for law in laws:
+        if law != "recommended":
+            law_of(law)
+    factors = settings.factors()
+
+    def places(method: str) -> Iterable[Mapping[str, Any]]:
+        if axis == "width":
+            first = (1.0,) if method == TWIN and 1.0 not in factors else ()
+            return ({"width": width} for width in (*first, *factors))
+        if axis == "weights" and method != TWIN:
+            return ({"law": law} for law in laws)
+        return ({},)
+
+    def at(width: float | None = None, law: str | None = None) -> CompareSettings:
+        """What `compare` is told to get the same network."""
+        same: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(CompareSettings)}
+        one = factors[0] if axis != "width" else 1.0
+        same |= _scaled(settings, one if width is None else width)
+        same["weights"] = law or laws[0]
+        return CompareSettings(**same)
+
+    grid = grid_of(settings, places)
+    check(at())
+    if axis == "width" and not _WIDTHS & _known(settings).keys():
+        raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
+    folder, lines, cells = fill(settings, grid, lambda cell: at(cell.width, cell.law), "sweep")
+    picture = None
+    if plot.available():
+        picture = folder / "picture.png"
+        plot.save(plot.sweep(_title(settings, axis, laws), axis, lines), picture)
+    return Sweep(axis, lines, cells, folder, picture)
+
+
+_WIDTHS = {"width", "widths"}
+
+
+def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
+    """The one setting of several values."""
+    if not laws:
+        raise ValueError(f"weights must be laws with commas between them, got {settings.weights!r}")
+    values: dict[Axis, int] = {"keep": len(settings.keeps()), "width": len(settings.factors()), "weights": len(laws)}
+    several: list[Axis] = [axis for axis, number in values.items() if number > 1]
+    if not several:
+        raise ValueError(
+            "one of keep, width and weights needs two values or more, such as keep 0.1,0.3,0.5; "
+            f"got keep {settings.keep}, width {settings.width}, weights {settings.weights}"
+        )
+    if len(several) > 1:
+        raise ValueError(f"a sweep goes along one axis, got several values of {' and of '.join(several)}")
+    return several[0]
+
+
+def _known(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(NETWORKS[settings.model]).parameters
+
+
+def _scaled(settings: SweepSettings, factor: float) -> dict[str, Any]:
+    """The settings of a network so many times as wide; of width 1 those of the network itself, to the byte."""
+    known = _known(settings) if settings.model in NETWORKS else {}
+    if factor != 1 and "widths" in known:
+        own = known["widths"].default if settings.widths is None else settings.widths
+        return {"width": None, "widths": tuple(max(1, round(factor * width)) for width in own)}
+    return {"width": None if factor == 1 else factor}
+
+
+def _title(settings: SweepSettings, axis: Axis, laws: tuple[str, ...]) -> str:
+    """What all networks of the picture have in common."""
+    model = settings.model
+    if settings.widths:
+        model += f" {'-'.join(map(str, settings.widths))}"
+    if settings.factors()[0] != 1 and axis != "width":
+        model += f", width {settings.width}"
+    said = [f"{model} on {Path(settings.data).name}", f"{settings.epochs} epoch{'s' * (settings.epochs > 1)}"]
+    if axis != "keep":
+        said.append(f"{100 * settings.keeps()[0]:g} % kept")
+    if axis != "weights" and laws != ("recommended",):
+        said.append(laws[0])
+    seeds = "one seed" if settings.seeds == 1 else f"mean and standard deviation of {settings.seeds} seeds"
+    return f"{', '.join(said)}\n{seeds}"

@@ -1,0 +1,190 @@
+"""The bench on which networks are compared: the same data, network, seed and number of epochs for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from untrained.data.dataset import DataSet
+from untrained.experiments.by_name import law_of
+from untrained.masking.densities import erk
+from untrained.masking.mask import mask_, masks, record
+from untrained.methods.base import Method
+from untrained.models import build
+from untrained.runs.run import Row, write_answers
+from untrained.runs.settings import Setup
+from untrained.search.evaluation import answers, calibrate_, evaluate
+from untrained.search.fit import History, fit, recipe_of
+from untrained.tickets.ticket import Ticket
+
+_EVALUATION_BATCH = 500
+
+
+@final
+@dataclass(frozen=True)
+class Lab:
+    """What all networks of one comparison share.
+
+    Attributes:
+        setup: network, budget and recipe.
+        data: what is learnt.
+        device: where.
+        seed: gives weights, first scores and the order of the images.
+        quiet: show no progress.
+    """
+
+    setup: Setup
+    data: DataSet
+    device: torch.device
+    seed: int
+    quiet: bool = False
+
+    def network(self) -> nn.Module:
+        """The network, not masked yet."""
+        chosen: dict[str, Any] = {"shape": self.data.shape, "classes": self.data.classes}
+        for name, unless in (("width", None), ("widths", None), ("activation", "relu"), ("folded", False)):
+            if (value := getattr(self.setup, name)) != unless:
+                chosen[name] = value
+        return build(self.setup.model, **chosen).to(self.device)
+
+    def masked(self, method: Method) -> nn.Module:
+        """The network, masked as the setup has it."""
+        network, law = self.network(), "recommended"
+        if self.setup.weights != "recommended":
+            law = law_of(self.setup.weights)
+        elif self.setup.recipe == "paper" and method.paper is not None:
+            law = method.paper.weights or law
+        told = method.keeping(0.5) != method.keeping(0.4)
+        by_tensor = erk(network, method) if self.setup.densities == "erk" and told else method
+        return mask_(network, by_tensor, seed=self.seed, weights=law)  # pyright: ignore[reportArgumentType]
+
+    def batches(self, part: Literal["train", "val", "test"]) -> Any:
+        """Batches of a part of the data."""
+        size = self.setup.batch_size if part == "train" else _EVALUATION_BATCH
+        return self.data.batches(part, size, seed=self.seed, device=self.device)
+
+    def baseline(self, name: str, method: Method) -> Row:
+        """A network that learns nothing but its running statistics."""
+        network = calibrate_(self.masked(method), self.batches("train"))
+        accuracy, val_accuracy = self._measure(network)
+        size = len(Ticket.of(network, self._facts(accuracy, val_accuracy)).to_bytes())
+        return self._row(name, network, size, None, (accuracy, val_accuracy))
+
+    def search(
+        self,
+        network: nn.Module,
+        name: str,
+        folder: Path,
+        *,
+        resume: bool,
+        lr: float | None = None,
+        log: Callable[[dict[str, float | int]], None] | None = None,
+    ) -> tuple[Row, History]:
+        """Search the masked network, and keep what is found as a ticket that says how good it is."""
+        recipe = recipe_of("paper" if self.setup.recipe == "paper" else None, network)
+        recipe = recipe if lr is None else replace(recipe, lr=lr)
+        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._facts(), log=log)
+        said = answers(network, self.batches("test"), amp=self.setup.amp)
+        write_answers(folder, said, self.data.test)
+        accuracy, val_accuracy = said.accuracy, self._val_accuracy(network)
+        path = folder / "found.ticket"
+        Ticket.of(network, self._facts(accuracy, val_accuracy)).save(path)
+        return self._row(name, network, path.stat().st_size, _seconds(history), (accuracy, val_accuracy)), history
+
+    def train_twin(self, folder: Path, *, resume: bool) -> tuple[Row, History]:
+        """Train the weights of the same network, from torch's own initial ones."""
+        # What torch's own layers draw, from a generator that no other thread has.
+        twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for parameter in twin.parameters():
+                start = torch.empty(parameter.shape, device="cpu")
+                parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
+        history = self._learn(twin, folder, "trained twin", resume)
+        state = {name: tensor.contiguous() for name, tensor in _untied(twin).items()}
+        size = len(safetensors.torch.save(state))
+        return self._row("trained twin", twin, size, _seconds(history)), history
+
+    def _row(
+        self,
+        name: str,
+        network: nn.Module,
+        size: int,
+        seconds: float | None,
+        measured: tuple[float, float] | None = None,
+    ) -> Row:
+        is_twin = name == "trained twin"
+        weights = sum(p.numel() for p in network.parameters()) if is_twin else _weights(network)
+        kept = weights if is_twin else sum(int(mask.sum()) for mask in masks(network).values())
+        return Row(name, *(measured or self._measure(network)), weights, kept, size, seconds)
+
+    def _measure(self, network: nn.Module) -> tuple[float, float]:
+        """(test accuracy, validation accuracy)."""
+        return evaluate(network, self.batches("test"), amp=self.setup.amp).accuracy, self._val_accuracy(network)
+
+    def _val_accuracy(self, network: nn.Module) -> float:
+        return evaluate(network, self.batches("val"), amp=self.setup.amp).accuracy
+
+    def _learn(self, network: nn.Module, folder: Path, title: str, resume: bool, **how: Any) -> History:
+        return fit(
+            network,
+            self.batches("train"),
+            self.batches("val"),
+            epochs=self.setup.epochs,
+            amp=self.setup.amp,
+            seed=self.seed,
+            out=folder,
+            resume=resume,
+            title=None if self.quiet else title,
+            **how,
+        )
+
+    def _facts(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
+        """What the ticket's `meta` says, so that it can be evaluated without anything else."""
+        data = self.data
+        measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
+        return {
+            **measured,
+            "task": "classification",
+            "data": data.name,
+            "labels": list(data.labels),
+            "shape": list(data.shape),
+            "mean": list(data.mean),
+            "std": list(data.std),
+        }
+
+
+def device_named(name: str | None) -> torch.device:
+    """The device; by default the GPU if there is one.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _weights(network: nn.Module) -> int:
+    return sum(state.weight.numel() for state in record(network).states)
+
+
+def _untied(network: nn.Module) -> dict[str, Tensor]:
+    """Every tensor once, whatever names it has."""
+    seen = {tensor.data_ptr(): name for name, tensor in reversed(network.state_dict().items()) if tensor.numel()}
+    return {
+        name: tensor for name, tensor in network.state_dict().items() if name in seen.values() or not tensor.numel()
+    }
+
+
+def _seconds(history: History) -> float:
+    return sum(history.column("seconds"))

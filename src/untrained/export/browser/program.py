@@ -1,0 +1,208 @@
+"""A network as a list of operations that a small interpreter can run, one image at a time.
+
+Value 0 is the image; operation k takes the values that its `in` names and gives value k + 1. Everything is said without
+the batch axis. What does nothing in evaluation (dropout, flattening) is left out: the bytes of a tensor stay the same.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from untrained.models import BinaryActivation
+from untrained.tickets.header import TicketError
+
+Op = dict[str, Any]
+
+
+def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
+    """The operations of a network in evaluation, in order.
+
+    Args:
+        network: the network, whose state dict holds the tensors that the operations name.
+        shape: of one input, without the batch axis.
+
+    Raises:
+        TicketError: it has a layer or an operation that is not supported, or its forward pass cannot be traced.
+    """
+    for name, module in network.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            raise TicketError(f"no JavaScript for a hook or a forward of its own on the layer {name!r}")
+    try:
+        graph = _Tracer().trace(network)
+        _Shapes(network, graph=graph).run(torch.zeros(1, *shape, device="cpu"))
+    except Exception as error:  # whatever a forward pass may raise when it is followed
+        raise TicketError(
+            f"its forward pass cannot be followed for an input of shape {tuple(shape)}: {error}"
+        ) from None
+    return _Writer(network, graph).ops
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, BinaryActivation) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of every tensor. No code is made of the graph: names of layers would be code there."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, Tensor):
+            n.meta["shape"] = list(result.shape[1:])
+        return result
+
+
+class _Writer:
+    """Writes the operations of a graph down."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
+        self._network = network
+        # A tensor that layers share has the first of its names.
+        self._names = {id(t): name for name, t in (*network.named_parameters(), *network.named_buffers())}
+        self._values: dict[fx.Node, int] = {}
+        self.ops: list[Op] = []
+        last = None
+        for node in graph.nodes:
+            if node.op == "placeholder":
+                if self._values:
+                    raise TicketError("its network takes more than one input")
+                self._values[node] = 0
+            elif node.op == "output":
+                last = node.args[0]
+            else:
+                self._write(node)
+        if not isinstance(last, fx.Node) or self._values[last] != len(self.ops) or not self.ops:
+            raise TicketError("its network does not end in one tensor")
+        if len(self.ops[-1]["shape"]) != 1:
+            raise TicketError(f"its network ends in shape {self.ops[-1]['shape']}, expected one number per class")
+
+    def _write(self, node: fx.Node) -> None:
+        given = [argument for argument in (*node.args, *node.kwargs.values()) if isinstance(argument, fx.Node)]
+        if node.op == "call_module":
+            module = self._network.get_submodule(str(node.target))
+            kind, label = type(module), f"{type(module).__name__} (layer {str(node.target)!r})"
+            write = _MODULES.get(kind)
+        else:
+            module, label = node, str(getattr(node.target, "__name__", node.target))
+            write = _FUNCTIONS.get(node.target)
+        if write is None or not given:
+            raise TicketError(f"no JavaScript for {label}")
+        from_shape = _shape_of(given[0])
+        try:
+            line = write(module, self._names, from_shape, _shape_of(node))
+        except _Unsupported as error:
+            raise TicketError(f"no JavaScript for {label}: {error}") from None
+        if line is None:
+            self._values[node] = self._values[given[0]]
+            return
+        name = str(node.target) if node.op == "call_module" else node.name
+        places = {"in": [self._values[value] for value in given], "from": from_shape, "shape": _shape_of(node)}
+        self.ops.append(line | {"name": name} | places)
+        self._values[node] = len(self.ops)
+
+
+class _Unsupported(ValueError):
+    """What about a layer there is no JavaScript for."""
+
+
+def _shape_of(node: fx.Node) -> list[int]:
+    if "shape" not in node.meta:
+        raise TicketError(f"no JavaScript for {node.name}: it gives no single tensor")
+    return node.meta["shape"]
+
+
+def _pair(value: Any) -> list[int]:
+    return list(value) if isinstance(value, tuple | list) else [value, value]
+
+
+def _tensors(names: Mapping[int, str], **tensors: Tensor | None) -> dict[str, str]:
+    return {field: names[id(tensor)] for field, tensor in tensors.items() if tensor is not None}
+
+
+def _linear(layer: nn.Linear, names: Mapping[int, str], given: list[int], _: list[int]) -> Op:
+    if len(given) != 1:
+        raise _Unsupported(f"its input has shape {given}, expected one dimension")
+    return {"op": "linear"} | _tensors(names, weight=layer.weight, bias=layer.bias)
+
+
+def _conv(layer: nn.Conv2d, names: Mapping[int, str], *_: list[int]) -> Op:
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        raise _Unsupported(f"padding {layer.padding!r} of mode {layer.padding_mode!r}, expected numbers, zeros")
+    line: Op = {"op": "conv", "kernel": list(layer.kernel_size), "stride": list(layer.stride), "groups": layer.groups}
+    line |= {"padding": list(layer.padding), "dilation": list(layer.dilation)}
+    return line | _tensors(names, weight=layer.weight, bias=layer.bias)
+
+
+def _norm(layer: nn.BatchNorm2d, names: Mapping[int, str], *_: list[int]) -> Op:
+    if layer.running_mean is None:
+        raise _Unsupported("it has no running statistics")
+    tensors = _tensors(names, mean=layer.running_mean, variance=layer.running_var, weight=layer.weight, bias=layer.bias)
+    return {"op": "norm", "eps": layer.eps} | tensors
+
+
+def _max_pool(layer: nn.MaxPool2d, *_: Any) -> Op:
+    if layer.ceil_mode or _pair(layer.dilation) != [1, 1] or layer.return_indices:
+        raise _Unsupported("ceil_mode, dilation or indices")
+    sizes = {"kernel": layer.kernel_size, "stride": layer.stride, "padding": layer.padding}
+    return {"op": "maxpool"} | {field: _pair(value) for field, value in sizes.items()}
+
+
+def _avg_pool(layer: nn.AvgPool2d, *_: Any) -> Op:
+    if layer.ceil_mode or _pair(layer.padding) != [0, 0] or layer.divisor_override is not None:
+        raise _Unsupported("ceil_mode, padding or divisor_override")
+    return {"op": "avgpool", "kernel": _pair(layer.kernel_size), "stride": _pair(layer.stride), "padding": [0, 0]}
+
+
+def _adaptive_pool(layer: nn.AdaptiveAvgPool2d, names: Mapping[int, str], given: list[int], got: list[int]) -> Op:
+    if any(before % after for before, after in zip(given[1:], got[1:], strict=True)):
+        raise _Unsupported(f"from {given[1:]} to {got[1:]} pixels, expected a whole number of times")
+    window = [before // after for before, after in zip(given[1:], got[1:], strict=True)]
+    return {"op": "avgpool", "kernel": window, "stride": window, "padding": [0, 0]}
+
+
+def _same(*_: Any) -> None:
+    return None
+
+
+def _named(kind: str) -> Callable[..., Op]:
+    return lambda *_: {"op": kind}
+
+
+def _add(node: fx.Node, names: Mapping[int, str], given: list[int], got: list[int]) -> Op:
+    values = [argument for argument in node.args if isinstance(argument, fx.Node)]
+    if len(values) != 2 or node.kwargs or any(_shape_of(value) != got for value in values):
+        raise _Unsupported("expected a sum of two tensors of one shape")
+    return {"op": "add"}
+
+
+_MODULES: dict[type, Callable[..., Op | None]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: _norm,
+    nn.MaxPool2d: _max_pool,
+    nn.AvgPool2d: _avg_pool,
+    nn.AdaptiveAvgPool2d: _adaptive_pool,
+    nn.ReLU: _named("relu"),
+    nn.ELU: lambda layer, *_: {"op": "elu", "alpha": layer.alpha},
+    BinaryActivation: _named("sign"),
+    nn.Flatten: _same,
+    nn.Dropout: _same,
+    nn.Identity: _same,
+}
+_FUNCTIONS: dict[Any, Callable[..., Op | None]] = {
+    operator.add: _add,
+    operator.iadd: _add,
+    torch.add: _add,
+    torch.flatten: _same,
+    torch.relu: _named("relu"),
+    F.relu: _named("relu"),
+    "flatten": _same,
+    "relu": _named("relu"),
+    "add": _add,
+}

@@ -1,0 +1,98 @@
+"""A found network as an ONNX graph, through PyTorch's own exporter."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from untrained.export.network import found_network, input_shape
+from untrained.files import written_whole
+from untrained.tickets.header import TicketError
+from untrained.tickets.ticket import Ticket
+
+# What the meta of a ticket says about its inputs and outputs; it goes into the metadata of the graph, as JSON.
+_FACTS = ("labels", "mean", "std")
+
+
+def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -> None:
+    """Write the network for ONNX runtimes, whole or not at all.
+
+    The graph's input is `image`, float32 (batch, *shape), normalised as in the search; its output is `logits`,
+    float32 (batch, classes), for any batch. Labels, mean and std are in its metadata, as JSON.
+
+    Args:
+        ticket: the ticket.
+        path: the file.
+        model: a freshly built model of the ticket's architecture, which becomes the network. May be left out for the
+            networks of `untrained.models`.
+
+    Raises:
+        ImportError: onnx or onnxscript is not installed.
+        TicketError: a model is needed, the ticket does not fit it, the shape of its input is not known, torch cannot
+            export its forward pass, or can for one size of the batch only.
+        OSError: the file cannot be written.
+    """
+    if find_spec("onnx") is None or find_spec("onnxscript") is None:
+        raise ImportError("exporting to ONNX needs onnx and onnxscript: pip install 'untrained[onnx]'")
+    network, shape = found_network(ticket, model), input_shape(ticket)
+    dtypes = {tensor.dtype for tensor in network.parameters()}
+    if dtypes != {torch.float32}:
+        raise TicketError(f"its tensors are {', '.join(sorted(map(str, dtypes)))}; ONNX files are of torch.float32")
+    for name, _ in network.named_modules():
+        if '"' in name or "\\" in name or not name.isprintable():  # torch writes Python code with the names in it
+            raise TicketError(f"torch cannot export a layer called {name!r}")
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                network,
+                (torch.zeros(2, *shape, device="cpu"),),  # a batch of 1 would be taken for a constant
+                dynamo=True,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = str(error.__cause__ or error).strip().partition("\n")[0]
+            raise TicketError(f"torch cannot export its forward pass: {cause[:200]}") from error
+    assert program is not None
+    graph = program.model.graph
+    if not graph.outputs:
+        raise TicketError("its network gives no tensor")
+    for value in (*graph.inputs, *graph.outputs):
+        # torch takes the Dim for a hint, and writes the size of the example where the forward pass asks for a number.
+        if not value.shape or isinstance(value.shape[0], int):
+            raise TicketError(
+                f"its forward pass is for one size of the batch only: {value.name} became {value.shape}. Write "
+                "x.shape[0] for len(x) or int(x.shape[0]), x.flatten(1) for x.view(len(x), -1), and no loop over x"
+            )
+    for fact in _FACTS:
+        if fact in ticket.meta:
+            program.model.metadata_props[fact] = json.dumps(ticket.meta[fact])
+    with written_whole(path) as unfinished:
+        program.save(str(unfinished), external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says to its own authors."""
+    # It logs that torchvision, which we do not use, is missing.
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # It uses what torch and Python have deprecated.
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,1 @@
+"""A method applied to the parameters of any `nn.Module`."""

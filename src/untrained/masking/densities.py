@@ -1,0 +1,64 @@
+"""Layer-wise densities: one method, another `keep` for every tensor."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from torch import nn
+
+from untrained.masking.mask import candidates
+from untrained.methods.base import Method
+from untrained.methods.masks import share
+from untrained.methods.schedules import Schedule
+
+AnyMethod = TypeVar("AnyMethod", bound=Method)
+
+
+def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
+    """The method with Erdős–Rényi-kernel densities: small tensors keep more, and in all the same number is kept.
+
+        keep_l = min(1, ε · Σ_d shape_d / Π_d shape_d),   ε such that Σ keep_l·n_l = keep·n
+
+    Args:
+        model: the model that `mask_` is going to be given.
+        method: a method with a `keep` that is a number.
+
+    Returns:
+        {pattern: method}, to be handed to `mask_`: one pattern for every tensor that can be masked.
+
+    Raises:
+        ValueError: the method has no such `keep`, ranks tensors together, or nothing can be masked.
+
+    Source: Evci et al. 2020, "Rigging the Lottery", arXiv 1911.11134, section 3 (ERK); Mocanu et al. 2018 (ER).
+    """
+    keep = getattr(method, "keep", None)
+    if not isinstance(keep, float) or isinstance(getattr(getattr(method, "of", None), "keep", None), Schedule):
+        raise ValueError(f"erk needs a method whose keep is a number, got {method}")
+    if method.keeping(0.3) == method.keeping(0.2):
+        raise ValueError(f"erk needs a method that is told how much to keep, got {method}")
+    if method.together:
+        raise ValueError(f"erk gives every tensor a density of its own, and {method} ranks them together")
+    shapes = {name: tuple(parameter.shape) for name, parameter in candidates(model).items()}
+    if not shapes:
+        raise ValueError(f"this {type(model).__name__} has nothing that can be masked")
+    densities = erk_densities(shapes, share(keep))
+    return {re.escape(name): method.keeping(density) for name, density in densities.items()}
+
+
+def erk_densities(shapes: Mapping[str, Sequence[int]], keep: float) -> dict[str, float]:
+    """keep_l of every tensor; tensors whose share would be above 1 keep everything, and the others share the rest."""
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    weights = {name: float(sum(shape)) for name, shape in shapes.items()}
+    full: set[str] = set()
+    while True:
+        budget = keep * sum(sizes.values()) - sum(sizes[name] for name in full)
+        rest = sum(weights[name] for name in sizes if name not in full)
+        scale = budget / rest if rest else 0.0
+        over = {name for name in sizes if name not in full and scale * weights[name] >= sizes[name]}
+        if not over:
+            break
+        full |= over
+    return {name: 1.0 if name in full else max(scale * weights[name] / sizes[name], 1e-9) for name in sizes}

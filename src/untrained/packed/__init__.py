@@ -1,0 +1,9 @@
+"""Networks that run from the bits of their masks."""
+
+from untrained.packed.modules import SPARSE as SPARSE
+from untrained.packed.modules import Layer as Layer
+from untrained.packed.modules import Packed as Packed
+from untrained.packed.modules import PackedConv as PackedConv
+from untrained.packed.modules import PackedLinear as PackedLinear
+from untrained.packed.modules import layers as layers
+from untrained.packed.modules import pack_ as pack_

@@ -1,0 +1,173 @@
+"""How fast a found network runs on this machine: dense, in bfloat16, in int8, and packed.
+
+One thread, process CPU time, the variants taking turns: what else runs on the machine then matters least.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from untrained.packed import modules as packed
+from untrained.tickets.header import TicketError
+from untrained.tickets.ticket import Ticket, rebuild
+
+DENSE = "dense float32"
+PACKED = "packed"
+_SECONDS = 3.0
+_LEAST_SECONDS = 0.002
+_CLEARLY = 1.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant at one batch size.
+
+    Attributes:
+        batch: inputs at a time.
+        variant: how the network runs.
+        ms: of CPU time for a batch, the median over rounds; nan if it cannot run here.
+        bytes: of weights in memory.
+        error: the largest |Δ output| over the largest |output| of `DENSE`.
+    """
+
+    batch: int
+    variant: str
+    ms: float
+    bytes: int
+    error: float
+
+
+def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
+    """Time a ticket's network on random inputs; torch's threads are as many afterwards as before.
+
+    Args:
+        ticket: of one of `untrained.models`.
+        batches: sizes, each 1 or more.
+
+    Returns:
+        For each size a row per variant. int8 is torch's dynamic quantisation of Linear layers, and left out where
+        there is none of them or torch cannot; without Linear or Conv weights of -σ, 0 and +σ packed is left out.
+
+    Raises:
+        TicketError: its network is not one of ours.
+        ValueError: a batch size below 1.
+    """
+    if not batches or min(batches) < 1:
+        raise ValueError(f"batches must be 1 or more, got {list(batches)}")
+    dense = ticket.apply_(rebuild(ticket)).eval()
+    shape = (ticket.built_by or {})["arguments"].get("shape")
+    if shape is None:
+        raise TicketError("its network does not say the shape of its input")
+    rows = []
+    with one_thread(), torch.no_grad():
+        variants = _variants(dense)
+        for batch in batches:
+            x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu") * 2 - 1
+            outputs = {name: run(x) for name, (_, run) in variants.items()}
+            scale = outputs[DENSE].abs().max()
+            times = _interleaved({name: functools.partial(run, x) for name, (_, run) in variants.items()})
+            rows += [
+                Row(
+                    batch,
+                    name,
+                    1000 * times[name],
+                    _weight_bytes(model),
+                    ((outputs[name] - outputs[DENSE]).abs().max() / scale).item() if scale else 0.0,
+                )
+                for name, (model, _) in variants.items()
+            ]
+    return rows
+
+
+def verdict(rows: Sequence[Row]) -> list[str]:
+    """For each batch size of `bench` a line that says which is fastest, dense unless another is so by a tenth."""
+    lines = []
+    for batch in dict.fromkeys(row.batch for row in rows):
+        of_batch = {row.variant: row for row in rows if row.batch == batch}
+        best, dense = min(of_batch.values(), key=lambda row: row.ms), of_batch[DENSE]
+        if dense.ms <= _CLEARLY * best.ms:  # what is no faster by more than noise is not worth the change
+            best = dense
+        line = f"batch {batch}: {best.variant} is fastest"
+        if best is not dense:
+            line += f", {dense.ms / best.ms:.1f} times as fast as {DENSE}"
+        if PACKED in of_batch and best.variant != PACKED:
+            line += f"; packed takes {of_batch[PACKED].ms / best.ms:.1f} times as long"
+        lines.append(line if PACKED in of_batch else f"{line}; there is nothing to pack")
+    return lines
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch, and then as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
+    """Model and call of each variant that this network and machine have."""
+    half = copy.deepcopy(dense).bfloat16()
+    variants: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {
+        DENSE: (dense, dense),
+        "dense bfloat16": (half, lambda x: half(x.bfloat16()).float()),
+    }
+    int8 = _quantised(dense)
+    if int8 is not None:
+        variants["int8 dynamic"] = int8, int8
+    try:
+        ours = packed.pack_(copy.deepcopy(dense))
+    except ValueError:
+        return variants
+    return {**variants, PACKED: (ours, ours)}
+
+
+def _quantised(dense: nn.Module) -> nn.Module | None:
+    """The network with torch's int8 Linear layers; None: it has no Linear, or torch has no such thing."""
+    if not any(type(module) is nn.Linear for module in dense.modules()):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated, and says so
+        try:
+            from torch.ao.quantization import quantize_dynamic
+
+            return quantize_dynamic(copy.deepcopy(dense), {nn.Linear}, dtype=torch.qint8)
+        except (ImportError, RuntimeError, NotImplementedError):
+            return None
+
+
+def _weight_bytes(model: nn.Module) -> int:
+    """Of all tensors of two or more dimensions that a model computes with."""
+    others = [module for module in model.modules() if not isinstance(module, packed.Packed)]
+    quantised: list[Any] = [weight() for module in others if callable(weight := getattr(module, "weight", None))]
+    return sum(layer.bytes for layer in packed.layers(model)) + sum(w.numel() * w.element_size() for w in quantised)
+
+
+def _interleaved(variants: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds of CPU time of each, the median over rounds in which all take turns."""
+
+    def seconds(run: Callable[[], object], repeats: int) -> float:
+        start = time.process_time()
+        for _ in range(repeats):
+            run()
+        return (time.process_time() - start) / repeats
+
+    first = {name: seconds(run, 1) for name, run in variants.items()}
+    repeats = {name: max(1, round(_LEAST_SECONDS / max(taken, 1e-6))) for name, taken in first.items()}
+    round_seconds = sum(first[name] * repeats[name] for name in variants)
+    rounds = min(21, max(3, round(_SECONDS / max(round_seconds, 1e-6))))
+    taken = [{name: seconds(run, repeats[name]) for name, run in variants.items()} for _ in range(rounds)]
+    return {name: statistics.median(times[name] for times in taken) for name in variants}

@@ -1,0 +1,267 @@
+"""Layers whose weights are packed trits: by kernels, or by torch from weights expanded once; also as torch's operators.
+
+A weight is (codes, starts, scale): words, and no starts; or places, and the starts of their lists. Its values are
+scale · t.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from untrained.native.library import status
+from untrained.packed.trits import trits_of_places, trits_of_words
+
+_ANY = 1 << 62
+LOOKUP_UP_TO = {
+    torch.float32: {"avx512": _ANY, "avx2": 32, "portable": 2},
+    torch.bfloat16: {"avx512": 32, "avx2": 8, "portable": 2},
+}
+"""The largest batch that is looked up, by the dtype in which larger ones run and by the level of the kernels."""
+_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
+_HALVES = torch.bfloat16, torch.float16
+_CPU = torch.device("cpu")
+
+# Expanded weights by their codes, each with the versions of codes and scale that it was made from.
+_kept: Any = WeakIdKeyDictionary()
+
+
+def linear(
+    x: Tensor,
+    codes: Tensor,
+    starts: Tensor | None,
+    scale: Tensor,
+    bias: Tensor | None,
+    rows: int,
+    columns: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """y = scale · x tᵀ + bias, (…, rows) for x (…, columns), in the dtype of x.
+
+    Args:
+        x: the inputs; halves are computed in float32, and float64 by torch, and so is all that has a gradient.
+        codes, starts, scale: the weight (rows, columns).
+        bias: (rows), or None.
+        dtype: float32 or bfloat16: in what torch computes where there is no kernel, or it is faster than ours.
+
+    Raises:
+        ValueError: x has not so many columns, or no floating dtype.
+    """
+    _check(x, x.dim() > 0 and x.shape[-1] == columns, f"(…, {columns})")
+    if x.dtype is torch.float32 and x.is_cpu and codes.is_cpu:
+        kernels, level, _ = status()
+        learns = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
+        few = starts is not None or x.numel() // columns <= LOOKUP_UP_TO[dtype][level or "portable"]
+        if kernels is not None and few and not learns:
+            own = bias if bias is None or bias.dtype is torch.float32 else bias.float()
+            if starts is None:
+                y = lookup(kernels, codes, scale, own, x.contiguous(), rows, columns)
+            else:
+                y = indices(kernels, codes, starts, scale, own, x.contiguous(), columns)
+            if y is not None:
+                return y
+            dtype = torch.float32  # in which torch comes to what the dense layer does
+    if x.dtype in _HALVES:
+        return linear(x.float(), codes, starts, scale, bias, rows, columns, dtype).to(x.dtype)
+    return _through_torch(F.linear, x, (codes, starts, scale, (rows, columns)), bias, dtype)
+
+
+def convolution(
+    x: Tensor,
+    codes: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The convolution of x with scale · t (outputs, inputs / groups, …), through torch; in 2d, channels come last.
+
+    Raises:
+        ValueError: x has not so many channels or dimensions, or no floating dtype.
+    """
+    inputs, dims = groups * shape[1], len(shape) - 2
+    right = x.dim() in (dims + 1, dims + 2) and x.shape[-dims - 1] == inputs
+    _check(x, right, f"(batch, {inputs}{', …' * dims})")
+    if x.dtype in _HALVES:
+        x32 = x.float()
+        return convolution(x32, codes, scale, bias, shape, stride, padding, dilation, groups, dtype).to(x.dtype)
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _CONVOLUTIONS[len(shape)](_ordered(x), weight, bias, stride, padding, dilation, groups)
+
+    return _ordered(_through_torch(run, x, (codes, None, scale, tuple(shape)), bias, dtype, (-1, *[1] * dims)))
+
+
+def expanded(codes: Tensor, starts: Tensor | None, scale: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """The weight: scale · t in float32 or float64, t itself in bfloat16; made once, and kept as long as its codes."""
+    versions = _version(codes), _version(scale)
+    kept = _kept.setdefault(codes, {})
+    made, weight = kept.get(dtype, (None, None))
+    if weight is None or made != versions:
+        with torch.inference_mode(False), torch.no_grad():
+            trits = _trits(codes, starts, shape).to(codes.device, dtype).reshape(*shape)
+            weight = _ordered(trits if dtype is torch.bfloat16 else trits.mul_(scale.to(dtype)))
+        kept[dtype] = versions, weight
+    return weight
+
+
+def kept_bytes(codes: Tensor) -> int:
+    """The memory of the expanded weights that are kept for these codes."""
+    return sum(weight.nbytes for _, weight in _kept.get(codes, {}).values())
+
+
+def lookup(
+    kernels: ctypes.CDLL, words: Tensor, scale: Tensor, bias: Tensor | None, x: Tensor, rows: int, columns: int
+) -> Tensor | None:
+    """scale · x tᵀ + bias (…, rows) for x (…, columns); everything float32 in C order on the CPU, t as words.
+
+    None: x holds NaN, infinities, or numbers so large that sums of them are too large before they are scaled.
+    """
+    out = _output(x, rows)
+    done = _functions(kernels)[0](
+        words.data_ptr(),
+        scale.data_ptr(),
+        None if bias is None else bias.data_ptr(),
+        x.data_ptr(),
+        out.data_ptr(),
+        rows,
+        columns,
+        x.numel() // columns,
+    )
+    return out if done else None
+
+
+def indices(
+    kernels: ctypes.CDLL, places: Tensor, starts: Tensor, scale: Tensor, bias: Tensor | None, x: Tensor, columns: int
+) -> Tensor | None:
+    """`lookup` with t as places."""
+    rows = starts.shape[0] - 1
+    out = _output(x, rows)
+    done = _functions(kernels)[1](
+        places.data_ptr(),
+        starts.data_ptr(),
+        scale.data_ptr(),
+        None if bias is None else bias.data_ptr(),
+        x.data_ptr(),
+        out.data_ptr(),
+        rows,
+        columns,
+        x.numel() // columns,
+        places.dtype is torch.int16,
+    )
+    return out if done else None
+
+
+def _output(x: Tensor, rows: int) -> Tensor:
+    shape = x.shape  # asked once: every question to torch costs a tenth of a microsecond
+    size = (shape[0], rows) if len(shape) == 2 else (*shape[:-1], rows)
+    return torch.empty(size, dtype=torch.float32, device=_CPU)
+
+
+@functools.cache
+def _functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(packed_lookup, packed_indices), told their types: ctypes then converts without objects of its own."""
+    pointer, integer = ctypes.c_void_p, ctypes.c_int64
+    of_words, of_places = kernels.packed_lookup, kernels.packed_indices
+    of_words.argtypes = [pointer] * 5 + [integer] * 3
+    of_places.argtypes = [pointer] * 6 + [integer] * 3 + [ctypes.c_int32]
+    of_words.restype = of_places.restype = ctypes.c_int32
+    return of_words, of_places
+
+
+def _through_torch(
+    run: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    x: Tensor,
+    weight: tuple[Tensor, Tensor | None, Tensor, tuple[int, ...]],
+    bias: Tensor | None,
+    dtype: torch.dtype,
+    channels: Sequence[int] = (-1,),
+) -> Tensor:
+    """run(x, weight, bias) in float64 for such an x, else in dtype; autocast has no say."""
+    codes, starts, scale, shape = weight
+    bias = None if bias is None else bias.to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        if dtype is torch.bfloat16 and x.dtype is torch.float32:
+            y = run(x.bfloat16(), expanded(codes, starts, scale, shape, dtype), None).float() * scale
+            return y if bias is None else y + bias.reshape(channels)
+        return run(x, expanded(codes, starts, scale, shape, x.dtype), bias)
+
+
+def _trits(codes: Tensor, starts: Tensor | None, shape: Sequence[int]) -> Tensor:
+    rows, columns = shape[0], torch.Size(shape[1:]).numel()
+    if starts is None:
+        return trits_of_words(codes.cpu(), rows, columns)
+    return trits_of_places(codes.cpu(), starts.cpu(), columns)
+
+
+def _check(x: Tensor, fits: bool, expected: str) -> None:
+    if not fits:
+        raise ValueError(f"the input of a packed layer must be {expected}, got {tuple(x.shape)}")
+    if x.dtype not in (torch.float32, torch.float64, *_HALVES):
+        raise ValueError(f"the input of a packed layer must be of a floating dtype, got {x.dtype}")
+
+
+def _ordered(tensor: Tensor) -> Tensor:
+    """In the order that torch's convolutions like best."""
+    return tensor.contiguous(memory_format=torch.channels_last if tensor.dim() == 4 else torch.contiguous_format)
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _no_gradient(*_: Any) -> None:
+    raise RuntimeError(
+        "a packed layer has no gradient where it is compiled, exported or traced: take it of the model as it is, or of "
+        "the baked one"
+    )
+
+
+_WEIGHT = "Tensor codes, Tensor? starts, Tensor scale, Tensor? bias"
+torch.library.define(
+    "untrained::packed_linear", f"(Tensor x, {_WEIGHT}, int rows, int columns, ScalarType dtype) -> Tensor"
+)
+torch.library.define(
+    "untrained::packed_convolution",
+    "(Tensor x, Tensor codes, Tensor scale, Tensor? bias, int[] shape, int[] stride, int[] padding, int[] dilation, "
+    "int groups, ScalarType dtype) -> Tensor",
+)
+torch.library.impl("untrained::packed_linear", "default", linear)
+torch.library.impl("untrained::packed_convolution", "default", convolution)
+torch.library.register_autograd("untrained::packed_linear", _no_gradient)
+torch.library.register_autograd("untrained::packed_convolution", _no_gradient)
+
+
+@torch.library.register_fake("untrained::packed_linear")
+def _(
+    x: Tensor, codes: Tensor, starts: Tensor, scale: Tensor, bias: Tensor, rows: int, columns: int, dtype: Any
+) -> Tensor:
+    _check(x, x.dim() > 0 and x.shape[-1] == columns, f"(…, {columns})")
+    return x.new_empty((*x.shape[:-1], rows))
+
+
+@torch.library.register_fake("untrained::packed_convolution")
+def _(
+    x: Tensor,
+    codes: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    dtype: Any,
+) -> Tensor:
+    return _ordered(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, stride, padding, dilation, groups))

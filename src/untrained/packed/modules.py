@@ -1,0 +1,287 @@
+"""Run a found network from its codes: Linear and Conv layers whose weights are all -σ, 0 or +σ, at two bits or less.
+
+Measured by benchmarks/infer.py: weights 4096 x 4096, ms on one thread of a Zen 4 with AVX-512, dense by torch:
+
+| batch | float32 | bfloat16 | int8 | lookup | indices, 10 % | 5 % | 1 % |
+|---|---|---|---|---|---|---|---|
+| 1 | 3.6 | 3.2 | 0.85 | 0.21 | 0.79 | 0.39 | 0.11 |
+| 8 | 10.3 | 3.9 | 1.3 | 1.4 | 1.3 | 0.67 | 0.22 |
+| 64 | 33 | 12.3 | 6.2 | 11.1 | 9.5 | 4.7 | 1.4 |
+
+At batch 1 indices and lookup meet at 3 % (0.28 and 0.29); larger batches favour indices up to 10 %.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, TypeVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, jit, nn
+
+from untrained.masking.bake import bake_, baked
+from untrained.masking.mask import is_masked
+from untrained.masking.state import MaskState
+from untrained.native.library import status
+from untrained.packed import kernels as packed_kernels
+from untrained.packed import trits
+
+SPARSE = 0.03
+"""A Linear that keeps no larger share of its weights runs from their indices: the share where these lose nowhere."""
+
+Model = TypeVar("Model", bound=nn.Module)
+_CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
+_EXACT = torch.float32, torch.bfloat16, torch.float16
+
+
+@dataclass(frozen=True)
+class Layer:
+    """How one weight of a model runs: its name, in words how, and the bytes that it takes in memory now."""
+
+    name: str
+    how: str
+    bytes: int
+
+
+def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
+    """Keep every Linear and Conv weight of {-σ, 0, +σ} as two bits or less, and run from them; in place.
+
+    y = σ · (x tᵀ) + b with t of {-1, 0, 1}. A Linear runs from its codes by kernels of ours: sums in float32, right to
+    1e-6 of the largest output. Batches that torch is faster at, and everything where there is no compiler, run
+    through torch from weights that are expanded once and kept, beside the codes, in `dtype`; so do convolutions. Inputs
+    with NaN, infinities or sums beyond float32, and those that a gradient is asked of, go through torch, too: such a
+    layer gives what the dense one gives, and passes the gradient on to its input, as a frozen one does. Biases stay and
+    are frozen. What is not of that kind stays as it is: `untrained.packed.modules.layers` says why.
+
+    Args:
+        model: a masked model, which is baked first, or any plain one, such as `untrained.load` gives.
+        dtype: of the expanded weights, float32 or bfloat16; bfloat16 multiplies by t, which it holds exactly, and
+            rounds the inputs.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        ValueError: another dtype, a model masked in parts only, or there is nothing to pack; the model is unchanged
+            then.
+    """
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
+    if is_masked(model):
+        with baked(model) as plain:
+            packed = _all_packed(plain)
+        bake_(model)
+    elif any(isinstance(module, MaskState) for module in model.modules()):
+        raise ValueError("a part of this model is masked: bake_ that part, or pass the module that was masked")
+    else:
+        packed = _all_packed(model)
+    modules = dict(model.named_modules())
+    for name, codes in packed.items():
+        _become_(modules[name], codes, dtype)
+    return model
+
+
+def layers(model: nn.Module) -> list[Layer]:
+    """How each weight of two or more dimensions runs, packed or not; expanded weights count once they are there."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, Packed):
+            tensors = [t for t in (module.codes, module.starts) if t is not None]
+            size = sum(t.nbytes for t in tensors) + packed_kernels.kept_bytes(module.codes)
+            found.append(Layer(_full(name, "weight"), module.how(), size))
+    for name, uses in _weights(model).items():
+        weight = uses[0].parameter
+        found.append(Layer(name, f"left alone: {_why_not(uses) or _values(weight)}", weight.nbytes))
+    return found
+
+
+class Packed(nn.Module, ABC):
+    """What packed layers share: codes of the weight, its scale σ, and how they are moved and loaded."""
+
+    codes: Tensor
+    starts: Tensor | None
+    scale: Tensor
+    bias: nn.Parameter | None
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __init__(self) -> None:
+        raise TypeError(f"a {type(self).__name__} is made by pack_, from a layer of torch's")
+
+    @abstractmethod
+    def how(self) -> str:
+        """How it runs, in words."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight σ · t in float32, expanded once and kept; for reading only."""
+        return packed_kernels.expanded(self.codes, self.starts, self.scale, self.shape, torch.float32)
+
+    def extra_repr(self) -> str:
+        return f"{self.shape}, {self.how()}, bias={self.bias is not None}"
+
+    def _apply(self, fn: Any, recurse: bool = True) -> nn.Module:
+        scale = self.scale
+        super()._apply(fn, recurse)
+        if self.scale.dtype != scale.dtype:  # half() and the like are for what is computed with: σ stays as it is
+            self.scale = scale.to(self.scale.device)
+        return self
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
+        codes, starts = (state_dict.get(prefix + name, getattr(self, name)) for name in ("codes", "starts"))
+        try:  # before anything is loaded: kernels trust what is in here
+            if codes.dtype != self.codes.dtype:
+                raise ValueError(f"expected {self.codes.dtype}, got {codes.dtype}")
+            if self.starts is not None:
+                trits.check_places(codes, starts, *self.shape)
+                self.codes = self.codes.new_empty(codes.shape)  # other weights, other numbers of places
+        except ValueError as error:
+            raise ValueError(f"{prefix}codes: {error}") from None
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+@final
+class PackedLinear(Packed):
+    """A Linear that runs from the codes of its weight (outputs, inputs)."""
+
+    def how(self) -> str:
+        if status().library is None:
+            return _dense(self.dtype)
+        return "lookup" if self.starts is None else "indices"
+
+    def forward(self, x: Tensor) -> Tensor:
+        run = packed_kernels.linear if _direct(x) else torch.ops.untrained.packed_linear.default
+        rows, columns = self.shape
+        own: Any = self._buffers  # a microsecond sooner than self.codes
+        return run(x, own["codes"], own["starts"], own["scale"], self._parameters["bias"], rows, columns, self.dtype)
+
+
+@final
+class PackedConv(Packed):
+    """A Conv1d, Conv2d or Conv3d that keeps codes of its weight and computes through torch, in 2d channels last."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    _reversed_padding_repeated_twice: list[int]
+
+    def how(self) -> str:
+        return _dense(self.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = self.padding
+        if self.padding_mode != "zeros" or isinstance(padding, str):
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode), (0,) * len(self.stride)
+        run = packed_kernels.convolution if _direct(x) else torch.ops.untrained.packed_convolution.default
+        geometry = self.shape, self.stride, padding, self.dilation, self.groups
+        return run(x, self.codes, self.scale, self.bias, *geometry, self.dtype)
+
+
+def _direct(x: Tensor) -> bool:
+    """Whether to call without torch's operator, which is for compilers and tracers."""
+    traced = torch.compiler.is_compiling() or jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return type(x) is Tensor and not traced
+
+
+def _dense(dtype: torch.dtype) -> str:
+    return f"dense {str(dtype).removeprefix('torch.')}"
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """A weight of {-σ, 0, +σ}; with `starts` the codes are places, else words."""
+
+    codes: Tensor
+    starts: Tensor | None
+    scale: Tensor
+
+
+@dataclass(frozen=True)
+class _Use:
+    """A parameter where it is used."""
+
+    path: str
+    module: nn.Module
+    leaf: str
+    parameter: Any
+
+
+def _weights(model: nn.Module) -> dict[str, list[_Use]]:
+    """The uses of every parameter of two or more dimensions, by its first name; several where it is tied."""
+    uses: dict[int, list[_Use]] = {}
+    for path, module in model.named_modules():
+        for leaf, parameter in module._parameters.items():
+            if parameter is not None and (nn.parameter.is_lazy(parameter) or parameter.ndim >= 2):
+                uses.setdefault(id(parameter), []).append(_Use(path, module, leaf, parameter))
+    return {_full(its[0].path, its[0].leaf): its for its in uses.values()}
+
+
+def _full(path: str, leaf: str) -> str:
+    return f"{path}.{leaf}".lstrip(".")
+
+
+def _all_packed(model: nn.Module) -> dict[str, _Codes]:
+    """The codes of all weights that can be packed, by the path of their module."""
+    packed, left = {}, []
+    for name, uses in _weights(model).items():
+        why = _why_not(uses)
+        codes = None if why else _packed(uses[0].parameter, isinstance(uses[0].module, nn.Linear))
+        if codes is None:
+            left.append(f"{name}: {why or _values(uses[0].parameter)}")
+        else:
+            packed[uses[0].path] = codes
+    if not packed:
+        more = f"; and {len(left) - 4} more" if len(left) > 4 else ""
+        raise ValueError(f"nothing to pack: {'; '.join(left[:4]) or 'the model has no weights left to pack'}{more}")
+    return packed
+
+
+def _why_not(uses: list[_Use]) -> str | None:
+    """What keeps a parameter from being packed whatever its values; None: nothing."""
+    module, parameter = uses[0].module, uses[0].parameter
+    if len(uses) > 1:
+        return f"tied with {_full(uses[1].path, uses[1].leaf)!r}"
+    if type(module) not in (nn.Linear, *_CONVOLUTIONS) or uses[0].leaf != "weight":
+        return f"{uses[0].leaf} of {type(module).__name__}"
+    if nn.parameter.is_lazy(parameter) or parameter.is_meta:
+        return "it has no values yet"
+    if parameter.dtype not in _EXACT:
+        return f"{parameter.dtype} may hold a σ that float32 does not"
+    return None if parameter.numel() else "it is empty"
+
+
+@torch.no_grad()
+def _packed(weight: Tensor, may_be_sparse: bool) -> _Codes | None:
+    """The codes of a weight; None: its values are not -σ, 0 and +σ."""
+    scale, signs = weight.abs().max(), weight.sign()
+    if not scale.isfinite() or not torch.equal(signs * scale, weight):
+        return None
+    matrix = signs.to("cpu", torch.int8).flatten(1)
+    if may_be_sparse and matrix.count_nonzero() <= SPARSE * matrix.numel():
+        codes, starts = trits.places_of(matrix)
+    else:
+        codes, starts = trits.words_of(matrix), None
+    device = weight.device
+    return _Codes(codes.to(device), None if starts is None else starts.to(device), scale.to(torch.float32, copy=True))
+
+
+def _values(weight: Tensor) -> str:
+    count = len(weight.detach().unique())
+    return f"weights take {count:,} values" + (", not -σ, 0 and +σ" if count <= 3 else "")
+
+
+def _become_(layer: nn.Module, weight: _Codes, dtype: torch.dtype) -> None:
+    """Make a layer of torch's a packed one; it stays the same object, for whoever else holds it."""
+    shape = tuple(layer.weight.shape)  # pyright: ignore
+    del layer.weight
+    layer.__class__ = PackedLinear if isinstance(layer, nn.Linear) else PackedConv  # pyright: ignore
+    layer.shape, layer.dtype = shape, dtype  # pyright: ignore
+    layer.register_buffer("codes", weight.codes)
+    layer.register_buffer("starts", weight.starts)
+    layer.register_buffer("scale", weight.scale)
+    layer.requires_grad_(False)

@@ -1,0 +1,1 @@
+"""The training loop: epochs, evaluation, checkpoints and the trace of a run."""

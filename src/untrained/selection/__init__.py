@@ -1,0 +1,1 @@
+"""Which scores survive, and the straight-through gradient of that choice."""

@@ -1,0 +1,1 @@
+"""Text, tables and progress bars on a terminal or in a notebook."""

@@ -1,0 +1,1 @@
+"""The result of a search as a file: a seed and a small integer per weight."""

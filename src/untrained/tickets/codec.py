@@ -1,0 +1,290 @@
+"""Small integers to bytes and back: bit packing or entropy coding, whichever is smaller.
+
+A tensor of n codes is stored as its distinct `values` in ascending order, how often each occurs (`counts`), and
+`data`. The symbol of an element is the index of its value. Two codings of the symbols, elements in C order:
+
+* `bits`: w = ⌈log2 len(values)⌉ bits an element, element i at bits i·w … i·w + w - 1, least significant first, bit b
+  being bit b mod 8 of byte ⌊b/8⌋; the last byte is filled up with zeros. All codes equal: w = 0, no data at all.
+* `ans`: asymmetric numeral system with 64 bits of state, 32-bit little-endian words and 24-bit frequencies
+  f_i = max(1, ⌊counts_i · 2²⁴ / n⌋), the symbol that occurs most (the first such) taking what is missing to 2²⁴.
+  To decode: while the state (at first 0) is below 2³² and words are left, state = state · 2³² + last word, removed.
+  Then n times: q = state mod 2²⁴; the symbol is the i with F_i ≤ q < F_i + f_i, where F_i = Σ_{j<i} f_j;
+  state = ⌊state / 2²⁴⌋ · f_i + q - F_i; if it is below 2³² and a word is left, take it in as before.
+  At the end the state is 0 and no word is left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrained.native import load as load_kernels
+
+Coding = Literal["bits", "ans"]
+_PRECISION = 24
+_BLOCK = 1 << 20
+_PADDING = "the bits after the last code are not zero"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The codes of one tensor as bytes."""
+
+    coding: Coding
+    values: tuple[int, ...]
+    counts: tuple[int, ...]
+    data: bytes
+
+
+def encode(codes: Tensor) -> Encoded:
+    """Encode a tensor of codes in the smaller of the two ways (`bits` on a draw).
+
+    Args:
+        codes: int8 tensor of any shape.
+    """
+    shifted = codes.cpu().contiguous().numpy().reshape(-1).view(np.uint8) ^ np.uint8(128)  # -128 … 127 to 0 … 255
+    found = np.bincount(shifted, minlength=256)
+    present = np.flatnonzero(found)
+    values, counts = tuple((present - 128).tolist()), tuple(found[present].tolist())
+    index_of = np.zeros(256, np.uint8)
+    index_of[present] = np.arange(len(present))
+    symbols = index_of[shifted]
+    n, width = len(symbols), _width(values)
+    # Sixty-four bits of state, and a little for the rounding of the frequencies.
+    if 8 * math.ceil(n * width / 8) > n * entropy(counts) + 64:
+        ans = _ans_encode(symbols, counts)
+        if len(ans) < math.ceil(n * width / 8):
+            return Encoded("ans", values, counts, ans)
+    return Encoded("bits", values, counts, _pack(symbols, width))
+
+
+def decode(encoded: Encoded) -> Tensor:
+    """The codes again, in one dimension.
+
+    Returns:
+        int8 tensor of shape (sum of the counts,).
+
+    Raises:
+        ValueError: the data do not mean exactly these counts of these values.
+    """
+    decoded = next(decode_each([encoded]))
+    return decoded if isinstance(decoded, Tensor) else decoded.codes()
+
+
+@final
+@dataclass(frozen=True)
+class Bits:
+    """Codes 0 and 1, eight a byte as `bits` packs them."""
+
+    data: np.ndarray
+    n: int
+
+    def codes(self) -> Tensor:
+        return torch.from_numpy(np.unpackbits(self.data, count=self.n, bitorder="little").view(np.int8))
+
+
+@final
+@dataclass(frozen=True)
+class Same:
+    """Codes that are all equal: a file of a few bytes may claim billions of them."""
+
+    code: int
+    n: int
+
+    def codes(self) -> Tensor:
+        return torch.full((self.n,), self.code, dtype=torch.int8, device="cpu")
+
+
+@final
+class Codes(Mapping[str, Tensor]):
+    """Codes by name, of which masks stay packed, and equal ones uncounted, until somebody looks at them."""
+
+    def __init__(self, held: Mapping[str, tuple[Tensor | Bits | Same, tuple[int, ...]]]) -> None:
+        """`held`: codes with their shapes."""
+        self._held = dict(held)
+
+    def __getitem__(self, name: str) -> Tensor:
+        codes, shape = self._held[name]
+        if not isinstance(codes, Tensor):
+            codes = codes.codes()
+            self._held[name] = codes, shape
+        return codes.reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def bits(self, name: str) -> np.ndarray | None:
+        """The packed mask while it is one: uint8."""
+        codes, _ = self._held[name]
+        return codes.data if isinstance(codes, Bits) else None
+
+
+def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
+    """Where the codes of a tensor are not 0, eight a byte as `bits` packs them: uint8."""
+    bits = codes.bits(name) if isinstance(codes, Codes) else None
+    if bits is not None:
+        return bits
+    return np.packbits(codes[name].cpu().contiguous().numpy().reshape(-1) != 0, bitorder="little")
+
+
+def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
+    """`decode` of one after the other, which takes less time together; a ValueError comes when it is its turn.
+
+    Yields:
+        The codes: those of a bit-coded mask packed as they are, and equal ones as one.
+    """
+    two = [i for i, one in enumerate(encoded) if one.coding == "ans" and len(one.values) == 2 and not _fault(one)]
+    ahead = dict(zip(two, _ans_decode_two([encoded[i] for i in two]), strict=True))
+    for i, one in enumerate(encoded):
+        if fault := _fault(one):
+            raise ValueError(fault)
+        if one.coding == "bits" and one.values == (0, 1):
+            yield _bits(one)
+            continue
+        if len(one.values) == 1:
+            _check_length(one.data, one.counts[0], 0)
+            yield Same(one.values[0], one.counts[0])
+            continue
+        if one.coding == "bits":
+            symbols = _unpack(one.data, sum(one.counts), _width(one.values))
+        else:
+            symbols = ahead.pop(i) if i in ahead else _ans_decode(one.data, one.counts)
+        if symbols is None:
+            raise ValueError("the entropy-coded data do not end with the last code")
+        yield _codes(one, symbols)
+
+
+def _fault(encoded: Encoded) -> str:
+    """What is wrong with it that can be told without decoding; nothing: an empty string."""
+    values, counts = encoded.values, encoded.counts
+    if any(a >= b for a, b in itertools.pairwise(values)) or any(not -128 <= value <= 127 for value in values):
+        return "the values are not ascending integers in [-128, 127]"
+    if len(counts) != len(values) or any(count < 1 for count in counts):
+        return "there is not one positive count for each value"
+    if encoded.coding != "bits" and (encoded.coding != "ans" or len(values) < 2):
+        return f"no coding {encoded.coding!r} for {len(values)} values"
+    if encoded.coding == "ans" and (len(encoded.data) % 4 or not any(encoded.data[-4:])):
+        return "the entropy-coded data are not whole words that end in one other than 0"
+    return ""
+
+
+def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
+    """What the symbols mean, if they are as many of each as were counted."""
+    values, n = encoded.values, len(symbols)
+    if len(values) == 2:  # symbols of one bit: nearly every ticket's
+        ones = int(np.count_nonzero(symbols.view(np.bool_)))
+        found = [n - ones, ones]
+        # -128 … 127 are 128 … 255, 0 … 127 modulo 256; (0, 1), a mask, is its own meaning.
+        codes = symbols if values == (0, 1) else symbols * np.uint8(values[1] - values[0]) + np.uint8(values[0] % 256)
+        codes = codes.view(np.int8)
+    else:
+        codes, total, meaning = np.empty(n, np.int8), np.zeros(len(values), np.int64), np.array(values, np.int8)
+        for start in range(0, n, _BLOCK):  # in blocks: counting and looking up take eight bytes a symbol
+            part = symbols[start : start + _BLOCK]
+            if part.max() >= len(values):
+                raise ValueError(f"symbol {part.max()} is beyond the {len(values)} values")
+            total += np.bincount(part, minlength=len(values))
+            codes[start : start + _BLOCK] = meaning[part]
+        found = total.tolist()
+    _check_counts(encoded, found)
+    return torch.from_numpy(codes)
+
+
+def _bits(encoded: Encoded) -> Bits:
+    """A mask checked as it is, packed."""
+    n, data = sum(encoded.counts), np.frombuffer(encoded.data, np.uint8)
+    _check_length(encoded.data, n, 1)
+    if n % 8 and data[-1] >> n % 8:
+        raise ValueError(_PADDING)
+    ones = load_kernels.count_bits(data)
+    ones = int.from_bytes(encoded.data, "little").bit_count() if ones is None else ones
+    _check_counts(encoded, [n - ones, ones])
+    return Bits(data, n)
+
+
+def _check_counts(encoded: Encoded, found: Sequence[int]) -> None:
+    if list(found) != list(encoded.counts):
+        raise ValueError(f"the data hold {found} of the values {list(encoded.values)}, not {list(encoded.counts)}")
+
+
+def entropy(counts: Sequence[int]) -> float:
+    """Bits per element of a source with these counts: -Σ p·log2 p, the least that any order-blind code needs."""
+    n = sum(counts)
+    return -sum(count / n * math.log2(count / n) for count in counts if count) + 0.0
+
+
+def _width(values: Sequence[int]) -> int:
+    return max(0, len(values) - 1).bit_length()
+
+
+def _pack(symbols: np.ndarray, width: int) -> bytes:
+    bits = symbols[:, None] >> np.arange(width, dtype=np.uint8) & 1 if width != 1 else symbols
+    return np.packbits(bits.reshape(-1), bitorder="little").tobytes()
+
+
+def _check_length(data: bytes, n: int, width: int) -> None:
+    if len(data) != math.ceil(n * width / 8):
+        raise ValueError(f"{n} codes of {width} bits need {math.ceil(n * width / 8)} bytes, got {len(data)}")
+
+
+def _unpack(data: bytes, n: int, width: int) -> np.ndarray:
+    _check_length(data, n, width)
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    if bits[n * width :].any():
+        raise ValueError(_PADDING)
+    if width == 1:
+        return bits[:n]
+    symbols = np.zeros(n, np.uint8)
+    for bit in range(width):
+        symbols |= bits[bit : n * width : width] << np.uint8(bit)
+    return symbols
+
+
+def _frequencies(counts: Sequence[int]) -> np.ndarray:
+    n = sum(counts)
+    frequencies = [max(1, (count << _PRECISION) // n) for count in counts]
+    frequencies[counts.index(max(counts))] += (1 << _PRECISION) - sum(frequencies)
+    return np.array(frequencies)
+
+
+def _ans(counts: Sequence[int], data: bytes | None = None):
+    """(coder, model). constriction keeps frequencies that are whole multiples of 2⁻²⁴ exactly (tested)."""
+    import constriction
+
+    stream = constriction.stream  # pyright: ignore[reportAttributeAccessIssue]  a compiled submodule
+    model = stream.model.Categorical(_frequencies(counts) / (1 << _PRECISION), perfect=True)
+    coder = stream.stack.AnsCoder(*([] if data is None else [np.frombuffer(data, "<u4").astype(np.uint32)]))
+    return coder, model
+
+
+def _ans_encode(symbols: np.ndarray, counts: Sequence[int]) -> bytes:
+    coder, model = _ans(counts)
+    coder.encode_reverse(symbols.astype(np.int32), model)
+    return coder.get_compressed().astype("<u4").tobytes()
+
+
+def _ans_decode(data: bytes, counts: Sequence[int]) -> np.ndarray | None:
+    """The symbols; None: the data do not end with the last of them."""
+    coder, model = _ans(counts, data)
+    symbols = np.empty(sum(counts), np.uint8)
+    for start in range(0, len(symbols), _BLOCK):  # the coder gives four bytes a symbol
+        part = symbols[start : start + _BLOCK]
+        part[:] = coder.decode(model, len(part))
+    return symbols if coder.is_empty() else None
+
+
+def _ans_decode_two(encoded: Sequence[Encoded]) -> list[np.ndarray | None]:
+    """`_ans_decode` of tensors with two values each."""
+    jobs = [(one.data, sum(one.counts), int(_frequencies(one.counts)[0])) for one in encoded]
+    found = load_kernels.decode_two(jobs)
+    return [_ans_decode(one.data, one.counts) for one in encoded] if found is None else found

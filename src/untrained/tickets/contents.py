@@ -1,0 +1,194 @@
+"""The contents of a model that a ticket is about, and what a ticket can neither hold nor fill."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, final
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from untrained.masking.masked_class import MaskState, base_and_leaves, other_buffers, tensors_of
+from untrained.masking.memory import refuse_shared
+from untrained.tickets.header import TicketError, dtype_name
+
+
+def refuse_other_state(model: nn.Module) -> None:
+    """Refuse a model whose state_dict holds more than parameters and buffers, which a ticket would lose.
+
+    Raises:
+        ValueError: it names the module, and what it holds.
+    """
+    for path, module in _modules(model):
+        own: dict[str, Any] = {}
+        module._save_to_state_dict(own, "", True)  # without hooks, which may give tensors other names
+        for key in sorted(own.keys() - module._parameters.keys() - module._buffers.keys()):
+            if not _is_empty(own[key]):
+                what = "extra state (get_extra_state)" if key == "_extra_state" else f"{key!r}"
+                where = f"module {path!r}" if path else "the model"
+                raise ValueError(
+                    f"the state_dict of {where} ({base_and_leaves(module)[0].__name__}) holds {what}, which a ticket "
+                    "would lose: make it a buffer (register_buffer), or leave it out"
+                )
+
+
+def refuse_unstorable(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that a ticket cannot store whole.
+
+    Raises:
+        ValueError: one is not dense, has no memory, or is of a dtype that safetensors files do not have.
+    """
+    for name, tensor in tensors.items():
+        why = _obstacle(tensor) or ("" if _storable(tensor.dtype) else f"is {dtype_name(tensor.dtype)}")
+        if why:
+            raise ValueError(
+                f"{name!r} {why}, which a ticket cannot store: keep it as dense buffers of usual numbers, or as one "
+                "that is not saved (persistent=False)"
+            )
+
+
+def check_fit(
+    wanted: Mapping[str, tuple[tuple[int, ...], torch.dtype]], held: Mapping[str, Tensor], *, alone: bool = True
+) -> None:
+    """Check that the tensors of a model are those of a ticket.
+
+    Args:
+        wanted: shape and dtype of the ticket's, by name.
+        held: the model's.
+        alone: whether the model may have no others.
+
+    Raises:
+        TicketError: one is missing, unknown, of another shape or dtype, or cannot be filled.
+    """
+    for name, (shape, dtype) in wanted.items():
+        if name not in held:
+            raise TicketError(f"{name!r} is in the ticket and not in the model")
+        if why := _obstacle(held[name]):
+            raise TicketError(f"{name!r} {why}")
+        if (other := tuple(held[name].shape)) != shape:
+            raise TicketError(f"{name!r} has shape {shape} in the ticket and {other} in the model")
+        if held[name].dtype != dtype:
+            raise TicketError(
+                f"{name!r} is {dtype_name(dtype)} in the ticket and {dtype_name(held[name].dtype)} in the model; load "
+                "first and convert afterwards"
+            )
+    for name, tensor in held.items():
+        if alone and name not in wanted:
+            shape = "" if _obstacle(tensor) else f" {tuple(tensor.shape)}"
+            raise TicketError(f"{name!r}{shape} is in the model and not in the ticket")
+
+
+def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
+    """Check that each tensor of a model can be filled, and nothing else be changed by it.
+
+    Raises:
+        TicketError: one has no memory, shares it with another tensor or buffer, or was made in inference mode.
+    """
+    for name, tensor in held.items():
+        if tensor.is_meta:
+            raise TicketError(f"{name!r} is on the meta device; give the model memory first")
+        if tensor.is_inference() and not torch.is_inference_mode_enabled():
+            raise TicketError(f"{name!r} was made in inference mode and cannot be written; build the model outside it")
+    try:
+        refuse_shared(held, other_buffers(model, held))
+    except ValueError as error:
+        raise TicketError(str(error)) from None
+
+
+@final
+@dataclass(frozen=True)
+class OwnLoading:
+    """A module that takes buffers of other shapes than it has, by a `_load_from_state_dict` of its own.
+
+    Attributes:
+        module: the module.
+        prefix: its name and a dot.
+        state: all that the ticket stores of it, by whole names.
+    """
+
+    module: nn.Module
+    prefix: str
+    state: Mapping[str, Tensor]
+
+    def load_(self) -> None:
+        """Load the state, as `load_state_dict` would."""
+        self._load_into(self.module)
+
+    def _load_into(self, module: nn.Module) -> list[str]:
+        errors: list[str] = []
+        state, version = {name: tensor.clone() for name, tensor in self.state.items()}, {"version": module._version}
+        module._load_from_state_dict(state, self.prefix, version, False, [], [], errors)
+        return errors
+
+    def works(self) -> bool:
+        """Whether a copy of the module comes to hold exactly the state."""
+        try:
+            twin = copy.deepcopy(self.module)
+            if self._load_into(twin):
+                return False
+        except Exception:  # a loader of anybody's
+            return False
+        held = {f"{self.prefix}{name}": tensor for name, tensor in tensors_of(twin).items()}
+        return all(name in held and _same_bits(held[name].cpu(), tensor) for name, tensor in self.state.items())
+
+
+def own_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[OwnLoading]:
+    """The modules that load the stored tensors by themselves, since they change shapes (observers of quantisation).
+
+    Nothing is loaded yet.
+    """
+    others = [name for name, tensor in stored.items() if name in held and _has_other_shape(held[name], tensor)]
+    found = []
+    for path in dict.fromkeys(name.rpartition(".")[0] for name in others):
+        module, prefix = model.get_submodule(path), f"{path}." if path else ""
+        if type(module)._load_from_state_dict is not nn.Module._load_from_state_dict:
+            leaves = {prefix + leaf for leaf in module._buffers}
+            found.append(OwnLoading(module, prefix, {name: stored[name] for name in leaves & stored.keys()}))
+    return [loading for loading in found if loading.works()]
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return torch.equal(*(tensor.reshape(-1).view(torch.uint8) for tensor in (one, other)))
+
+
+def _has_other_shape(held: Tensor, stored: Tensor) -> bool:
+    return not _obstacle(held) and held.shape != stored.shape
+
+
+def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    return ((path, module) for path, module in model.named_modules() if not isinstance(module, MaskState))
+
+
+def _is_empty(state: Any) -> bool:
+    if isinstance(state, Tensor):
+        return not state.numel()
+    return state is None or (isinstance(state, Sized) and not len(state))
+
+
+def _obstacle(tensor: Tensor) -> str:
+    """What makes a tensor another thing than a block of numbers; nothing: an empty string."""
+    if nn.parameter.is_lazy(tensor):
+        return "has no shape yet: run the lazy module once first"
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return f"is {'nested' if tensor.is_nested else f'of layout {tensor.layout}'} and not dense"
+    if tensor.is_quantized:
+        return f"is quantised ({dtype_name(tensor.dtype)})"
+    if not tensor.is_meta and tensor.numel() and not tensor.data_ptr():
+        return f"is a {type(tensor).__name__} without memory of its own"
+    return ""
+
+
+@functools.cache
+def _storable(dtype: torch.dtype) -> bool:
+    """Whether safetensors write and read it."""
+    try:
+        data = safetensors.torch.save({"": torch.empty(0, dtype=dtype, device="cpu")})
+        return safetensors.torch.load(data)[""].dtype == dtype
+    except (KeyError, RuntimeError, TypeError, ValueError):
+        return False

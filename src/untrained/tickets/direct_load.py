@@ -1,0 +1,82 @@
+"""Loading without memory of one's own: masks of signed weights, drawn straight into the model.
+
+A weight ±σ is a bit, its mask is a bit, and each element comes alone. So the sample that a ticket is checked by is
+drawn first, and everything else into the place where it belongs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from untrained.methods import Method
+from untrained.tickets.codec import mask_bits
+from untrained.weights.laws import WeightLaw, chunks
+from untrained.weights.random import masked_signs, masked_signs_at, signs
+from untrained.weights.source import Source
+
+
+@final
+@dataclass(frozen=True)
+class Straight:
+    """A tensor that is `source.draw()` where a bit is set, and +0 elsewhere.
+
+    Attributes:
+        source: draws ±σ in float32.
+        law: its law.
+        bits: the mask, uint8: bit i mod 8 of byte ⌊i/8⌋ is that of element i in C order.
+    """
+
+    source: Source
+    law: WeightLaw
+    bits: np.ndarray
+
+    @classmethod
+    def of(cls, source: Source, method: Method | None, codes: Mapping[str, Tensor], out: Tensor) -> Self | None:
+        """How to load what a method means by its codes into `out`; None: another way.
+
+        A method says so by saying nothing: its `frozen` is the draw, and its `decode` the mask.
+        """
+        law = source.law
+        if method is None or (type(method).frozen, type(method).decode) != (Method.frozen, Method.decode):
+            return None
+        if law is None or law.units() is not signs or source.dtype != torch.float32 or not _is_plain(out):
+            return None
+        bits = mask_bits(codes, source.name)
+        return cls(source, law, bits) if len(bits) == math.ceil(out.numel() / 8) else None
+
+    def at(self, places: Tensor) -> Tensor:
+        """The elements at these places (int64, in C order)."""
+        source = self.source
+        drawn = masked_signs_at(source.seed, source.name, 0, places.numpy(), self._scale, self.bits)
+        return torch.from_numpy(drawn)
+
+    def write_(self, out: Tensor) -> None:
+        """All elements into `out`: of the source's shape, float32, on the CPU, in C order."""
+        flat, scale = out.detach().numpy().reshape(-1), self._scale
+        for block, part in chunks(len(flat), 128):
+            masked_signs(self.source.seed, self.source.name, block, flat[part], scale, self.bits[16 * block :])
+        torch.autograd.graph.increment_version(out)  # autograd must not take it for what it saved
+
+    @property
+    def _scale(self) -> np.float32:
+        return self.law.magnitude(self.source.shape, self.source.keep)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it is nothing but memory of its own on this machine, in C order."""
+    return (
+        type(tensor) in (Tensor, nn.Parameter)
+        and tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and tensor.is_contiguous()
+        and not tensor.is_inference()
+        and tensor.data_ptr() != 0
+    )

@@ -1,0 +1,294 @@
+"""The header of a ticket: JSON in one safetensors metadata key, composed strictly and parsed without trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from untrained._version import __version__
+from untrained.fields import kinds_of
+from untrained.methods import Method
+from untrained.methods.schedules import Schedule
+from untrained.tickets.codec import Encoded
+from untrained.weights.laws import DTYPES, WeightLaw
+
+KEY = "untrained"
+FORMAT = 1
+# Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
+MOST_WEIGHTS_PER_BYTE = 1 << 16
+MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE = 1 << 32, 1 << 10
+_DEEPEST = 4  # a structure in a method in a method, and some air
+
+
+class TicketError(ValueError):
+    """A ticket that cannot be read, or that does not fit the model."""
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Tell as a TicketError that there is too little memory: a small file may claim a large network."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        out = isinstance(error, MemoryError | torch.OutOfMemoryError)  # torch's allocator for the CPU has only words
+        if not out and "allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        raise TicketError(f"it needs more memory than there is ({' '.join(str(error).split())[:200]})") from None
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """How one tensor comes about without bytes of its own.
+
+    Masked by a method, constant, or (neither) whole: as the seed gives it, or as the pretrained model has it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    method: Method | None = None
+    constant: float | None = None
+
+
+class Coded(NamedTuple):
+    """What the header says of the codes of one tensor."""
+
+    coding: Any
+    values: tuple[int, ...]
+    counts: tuple[int, ...]
+
+
+class Header(NamedTuple):
+    """A parsed header: the fields of a Ticket, and how its codes are coded."""
+
+    tensors: dict[str, TensorEntry]
+    coded: dict[str, Coded]
+    rest: dict[str, Any]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def to_json(value: Any) -> str:
+    """The one way we write JSON: keys sorted, no spaces, ASCII, finite numbers only.
+
+    Raises:
+        ValueError: the value is not JSON-able.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        why = error if (key := _other_key(value)) is None else f"keys must be strings, got {key!r}"
+        raise ValueError(f"this cannot be written as JSON: {why}") from None
+
+
+def _other_key(value: Any, depth: int = 0) -> Any:
+    """A key that is no string, of several kinds of keys, which JSON cannot sort."""
+    if depth > 99 or not isinstance(value, dict | list | tuple):
+        return None
+    if isinstance(value, dict) and len(set(map(type, value))) > 1:
+        return next(key for key in value if not isinstance(key, str))
+    inner = value.values() if isinstance(value, dict) else value
+    return next((key for part in inner if (key := _other_key(part, depth + 1)) is not None), None)
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """Parse JSON that `to_json` wrote; anything written otherwise is refused."""
+    try:
+        value = json.loads(text)
+        canonical = to_json(value)
+    except (ValueError, RecursionError) as error:
+        raise TicketError(f"its header is not JSON ({error})") from None
+    if not isinstance(value, dict) or canonical != text:
+        raise TicketError("its header is not an object in canonical JSON")
+    return value
+
+
+def compose(
+    *,
+    seed: int,
+    law: WeightLaw | None,
+    tensors: Mapping[str, TensorEntry],
+    encoded: Mapping[str, Encoded],
+    built_by: Mapping[str, Any] | None,
+    meta: Mapping[str, Any],
+    weights_sha256: str,
+    sample_sha256: str,
+) -> dict[str, Any]:
+    """The header as a JSON-able object, without its own sha256."""
+    methods: list[Method] = []
+    described = {}
+    for name, entry in tensors.items():
+        line: dict[str, Any] = {"shape": list(entry.shape), "dtype": dtype_name(entry.dtype)}
+        if entry.constant is not None:
+            line["constant"] = entry.constant
+        if entry.method is not None:
+            if entry.method not in methods:
+                methods.append(entry.method)
+            codes = encoded[name]
+            line |= {"method": methods.index(entry.method), "coding": codes.coding}
+            line |= {"values": list(codes.values), "counts": list(codes.counts)}
+        described[name] = line
+    return {
+        "format": FORMAT,
+        "seed": seed,
+        "weights": None if law is None else describe(law),
+        "methods": [describe(method) for method in methods],
+        "tensors": described,
+        "network": built_by,
+        "meta": meta,
+        "weights_sha256": weights_sha256,
+        "sample_sha256": sample_sha256,
+        "producer": f"untrained {__version__}",
+    }
+
+
+def parse(head: Mapping[str, Any]) -> Header:
+    """Check a header field by field.
+
+    Raises:
+        TicketError: a field is missing, unknown, or not what the format allows.
+    """
+    version = head.get("format")
+    if type(version) is not int or version != FORMAT:
+        raise TicketError(f"its format is {version!r}; this version of untrained reads format {FORMAT}")
+    _check_keys("the header", head, _HEADER_KINDS, set())
+    if not 0 <= head["seed"] < 1 << 64:
+        raise TicketError(f"seed must be in [0, 2**64), got {head['seed']}")
+    law = None if head["weights"] is None else revive(WeightLaw, head["weights"], "weights law")
+    methods = [revive(Method, method) for method in head["methods"]]
+    network = head["network"]
+    if network is not None:
+        _check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
+    tensors, coded = {}, {}
+    for name, line in head["tensors"].items():
+        tensors[name], codes = _parse_entry(name, line, methods, law)
+        if codes is not None:
+            coded[name] = codes
+    if not coded:
+        raise TicketError("it holds no codes")
+    rest = {"seed": head["seed"], "law": law, "built_by": network, "meta": head["meta"]}
+    rest |= {field: head[field] for field in ("weights_sha256", "sample_sha256")}
+    return Header(tensors, coded, rest)
+
+
+def _parse_entry(
+    name: str, line: Any, methods: Sequence[Method], law: WeightLaw | None
+) -> tuple[TensorEntry, Coded | None]:
+    """Check what the header says of one tensor; its codes only if it is masked."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise TicketError(f"the name {name!r} is not Unicode text") from None
+    if not isinstance(line, dict):
+        raise TicketError(f"{name!r} is described by {line!r}")
+    masked = line.keys() >= {"method"}
+    kinds = {"shape": (list,), "dtype": (str,)}
+    kinds |= {"method": (int,), "coding": (str,), "values": (list,), "counts": (list,)} if masked else {}
+    _check_keys(repr(name), line, kinds, set() if masked else {"constant"})
+    for field in ("shape", *(("values", "counts") if masked else ())):
+        if any(type(number) is not int for number in line[field]):
+            raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
+    size = math.prod(max(1, side) for side in line["shape"])  # a 0 must not hide a huge number
+    if any(side < 0 for side in line["shape"]) or len(line["shape"]) > 64 or size >= 1 << 62:
+        raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
+    if line["dtype"] not in DTYPES:
+        raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
+    constant = line.get("constant")
+    if "constant" in line and type(constant) is not float:
+        raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
+    if constant is not None and abs(constant) > torch.finfo(DTYPES[line["dtype"]]).max:
+        raise TicketError(f"{name!r}: constant {constant!r} is beyond {line['dtype']}")
+    if constant is None and (law is not None or masked) and len(line["shape"]) < 2:
+        raise TicketError(f"{name!r}: only tensors of two or more dimensions are drawn, got shape {line['shape']}")
+    method = codes = None
+    if masked:
+        if not 0 <= line["method"] < len(methods):
+            raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
+        method = methods[line["method"]]
+        codes = Coded(line["coding"], tuple(line["values"]), tuple(line["counts"]))
+    return TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant), codes
+
+
+def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
+    """Refuse a file that asks for far more memory than any honest ticket of its size."""
+    weights = sum(math.prod(e.shape) * (1 if e.method is None else e.method.planes) for e in tensors.values())
+    if weights > min(MOST_WEIGHTS_PER_BYTE * file_bytes, max(MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE * file_bytes)):
+        raise TicketError(f"it claims {weights:,} weights in {file_bytes:,} bytes")
+
+
+_HEADER_KINDS: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    "seed": (int,),
+    "weights": (dict, type(None)),
+    "methods": (list,),
+    "tensors": (dict,),
+    "network": (dict, type(None)),
+    "meta": (dict,),
+    "weights_sha256": (str,),
+    "sample_sha256": (str,),
+    "producer": (str,),
+    "sha256": (str,),
+}
+
+
+def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
+    if wrong := (given.keys() ^ kinds.keys()) - (optional & given.keys()):
+        raise TicketError(f"{what} has missing or unknown fields: {', '.join(map(repr, sorted(wrong)))}")
+    for field, allowed in kinds.items():
+        if type(given[field]) not in allowed:
+            raise TicketError(f"{what}: {field} must be a {allowed[0].__name__}, got {str(given[field])[:80]!r}")
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """A law, a method or a part of one as JSON: its class name and its fields, without those that are None."""
+    described: dict[str, Any] = {"name": type(config).__name__}
+    for field, kinds in kinds_of(type(config)).items():
+        value = getattr(config, field)
+        if dataclasses.is_dataclass(value):
+            described[field] = describe(value)
+        elif value is not None:
+            described[field] = float(value) if float in kinds and type(value) is int else value
+    return described
+
+
+def _final_classes(base: type) -> Iterator[type]:
+    for cls in base.__subclasses__():
+        yield from _final_classes(cls)
+        if not inspect.isabstract(cls):
+            yield cls
+
+
+def revive(base: type, described: Any, what: str = "method", depth: int = 0) -> Any:
+    """The law or method that `describe` wrote down: only known classes, only their own fields."""
+    known = {cls.__name__: cls for cls in _final_classes(base)}
+    name = described.get("name") if isinstance(described, dict) else described
+    if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
+        hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
+        raise TicketError(
+            f"{hint}. If it is your own, import the module that defines it first (or pass --method FILE.py:CLASS)"
+        )
+    cls, given = known[name], {}
+    kinds = kinds_of(cls)
+    for field, value in described.items():
+        inner = [kind for kind in kinds.get(field, ()) if inspect.isabstract(kind) and kind is not Schedule]
+        if type(value) is dict and inner and depth < _DEEPEST:
+            given[field] = revive(inner[0], value, field, depth + 1)
+        elif value is not None and type(value) in kinds.get(field, ()):
+            given[field] = value
+    given |= {field: None for field in kinds if field not in described and type(None) in kinds[field]}
+    if described.keys() - {"name"} - given.keys() or given.keys() != kinds.keys():
+        raise TicketError(f"{what} {cls.__name__} has the wrong fields: {reprlib.repr(described)}")
+    try:
+        return cls(**given)
+    except (TypeError, ValueError) as error:
+        raise TicketError(f"{what} {cls.__name__}: {error}") from None

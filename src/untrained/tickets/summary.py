@@ -1,0 +1,187 @@
+"""What a ticket keeps and costs, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from torch import nn
+
+from untrained.terminal.text import html_table, printable
+from untrained.tickets.codec import entropy
+from untrained.tickets.header import within_memory
+from untrained.tickets.ticket import Ticket
+
+
+@final
+@dataclass(frozen=True)
+class TensorSummary:
+    """One masked tensor.
+
+    Attributes:
+        name: the tensor.
+        shape: its shape.
+        weights: number of weights.
+        kept: number of weights whose code is not 0.
+        dead_units: output units (slices along axis 0) of which no weight is kept.
+        entropy_bits: bits per weight that its codes need at least, -Σ p·log2 p.
+        stored_bytes: bytes its codes take in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    kept: int
+    dead_units: int
+    entropy_bits: float
+    stored_bytes: int
+
+
+@final
+@dataclass(frozen=True)
+class OtherSummary:
+    """One tensor that is not masked.
+
+    Attributes:
+        name: the tensor.
+        shape: its shape.
+        became: "drawn whole", "frozen at 0" (or another value), "the model's own" of a pretrained one, or "stored
+            whole": it stayed as it was, learns as usual, or is counted while training (running statistics).
+        stored_bytes: bytes its values take in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    became: str
+    stored_bytes: int
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """A whole ticket; `print` it.
+
+    Attributes:
+        tensors: the masked tensors.
+        others: all other tensors, and what became of them.
+        whole_weights: weights that are drawn from the seed and all kept; they cost nothing.
+        extra_bytes: bytes of what the seed does not give (running statistics, tensors that were also trained).
+        file_bytes: bytes of the ticket's file, header and all.
+    """
+
+    tensors: tuple[TensorSummary, ...]
+    others: tuple[OtherSummary, ...]
+    whole_weights: int
+    extra_bytes: int
+    file_bytes: int
+
+    @property
+    def weights(self) -> int:
+        """Weights of the network: masked and whole."""
+        return sum(tensor.weights for tensor in self.tensors) + self.whole_weights
+
+    @property
+    def kept(self) -> int:
+        """Weights that are kept: by a mask, or because they are whole."""
+        return sum(tensor.kept for tensor in self.tensors) + self.whole_weights
+
+    @property
+    def fp32_bytes(self) -> int:
+        """Bytes of the same network as 32-bit floats."""
+        return 4 * self.weights + self.extra_bytes
+
+    @property
+    def entropy_bytes(self) -> int:
+        """Bytes that the codes need at least, each tensor's counts being known."""
+        return math.ceil(sum(tensor.entropy_bits * tensor.weights for tensor in self.tensors) / 8)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Bits of the file per weight of the network."""
+        return 8 * self.file_bytes / max(1, self.weights)
+
+    def __str__(self) -> str:
+        titles, *rows = self._table()
+        width = max(6, *(len(row[0]) for row in rows))
+        widths = (18, 23, 10, 11)
+        lines = [
+            "  ".join([f"{name:{width}}", *(f"{cell:>{space}}" for cell, space in zip(cells, widths, strict=True))])
+            for name, *cells in (titles, *rows)
+        ]
+        return "\n".join([*lines, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        titles, *rows = self._table()
+        return html_table(titles, rows, notes=self._notes())
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """The titles, and a row for every masked tensor."""
+        rows = [("tensor", "shape", "kept", "dead units", "bits/weight")]
+        for t in self.tensors:
+            share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"
+            shape, stored = "×".join(map(str, t.shape)), 8 * t.stored_bytes / max(1, t.weights)
+            rows.append((printable(t.name), shape, share, f"{t.dead_units:,}", f"{stored:.3f}"))
+        return rows
+
+    def _notes(self) -> list[str]:
+        """What became of all other tensors, and the totals."""
+        lines = []
+        for became in sorted({other.became for other in self.others}):
+            its = [other for other in self.others if other.became == became]
+            shown = ", ".join(printable(other.name) for other in its[:3]) + (", …" if len(its) > 3 else "")
+            values, plural = sum(math.prod(other.shape) for other in its), "" if len(its) == 1 else "s"
+            size = f"{sum(other.stored_bytes for other in its):,} bytes" if became == "stored whole" else "no byte"
+            lines.append(f"{became}: {values:,} values of {len(its)} tensor{plural} ({shown}), {size}")
+        return [
+            *lines,
+            f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})",
+            f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "
+            f"the codes alone need at least {self.entropy_bytes:,}",
+            f"{self.fp32_bytes:,} bytes as 32-bit floats, {self.fp32_bytes / self.file_bytes:.1f} times as many",
+        ]
+
+
+@within_memory()
+def summary(found: nn.Module | Ticket | str | Path) -> Summary:
+    """What a masked model, a ticket or a ticket file keeps and costs.
+
+    Args:
+        found: a model that `mask_` was called on, a Ticket, or the path of one.
+
+    Raises:
+        ValueError: the model is not masked, or a score is NaN.
+        TicketError: the file is not a ticket.
+    """
+    if isinstance(found, nn.Module):
+        ticket = Ticket.of(found)
+    else:
+        ticket = found if isinstance(found, Ticket) else Ticket.load(found)
+    rows, stored = [], ticket.encoded()
+    for name, codes in ticket.codes.items():
+        encoded, kept = stored[name], codes != 0
+        alive = int(kept.flatten(1).any(1).sum()) if codes.numel() else 0
+        rows.append(
+            TensorSummary(
+                name,
+                tuple(codes.shape),
+                codes.numel(),
+                int(kept.sum()),
+                codes.shape[0] - alive,
+                entropy(encoded.counts) * sum(encoded.counts) / max(1, codes.numel()),
+                len(encoded.data),
+            )
+        )
+    whole = sum(math.prod(e.shape) for e in ticket.tensors.values() if e.method is None and e.constant is None)
+    own = "drawn whole" if ticket.law is not None else "the model's own"
+    others = [
+        OtherSummary(name, entry.shape, own if entry.constant is None else f"frozen at {entry.constant:g}", 0)
+        for name, entry in ticket.tensors.items()
+        if entry.method is None
+    ]
+    others += [OtherSummary(n, tuple(t.shape), "stored whole", t.nbytes) for n, t in ticket.extra.items()]
+    extra = sum(other.stored_bytes for other in others)
+    return Summary(
+        tuple(rows), tuple(sorted(others, key=lambda other: other.name)), whole, extra, len(ticket.to_bytes())
+    )

@@ -1,0 +1,137 @@
+"""A search on disk: what it needs to go on to the same bits, and its metrics for everybody else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrained.files import written_whole
+from untrained.runs.run import is_number
+from untrained.wann.evolution.front import Found
+from untrained.wann.evolution.genome import Population
+from untrained.wann.evolution.search import Search, State
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.file import from_document, to_document
+
+NAME = "checkpoint.npz"
+METRICS = "metrics.jsonl"
+_FORMAT = "untrained-wann-search/1"
+_ARRAYS = ("act", "src", "dst", "on", "nodes", "genes")
+
+
+def write(search: Search, folder: Path) -> None:
+    """Write checkpoint and metrics, each whole or not at all.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    state = search.state
+    facts = {
+        "format": _FORMAT,
+        "plan": search.plan(),
+        "generation": state.generation,
+        "front": [{"net": to_document(each.net), "rewards": each.rewards} for each in state.front],
+    }
+    arrays = dict(zip(_ARRAYS, state.population.arrays, strict=True))
+    arrays |= {"island_best": state.island_best, "island_since": state.island_since}
+    arrays["ended"] = np.array(state.ended, float)
+    arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    with written_whole(folder / METRICS) as unfinished:
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in search.rows), encoding="utf-8")
+    with written_whole(folder / NAME) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def restore(search: Search, folder: Path) -> None:
+    """Bring a search to where the one of this folder stopped.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or of a search with another task or settings; nothing is changed by then.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise ValueError(f"nothing to resume: there is no {path}")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+            content = {name: saved[name] for name in saved.files}
+        facts = json.loads(content.pop("facts").tobytes())
+        form, plan = facts["format"], dict(facts["plan"])
+    except Exception:  # zipfile, zlib, numpy and json each have their own ways to fail on damaged bytes
+        raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
+    if form != _FORMAT:
+        raise ValueError(f"{path} is of format {_short(form)}, expected {_FORMAT}")
+    for name, now in json.loads(json.dumps(search.plan())).items():
+        if plan.get(name) != now:
+            raise ValueError(f"{path} is of another search: {_difference(name, plan.get(name), now)}")
+    try:
+        state = _state(search, facts, content)
+    except Exception as error:
+        raise ValueError(f"{path} is damaged: {_short(error)}") from None
+    search.resume(state, _rows(folder / METRICS, state.generation))
+
+
+def _state(search: Search, facts: dict[str, Any], content: dict[str, np.ndarray]) -> State:
+    """The state that was saved, checked: compiled code trusts it."""
+    mine = search.state.population
+    population = Population(mine.inputs, mine.outputs, *(content[name] for name in _ARRAYS))
+    population.check()
+    if len(population) != len(mine):
+        raise ValueError(f"it has {len(population)} genomes, expected {len(mine)}")
+    best, since, ended = (content[name] for name in ("island_best", "island_since", "ended"))
+    if (best.dtype, since.dtype, ended.dtype) != (np.float64, np.int64, np.float64):
+        raise ValueError("its islands' rewards or generations are of another type")
+    if best.shape != (search.islands,) or since.shape != (search.islands,) or ended.ndim != 1:
+        raise ValueError(f"it has {best.shape} islands, expected {search.islands}")
+    generation = facts["generation"]
+    if type(generation) is not int or generation < 0:
+        raise ValueError(f"its generation is {generation}")
+    front = []
+    for each in facts["front"]:
+        found = Found(from_document(each["net"]), tuple(float(reward) for reward in each["rewards"]))
+        search.task.check(Packed.of([found.net]))
+        if len(found.rewards) != len(search.choosing_weights):
+            raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(search.choosing_weights)}")
+        front.append(found)
+    return State(population, generation, tuple(front), best, since, tuple(ended.tolist()))
+
+
+def _rows(path: Path, generations: int) -> list[dict[str, Any]]:
+    """The metrics of the first generations; what cannot be read is left out: they are only to be looked at."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and _is_row(row) and row["generation"] < generations:
+            rows.append(row)
+    return rows
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    """Tell whether a row has what pictures and pages show of it."""
+    rewards, front = [row.get(name, "") for name in ("best", "mean")], row.get("front", [])
+    pairs = isinstance(front, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in front)
+    return (
+        type(row.get("generation")) is int
+        and all(reward is None or is_number(reward) for reward in rewards)
+        and pairs
+        and all(is_number(number) for pair in front for number in pair)
+    )
+
+
+def _difference(name: str, then: Any, now: Any) -> str:
+    """What differs, down to the first entry that does."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in now:
+            if then.get(key) != now[key]:
+                return _difference(f"{name}'s {key}", then.get(key), now[key])
+    return f"its {name} is {_short(then)}, not {_short(now)}"
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 100 else f"{text[:100]} …"

@@ -1,0 +1,1 @@
+"""Networks of shared weights as data: run, stored, drawn and exported."""

@@ -1,0 +1,247 @@
+"""Networks as files: readable JSON, composed strictly and parsed without trust; docs/wann-format.md specifies it."""
+
+from __future__ import annotations
+
+import json
+import math
+import reprlib
+from itertools import chain
+from pathlib import Path
+from typing import Any, Never
+
+import numpy as np
+
+from untrained.files import written_whole
+from untrained.wann.networks.activations import IDS, NAMES, ids_of
+from untrained.wann.networks.net import Net
+
+FORMAT = "untrained-wann/1"
+# A million connections fit. Empty lists are the dearest text: thirty times their bytes in memory, so they are counted.
+MOST_BYTES, MOST_LISTS = 16 << 20, 1 << 20
+MOST_INPUTS = MOST_OUTPUTS = 10**6
+
+_REQUIRED = ("format", "inputs", "outputs", "nodes")
+_OPTIONAL = ("labels", "offset", "scale", "meta")
+
+
+class NetError(ValueError):
+    """A file that holds no network of this format."""
+
+
+def write(net: Net, path: str | Path) -> None:
+    """Write a network, whole or not at all; the same network always gives the same bytes.
+
+    What is read again is equal in everything, except that in `meta` tuples become lists and keys strings.
+
+    Raises:
+        OSError: it cannot be written.
+        NetError: the format cannot hold it: `meta` is not JSON-able, or a limit of the format is exceeded.
+    """
+    try:
+        data = _text(to_document(net)).encode()
+        # Whoever is given the file must be able to read it.
+        _from_bytes(data)
+    except NetError as error:
+        raise NetError(f"{path} cannot be written: {error}") from None
+    with written_whole(path) as unfinished:
+        unfinished.write_bytes(data)
+
+
+def read(path: str | Path) -> Net:
+    """Read a network.
+
+    Raises:
+        OSError: there is no such file.
+        NetError: it is not such a file; the message names the file and the field.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    try:
+        return _from_bytes(data)
+    except NetError as error:
+        raise NetError(f"{path} is no network: {error}") from None
+
+
+def to_document(net: Net) -> dict[str, Any]:
+    """A network as the object that the file holds; what is None or empty is left out."""
+    document: dict[str, Any] = {"format": FORMAT, "inputs": int(net.inputs), "outputs": int(net.outputs)}
+    if net.labels is not None:
+        document["labels"] = list(net.labels)
+    for name in ("offset", "scale"):
+        given = getattr(net, name)
+        if given is not None:
+            document[name] = given.tolist()
+    ends = net.edge_ptr[1:-1]
+    parts = [[array.tolist() for array in np.split(net.src, ends)]]
+    if net.weights is not None:
+        parts.append([array.tolist() for array in np.split(net.weights, ends)])
+    document["nodes"] = [[NAMES[kind - 1], *rest] for kind, *rest in zip(net.act.tolist(), *parts, strict=True)]
+    if net.meta:
+        document["meta"] = dict(net.meta)
+    return document
+
+
+def from_document(document: Any) -> Net:
+    """The network that such an object describes.
+
+    Raises:
+        NetError: a field is missing, unknown, or not what the format allows.
+    """
+    _check_fields(document)
+    inputs = _count("inputs", document["inputs"], MOST_INPUTS)
+    outputs = _count("outputs", document["outputs"], MOST_OUTPUTS)
+    nodes = _list("nodes", document["nodes"])
+    if len(nodes) < outputs:
+        raise NetError(f"nodes: got {len(nodes)}, expected at least the {outputs} outputs")
+    act, sources, weights = _nodes(nodes, inputs)
+    labels, meta = None, document.get("meta", {})
+    if "labels" in document:
+        labels = tuple(_label(number, label) for number, label in enumerate(_list("labels", document["labels"])))
+    if not isinstance(meta, dict):
+        raise NetError(f"meta: got {reprlib.repr(meta)}, expected an object")
+    _json("meta", meta)
+    scaling = {name: _numbers(name, document[name]) for name in ("offset", "scale") if name in document}
+    edge_ptr = np.cumsum([0, *map(len, sources)])
+    flat = np.fromiter(chain.from_iterable(sources), np.int32, edge_ptr[-1])
+    try:
+        return Net(inputs, outputs, act, edge_ptr, flat, weights, **scaling, labels=labels, meta=meta)
+    except ValueError as error:
+        raise NetError(str(error)) from None
+
+
+def _check_fields(document: Any) -> None:
+    if not isinstance(document, dict):
+        raise NetError(f"got {reprlib.repr(document)}, expected an object")
+    version = document.get("format")
+    if version != FORMAT:
+        raise NetError(f"format: got {reprlib.repr(version)}, expected {FORMAT!r}")
+    for field in _REQUIRED:
+        if field not in document:
+            raise NetError(f"{field}: missing")
+    if unknown := document.keys() - {*_REQUIRED, *_OPTIONAL}:
+        raise NetError(f"{reprlib.repr(min(unknown, key=str))}: unknown field")
+
+
+def _nodes(nodes: list[Any], inputs: int) -> tuple[np.ndarray, list[list[int]], np.ndarray | None]:
+    """Activation ids, sources of every node, and weights of all connections if there are any."""
+    kinds, sources, weights = [], [], []
+    length = len(nodes[0]) if nodes and isinstance(nodes[0], list) else 2
+    if length not in (2, 3):
+        raise NetError(f"nodes[0]: got {length} elements, expected activation, sources and perhaps weights")
+    for number, node in enumerate(nodes):
+        where = f"nodes[{number}]"
+        if not isinstance(node, list) or len(node) != length:
+            raise NetError(f"{where}: got {reprlib.repr(node)}, expected a list of {length}")
+        if not isinstance(node[0], str) or node[0] not in IDS:
+            raise NetError(f"{where}: activation {reprlib.repr(node[0])}, expected one of {', '.join(NAMES)}")
+        kinds.append(node[0])
+        sources.append(_list(where, node[1]))
+        own = inputs + 1 + number
+        for source in node[1]:
+            if type(source) is not int or not 0 <= source < own:
+                raise NetError(f"{where}: source {reprlib.repr(source)}, expected a number of a node before {own}")
+        if length == 3:
+            values = _numbers(where, node[2])
+            if len(values) != len(node[1]):
+                raise NetError(f"{where}: got {len(values)} weights, expected {len(node[1])}, one per source")
+            weights.append(values)
+    return ids_of(kinds), sources, np.concatenate(weights) if weights else None
+
+
+def _count(field: str, value: Any, most: int) -> int:
+    if type(value) is not int or not 1 <= value <= most:
+        raise NetError(f"{field}: got {reprlib.repr(value)}, expected an integer from 1 to {most:,}")
+    return value
+
+
+def _list(field: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise NetError(f"{field}: got {reprlib.repr(value)}, expected a list")
+    return value
+
+
+def _label(number: int, value: Any) -> str:
+    if not isinstance(value, str):
+        raise NetError(f"labels[{number}]: got {reprlib.repr(value)}, expected a string")
+    _json(f"labels[{number}]", value)
+    return value
+
+
+def _numbers(field: str, value: Any) -> np.ndarray:
+    numbers = _list(field, value)
+    for number in numbers:
+        if type(number) is not int and type(number) is not float:
+            raise NetError(f"{field}: got {reprlib.repr(number)}, expected a number")
+    try:
+        array = np.array(numbers, np.float64)
+    except OverflowError:
+        raise NetError(f"{field}: got an integer beyond float64") from None
+    if not np.isfinite(array).all():
+        raise NetError(f"{field}: expected finite numbers")
+    return array
+
+
+def _from_bytes(data: bytes) -> Net:
+    if len(data) > MOST_BYTES:
+        raise NetError(f"it has more than {MOST_BYTES:,} bytes")
+    if data.count(b"[") + data.count(b"{") > MOST_LISTS:
+        raise NetError(f"it has more than {MOST_LISTS:,} lists and objects")
+    try:
+        document = json.loads(
+            data.decode(), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant
+        )
+    except NetError:
+        raise
+    except UnicodeError:
+        raise NetError("it is not Unicode text in UTF-8") from None
+    except RecursionError:
+        raise NetError("it is nested too deeply") from None
+    except ValueError as error:
+        raise NetError(f"it is not JSON ({error})") from None
+    return from_document(document)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise NetError(f"{reprlib.repr(key)}: given twice")
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise NetError(f"the number {reprlib.repr(text)} is beyond float64")
+    return value
+
+
+def _no_constant(text: str) -> Never:
+    raise NetError(f"got {text}, expected finite numbers")
+
+
+def _text(document: dict[str, Any]) -> str:
+    """The document with a line for every field, node, and entry of `meta`."""
+    fields = []
+    for name, value in document.items():
+        text = _json(name, value)
+        if name == "nodes":
+            text = "[\n" + ",\n".join(f"    {_json(name, node)}" for node in value) + "\n  ]"
+        elif name == "meta":
+            entries = (f"    {_json(name, {key: entry})[1:-1]}" for key, entry in value.items())
+            text = "{\n" + ",\n".join(entries) + "\n  }"
+        fields.append(f"  {_json(name, name)}: {text}")
+    return "{\n" + ",\n".join(fields) + "\n}\n"
+
+
+def _json(field: str, value: Any) -> str:
+    """A value as JSON; half of a surrogate pair, which JSON can escape, is refused, too."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except UnicodeError:
+        raise NetError(f"{field}: it is not Unicode text") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NetError(f"{field}: it cannot be written as JSON ({error})") from None
+    return text

@@ -1,0 +1,183 @@
+"""Where the nodes and connections of a drawn network go: its layers, the order within them, places in inches.
+
+After Sugiyama, Tagawa & Toda (1981): layers by the longest path, a bend in every layer that a connection passes, the
+order of a layer by the mean of its neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import final
+
+import numpy as np
+
+from untrained.wann.networks.net import Net
+
+#: Inches: the side of the image that inputs are.
+IMAGE = 3.6
+# Inches: what a layer of average size is tall.
+_TALL = 7.0
+# To and fro over the layers.
+_SWEEPS = 24
+
+
+@final
+@dataclass(frozen=True)
+class Layout:
+    """A network on paper, in inches from its lower left corner."""
+
+    width: float
+    height: float
+    #: Of a node.
+    radius: float
+    #: Of every node; NaN for inputs that are not shown.
+    x: np.ndarray
+    y: np.ndarray
+    #: Of every connection: its points from source to target, (n, 2).
+    routes: list[np.ndarray]
+
+
+@final
+@dataclass(frozen=True)
+class _Layers:
+    """A network in layers; its items are its nodes and, numbered after them, the bends of its connections."""
+
+    #: Of every item; -1 for inputs without use.
+    layer: np.ndarray
+    #: Of every connection: its items from source to target.
+    chains: list[list[int]]
+    #: Between every two layers: pairs of items, (n, 2).
+    links: list[np.ndarray]
+    #: Of every layer: its items from the top.
+    order: list[np.ndarray]
+
+
+def place(net: Net, *, side: int = 0) -> Layout:
+    """Give every node and connection its place.
+
+    Args:
+        net: the network.
+        side: the inputs are an image of side × side pixels, all of which are shown; 0: they are a layer.
+    """
+    layers = _layers(net)
+    order, nodes, last = layers.order, net.inputs + 1 + len(net.act), len(layers.order) - 1
+    if side:
+        order[0] = np.roll(order[0], -int(0 in order[0]))  # the bias stands below the image
+    _sort(layers, {0, last} if side else {last})
+
+    # Nodes are a unit apart, bends less.
+    thin = min(0.3, 8 / max(1, *(int((items >= nodes).sum()) for items in order)))
+    steps = []
+    for items in order:
+        bent = (items >= nodes).astype(int)
+        steps.append(np.array([1.0, 0.65, thin])[bent[:-1] + bent[1:]])
+    steps[last] = np.full(len(steps[last]), 1.35)
+    unit = float(np.clip(_TALL / max(1.0, *(step.sum() for step in steps[1:])), 0.19, 0.44))
+    radius = 0.38 * unit
+    steps[0] *= min(1.0, _TALL / unit / max(1, len(steps[0])))
+
+    busy = max((len(link) for link in layers.links), default=1)
+    x = layers.layer * float(np.clip(max(10.5 / len(order), 0.01 * busy), 0.62, 2.0))
+    shown, image = layers.layer >= 0, None
+    if side:
+        rows, columns = (np.divmod(np.arange(net.inputs), side) + np.array(0.5)) * IMAGE / side
+        x += IMAGE
+        x[: net.inputs + 1] = [IMAGE - radius, *columns]
+        image = np.array([IMAGE / 2 + 0.2 + radius, *(rows - IMAGE / 2)]) / unit
+        shown[1 : net.inputs + 1] = True
+    height = unit * _heights(layers, steps, image)
+    reach = [height[shown].min(), height[shown].max()] + [-IMAGE / 2, IMAGE / 2] * bool(side)
+    y = max(reach) + radius - height
+    routes = [np.stack([x[chain], y[chain]], 1) for chain in layers.chains]
+    x, y = (np.where(shown, values, np.nan)[:nodes] for values in (x, y))
+    return Layout(float(np.nanmax(x)), float(np.ptp(reach)) + 2 * radius, radius, x, y, routes)
+
+
+def _layers(net: Net) -> _Layers:
+    """Layers by the longest path; a source's connections to later layers share a bend in every layer they pass."""
+    first, nodes = net.inputs + 1, net.inputs + 1 + len(net.act)
+    layer = np.full(nodes, -1)
+    layer[np.unique(net.src[net.src < first])] = 0
+    for k in range(len(net.act)):
+        sources = net.src[net.edge_ptr[k] : net.edge_ptr[k + 1]]
+        layer[first + k] = 1 + layer[sources].max(initial=0)
+    layer[-net.outputs :] = 1 + layer[: -net.outputs].max(initial=0)
+
+    targets = np.repeat(np.arange(first, nodes), np.diff(net.edge_ptr))
+    bends: dict[tuple[int, int], int] = {}
+    chains = []
+    for source, target in zip(net.src.tolist(), targets.tolist(), strict=True):
+        passed = [(source, between) for between in range(layer[source] + 1, layer[target])]
+        chains.append([source, *(bends.setdefault(bend, nodes + len(bends)) for bend in passed), target])
+    layer = np.concatenate([layer, np.array([between for _, between in bends], int)])
+
+    links: list[set[tuple[int, int]]] = [set() for _ in range(layer.max())]
+    for chain in chains:
+        for a, b in pairwise(chain):
+            if layer[a] < layer[b]:  # two outputs share a layer
+                links[layer[a]].add((a, b))
+    order = [np.flatnonzero(layer == number) for number in range(layer.max() + 1)]
+    return _Layers(layer, chains, [np.array(sorted(link), int).reshape(-1, 2) for link in links], order)
+
+
+def _sort(layers: _Layers, fixed: set[int]) -> None:
+    """Order every layer by the mean position of its neighbours, to and fro; fewest lines cross after a way back."""
+    rank = np.zeros(len(layers.layer))
+    last = len(layers.order) - 1
+
+    def settle(number: int, items: np.ndarray) -> None:
+        layers.order[number] = items
+        rank[items] = (np.arange(len(items)) + 0.5) / max(1, len(items))
+
+    for number, items in enumerate(layers.order):
+        settle(number, items)
+    for sweep in range(_SWEEPS):
+        forwards = sweep % 2 == 0
+        for number in range(1, last + 1) if forwards else range(last - 1, -1, -1):
+            if number not in fixed:
+                link = layers.links[number - 1][:, ::-1] if forwards else layers.links[number]
+                items = layers.order[number]
+                settle(number, items[np.argsort(_mean(rank, link)[items], kind="stable")])
+
+
+def _mean(values: np.ndarray, links: np.ndarray) -> np.ndarray:
+    """The mean over what every item is linked to; its own value if that is nothing."""
+    total = np.bincount(links[:, 0], values[links[:, 1]], len(values))
+    count = np.bincount(links[:, 0], minlength=len(values))
+    return np.where(count > 0, total / np.maximum(count, 1), values)
+
+
+def _heights(layers: _Layers, steps: list[np.ndarray], image: np.ndarray | None) -> np.ndarray:
+    """Heights downwards, at least `steps` apart within a layer, and else near the mean of the neighbours.
+
+    Those of bias and inputs are given if they are an image.
+    """
+    height = np.zeros(len(layers.layer))
+    links = np.concatenate([*layers.links, np.empty((0, 2), int)])
+    ends = np.concatenate([links, links[:, ::-1]])
+    stacked = [
+        np.concatenate([[0.0], step.cumsum()])[: len(items)] for step, items in zip(steps, layers.order, strict=True)
+    ]
+    for items, at in zip(layers.order, stacked, strict=True):
+        height[items] = at - at[-1:] / 2
+    if image is not None:
+        height[: len(image)] = image
+    free = range(int(image is not None), len(layers.order))
+    for sweep in range(2 * _SWEEPS):
+        for number in free if sweep % 2 == 0 else reversed(free):
+            items, at = layers.order[number], stacked[number]
+            height[items] = _ascending(_mean(height, ends)[items] - at) + at
+    return height
+
+
+def _ascending(values: np.ndarray) -> np.ndarray:
+    """The nearest values, by squares, of which none is smaller than the one before it."""
+    blocks: list[tuple[float, int]] = []
+    for value in values.tolist():
+        mean, size = value, 1
+        while blocks and blocks[-1][0] > mean:
+            before, more = blocks.pop()
+            mean, size = (before * more + mean * size) / (more + size), more + size
+        blocks.append((mean, size))
+    return np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])

@@ -1,0 +1,54 @@
+"""Which nodes of a network can be computed together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import final
+
+import numpy as np
+
+from untrained.wann.networks.net import Net
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Nodes that need only the levels before theirs; those of one activation stand together.
+
+    Args:
+        groups: (activation id, how many nodes), in the order of the nodes.
+        nodes: node numbers, int64 (M,).
+        edges: numbers of the connections into them, int64 (C,); those of a node in the order of its sources.
+        targets: where in `nodes` each connection ends, int64 (C,).
+    """
+
+    groups: tuple[tuple[int, int], ...]
+    nodes: np.ndarray
+    edges: np.ndarray
+    targets: np.ndarray
+
+
+def levels(net: Net) -> list[Level]:
+    """The computed nodes in as few levels as there are: level(node) = 1 + max level(sources), 0 for bias and inputs."""
+    first = net.inputs + 1
+    depth = np.zeros(first + len(net.act), np.int64)
+    for k, (start, stop) in enumerate(pairwise(net.edge_ptr)):
+        depth[first + k] = 1 + depth[net.src[start:stop]].max(initial=0)
+    depth = depth[first:]
+    rows = np.lexsort((net.act, depth))
+    return [_level(net, part) for part in np.split(rows, np.flatnonzero(np.diff(depth[rows])) + 1)]
+
+
+def _level(net: Net, rows: np.ndarray) -> Level:
+    kinds, counts = np.unique(net.act[rows], return_counts=True)
+    edges = [np.arange(int(net.edge_ptr[row]), int(net.edge_ptr[row + 1])) for row in rows]
+    targets = np.repeat(np.arange(len(rows)), [len(part) for part in edges])
+    groups = tuple(zip(kinds.tolist(), counts.tolist(), strict=True))
+    return Level(groups, rows + net.inputs + 1, np.concatenate(edges), targets)
+
+
+def positions(net: Net, found: list[Level]) -> np.ndarray:
+    """Where every node stands, int64 (nodes,), once bias, inputs and the levels stand one after the other."""
+    order = np.concatenate([np.arange(net.inputs + 1), *(level.nodes for level in found)])
+    return np.argsort(order)

@@ -1,0 +1,1 @@
+"""Compiled loops and elementary functions with the same bits on every machine."""

@@ -1,0 +1,138 @@
+"""The picture of a whole run: the network and, below it, how the search went and what the network is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from untrained.wann.networks.drawing import FAINT, FONT, INK, SMALL, TEAL, new_figure, one_line, paint_net, save
+from untrained.wann.networks.net import Net
+from untrained.wann.networks.batch import WEIGHTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_GREY, _ORANGE = "#8a8a8a", "#c97b2b"
+_CURVES = (TEAL, _ORANGE, "#b2475f", "#4a5a9a", "#6b6b6b")
+_EARLIER = 6  # fronts drawn besides the last
+# Inches: the title; the panels, and what is below their axes; a line of a legend.
+_HEAD, _FOOT, _BELOW, _LINE, _WIDE = 0.45, 3.4, 0.8, 0.17, 13.0
+
+
+def draw_run(
+    path: str | Path | None,
+    *,
+    net: Net,
+    names: Sequence[str] | None,
+    rows: Sequence[Mapping[str, Any]],
+    front: Sequence[tuple[int, float]],
+    weights: Sequence[float] | np.ndarray,
+    rewards: Mapping[str, Sequence[float] | np.ndarray],
+    title: str,
+) -> Figure:
+    """Draw a whole run: the network; below it the search, the front and the reward over the shared weight.
+
+    Args:
+        path: a file to write, as for `draw_net`, or None.
+        net: the network found.
+        names: of its inputs.
+        rows: one per generation, with "generation", "best" and "mean" (None where all broke down), and in some of them
+            "front", the [connections, reward] that was reached.
+        front: (connections, reward) of networks; the best of those as large as `net` is marked.
+        weights: shared weights, (V,).
+        rewards: the rewards of every curve by its name, (V,).
+        title: above everything.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        KeyError: a row lacks one of these.
+        ValueError: `names` are not one per input, or matplotlib does not write such a file.
+        OSError: the file cannot be written.
+    """
+    figure = new_figure()
+    more = _LINE * max(0, len(rewards) - 1)
+    paint_net(figure, net, names, wide=_WIDE, head=_HEAD, foot=_FOOT + more)
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(
+        0.8 / width, (_BELOW + more) / height, 1 - 0.25 / width, (_FOOT + more - 0.35) / height, 0.22
+    )
+    left, middle, right = figure.subplots(1, 3)
+    _paint_generations(left, rows)
+    _paint_front(middle, front, net.connections, [row["front"] for row in rows if row.get("front")])
+    _paint_weights(right, weights, rewards)
+    line = one_line(title, int(width * 8))  # as long as the picture is wide
+    figure.text(0.5, 1 - 0.3 / height, line, ha="center", va="center", fontsize=13, color=INK, parse_math=False)
+    save(figure, path)
+    return figure
+
+
+def _paint_generations(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    x = [row["generation"] for row in rows]
+    best, mean = (np.array([row[name] for row in rows], float) for name in ("best", "mean"))
+    axes.plot(x, best, color=TEAL, lw=2, label="best")
+    axes.plot(x, mean, color=_GREY, lw=1.2, label="mean of all")
+    _finish(axes, "reward over generations", "generation", empty=not rows)
+
+
+def _paint_front(
+    axes: Axes, front: Sequence[tuple[int, float]], connections: int, earlier: Sequence[Sequence[Sequence[float]]]
+) -> None:
+    """The best reward that so many connections reach, at first, later and at last; and the network of the picture."""
+    from matplotlib.ticker import MaxNLocator
+
+    # At generations that grow by a factor, as progress slows down.
+    shown = sorted({int(place) for place in np.geomspace(1, len(earlier), _EARLIER)}) if earlier else []
+    for number, place in enumerate(shown):
+        label = "earlier" if number == len(shown) - 1 else None
+        x, y = np.array(earlier[place - 1]).T
+        axes.step(x, y, where="post", color=TEAL, lw=1, alpha=0.15 + 0.45 * number / len(shown), label=label)
+    known = sorted((size, reward) for size, reward in front if np.isfinite(reward))
+    x, y = np.array(known).reshape(-1, 2).T
+    axes.step(x, np.maximum.accumulate(y), where="post", color=TEAL, lw=2, label="at the end")
+    axes.plot(x, y, "o", color=INK, ms=4, zorder=3)
+    if connections in x:
+        best = y[x == connections].max()
+        axes.plot(connections, best, "o", color=_ORANGE, ms=9, mec="white", mew=1.2, label="this network", zorder=4)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(axes, "reward against size", "connections", empty=not known)
+
+
+def _paint_weights(
+    axes: Axes, weights: Sequence[float] | np.ndarray, rewards: Mapping[str, Sequence[float] | np.ndarray]
+) -> None:
+    """The reward of every curve over the shared weight, its best one marked."""
+    x = np.asarray(weights, float)
+    for weight in WEIGHTS if rewards else ():
+        axes.axvline(weight, color=_GREY, lw=0.8, ls=(0, (2, 3)), zorder=0)
+    for number, (name, given) in enumerate(rewards.items()):
+        y, colour, label = np.asarray(given, float), _CURVES[number % len(_CURVES)], one_line(name)
+        if np.isfinite(y).any():
+            best = int(np.where(np.isfinite(y), y, -np.inf).argmax())
+            label += f": best {y[best]:.4g} at {x[best]:.2f}".replace("-", "−")
+            axes.plot(x[best], y[best], "o", color=colour, ms=8, mec="white", mew=1.2, zorder=4)
+        axes.plot(x, y, color=colour, lw=2, label=label)
+    what = "shared weight (dotted: the six standard ones)"
+    _finish(axes, "reward over the shared weight", what, columns=1, empty=not rewards)
+
+
+def _finish(axes: Axes, title: str, x: str, *, columns: int = 3, empty: bool) -> None:
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_xlabel(x, fontsize=FONT, color=INK)
+    axes.set_ylabel("reward", fontsize=FONT, color=INK)
+    axes.tick_params(labelsize=SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.03, y=0.08)
+    if empty:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", fontsize=SMALL, color=FAINT)
+        return
+    # Below the axes, where it covers no curve.
+    legend = axes.legend(
+        fontsize=SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False, handlelength=1.6
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

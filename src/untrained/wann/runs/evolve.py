@@ -1,0 +1,233 @@
+"""One search from beginning to end: the networks, the four columns of the paper's table, the picture and the files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from untrained.files import sole_writer, written_whole
+from untrained.runs.settings import to_toml
+from untrained.wann.evolution import checkpoint
+from untrained.wann.evolution.front import Found
+from untrained.wann.tasks.by_name import preset_of, task_named
+from untrained.wann.networks.net import Net
+from untrained.wann.networks.batch import Packed
+from untrained.wann.evolution.presets import preset_named
+from untrained.wann.evolution.progress import SearchProgress
+from untrained.wann.runs.report import write_report
+from untrained.wann.evolution.search import Row, Search
+from untrained.wann.runs.settings import WannSettings, given_again
+from untrained.wann.tasks.task import Task
+from untrained.wann.tuning.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
+
+_GENERATIONS, _NEVER = 300, 1_000_000
+_SAVE_EVERY = 20.0  # seconds
+_CURVE = np.linspace(-3, 3, 61)
+
+
+@final
+@dataclass(frozen=True)
+class WannRun:
+    """What `evolve` found.
+
+    Attributes:
+        front: networks that none beats that is not bigger, from the smallest to the best.
+        columns: what the best network is worth on what reports, by kind of weights.
+        ensemble: accuracy of the six weights together, if it classifies.
+        shared: the tuned shared weight.
+        attempts: best reward of every island, and of those that a restart has ended.
+        measure: what the columns measure.
+        folder: where everything was written.
+        picture: the picture, or None when matplotlib is not installed.
+        report: one HTML page about the run.
+    """
+
+    front: tuple[Found, ...]
+    columns: tuple[Column, ...]
+    ensemble: float | None
+    shared: float
+    attempts: tuple[float, ...]
+    measure: str
+    folder: Path
+    picture: Path | None
+    report: Path
+
+
+def evolve(
+    settings: WannSettings | None = None, *, tell: Callable[[str], None] | None = None, **changes: Any
+) -> WannRun:
+    """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
+
+    What chooses among networks and weights is validation data, or episodes that the search does not use; what the table
+    shows is test data, or still other episodes. An interrupted run leaves checkpoint, metrics and its best networks,
+    and goes on with `resume=True`.
+
+    Args:
+        settings: what to do.
+        tell: called with a line about how a table was read, before the search.
+        changes: fields of `WannSettings` to change, such as `task="digits"`.
+
+    Raises:
+        ValueError: a setting is not valid, or the folder holds another run.
+        OSError, ImportError: the task's data, or what it needs, are not to be had.
+        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+    """
+    settings = replace(settings or WannSettings(), **changes)
+    if settings.task.lower().endswith(".csv"):
+        settings = replace(settings, task=str(Path(settings.task).resolve()))  # found again from any folder
+    task = task_named(settings.task, settings.data_dir, max_steps=settings.max_steps, predict=settings.predict)
+    if tell is not None and task.about:
+        tell(task.about)
+    search = _search(settings, task)
+    folder = _folder(settings, task)
+    with sole_writer(folder):
+        return _evolved(settings, task, search, folder)
+
+
+def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -> WannRun:
+    """Search, tune and measure, and write all of it into a folder that nobody else writes into."""
+    if settings.resume:
+        checkpoint.restore(search, folder)
+    elif (folder / checkpoint.NAME).exists():
+        raise ValueError(f"{folder} holds a run; --resume goes on with it, another --out starts one")
+    else:
+        with written_whole(folder / "config.toml") as unfinished:
+            unfinished.write_text(to_toml(settings), encoding="utf-8")
+    try:
+        checkpoint.write(search, folder)
+        _run(search, settings, folder)
+        best = search.best.net
+        shared = best_shared(task, best, seed=settings.seed)
+        own = None
+        if settings.tune == "weights" and best.connections:
+            own = tuned(task, best, shared=shared, seed=settings.seed, workers=search.evaluator.workers)
+        facts = _facts(settings, search, search.best) | {"shared_weight": shared}
+        best = best.replace(meta=facts)
+        best.save(folder / "found.json")
+        if own is not None:
+            own.replace(meta=facts).save(folder / "tuned.json")
+        columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
+        columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
+    except KeyboardInterrupt:
+        again = f"untrained wann --out {shlex.quote(str(folder))} --resume{given_again(settings.task)}"
+        raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
+    picture = folder / "picture.png" if find_spec("matplotlib") else None
+    together = ensemble(task, best)
+    page = folder / "report.html"
+    run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture, page)
+    rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
+    _write_results(run, task, rewards)
+    if picture is not None:
+        _draw(picture, task, best, search, rewards)
+    write_report(folder)
+    return run
+
+
+def _search(settings: WannSettings, task: Task) -> Search:
+    preset = preset_named(settings.preset or preset_of(settings.task))
+    if settings.population is not None:
+        preset = replace(preset, population=settings.population)
+    return Search(
+        task,
+        preset,
+        seed=settings.seed,
+        islands=settings.islands,
+        migrate_every=settings.migrate_every,
+        restart_after=settings.restart_after,
+        workers=settings.workers or os.cpu_count() or 1,
+        official_quirks=settings.official_quirks,
+    )
+
+
+def _folder(settings: WannSettings, task: Task) -> Path:
+    if settings.out is not None:
+        return settings.out
+    name = task.name.replace(":", "-").replace("/", "-")
+    return Path("runs") / f"wann-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _run(search: Search, settings: WannSettings, folder: Path) -> None:
+    """Search, and leave checkpoint, metrics and front whatever happens."""
+    saved = time.monotonic()
+
+    def save_now_and_then(search: Search, row: Row) -> None:
+        nonlocal saved
+        if time.monotonic() - saved > _SAVE_EVERY:
+            checkpoint.write(search, folder)
+            saved = time.monotonic()
+
+    generations = settings.generations
+    if generations is None:
+        generations = _NEVER if settings.minutes else _GENERATIONS
+    if settings.minutes and search.state.generation >= generations:
+        generations = _NEVER  # a run that had its generations goes on for the minutes
+    seconds = None if settings.minutes is None else 60 * settings.minutes
+    with SearchProgress(search, generations) as progress:
+        try:
+            search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
+        finally:
+            _write_front(search, settings, folder / "front")
+            checkpoint.write(search, folder)
+
+
+def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
+    """What a network's file says of how it was found."""
+    where = {"task": settings.task, "seed": search.seed, "generations": search.state.generation}
+    limit = {} if settings.max_steps is None else {"max_steps": settings.max_steps}
+    return where | limit | {"validation": found.reward}
+
+
+def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*-connections.json"):
+        old.unlink()
+    for each in search.front:
+        name = f"{each.net.connections:05}-connections.json"
+        each.net.replace(meta=_facts(settings, search, each)).save(folder / name)
+
+
+def _draw(path: Path, task: Task, net: Net, search: Search, rewards: np.ndarray) -> None:
+    from untrained.wann.runs.drawing import draw_run
+
+    draw_run(
+        path,
+        net=net,
+        names=task.input_names,
+        rows=search.rows,
+        front=[(each.net.connections, each.reward) for each in search.front],
+        weights=_CURVE,
+        rewards={task.measure: rewards.tolist()},
+        title=f"{task.name}: {net.connections} connections, one shared weight",
+    )
+
+
+def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
+    curve = {"weights": _CURVE.tolist(), "rewards": [r if np.isfinite(r) else None for r in rewards.tolist()]}
+    results = {
+        "measure": run.measure,
+        "columns": [{"name": c.name, "mean": c.mean, "std": c.std, "scores": c.scores} for c in run.columns],
+        "ensemble": run.ensemble,
+        "shared_weight": run.shared,
+        "connections": run.front[-1].net.connections,
+        "validation": run.front[-1].reward,
+        "attempts": run.attempts,
+        "curve": curve,
+        "input_names": None if task.input_names is None else list(task.input_names),
+    }
+    with written_whole(run.folder / "results.json") as unfinished:
+        unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation of those that are finite."""
+    finite = [value for value in values if np.isfinite(value)]
+    return (float(np.mean(finite)), float(np.std(finite))) if finite else (float("nan"), float("nan"))

@@ -1,0 +1,1 @@
+"""What a network is rewarded for: control, images, tables and Gymnasium."""

@@ -1,0 +1,243 @@
+"""Control tasks that come with the package, as pure functions; the physics is that of their sources.
+
+Swing-up: Deisenroth's cart-pole as the authors of WANN have it (Gaier & Ha 2019). The others: Gymnasium's classic
+control. Actions: outputs are cut to [-1, 1] and scaled; where a choice is to be made, the biggest output wins (one
+output: its sign).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from untrained.wann.numerics.jit import inlined
+from untrained.wann.numerics.vector_math import cos, sin
+from untrained.wann.tasks.control import JitEnv
+
+# ---- cart-pole swing-up: x, speed, angle (0 is up), angular speed
+
+_CART = ("x", "ẋ", "cos θ", "sin θ", "θ̇")
+
+
+def _swing_up_reset(seed):
+    np.random.seed(seed)
+    x, speed = np.random.normal(0.0, 0.2), np.random.normal(0.0, 0.2)
+    return (x, speed, math.pi + np.random.normal(0.0, 0.2), np.random.normal(0.0, 0.2))
+
+
+def _swing_up_hard_reset(seed):
+    np.random.seed(seed)
+    x, speed = np.random.uniform(-1.2, 1.2), np.random.normal(0.0, 1.0)
+    return (x, speed, np.random.uniform(-math.pi, math.pi), np.random.normal(0.0, 1.0))
+
+
+def _swing_up_observe(state):
+    x, speed, angle, spin = state
+    return (x, speed, cos(angle), sin(angle), spin)
+
+
+def _swing_up_step(state, action):
+    x, speed, angle, spin = state
+    g, cart, pole, length, friction, dt = 9.82, 0.5, 0.5, 0.6, 0.1, 0.01
+    both, lever = cart + pole, pole * length
+    c, s = cos(angle), sin(angle)
+    force = 10.0 * min(max(action[0], -1.0), 1.0)
+    pull = (-2.0 * lever * (spin * spin) * s + 3.0 * pole * g * s * c + 4.0 * force - 4.0 * friction * speed) / (
+        4.0 * both - 3.0 * pole * (c * c)
+    )
+    turn = (-3.0 * lever * (spin * spin) * s * c + 6.0 * both * g * s + 6.0 * (force - friction * speed) * c) / (
+        4.0 * length * both - 3.0 * lever * (c * c)
+    )
+    x, angle = x + speed * dt, angle + spin * dt
+    speed, spin = speed + pull * dt, spin + turn * dt
+    reward = (cos(angle) + 1.0) / 2.0 * cos(x / 2.4 * (math.pi / 2.0))
+    return (x, speed, angle, spin), reward, abs(x) > 2.4
+
+
+def swing_up() -> JitEnv:
+    """Swing a hanging pole up by moving its cart, and keep it there: 5 inputs (x, ẋ, cos θ, sin θ, θ̇), 1 output.
+
+    Up to 1,000 steps of 0.01 s; the reward of a step is (cos θ + 1)/2 · cos(π x / 4.8), at most 1; ends at |x| > 2.4.
+    """
+    return JitEnv(
+        _swing_up_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup", input_names=_CART
+    )
+
+
+def swing_up_hard() -> JitEnv:
+    """Swing-up from anywhere: any angle, any place on the inner half of the track, in motion.
+
+    The authors name a hard form and publish no settings of it; these are ours.
+    """
+    return JitEnv(
+        _swing_up_hard_reset,
+        _swing_up_observe,
+        _swing_up_step,
+        outputs=1,
+        max_steps=1000,
+        name="swingup-hard",
+        input_names=_CART,
+    )
+
+
+# ---- CartPole-v1: x, speed, angle, angular speed
+
+
+def _cart_pole_reset(seed):
+    np.random.seed(seed)
+    x, speed = np.random.uniform(-0.05, 0.05), np.random.uniform(-0.05, 0.05)
+    return (x, speed, np.random.uniform(-0.05, 0.05), np.random.uniform(-0.05, 0.05))
+
+
+def _whole_state(state):
+    return state
+
+
+def _cart_pole_step(state, action):
+    x, speed, angle, spin = state
+    force = 10.0 if action[0] > 0.0 else -10.0
+    c, s = cos(angle), sin(angle)
+    push = (force + 0.05 * (spin * spin) * s) / 1.1
+    turn = (9.8 * s - c * push) / (0.5 * (4.0 / 3.0 - 0.1 * (c * c) / 1.1))
+    pull = push - 0.05 * turn * c / 1.1
+    x, angle = x + 0.02 * speed, angle + 0.02 * spin
+    state = (x, speed + 0.02 * pull, angle, spin + 0.02 * turn)
+    return state, 1.0, (abs(x) > 2.4) | (abs(angle) > 12 * 2 * math.pi / 360)
+
+
+def cart_pole() -> JitEnv:
+    """Keep a pole upright on a cart (CartPole-v1): 4 inputs, 1 output whose sign pushes; 1 a step, up to 500 steps."""
+    return JitEnv(
+        _cart_pole_reset,
+        _whole_state,
+        _cart_pole_step,
+        outputs=1,
+        max_steps=500,
+        name="cartpole",
+        input_names=("x", "ẋ", "θ", "θ̇"),
+    )
+
+
+# ---- Pendulum-v1: angle (0 is up), angular speed
+
+
+def _pendulum_reset(seed):
+    np.random.seed(seed)
+    return (np.random.uniform(-math.pi, math.pi), np.random.uniform(-1.0, 1.0))
+
+
+def _pendulum_observe(state):
+    angle, spin = state
+    return (cos(angle), sin(angle), spin)
+
+
+def _pendulum_step(state, action):
+    angle, spin = state
+    torque = 2.0 * min(max(action[0], -1.0), 1.0)
+    off = angle - 2.0 * math.pi * np.floor(angle / (2.0 * math.pi) + 0.5)
+    cost = off * off + 0.1 * (spin * spin) + 0.001 * (torque * torque)
+    spin = spin + (15.0 * sin(angle) + 3.0 * torque) * 0.05
+    spin = min(max(spin, -8.0), 8.0)
+    return (angle + spin * 0.05, spin), -cost, False
+
+
+def pendulum() -> JitEnv:
+    """Swing a pendulum up with a weak motor (Pendulum-v1): 3 inputs (cos θ, sin θ, θ̇), 1 output; 200 steps."""
+    return JitEnv(
+        _pendulum_reset,
+        _pendulum_observe,
+        _pendulum_step,
+        outputs=1,
+        max_steps=200,
+        name="pendulum",
+        input_names=("cos θ", "sin θ", "θ̇"),
+    )
+
+
+# ---- Acrobot-v1: two angles, two angular speeds
+
+
+def _acrobot_reset(seed):
+    np.random.seed(seed)
+    first, second = np.random.uniform(-0.1, 0.1), np.random.uniform(-0.1, 0.1)
+    return (first, second, np.random.uniform(-0.1, 0.1), np.random.uniform(-0.1, 0.1))
+
+
+def _acrobot_observe(state):
+    first, second, spin1, spin2 = state
+    return (cos(first), sin(first), cos(second), sin(second), spin1, spin2)
+
+
+@inlined
+def _acrobot_turn(first, second, spin1, spin2, torque):
+    # Book form of the dynamics with unit masses and lengths (Sutton & Barto), g = 9.8.
+    c2, s2 = cos(second), sin(second)
+    d1, d2 = 3.5 + c2, 1.25 + 0.5 * c2
+    phi2 = 4.9 * cos(first + second - math.pi / 2.0)
+    phi1 = -0.5 * (spin2 * spin2) * s2 - spin2 * spin1 * s2 + 14.7 * cos(first - math.pi / 2.0) + phi2
+    turn2 = (torque + d2 / d1 * phi1 - 0.5 * (spin1 * spin1) * s2 - phi2) / (1.25 - d2 * d2 / d1)
+    return -(d2 * turn2 + phi1) / d1, turn2
+
+
+def _acrobot_step(state, action):
+    a, b, u, v = state
+    torque = -1.0 if (action[0] >= action[1]) & (action[0] >= action[2]) else (0.0 if action[1] >= action[2] else 1.0)
+    h = 0.2  # one step of the classical Runge-Kutta method
+    u1, v1 = _acrobot_turn(a, b, u, v, torque)
+    u2, v2 = _acrobot_turn(a + h / 2 * u, b + h / 2 * v, u + h / 2 * u1, v + h / 2 * v1, torque)
+    ua, va = u + h / 2 * u1, v + h / 2 * v1
+    ub, vb = u + h / 2 * u2, v + h / 2 * v2
+    u3, v3 = _acrobot_turn(a + h / 2 * ua, b + h / 2 * va, ub, vb, torque)
+    uc, vc = u + h * u3, v + h * v3
+    u4, v4 = _acrobot_turn(a + h * ub, b + h * vb, uc, vc, torque)
+    a, b = a + h / 6 * (u + 2 * ua + 2 * ub + uc), b + h / 6 * (v + 2 * va + 2 * vb + vc)
+    u, v = u + h / 6 * (u1 + 2 * u2 + 2 * u3 + u4), v + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
+    a, b = a - 2 * math.pi * np.floor(a / (2 * math.pi) + 0.5), b - 2 * math.pi * np.floor(b / (2 * math.pi) + 0.5)
+    u, v = min(max(u, -4 * math.pi), 4 * math.pi), min(max(v, -9 * math.pi), 9 * math.pi)
+    ended = -cos(a) - cos(b + a) > 1.0
+    return (a, b, u, v), 0.0 if ended else -1.0, ended
+
+
+def acrobot() -> JitEnv:
+    """Swing the tip of two links above a line (Acrobot-v1): 6 inputs, 3 outputs; -1 a step, up to 500 steps."""
+    return JitEnv(
+        _acrobot_reset,
+        _acrobot_observe,
+        _acrobot_step,
+        outputs=3,
+        max_steps=500,
+        name="acrobot",
+        input_names=("cos θ₁", "sin θ₁", "cos θ₂", "sin θ₂", "θ̇₁", "θ̇₂"),
+    )
+
+
+# ---- MountainCarContinuous-v0: place, speed
+
+
+def _mountain_car_reset(seed):
+    np.random.seed(seed)
+    return (np.random.uniform(-0.6, -0.4), 0.0)
+
+
+def _mountain_car_step(state, action):
+    place, speed = state
+    force = min(max(action[0], -1.0), 1.0)
+    speed = min(max(speed + force * 0.0015 - 0.0025 * cos(3.0 * place), -0.07), 0.07)
+    place = min(max(place + speed, -1.2), 0.6)
+    speed = 0.0 if (place == -1.2) & (speed < 0.0) else speed
+    ended = (place >= 0.45) & (speed >= 0.0)
+    return (place, speed), (100.0 if ended else 0.0) - 0.1 * (action[0] * action[0]), ended
+
+
+def mountain_car() -> JitEnv:
+    """Rock a weak car out of a valley (MountainCarContinuous-v0): 2 inputs, 1 output; 100 at the top - 0.1·action²."""
+    return JitEnv(
+        _mountain_car_reset,
+        _whole_state,
+        _mountain_car_step,
+        outputs=1,
+        max_steps=999,
+        name="mountain-car",
+        input_names=("place", "speed"),
+    )

@@ -1,0 +1,204 @@
+"""Episodes simulated by Gymnasium's environments, one after the other in Python."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import traceback
+import warnings
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from untrained.wann.tasks import gym_answers
+from untrained.wann.tasks.episodes import Episodes
+
+if TYPE_CHECKING:
+    from gymnasium import Env
+    from gymnasium.envs.registration import EnvSpec
+
+
+def described(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[EnvSpec, Any, Any, int | None]:
+    """The specification of an environment with these options, its two spaces, and its limit of steps.
+
+    Raises:
+        ImportError: Gymnasium or what the environment needs is not installed.
+        ValueError: there is no such environment, or no such option, or its module or the environment raises.
+    """
+    gymnasium = _gymnasium()
+    module, _, name = id.rpartition(":")
+    if module:
+        _import(id, module)
+    try:
+        spec = gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        close = ", ".join(difflib.get_close_matches(name, gymnasium.registry))
+        near = f" Near it are {close}." if close else ""
+        raise ValueError(f"{id}: no such environment. {_one_line(error)}{near}") from None
+    try:
+        _loaded(spec.entry_point)
+        env = gymnasium.make(spec, max_episode_steps=max_steps, disable_env_checker=True, **options)
+    except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
+        raise ImportError(f"{id}: {_one_line(error)}") from None
+    except TypeError as error:
+        if not options:
+            raise _raised(id, "make", error) from error
+        raise ValueError(f"{id}: cannot be made with {', '.join(options)}: {_one_line(error)}") from None
+    except (Exception, SystemExit) as error:
+        raise _raised(id, "make", error) from error
+    try:
+        with closing(env):
+            return env.spec, env.observation_space, env.action_space, env.spec.max_episode_steps
+    except (Exception, SystemExit) as error:
+        raise _raised(id, "its spaces or close", error) from error
+
+
+@final
+class GymnasiumEpisodes(Episodes):
+    """One environment per running episode, made when it starts, or taken from `idle` and put back there.
+
+    Whatever an environment raises, or returns against its spaces, is a ValueError that names environment, call and
+    seed. All that run are stepped in every call; `finite`: their rewards must be.
+    """
+
+    def __init__(
+        self, spec: EnvSpec, inputs: int, seeds: np.ndarray, idle: list[Env] | None, *, finite: bool = True
+    ) -> None:
+        self._spec, self._inputs, self._seeds, self._idle, self._finite = spec, inputs, seeds.tolist(), idle, finite
+        self._running: dict[int, Env] = {}
+        self._calls, self._begun = 0, np.zeros(len(seeds), np.int64)
+
+    def start(self, episodes: np.ndarray) -> np.ndarray:
+        observations = np.empty((len(episodes), self._inputs))
+        self._begun[episodes] = self._calls
+        for row, episode in enumerate(episodes.tolist()):
+            self._running[episode] = env = self._idle.pop() if self._idle else self._made()
+            call = f"reset(seed={self._seeds[episode]})"
+            try:
+                answer = env.reset(seed=self._seeds[episode])
+            except (Exception, SystemExit) as error:
+                raise _raised(self._spec.id, call, error, _why_reset(env, error)) from error
+            try:
+                observations[row] = gym_answers.of_reset(answer, self._inputs)
+            except ValueError as error:
+                raise ValueError(f"{self._spec.id}: {call}: {error}") from None
+        return observations
+
+    def step(self, episodes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        observations, rewards = np.empty((len(episodes), self._inputs)), np.empty(len(episodes))
+        ended = np.empty(len(episodes), bool)
+        self._calls += 1
+        # Discrete actions as Python's integers, with which environments calculate fastest.
+        each: Iterable[Any] = actions.tolist() if actions.ndim == 1 else actions
+        for row, (episode, action) in enumerate(zip(episodes.tolist(), each, strict=True)):
+            env = self._running[episode]
+            try:
+                answer = env.step(action)
+            except (Exception, SystemExit) as error:
+                call = self._call(episode, action)
+                if wrong := _wrong_step(env, action):
+                    raise ValueError(f"{self._spec.id}: {call}: {wrong}") from error
+                raise _raised(self._spec.id, call, error) from error
+            try:
+                seen, reward, over = gym_answers.of_step(answer, self._inputs, self._finite)
+            except ValueError as error:
+                raise ValueError(f"{self._spec.id}: {self._call(episode, action)}: {error}") from None
+            observations[row], rewards[row], ended[row] = seen, reward, over
+        return observations, rewards, ended
+
+    def end(self, episodes: np.ndarray) -> None:
+        for episode in episodes.tolist():
+            env = self._running.pop(episode)
+            if self._idle is not None:
+                self._idle.append(env)
+                continue
+            try:
+                env.close()
+            except (Exception, SystemExit) as error:
+                raise _raised(self._spec.id, f"close() after seed {self._seeds[episode]}", error) from error
+
+    def close(self) -> None:
+        # Only after an error does anything still run; nobody knows in what state it is.
+        close_all(list(self._running.values()))
+        self._running.clear()
+
+    def _made(self) -> Env:
+        try:
+            _loaded(self._spec.entry_point)
+            # Without the checker, which looks at every step; with the specification nothing is looked up by id.
+            return _gymnasium().make(self._spec, disable_env_checker=True)
+        except (Exception, SystemExit) as error:
+            raise _raised(self._spec.id, "make", error) from error
+
+    def _call(self, episode: int, action: Any) -> str:
+        shown = action.tolist() if isinstance(action, np.ndarray) else action
+        return f"step({shown}), step {self._calls - self._begun[episode]} of seed {self._seeds[episode]}"
+
+
+def close_all(envs: list[Env]) -> None:
+    """Close and forget them; an error here must not hide the one before it."""
+    while envs:
+        with suppress(Exception, SystemExit):
+            envs.pop().close()
+
+
+def _raised(id: str, call: str, error: BaseException, why: str = "") -> ValueError:
+    """The one error for whatever an environment raises, with a note of where it happened."""
+    found = ValueError(f"{id}: {call} raised {type(error).__name__}: {_one_line(error)}{why}")
+    trace = traceback.extract_tb(error.__traceback__)
+    found.add_note(f"raised in {trace[-1].filename}, line {trace[-1].lineno}" if trace else f"raised by {call}")
+    return found
+
+
+def _why_reset(env: Env, error: BaseException) -> str:
+    if isinstance(error, TypeError):
+        try:
+            inspect.signature(env.unwrapped.reset).bind(seed=0, options=None)
+        except (TypeError, ValueError):
+            return "; its reset must take seed and options, as in reset(self, *, seed=None, options=None)"
+    return ""
+
+
+def _wrong_step(env: Env, action: Any) -> str:
+    """A sentence about what the environment's own step returns, where it is that on which a wrapper failed."""
+    with suppress(Exception, SystemExit):
+        answer = env.unwrapped.step(action)
+        return "" if gym_answers.is_step(answer) else gym_answers.wrong_step(answer)
+    return ""
+
+
+def _import(id: str, module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        where = ""
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            where = " where Python looks for modules (PYTHONPATH), nor in the folder that a command is typed in"
+        raise ImportError(f"{id}: {error}{where}") from None
+    except (Exception, SystemExit) as error:
+        raise _raised(id, f"importing {module}", error) from error
+
+
+def _gymnasium() -> Any:
+    try:
+        return importlib.import_module("gymnasium")
+    except ImportError:
+        raise ImportError("Gymnasium is not installed: pip install 'untrained[wann]'") from None
+
+
+@lru_cache
+def _loaded(entry_point: Any) -> None:
+    """Import an environment's module for the first time in this process."""
+    if isinstance(entry_point, str):
+        with warnings.catch_warnings():
+            # Box2D's module warns at import, and crashes the interpreter where warnings are errors.
+            warnings.filterwarnings("ignore", "builtin type .* has no __module__ attribute", DeprecationWarning)
+            importlib.import_module(entry_point.partition(":")[0])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,206 @@
+"""Episodes of many networks in one environment, as one compiled loop in which each episode has a lane."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from untrained.wann.numerics import jit, vector_math
+from untrained.wann.numerics.jit import bound, compiled, inlined, plain
+from untrained.wann.numerics.vector_math import activate
+
+_LANES = 8  # doubles in the widest vector register there is
+
+_GLUE = """
+def reset_lanes(seeds, start):
+    for r in range(seeds.shape[0]):
+        {start} = reset(seeds[r])
+
+def observe_lanes(state, nodes, lanes):
+    {states} = {state_rows}
+    {inputs} = {input_rows}
+    for q in range(lanes):
+        {inputs_q} = observe(({states_q}))
+
+def step_lanes(state, nodes, first_output, total, ended, lanes):
+    {states} = {state_rows}
+    {actions} = {action_rows}
+    for q in range(lanes):
+        ({states_q}), reward, end = step(({states_q}), ({actions_q}))
+        total[q] += reward + {no_numbers}  # an output that is no number makes the reward none
+        ended[q] = end
+"""
+
+
+# What `compiled_rollout` binds anew for every environment.
+STATES, INPUTS, OUTPUTS = 1, 1, 1
+
+
+def _unbound(*_: object) -> None:
+    raise NotImplementedError
+
+
+reset_lanes = observe_lanes = step_lanes = _unbound
+
+
+def _rollout_template(
+    node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths
+):  # pragma: no cover  (compiled)
+    """Play all episodes of every network: lane v·R + r has the shared weight v and the start r."""
+    reps = seeds.shape[0]
+    lanes = shared.shape[0] * reps
+    padded = (lanes + _LANES - 1) // _LANES * _LANES
+    start, state = np.zeros((STATES, reps)), np.zeros((STATES, padded))
+    reset_lanes(seeds, start)
+    most = 0
+    for p in range(node_ptr.shape[0] - 1):
+        most = max(most, node_ptr[p + 1] - node_ptr[p])
+    nodes = np.zeros((INPUTS + 1 + most, padded))
+    nodes[0] = 1.0
+    w, total, ended = np.zeros(padded), np.zeros(padded), np.zeros(padded, np.uint8)
+    episode = np.zeros(padded, np.int64)
+    weighted = weight.shape[0] > 0
+    for p in range(node_ptr.shape[0] - 1):
+        row0, rows = node_ptr[p], node_ptr[p + 1] - node_ptr[p]
+        for q in range(lanes):
+            episode[q], w[q], total[q] = q, shared[q // reps], 0.0
+            state[:, q] = start[:, q % reps]
+        # Lanes without an episode repeat the first one, so that no state comes up that no episode has.
+        for q in range(lanes, padded):
+            state[:, q] = state[:, 0]
+        running, steps = lanes, 0
+        while running > 0:
+            width = (running + _LANES - 1) // _LANES * _LANES
+            observe_lanes(state, nodes, width)
+            for k in range(rows):
+                z = nodes[INPUTS + 1 + k, :width]
+                z[:] = 0.0
+                for e in range(edge_ptr[row0 + k], edge_ptr[row0 + k + 1]):
+                    source = nodes[src[e]]
+                    if weighted:
+                        for q in range(width):
+                            z[q] += weight[e] * source[q]
+                    else:
+                        for q in range(width):
+                            z[q] += source[q]
+                activate(act[row0 + k], z, w, 0.0, 0.5, 1.0)
+            step_lanes(state, nodes, INPUTS + 1 + rows - OUTPUTS, total, ended, width)
+            steps += 1
+            any_ended = steps >= max_steps
+            for q in range(running):
+                any_ended |= ended[q] != 0
+            if any_ended:
+                # The last running lane moves into the place of one that ended, so that no finished episode goes on.
+                for q in range(running - 1, -1, -1):
+                    if ended[q] or steps >= max_steps:
+                        totals[p, episode[q] // reps, episode[q] % reps] = total[q]
+                        lengths[p, episode[q] // reps, episode[q] % reps] = steps
+                        running -= 1
+                        episode[q], w[q], total[q] = episode[running], w[running], total[running]
+                        state[:, q] = state[:, running]
+                for q in range(running, width):
+                    state[:, q] = state[:, 0]
+
+
+@lru_cache
+def compiled_rollout(
+    functions: tuple[Callable[..., Any], ...], states: int, inputs: int, outputs: int
+) -> Callable[..., None]:
+    """The loop that plays all episodes, compiled for one environment.
+
+    Args:
+        functions: its reset, observe and step.
+        states: numbers in a state.
+        inputs: numbers in an observation.
+        outputs: numbers in an action.
+
+    Returns:
+        A function of (node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths); the last two,
+        (P, V, reps), take the reward and the length of every episode.
+    """
+
+    def each(text: str, count: int) -> str:
+        return "".join(f"{text.format(i=i)}, " for i in range(count))
+
+    glue = _GLUE.format(
+        start=each("start[{i}, r]", states),
+        states=each("s{i}", states),
+        states_q=each("s{i}[q]", states),
+        state_rows=each("state[{i}]", states),
+        inputs=each("h{i}", inputs),
+        inputs_q=each("h{i}[q]", inputs),
+        input_rows=each("nodes[{i} + 1]", inputs),
+        actions=each("a{i}", outputs),
+        actions_q=each("a{i}[q]", outputs),
+        action_rows=each("nodes[first_output + {i}]", outputs),
+        no_numbers=" + ".join(f"0.0 * a{i}[q]" for i in range(outputs)),
+    )
+    # Numba keeps compiled code beside the file that a function is said to be from, until that file changes.
+    file = functions[2].__code__.co_filename
+    on_disk = Path(file).is_file()
+    name = f"{digest(functions, with_ours=True)}_{states}_{inputs}_{outputs}"
+    names: dict[str, Any] = dict(zip(("reset", "observe", "step"), map(inlined, functions), strict=True))
+    names["__name__"] = __name__  # numba looks for the module of what it finds on disk
+    exec(compile(glue, file, "exec"), names)
+    lanes = {
+        kind: compiled(bound(names[kind], f"{kind}_{name}", file), on_disk=on_disk)
+        for kind in ("reset_lanes", "observe_lanes", "step_lanes")
+    }
+    sizes = {"STATES": states, "INPUTS": inputs, "OUTPUTS": outputs}
+    return compiled(bound(_rollout_template, f"rollout_{name}", file, **lanes, **sizes), on_disk=on_disk)
+
+
+def digest(functions: tuple[Callable[..., Any], ...], *, with_ours: bool = False) -> str:
+    """What the functions do: their code, and that of all they call, with the values that they find outside.
+
+    Args:
+        functions: of an environment.
+        with_ours: also the files of ours that end up in the compiled loop.
+    """
+    content = hashlib.sha256()
+    for module in (sys.modules[__name__], jit, vector_math) if with_ours else ():
+        content.update(inspect.getsource(module).encode())
+    seen: set[int] = set()
+    for function in functions:
+        content.update(repr(_described(function, seen)).encode())
+    return content.hexdigest()[:16]
+
+
+def _described(thing: Any, seen: set[int]) -> Any:
+    thing = plain(thing)
+    if isinstance(thing, bool | int | float | complex | str | bytes | type(None)):
+        return type(thing).__name__, thing
+    if isinstance(thing, np.ndarray):
+        return thing.dtype.str, thing.shape, thing.tobytes()
+    if isinstance(thing, np.generic):
+        return thing.dtype.str, thing.tobytes()
+    if id(thing) in seen:
+        return "again"
+    if isinstance(thing, tuple | list):
+        return [_described(each, seen) for each in thing]
+    if isinstance(thing, types.CodeType):
+        return thing.co_code, thing.co_names, [_described(each, seen) for each in thing.co_consts]
+    if isinstance(thing, types.FunctionType):
+        seen.add(id(thing))
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        outside = [thing.__globals__.get(name) for name in sorted(_names(thing.__code__))]
+        parts = (thing.__code__, thing.__defaults__, sorted((thing.__kwdefaults__ or {}).items()), cells, outside)
+        return [_described(part, seen) for part in parts]
+    if isinstance(thing, types.ModuleType):
+        # Its values might be read; its functions have a name each.
+        values = {name: value for name, value in vars(thing).items() if isinstance(value, bool | int | float)}
+        return thing.__name__, sorted(values.items())
+    return type(thing).__qualname__
+
+
+def _names(code: types.CodeType) -> set[str]:
+    nested = (each for each in code.co_consts if isinstance(each, types.CodeType))
+    return set(code.co_names).union(*map(_names, nested))

@@ -1,0 +1,1 @@
+"""Frozen weights: a pure function of a seed and a tensor's name."""

@@ -1,0 +1,313 @@
+"""Frozen weights: a pure function of (seed, tensor name, shape, law), the same bits everywhere and for ever.
+
+weight = unit · float32(scale), one float32 multiplication. The units come from the seed and the name (`units.py`), the
+scale from the shape and the law, in float64 arithmetic.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrained.fields import check_fields, plain
+from untrained.weights.random import Units, normals, normals_at, ones, signs, signs_at, uniforms, uniforms_at
+
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+"""The dtypes that a masked model and its ticket may have, by name."""
+
+# Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
+_CHUNK_BLOCKS = 1 << 14
+_ONE_BY_ONE: dict[Units, Callable[..., np.ndarray]] = {signs: signs_at, uniforms: uniforms_at, normals: normals_at}
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """(fan in, fan out) of a weight, counted as torch.nn.init does: axis 1 and axis 0 times the receptive field."""
+    if len(shape) < 2:
+        raise ValueError(f"fan in and fan out need a weight of two or more dimensions, got shape {tuple(shape)}")
+    field = math.prod(shape[2:])
+    return shape[1] * field, shape[0] * field
+
+
+def gain(nonlinearity: str) -> float:
+    """What the nonlinearity asks the weights' standard deviation to be multiplied by (as torch.nn.init)."""
+    if nonlinearity not in _GAINS:
+        raise ValueError(f"nonlinearity must be one of {', '.join(_GAINS)}; got {nonlinearity!r}")
+    return _GAINS[nonlinearity]
+
+
+_GAINS = {
+    "relu": math.sqrt(2.0),
+    "leaky_relu": math.sqrt(2.0 / (1.0 + 0.01**2)),
+    "linear": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5.0 / 3.0,
+    "selu": 0.75,
+    "elu": math.sqrt(3.0),
+}
+
+
+def chunks(n: int, per_block: int) -> Iterator[tuple[int, slice]]:
+    """n elements in pieces that suit a core's cache: (first block, which elements)."""
+    for start in range(0, n, _CHUNK_BLOCKS * per_block):
+        yield start // per_block, slice(start, min(n, start + _CHUNK_BLOCKS * per_block))
+
+
+def check_seed(seed: int) -> int:
+    """Return the seed as a Python integer; numpy's integers are taken, too.
+
+    Raises:
+        ValueError: it is not an integer in [0, 2⁶⁴).
+    """
+    whole = plain(seed)
+    if type(whole) is not int or not 0 <= whole < 1 << 64:
+        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+    return whole
+
+
+class WeightLaw(abc.ABC):
+    """How frozen weights are distributed: units drawn from the seed, times one scale that the shape gives.
+
+    A final law is a frozen dataclass with JSON-able fields, and is written into the ticket.
+    """
+
+    scaled: bool
+    """Whether to multiply the scale by √(1/keep), so that the kept weights alone have the variance asked for."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @abc.abstractmethod
+    def units(self) -> Units:
+        """The unit draw: `signs`, `ones`, `uniforms` or `normals`."""
+
+    @abc.abstractmethod
+    def scale(self, shape: Sequence[int]) -> float:
+        """What a unit is multiplied by in a tensor of this shape, before `scaled`."""
+
+    @final
+    def draw(self, shape: Sequence[int], *, seed: int, name: str, keep: float = 1.0, number: int = 0) -> Tensor:
+        """The weights of one tensor: unit · float32(scale · √(1/keep) if `scaled` else scale).
+
+        Args:
+            shape: shape of the tensor, two or more dimensions.
+            seed: 0 ≤ seed < 2⁶⁴.
+            name: the tensor's name in its model; another name gives other weights.
+            keep: fraction of the weights that will be kept, in (0, 1]; used only by `scaled` laws.
+            number: which draw, for methods that choose among several: draw d takes its units from block d·2³² on.
+
+        Returns:
+            float32 tensor of `shape` on the CPU, C order.
+
+        Raises:
+            ValueError: the seed is out of range, or the shape has fewer than two dimensions.
+
+        Source: Ramanujan et al. 2019, sections 3 and 4.5 (signed constant, scaled by √(1/k)).
+        """
+        seed = check_seed(seed)
+        units, scale = self.units(), self.magnitude(shape, keep)
+        weights = np.empty(math.prod(shape), np.float32)
+        for block, part in chunks(len(weights), 128 if units is signs else 4):
+            units(seed, name, (number << 32) + block, weights[part], scale)
+        return torch.from_numpy(weights).reshape(tuple(shape))
+
+    @final
+    def draw_each(self, numbers: Tensor, *, seed: int, name: str, keep: float = 1.0) -> Tensor:
+        """The weights of one tensor, each from a draw of its own: element i is that of `draw(number=numbers[i])`.
+
+        It costs no more than what is shown: a draw of which a stretch shows few elements is made for those alone.
+
+        Args:
+            numbers: uint8 tensor of the weights' shape, on the CPU: which draw each element is taken from.
+            seed, name, keep: those of `draw`.
+        """
+        check_seed(seed)
+        units, scale = self.units(), self.magnitude(numbers.shape, keep)
+        flat, weights = numbers.contiguous().numpy().reshape(-1), np.empty(numbers.numel(), np.float32)
+        per_block, one_by_one = 128 if units is signs else 4, _ONE_BY_ONE.get(units)
+        for block, part in chunks(len(weights), per_block):
+            here, out = flat[part], weights[part]
+            counts = np.bincount(here, minlength=256)
+            few = counts * per_block < (len(here) if one_by_one else 0)
+            for number in np.flatnonzero(counts.astype(np.bool_) & ~few).tolist():
+                drawn = np.empty(len(here), np.float32)
+                units(seed, name, (number << 32) + block, drawn, scale)
+                np.copyto(out, drawn, where=here == number)
+            if one_by_one and len(places := np.flatnonzero(few[here])):
+                first = (here[places].astype(np.uint64) << np.uint64(32)) + np.uint64(block)
+                out[places] = one_by_one(seed, name, first, places, scale)
+        return torch.from_numpy(weights).reshape(numbers.shape)
+
+    @final
+    def magnitude(self, shape: Sequence[int], keep: float) -> np.float32:
+        """What the units of a tensor of this shape are multiplied by; see `draw`."""
+        fans(shape)
+        with np.errstate(over="ignore"):  # a hostile ticket may keep 1e-300
+            return np.float32(
+                self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if math.prod(shape) else 0
+            )
+
+
+@dataclass(frozen=True)
+class _Kaiming(WeightLaw):
+    """Laws of standard deviation gain/√fan."""
+
+    fan: Literal["in", "out"] = "in"
+    nonlinearity: str = "relu"
+    scaled: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fan not in ("in", "out"):
+            raise ValueError(f"fan must be 'in' or 'out', got {self.fan!r}")
+        gain(self.nonlinearity)
+
+    def scale(self, shape: Sequence[int]) -> float:
+        return gain(self.nonlinearity) / math.sqrt(fans(shape)[0 if self.fan == "in" else 1])
+
+
+@final
+@dataclass(frozen=True)
+class SignedConstant(_Kaiming):
+    """±σ with σ = gain/√fan, one random bit a weight: the paper's best law, and the default."""
+
+    def units(self) -> Units:
+        return signs
+
+
+@final
+@dataclass(frozen=True)
+class UnsignedConstant(_Kaiming):
+    """+σ with σ = gain/√fan: no random bit at all."""
+
+    def units(self) -> Units:
+        return ones
+
+
+@final
+@dataclass(frozen=True)
+class KaimingNormal(_Kaiming):
+    """N(0, gain²/fan)."""
+
+    def units(self) -> Units:
+        return normals
+
+
+@final
+@dataclass(frozen=True)
+class KaimingUniform(_Kaiming):
+    """U(-b, b) with b = √3 · gain/√fan."""
+
+    def units(self) -> Units:
+        return uniforms
+
+    def scale(self, shape: Sequence[int]) -> float:
+        return math.sqrt(3.0) * super().scale(shape)
+
+
+@dataclass(frozen=True)
+class _Xavier(WeightLaw):
+    """Laws of standard deviation gain · √(2/(fan in + fan out)), the gain being 1 by default."""
+
+    nonlinearity: str = "linear"
+    scaled: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        gain(self.nonlinearity)
+
+    def scale(self, shape: Sequence[int]) -> float:
+        return gain(self.nonlinearity) * math.sqrt(2.0 / sum(fans(shape)))
+
+
+@final
+@dataclass(frozen=True)
+class XavierNormal(_Xavier):
+    """N(0, gain² · 2/(fan in + fan out))."""
+
+    def units(self) -> Units:
+        return normals
+
+
+@final
+@dataclass(frozen=True)
+class XavierUniform(_Xavier):
+    """U(-b, b) with b = gain · √(6/(fan in + fan out))."""
+
+    def units(self) -> Units:
+        return uniforms
+
+    def scale(self, shape: Sequence[int]) -> float:
+        return math.sqrt(3.0) * super().scale(shape)
+
+
+@final
+@dataclass(frozen=True)
+class XavierConstant(_Xavier):
+    """±σ with σ = gain · √(2/(fan in + fan out))."""
+
+    def units(self) -> Units:
+        return signs
+
+
+@final
+@dataclass(frozen=True)
+class Standard(WeightLaw):
+    """U(-b, b) with b = 1/√(fan in): what torch's Linear and Conv layers start from."""
+
+    scaled: bool = False
+
+    def units(self) -> Units:
+        return uniforms
+
+    def scale(self, shape: Sequence[int]) -> float:
+        return 1.0 / math.sqrt(fans(shape)[0])
+
+
+@final
+@dataclass(frozen=True)
+class Prototype(_Kaiming):
+    """A short prototype of ±1, repeated over every tensor, times σ = gain/√fan: few random values are enough.
+
+    Element i is σ · unit_{i mod length}, the units being the signs of the tensor named `prototype`: all tensors of a
+    network repeat the same one, each with its own σ.
+
+    Args:
+        length: how many values the prototype has; at least 1.
+
+    Source: Bai et al. 2022, "Parameter-Efficient Masking Networks", arXiv 2210.06699, section 3 (max-layer padding).
+    """
+
+    length: int = 1024
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.length <= 1 << 31:
+            raise ValueError(f"length must be in [1, 2**31], got {self.length}")
+
+    def units(self) -> Units:
+        return self._tiled
+
+    def _tiled(self, seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
+        draw, start = first_block >> 32 << 32, (first_block & 0xFFFFFFFF) * 4 % self.length
+        # No more of a long prototype is drawn than is needed here: to its end, and from its beginning.
+        head = min(len(out), self.length - start)
+        aligned = start // 128
+        drawn = np.empty(start % 128 + head, np.float32)
+        signs(seed, "prototype", draw + aligned, drawn, scale)
+        out[:head] = drawn[start % 128 :]
+        if head < len(out):
+            prototype = np.empty(min(self.length, len(out) - head), np.float32)
+            signs(seed, "prototype", draw, prototype, scale)
+            out[head:] = np.resize(prototype, len(out) - head)

@@ -1,0 +1,74 @@
+"""Where the frozen values of one tensor come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from untrained.weights.laws import WeightLaw, chunks
+from untrained.weights.random import uniforms
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """Where the frozen values of one tensor come from: its seed, name, shape and law, or a pretrained tensor.
+
+    Attributes:
+        seed: what everything is drawn from.
+        name: the tensor's name in its model.
+        shape: its shape.
+        dtype: what the drawn values are rounded to.
+        law: their distribution, or None for a pretrained model's own.
+        keep: fraction of the weights that will be kept; used only by `scaled` laws.
+        pretrained: the model's own values when there is no law.
+    """
+
+    seed: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    law: WeightLaw | None
+    keep: float = 1.0
+    pretrained: Tensor | None = None
+
+    def draw(self, number: int = 0) -> Tensor:
+        """Draw `number` of the weights, or the pretrained ones, of which there is only one.
+
+        Raises:
+            ValueError: another draw of pretrained weights was asked for.
+        """
+        if self.law is not None:
+            drawn = self.law.draw(self.shape, seed=self.seed, name=self.name, keep=self.keep, number=number)
+            return drawn.to(self.dtype)
+        if number or self.pretrained is None:
+            raise self._drawn_once()
+        return self.pretrained.detach()
+
+    def draw_each(self, numbers: Tensor) -> Tensor:
+        """Each weight from a draw of its own: element i is that of `draw(numbers[i])`.
+
+        Args:
+            numbers: uint8, of the weights' shape, on the CPU.
+
+        Raises:
+            ValueError: the weights are pretrained ones.
+        """
+        if self.law is None:
+            raise self._drawn_once()
+        return self.law.draw_each(numbers, seed=self.seed, name=self.name, keep=self.keep).to(self.dtype)
+
+    def _drawn_once(self) -> ValueError:
+        return ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
+
+    def uniforms(self, purpose: str) -> Tensor:
+        """U(-1, 1) for another purpose than weights: the uniform units of a tensor named NAME#purpose, float32."""
+        out = np.empty(math.prod(self.shape), np.float32)
+        for block, part in chunks(len(out), 4):
+            uniforms(self.seed, f"{self.name}#{purpose}", block, out[part], np.float32(1))
+        return torch.from_numpy(out).reshape(self.shape)

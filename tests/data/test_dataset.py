@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from untrained.data.dataset import DataSet, Split, load_data
+from untrained.data.splits import hold_out
+
+
+def make_split(count: int, channels: int = 1, side: int = 2) -> Split:
+    numbers = torch.arange(count)
+    images = (numbers % 256).to(torch.uint8).view(-1, 1, 1, 1).repeat(1, channels, side, side)
+    return Split(images, numbers)
+
+
+class OnDemand:
+    """Counts how many images it was asked for."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+        self.asked = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: Tensor, /) -> Tensor:
+        self.asked += len(indices)
+        return self.images[indices]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), r"float32 \(2, 1, 2, 2\)"),
+        (torch.zeros(2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), r"uint8 \(2, 2\)"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2), r"labels: got float32 \(2,\)"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 images and 3"),
+    ],
+)
+def test_split_refuses_other_forms(images: Tensor, labels: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Split(images, labels)
+
+
+def test_a_choice_of_a_lazy_source_decodes_only_what_is_asked_for() -> None:
+    whole = make_split(10)
+    lazy = OnDemand(torch.as_tensor(whole.images))
+    part = Split(lazy, whole.labels).choose(torch.tensor([7, 3, 5])).choose(torch.tensor([2, 0]))
+    assert lazy.asked == 0
+    assert len(part) == len(part.images) == 2
+    assert part.labels.tolist() == [5, 7]
+    assert part.images[torch.tensor([1])].flatten().tolist() == [7, 7, 7, 7]
+    assert lazy.asked == 1
+
+
+@given(size=st.integers(2, 300), data=st.data())
+def test_hold_out_divides_the_examples(size: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, size - 1))
+    kept, held = hold_out(size, count)
+    assert len(held) == count
+    assert sorted(kept.tolist() + held.tolist()) == list(range(size))
+    assert kept.tolist() == sorted(kept.tolist())
+    if count > 1:
+        assert set(hold_out(size, count - 1)[1].tolist()) < set(held.tolist())
+
+
+def test_hold_out_never_changes() -> None:
+    assert hold_out(20, 5)[1].tolist() == [3, 5, 9, 11, 18]
+    assert hold_out(1000, 5)[1].tolist() == [66, 165, 590, 718, 864]
+
+
+@pytest.mark.parametrize("count", [0, 4, 5])
+def test_hold_out_needs_something_on_both_sides(count: int) -> None:
+    with pytest.raises(ValueError, match=f"hold out {count} of 4"):
+        hold_out(4, count)
+
+
+def test_digits_are_embedded() -> None:
+    digits = load_data("digits")
+    assert digits.name == "digits"
+    assert (len(digits.train), len(digits.val), len(digits.test)) == (1147, 200, 450)
+    assert digits.shape == (1, 8, 8)
+    assert digits.classes == 10
+    assert digits.labels == tuple("0123456789")
+    assert not digits.augment
+    parts = (digits.train, digits.val, digits.test)
+    images = torch.cat([torch.as_tensor(part.images) for part in parts])
+    assert (images.min(), images.max()) == (0, 255)
+    # The counts scikit-learn documents for its 1,797 digits.
+    counts = torch.bincount(torch.cat([part.labels for part in parts]))
+    assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_are_the_same_each_time() -> None:
+    first, second = load_data("digits"), load_data("digits", val_fraction=0.5)
+    for part in ("train", "val", "test"):
+        assert torch.equal(getattr(first, part).labels, getattr(second, part).labels)
+        assert torch.equal(getattr(first, part).images, getattr(second, part).images)
+
+
+def test_computed_statistics_are_those_of_the_training_part() -> None:
+    digits = load_data("digits")
+    values = torch.as_tensor(digits.train.images).double() / 255
+    assert digits.mean == pytest.approx([values.mean().item()])
+    assert digits.std == pytest.approx([values.std(correction=0).item()])
+
+
+def test_training_batches_of_digits_are_normalised() -> None:
+    x = torch.cat([x for x, _ in load_data("digits").batches("train", 100)])
+    assert x.dtype == torch.float32
+    assert x.mean().item() == pytest.approx(0, abs=1e-5)
+    assert x.std(correction=0).item() == pytest.approx(1, abs=1e-5)
+
+
+def make_data_set(augment: bool, side: int = 6) -> DataSet:
+    generator = np.random.default_rng(0)
+    split = Split(torch.from_numpy(generator.integers(1, 256, (12, 3, side, side), dtype=np.uint8)), torch.arange(12))
+    labels = tuple("abcdefghijkl")
+    return DataSet("letters", split, split, split, labels, (0.0,) * 3, (1.0,) * 3, augment)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_only_training_batches_are_shuffled_and_augmented(augment: bool) -> None:
+    data = make_data_set(augment)
+    for part in ("val", "test"):
+        (x, y), *others = data.batches(part, 12)
+        assert not others
+        assert torch.equal(y, torch.arange(12))
+        torch.testing.assert_close(x * 255, torch.as_tensor(data.test.images).float())
+    x, y = next(iter(data.batches("train", 12)))
+    assert y.tolist() != list(range(12))
+    unchanged = torch.as_tensor(data.train.images)[y].float()
+    assert torch.allclose(x * 255, unchanged) is not augment
+
+
+def test_batches_need_a_known_part() -> None:
+    with pytest.raises(ValueError, match="part: got 'dev'"):
+        make_data_set(False).batches("dev", 3)  # pyright: ignore[reportArgumentType]
+
+
+def test_labels_out_of_range_are_refused() -> None:
+    split = make_split(4)
+    with pytest.raises(ValueError, match=r"letters: label 3 in the train part, expected 0\.\.2"):
+        DataSet("letters", split, split, split, tuple("abc"), (0.0,), (1.0,), False)
+
+
+def test_one_class_is_too_few_to_learn() -> None:
+    same = Split(make_split(4).images, torch.full((4,), 2))
+    with pytest.raises(ValueError, match="letters: all examples are of one class, expected at least two"):
+        DataSet("letters", same, same, same, tuple("abcd"), (0.0,), (1.0,), False)
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"data set 'mnits': expected one of digits, mnist, .*cifar100"):
+        load_data("mnits")
+    with pytest.raises(ValueError, match="data set '~nobody-here/x': expected one of"):
+        load_data("~nobody-here/x")
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
+def test_validation_fractions_out_of_range_are_refused(fraction: float) -> None:
+    with pytest.raises(ValueError, match="val_fraction: got"):
+        load_data("digits", val_fraction=fraction)
+
+
+def test_a_size_is_for_folders_only() -> None:
+    with pytest.raises(ValueError, match="size: got 32 for digits"):
+        load_data("digits", size=32)

@@ -1,0 +1,291 @@
+"""A found network in other formats: the same tensors, the same answers, and errors that say what is missing."""
+
+import contextlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+import untrained as ut
+from untrained import models
+from untrained.export import to_html, to_onnx, to_safetensors, to_torch
+from untrained.export.browser.program import program_of
+from untrained.tickets.ticket import rebuild
+
+
+def found(model, method=None, meta=None, **mask):
+    return ut.Ticket.of(ut.mask_(model, method or ut.EdgePopup(0.5), seed=3, **mask), meta)
+
+
+def own_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+NETWORKS = {
+    "fc": lambda: models.fc((30, 20), (1, 8, 8)),
+    "conv2": lambda: models.conv2(0.1, (3, 16, 16)),
+    "mnist-conv": lambda: models.mnist_conv((1, 12, 12)),
+    "resnet18": lambda: models.resnet18(0.06, (3, 16, 16), folded=True),
+}
+
+
+def facts_of(path):
+    text = path.read_text()
+    return json.loads(re.search(r'<script type="application/json" id="facts">(.*?)</script>', text, re.S)[1])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_plain_tensors_are_the_network(name, tmp_path):
+    ticket = found(NETWORKS[name]())
+    to_safetensors(ticket, tmp_path / "a.safetensors")
+    to_torch(ticket, tmp_path / "a.pt")
+    expected = ticket.apply_(rebuild(ticket)).state_dict()
+    for state in (
+        safetensors.torch.load_file(tmp_path / "a.safetensors"),
+        torch.load(tmp_path / "a.pt", weights_only=True),
+    ):
+        rebuild(ticket).load_state_dict(state)
+        assert all(torch.equal(state[key], value) for key, value in expected.items())
+
+
+def test_plain_tensors_of_a_model_of_ones_own(tmp_path):
+    ticket = found(own_model())
+    to_safetensors(ticket, tmp_path / "a.safetensors")
+    plain = own_model()
+    plain.load_state_dict(safetensors.torch.load_file(tmp_path / "a.safetensors"))
+    x = torch.randn(4, 12)
+    assert torch.equal(plain(x), ticket.apply_(own_model())(x))
+
+
+def test_a_pretrained_base_must_be_passed(tmp_path):
+    ticket = found(own_model(), weights=None)
+    for write in (to_safetensors, to_torch, to_onnx):
+        with pytest.raises(ut.TicketError, match="pretrained model: pass that model"):
+            write(ticket, tmp_path / "a")
+    with pytest.raises(ut.TicketError, match="a browser page cannot hold"):
+        to_html(ticket, tmp_path / "a.html")
+    to_torch(ticket, tmp_path / "a.pt", own_model())
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert torch.equal(state["1.weight"], ticket.apply_(own_model()).get_parameter("1.weight"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_gives_the_same_logits(name, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    ticket = found(NETWORKS[name](), meta={"labels": ["<b>"] * 10, "mean": [0.5], "std": [0.25]})
+    to_onnx(ticket, tmp_path / "a.onnx")
+    session = runtime.InferenceSession(tmp_path / "a.onnx")
+    network = ticket.apply_(rebuild(ticket)).eval()
+    for batch in (1, 7):
+        x = torch.randn(batch, *ticket.built_by["arguments"]["shape"])
+        expected = network(x)
+        (got,) = session.run(["logits"], {"image": x.numpy()})
+        assert (torch.from_numpy(got) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == ["<b>"] * 10
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+class Own(nn.Module):
+    """A model with a forward pass, and a name of its layer, of somebody's own."""
+
+    def __init__(self, rule, name="layer"):
+        super().__init__()
+        torch.manual_seed(0)
+        self.add_module(name, nn.Linear(12, 8))
+        self.rule = rule
+
+    def forward(self, x):
+        (layer,) = self._modules.values()
+        return self.rule(layer, x)
+
+
+ANY_BATCH = {
+    "flatten": lambda layer, x: layer(x.flatten(1)),
+    "view": lambda layer, x: layer(x.view(x.shape[0], -1)),
+    "size": lambda layer, x: layer(x.reshape(x.size(0), -1)) + x.new_zeros(x.shape[0], 1),
+}
+ONE_BATCH = {
+    "len": lambda layer, x: layer(x.view(len(x), -1)),
+    "loop": lambda layer, x: torch.stack([layer(each.flatten()) for each in x]),
+    "first": lambda layer, x: layer(x.flatten(1))[:1],
+    "sum": lambda layer, x: layer(x.flatten(1)).sum(),
+}
+
+
+@pytest.mark.parametrize("rule", ANY_BATCH.values(), ids=ANY_BATCH)
+def test_onnx_files_take_any_batch(rule, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    to_onnx(found(Own(rule), meta={"shape": [3, 4]}), tmp_path / "a.onnx", Own(rule))
+    network = found(Own(rule)).apply_(Own(rule)).eval()
+    session = runtime.InferenceSession(tmp_path / "a.onnx")
+    for batch in (1, 2, 7):
+        x = torch.randn(batch, 3, 4)
+        (got,) = session.run(["logits"], {"image": x.numpy()})
+        assert torch.from_numpy(got) == pytest.approx(network(x), abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", ONE_BATCH.values(), ids=ONE_BATCH)
+def test_a_batch_that_is_fixed_by_the_forward_pass_is_refused(rule, tmp_path):
+    pytest.importorskip("onnxscript")
+    with pytest.raises(ut.TicketError, match=r"one size of the batch only: .*x\.flatten\(1\) for x\.view"):
+        to_onnx(found(Own(rule), meta={"shape": [3, 4]}), tmp_path / "a.onnx", Own(rule))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "fate"),
+    [
+        ('a"b', "torch cannot export a layer called"),
+        ("a\\", "torch cannot export a layer called"),
+        ('a", breakpoint()) or getattr(self, "a', "torch cannot export a layer called"),
+        ("class", "torch cannot export its forward pass: invalid syntax"),
+        ("é'{", None),
+    ],
+)
+def test_names_of_layers_are_no_code(name, fate, tmp_path):
+    pytest.importorskip("onnxscript")
+    own = lambda: Own(ANY_BATCH["flatten"], name)  # noqa: E731
+    ticket = found(own(), meta={"shape": [12]})
+    to_html(ticket, tmp_path / "a.html", own())
+    assert facts_of(tmp_path / "a.html")["program"]["ops"][0]["weight"] == f"{name}.weight"
+    with pytest.raises(ut.TicketError, match=fate) if fate else contextlib.nullcontext():
+        to_onnx(ticket, tmp_path / "a.onnx", own())
+
+
+def test_what_torch_cannot_export_is_told_in_a_line(tmp_path):
+    pytest.importorskip("onnxscript")
+    own = lambda: Own(lambda layer, x: layer(x) if x.sum() > 0 else x)  # noqa: E731
+    with pytest.raises(ut.TicketError, match=r"torch cannot export its forward pass: .+") as refused:
+        to_onnx(found(own(), meta={"shape": [12]}), tmp_path / "a.onnx", own())
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("change", ["hook", "forward"])
+def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
+    model = own_model()
+    ticket = found(own_model(), meta={"shape": [12]})
+    if change == "hook":
+        model[1].register_forward_hook(lambda *given: 2 * given[2])
+    else:
+        model[1].forward = lambda x: 2 * nn.Linear.forward(model[1], x)
+    with pytest.raises(ut.TicketError, match="a hook or a forward of its own on the layer '1'"):
+        to_html(ticket, tmp_path / "a.html", model)
+
+
+def test_onnx_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("untrained.export.onnx.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=re.escape("pip install 'untrained[onnx]'")):
+        to_onnx(found(NETWORKS["fc"]()), tmp_path / "a.onnx")
+
+
+def test_the_default_digits_page_is_small_and_has_one_of_everything(tmp_path):
+    data = ut.load_data("digits")
+    meta = {"data": "digits", "labels": list(data.labels), "shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
+    to_html(found(models.fc((300, 100), (1, 8, 8)), meta=meta), tmp_path / "a.html")
+    assert (tmp_path / "a.html").stat().st_size <= 90_000
+    text = (tmp_path / "a.html").read_text()
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
+    assert len(facts_of(tmp_path / "a.html")["examples"]["labels"]) == 10
+
+
+class Elements(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, tuple(name for name, _ in attrs)))
+
+
+def test_hostile_meta_stays_text(tmp_path):
+    hostile = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "<!--<script>", "&lt;", "\u2028x"]
+    plain = [f"c{i}" for i in range(5)]
+    parsed = []
+    for labels, data in ((plain, "digits"), (hostile, "</title><script>alert(1)</script>\ud800")):
+        meta = {"labels": labels, "data": data, "shape": [1, 4, 4]}
+        to_html(found(models.fc((6,), (1, 4, 4), 5), meta=meta), tmp_path / "a.html")
+        parsed.append(Elements((tmp_path / "a.html").read_text()).tags)
+        assert facts_of(tmp_path / "a.html")["labels"] == labels
+    assert parsed[0] == parsed[1]
+
+
+def test_a_class_without_a_name_has_its_number(tmp_path):
+    labels = ["a", "", " \n", "\ud800", "class 1"]
+    to_html(found(models.fc((6,), (1, 4, 4), 5), meta={"labels": labels}), tmp_path / "a.html")
+    assert facts_of(tmp_path / "a.html")["labels"] == ["a", "class 1", "class 2", "\ud800", "class 1"]
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"labels": ["a"]}, "meta.labels has 1 labels, expected 10"),
+        ({"labels": "abc"}, "meta.labels must be a list of strings, got abc"),
+        ({"shape": [1, -8]}, "meta.shape must be a list of sizes"),
+        ({"shape": [1, 3, 3]}, "cannot be followed for an input of shape"),
+        ({"mean": ["a"]}, "meta.mean must be a list of numbers"),
+        ({"std": [0]}, "meta.std must be 1 numbers, a std above 0"),
+    ],
+)
+def test_meta_that_does_not_fit_is_named(meta, message, tmp_path):
+    with pytest.raises(ut.TicketError, match=re.escape(message)):
+        to_html(found(models.fc((6,), (1, 8, 8)), meta=meta), tmp_path / "a.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_names_what_it_cannot_run(tmp_path):
+    path = tmp_path / "a.html"
+    with pytest.raises(ut.TicketError, match=r"not one of untrained\.models: pass a freshly built model"):
+        to_html(found(own_model()), path)
+    with pytest.raises(ut.TicketError, match=re.escape("meta.shape must be a list of sizes such as [1, 28, 28]")):
+        to_html(found(own_model()), path, own_model())
+    to_html(found(own_model(), meta={"shape": [12]}), path, own_model())
+    assert facts_of(path)["kind"] == "numbers"
+    softplus = nn.Sequential(nn.Flatten(), nn.Linear(12, 8, bias=False), nn.Softplus(), nn.Linear(8, 3, bias=False))
+    with pytest.raises(ut.TicketError, match=re.escape("no JavaScript for Softplus (layer '2')")):
+        to_html(found(softplus, meta={"shape": [12]}), path, ut.bake_(softplus))
+    with pytest.raises(ut.TicketError, match=re.escape("'fc1.weight' is torch.float64; a browser page reads")):
+        to_html(found(models.fc((6,), (1, 8, 8)).double()), path)
+
+
+class MyLaw(ut.SignedConstant):
+    """A law of somebody's own."""
+
+
+class MyMethod(ut.RandomSubnetwork):
+    """A method of somebody's own."""
+
+
+def test_a_page_names_a_law_or_a_method_it_does_not_know(tmp_path):
+    ticket = found(models.fc((6,), (1, 8, 8)))
+    with pytest.raises(ut.TicketError, match="no JavaScript for the weights law MyLaw"):
+        to_html(replace(ticket, law=MyLaw()), tmp_path / "a.html")
+    tensors = {name: replace(entry, method=MyMethod()) for name, entry in ticket.tensors.items()}
+    with pytest.raises(ut.TicketError, match=r"'fc1\.weight': no JavaScript for the method MyMethod"):
+        to_html(replace(ticket, tensors=tensors), tmp_path / "a.html")
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([nn.Conv2d(1, 2, 3, padding="same"), nn.Flatten()], "padding 'same'"),
+        ([nn.AdaptiveAvgPool2d(5), nn.Flatten()], "from [8, 8] to [5, 5] pixels"),
+        ([nn.MaxPool2d(3, ceil_mode=True), nn.Flatten()], "ceil_mode, dilation or indices"),
+        ([nn.AvgPool2d(3, padding=1), nn.Flatten()], "ceil_mode, padding or divisor_override"),
+        ([nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten()], "it has no running statistics"),
+        ([nn.Linear(8, 8), nn.Flatten()], "its input has shape [1, 8, 8], expected one dimension"),
+        ([nn.ReLU()], "its network ends in shape [1, 8, 8]"),
+    ],
+)
+def test_what_a_layer_lacks_is_named(layers, message):
+    with pytest.raises(ut.TicketError, match=re.escape(message)):
+        program_of(nn.Sequential(*layers).eval(), [1, 8, 8])
