@@ -1,0 +1,301 @@
+"""The examples in docstrings run, every public name has one, and first lines are plain sentences."""
+
+import ast
+import doctest
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+
+import untrained as ut
+
+PUBLIC_MODULES = [ut, *(getattr(ut, name) for name in "export models optim packed plot testing wann".split())]
+# Public names that have no example yet.
+_MISSING = set(
+    """
+untrained.Batches
+untrained.Bernoulli
+untrained.Biprop
+untrained.Block
+untrained.Constant
+untrained.Cubic
+untrained.DataSet
+untrained.Dense
+untrained.EdgePopup
+untrained.FedPM
+untrained.GemMiner
+untrained.Geometric
+untrained.History
+untrained.IteRand
+untrained.KaimingNormal
+untrained.KaimingUniform
+untrained.Linear
+untrained.Method
+untrained.Multicoated
+untrained.NofM
+untrained.Paper
+untrained.PartlyFrozen
+untrained.Prototype
+untrained.RandomSubnetwork
+untrained.Recipe
+untrained.RelaxedBernoulli
+untrained.Run
+untrained.Schedule
+untrained.SignedConstant
+untrained.SignedSupermask
+untrained.SlotMachines
+untrained.Source
+untrained.Standard
+untrained.Structure
+untrained.Summary
+untrained.Threshold
+untrained.Ticket
+untrained.TicketError
+untrained.UnsignedConstant
+untrained.WeightLaw
+untrained.XavierConstant
+untrained.XavierNormal
+untrained.XavierUniform
+untrained.advance_
+untrained.bake_
+untrained.baked
+untrained.calibrate_
+untrained.compare
+untrained.erk
+untrained.evaluate
+untrained.export.to_html
+untrained.export.to_onnx
+untrained.export.to_safetensors
+untrained.export.to_torch
+untrained.find
+untrained.fit
+untrained.load
+untrained.load_data
+untrained.mask_
+untrained.masks
+untrained.models.BinaryActivation
+untrained.models.Network
+untrained.models.build
+untrained.models.conv2
+untrained.models.conv4
+untrained.models.conv6
+untrained.models.conv8
+untrained.models.fc
+untrained.models.mnist_conv
+untrained.models.resnet101
+untrained.models.resnet18
+untrained.models.resnet34
+untrained.models.resnet50
+untrained.models.wide_resnet101
+untrained.models.wide_resnet50
+untrained.optim.Adam
+untrained.optim.SGD
+untrained.optim.for_scores
+untrained.optim.fusable
+untrained.pack_
+untrained.packed.Layer
+untrained.packed.Packed
+untrained.packed.PackedConv
+untrained.packed.PackedLinear
+untrained.packed.layers
+untrained.packed.pack_
+untrained.penalty
+untrained.plot.available
+untrained.plot.comparison
+untrained.plot.confusion
+untrained.plot.curves
+untrained.plot.filters
+untrained.plot.layers
+untrained.plot.mistakes
+untrained.plot.save
+untrained.plot.scores
+untrained.plot.search
+untrained.plot.subnetwork
+untrained.plot.sweep
+untrained.read_run
+untrained.save
+untrained.scores
+untrained.summary
+untrained.sweep
+untrained.testing.check_method
+untrained.wann.Classify
+untrained.wann.Column
+untrained.wann.Found
+untrained.wann.GymEnv
+untrained.wann.JitEnv
+untrained.wann.Net
+untrained.wann.NetError
+untrained.wann.Packed
+untrained.wann.Population
+untrained.wann.Preset
+untrained.wann.Regress
+untrained.wann.Search
+untrained.wann.SearchProgress
+untrained.wann.Task
+untrained.wann.WannRun
+untrained.wann.WannSettings
+untrained.wann.acrobot
+untrained.wann.best_shared
+untrained.wann.cart_pole
+untrained.wann.digits
+untrained.wann.evolve
+untrained.wann.four_columns
+untrained.wann.mnist
+untrained.wann.mountain_car
+untrained.wann.pendulum
+untrained.wann.read_champion
+untrained.wann.swing_up
+untrained.wann.swing_up_hard
+untrained.wann.tuned
+untrained.wann.write_report
+untrained.write_report
+""".split()
+)
+
+
+def _public():
+    """Yield (dotted name, function or class) of every public name."""
+    for module in PUBLIC_MODULES:
+        names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+        for name in names:
+            each = getattr(module, name)
+            documented = inspect.isclass(each) or inspect.isfunction(each)
+            own = each.__module__.startswith(module.__name__) if documented else False
+            if own or (module is ut.wann and documented):
+                yield f"{module.__name__}.{name}", each
+
+
+PUBLIC = dict(_public())
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_public_name_has_an_example_that_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = doctest.DocTestParser().get_examples(inspect.getdoc(PUBLIC[name]) or "")
+    if name in _MISSING:
+        assert not examples, f"{name} has an example now: delete it from _MISSING"
+        pytest.xfail("has no example yet")
+    assert examples, f"{name} has no example"
+    assert sum(each.source.count("\n") for each in examples) <= 6
+    names = {"ut": ut, "torch": torch, "nn": torch.nn, "wann": ut.wann}
+    test = doctest.DocTest(examples, names, name, None, None, None)
+    failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test)
+    assert not failed, f"{name}: its example does something else, see above"
+
+
+# A docstring is looked up by its first line: a verb, or a noun of the field.
+_PENDING = set(
+    """
+cli/ticket.py
+cli/wann.py
+data/dataset.py
+data/image_files.py
+data/image_folders.py
+data/known.py
+data/splits.py
+experiments/by_name.py
+experiments/compare.py
+experiments/find.py
+experiments/run_folder.py
+experiments/sweep.py
+experiments/testbed.py
+export/browser/page.py
+export/browser/program.py
+fields.py
+masking/advance.py
+masking/choosing.py
+masking/mask.py
+masking/masked_class.py
+masking/memory.py
+masking/state.py
+methods/__init__.py
+methods/base.py
+methods/masks.py
+methods/multicoated.py
+methods/recipe.py
+methods/sampling.py
+methods/structure.py
+models/arguments.py
+native/choice.py
+native/choice_triton.py
+native/compiler.py
+native/library.py
+native/load.py
+optim.py
+packed/bench.py
+packed/modules.py
+plot/figure.py
+plot/network.py
+plot/run.py
+plot/sweep.py
+report/__init__.py
+report/charts.py
+report/page.py
+runs/run.py
+runs/settings.py
+runs/table.py
+runs/weights.py
+search/checkpoint.py
+search/evaluation.py
+search/fit.py
+search/labels.py
+search/trace.py
+selection/__init__.py
+selection/straight_through.py
+selection/topk.py
+terminal/progress.py
+tickets/codec.py
+tickets/contents.py
+tickets/direct_load.py
+tickets/hashes.py
+tickets/header.py
+tickets/summary.py
+tickets/ticket.py
+wann/evolution/checkpoint.py
+wann/evolution/front.py
+wann/evolution/genome.py
+wann/evolution/presets.py
+wann/evolution/progress.py
+wann/evolution/search.py
+wann/evolution/workers.py
+wann/networks/batch.py
+wann/networks/drawing.py
+wann/networks/layout.py
+wann/networks/levels.py
+wann/networks/net.py
+wann/runs/evolve.py
+wann/runs/report.py
+wann/runs/settings.py
+wann/tasks/__init__.py
+wann/tasks/control.py
+wann/tasks/envpool_backend.py
+wann/tasks/episodes.py
+wann/tasks/examples.py
+wann/tasks/gymnasium_backend.py
+wann/tasks/gymnasium_task.py
+wann/tasks/rollout.py
+wann/tasks/task.py
+wann/tuning/tune.py
+weights/laws.py
+weights/source.py
+""".split()
+)
+_RIDDLES = {"What", "How", "One", "Whether", "Of", "Those", "That", "Where", "Which", "Who"}
+
+
+SOURCE = Path(ut.__file__).parent
+
+
+@pytest.mark.parametrize("path", sorted(each.relative_to(SOURCE).as_posix() for each in SOURCE.rglob("*.py")))
+def test_the_first_lines_of_docstrings_are_plain_sentences(path):
+    faults = []
+    for node in ast.walk(ast.parse((SOURCE / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            first = text.splitlines()[0]
+            if first.split()[0].strip("`,.:;") in _RIDDLES or not first.endswith((".", ":")):
+                faults.append(f"{getattr(node, 'name', path)}: {first}")
+    if path in _PENDING:
+        assert faults, f"{path} is plain now: delete it from _PENDING"
+        pytest.xfail("has first lines to be rewritten")
+    assert not faults
