@@ -615,9 +615,9 @@ def test_any_evaluation_may_be_interrupted(tmp_path, at, workers):
     with pytest.raises(kind):
         search.run(19)
     assert stopped
-    checkpoint.write(search, tmp_path)
+    search.save(tmp_path)
     other = search_of(**ISLANDS)
-    checkpoint.restore(other, tmp_path)
+    other.restore(tmp_path)
     for each in (search, other):
         each.run(19)
         assert_same(each, whole)
@@ -822,7 +822,7 @@ def test_going_on_from_any_generation(tmp_path, settings):
         folder = tmp_path / str(search.state.generation)
         if search.state.generation in stops:
             folder.mkdir()
-            checkpoint.write(search, folder)
+            search.save(folder)
 
     save(whole)
     whole.run(36, callbacks=[save])
@@ -830,7 +830,7 @@ def test_going_on_from_any_generation(tmp_path, settings):
         search = search_of(**settings)
         if stop % 2:
             search.run(5)  # where it was before does not matter
-        checkpoint.restore(search, tmp_path / str(stop))
+        search.restore(tmp_path / str(stop))
         assert search.state.generation == len(search.rows) == stop
         search.run(36)
         assert_same(search, whole)
@@ -840,7 +840,7 @@ def test_going_on_from_any_generation(tmp_path, settings):
 def saved(folder, generations=18, **settings):
     search = search_of(**ISLANDS | settings)
     search.run(generations)
-    checkpoint.write(search, folder)
+    search.save(folder)
     return search
 
 
@@ -864,7 +864,7 @@ def refused(folder, match=".", search=None):
     search = search or search_of(**ISLANDS)
     before, state, rows = facts(search), search.state, list(search.rows)
     with pytest.raises(ValueError, match=match) as caught:
-        checkpoint.restore(search, folder)
+        search.restore(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
     assert search.state is state
@@ -876,7 +876,7 @@ def refused(folder, match=".", search=None):
 def test_writing_reads_back_and_leaves_the_search_alone(tmp_path):
     search = saved(tmp_path)
     before = facts(search)
-    checkpoint.write(search, tmp_path)
+    search.save(tmp_path)
     assert facts(search) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.NAME, checkpoint.METRICS]
     lines = (tmp_path / checkpoint.METRICS).read_text().splitlines()
@@ -887,17 +887,17 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     search = saved(tmp_path, 3)
     old = (tmp_path / checkpoint.NAME).read_bytes()
     at_three = search_of(**ISLANDS)
-    checkpoint.restore(at_three, tmp_path)
+    at_three.restore(tmp_path)
     search.run(9)
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez_compressed", lambda file, **_: file.write(b"half") and [][0])
         with pytest.raises(IndexError):
-            checkpoint.write(search, tmp_path)
+            search.save(tmp_path)
     assert (tmp_path / checkpoint.NAME).read_bytes() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint.NAME, checkpoint.METRICS]
     # The metrics are ahead of it now; those rows are not of the past.
     again = search_of(**ISLANDS)
-    checkpoint.restore(again, tmp_path)
+    again.restore(tmp_path)
     assert_same(again, at_three)
 
 
@@ -932,7 +932,7 @@ def test_workers_are_no_part_of_the_plan(tmp_path):
     pytest.importorskip("joblib")
     first = saved(tmp_path)
     second = search_of(**ISLANDS, workers=2)
-    checkpoint.restore(second, tmp_path)
+    second.restore(tmp_path)
     for search in (first, second):
         search.run(22)
     assert_same(first, second)
@@ -953,7 +953,7 @@ def test_truncated_checkpoints(tmp_path):
         (tmp_path / checkpoint.NAME).write_bytes(data[:end])
         refused(tmp_path, "checkpoint of ours|damaged", target)
     (tmp_path / checkpoint.NAME).write_bytes(data)
-    checkpoint.restore(target, tmp_path)
+    target.restore(tmp_path)
     target.look()
     assert_same(target, search)
 
@@ -965,7 +965,7 @@ def test_a_truncated_checkpoint_is_closed_again(tmp_path):
     with warnings.catch_warnings(record=True) as leaks:
         warnings.simplefilter("always")
         try:
-            checkpoint.restore(search, tmp_path)
+            search.restore(tmp_path)
         except ValueError:
             pass
         gc.collect()
@@ -983,7 +983,7 @@ def test_damaged_checkpoints(tmp_path):
         (tmp_path / checkpoint.NAME).write_bytes(damaged)
         other = search_of(**ISLANDS)
         try:
-            checkpoint.restore(other, tmp_path)
+            other.restore(tmp_path)
         except ValueError as error:
             assert "\n" not in str(error)
         else:
@@ -1087,7 +1087,7 @@ def test_metrics_may_be_lost_or_cut(tmp_path):
         if content is not None:
             path.write_text(content)
         other = search_of(**ISLANDS)
-        checkpoint.restore(other, tmp_path)
+        other.restore(tmp_path)
         assert other.rows == search.rows[:left]
         assert other.state.generation == 4
 
@@ -1105,7 +1105,7 @@ def test_damaged_metrics_do_not_matter(tmp_path, content):
     saved(tmp_path, 2)
     (tmp_path / checkpoint.METRICS).write_bytes(content)
     search = search_of(**ISLANDS)
-    checkpoint.restore(search, tmp_path)
+    search.restore(tmp_path)
     assert search.rows == []
     assert search.state.generation == 2
 

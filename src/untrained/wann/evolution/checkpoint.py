@@ -1,8 +1,9 @@
-"""A search on disk: what it needs to go on to the same bits, and its metrics for everybody else."""
+"""The checkpoint of a search, from which it goes on to the same bits, and its metrics as JSON lines."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,9 @@ import numpy as np
 
 from untrained.files import written_whole
 from untrained.runs.run import is_number
-from untrained.wann.evolution.front import Found
+from untrained.wann.evolution.front import CHOOSING, Found
 from untrained.wann.evolution.genome import Population
-from untrained.wann.evolution.search import Search, State
-from untrained.wann.networks.batch import Packed
+from untrained.wann.evolution.state import State
 from untrained.wann.networks.file import from_document, to_document
 
 NAME = "checkpoint.npz"
@@ -22,16 +22,15 @@ _FORMAT = "untrained-wann-search/1"
 _ARRAYS = ("act", "src", "dst", "on", "nodes", "genes")
 
 
-def write(search: Search, folder: Path) -> None:
+def save(folder: Path, plan: Mapping[str, Any], state: State, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write checkpoint and metrics, each whole or not at all.
 
     Raises:
         OSError: they cannot be written.
     """
-    state = search.state
     facts = {
         "format": _FORMAT,
-        "plan": search.plan(),
+        "plan": plan,
         "generation": state.generation,
         "front": [{"net": to_document(each.net), "rewards": each.rewards} for each in state.front],
     }
@@ -40,16 +39,21 @@ def write(search: Search, folder: Path) -> None:
     arrays["ended"] = np.array(state.ended, float)
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     with written_whole(folder / METRICS) as unfinished:
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in search.rows), encoding="utf-8")
+        unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with written_whole(folder / NAME) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def restore(search: Search, folder: Path) -> None:
-    """Bring a search to where the one of this folder stopped.
+def load(folder: Path, plan: Mapping[str, Any], like: State) -> tuple[State, list[dict[str, Any]]]:
+    """Return the state and the metrics that `save` wrote.
+
+    Args:
+        folder: where they are.
+        plan: the plan of the search that is to go on.
+        like: any state of that search: the saved one must have as many islands, genomes, inputs and outputs.
 
     Raises:
-        ValueError: the checkpoint is damaged, or of a search with another task or settings; nothing is changed by then.
+        ValueError: the checkpoint is damaged, or of a search with another plan.
     """
     path = folder / NAME
     if not path.is_file():
@@ -58,42 +62,43 @@ def restore(search: Search, folder: Path) -> None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             content = {name: saved[name] for name in saved.files}
         facts = json.loads(content.pop("facts").tobytes())
-        form, plan = facts["format"], dict(facts["plan"])
+        form, then = facts["format"], dict(facts["plan"])
     except Exception:  # zipfile, zlib, numpy and json each have their own ways to fail on damaged bytes
         raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
     if form != _FORMAT:
         raise ValueError(f"{path} is of format {_short(form)}, expected {_FORMAT}")
-    for name, now in json.loads(json.dumps(search.plan())).items():
-        if plan.get(name) != now:
-            raise ValueError(f"{path} is of another search: {_difference(name, plan.get(name), now)}")
+    for name, now in json.loads(json.dumps(plan)).items():
+        if then.get(name) != now:
+            raise ValueError(f"{path} is of another search: {_difference(name, then.get(name), now)}")
     try:
-        state = _state(search, facts, content)
+        state = _state(facts, content, like)
     except Exception as error:
         raise ValueError(f"{path} is damaged: {_short(error)}") from None
-    search.resume(state, _rows(folder / METRICS, state.generation))
+    return state, _rows(folder / METRICS, state.generation)
 
 
-def _state(search: Search, facts: dict[str, Any], content: dict[str, np.ndarray]) -> State:
-    """The state that was saved, checked: compiled code trusts it."""
-    mine = search.state.population
-    population = Population(mine.inputs, mine.outputs, *(content[name] for name in _ARRAYS))
+def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -> State:
+    """Return the saved state after all checks that compiled code relies on."""
+    inputs, outputs = like.population.inputs, like.population.outputs
+    population = Population(inputs, outputs, *(content[name] for name in _ARRAYS))
     population.check()
-    if len(population) != len(mine):
-        raise ValueError(f"it has {len(population)} genomes, expected {len(mine)}")
+    if len(population) != len(like.population):
+        raise ValueError(f"it has {len(population)} genomes, expected {len(like.population)}")
     best, since, ended = (content[name] for name in ("island_best", "island_since", "ended"))
     if (best.dtype, since.dtype, ended.dtype) != (np.float64, np.int64, np.float64):
         raise ValueError("its islands' rewards or generations are of another type")
-    if best.shape != (search.islands,) or since.shape != (search.islands,) or ended.ndim != 1:
-        raise ValueError(f"it has {best.shape} islands, expected {search.islands}")
+    if not best.shape == since.shape == like.island_best.shape or ended.ndim != 1:
+        raise ValueError(f"it has {best.shape} islands, expected {like.island_best.shape}")
     generation = facts["generation"]
     if type(generation) is not int or generation < 0:
         raise ValueError(f"its generation is {generation}")
     front = []
     for each in facts["front"]:
         found = Found(from_document(each["net"]), tuple(float(reward) for reward in each["rewards"]))
-        search.task.check(Packed.of([found.net]))
-        if len(found.rewards) != len(search.choosing_weights):
-            raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(search.choosing_weights)}")
+        if (found.net.inputs, found.net.outputs) != (inputs, outputs):
+            raise ValueError(f"a network has {found.net.inputs} inputs and {found.net.outputs} outputs")
+        if len(found.rewards) != len(CHOOSING):
+            raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(CHOOSING)}")
         front.append(found)
     return State(population, generation, tuple(front), best, since, tuple(ended.tolist()))
 

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+
 from untrained.wann.networks.net import Net
+
+# The shared weights at which networks are chosen, as fractions of the largest that the search uses: evenly spread,
+# because a network is to be good at a random one.
+CHOOSING = np.linspace(-15, 15, 16) / 16
 
 
 @final

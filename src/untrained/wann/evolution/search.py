@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from untrained.wann.evolution.front import Found, front_of
+from untrained.wann.evolution import checkpoint
+from untrained.wann.evolution.front import CHOOSING, Found, front_of
 from untrained.wann.evolution.genome import Population
 from untrained.wann.evolution.presets import Preset, preset_named
 from untrained.wann.evolution.ranking import fronts, ranked
+from untrained.wann.evolution.state import State
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.activations import ids_of
 from untrained.wann.networks.batch import WEIGHTS, Packed
@@ -26,31 +28,7 @@ Row = dict[str, Any]
 _CHECK_EVERY = 16  # generations between two choices on validation data
 _CANDIDATES = 16  # networks of each island that are then looked at
 _CHECK_REPS = 8  # episodes per weight for a choice: what one generation has is luck
-# Evenly over the range of the weights: a random shared weight is what a network is to be good at.
-_CHECK_WEIGHTS = np.linspace(-15, 15, 16) / 16
 _BIG = 1 << 63
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class State:
-    """All of a search that changes from generation to generation.
-
-    Args:
-        population: islands × population genomes, island after island.
-        generation: how many have passed.
-        front: what was found so far.
-        island_best: float64 (islands,), the best validated reward of each island's present attempt.
-        island_since: int64 (islands,), the generation that found it, or that the attempt began with.
-        ended: the best rewards of attempts that a restart has ended.
-    """
-
-    population: Population
-    generation: int
-    front: tuple[Found, ...]
-    island_best: np.ndarray
-    island_since: np.ndarray
-    ended: tuple[float, ...]
 
 
 @final
@@ -148,7 +126,7 @@ class Search:
     @property
     def choosing_weights(self) -> tuple[float, ...]:
         """16 shared weights, spread evenly over the range of the search's, at which networks are chosen."""
-        return tuple((max(map(abs, self.weights)) * _CHECK_WEIGHTS).tolist())
+        return tuple((max(map(abs, self.weights)) * CHOOSING).tolist())
 
     @property
     def attempts(self) -> tuple[float, ...]:
@@ -262,9 +240,7 @@ class Search:
         Raises:
             OSError: they cannot be written.
         """
-        from untrained.wann.evolution.checkpoint import write
-
-        write(self, Path(folder))
+        checkpoint.save(Path(folder), self.plan(), self.state, self.rows)
 
     def restore(self, folder: str | Path) -> None:
         """Bring this search to where the one of a folder stopped; it then goes on to the same bits.
@@ -272,9 +248,7 @@ class Search:
         Raises:
             ValueError: the checkpoint is damaged, or of another task or other settings; nothing is changed by then.
         """
-        from untrained.wann.evolution.checkpoint import restore
-
-        restore(self, Path(folder))
+        self.resume(*checkpoint.load(Path(folder), self.plan(), self.state))
 
     def plan(self) -> dict[str, Any]:
         """What a search must have in common with this one to go on with it, JSON-able."""

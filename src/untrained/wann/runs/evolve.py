@@ -96,14 +96,14 @@ def evolve(
 def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -> WannRun:
     """Search, tune and measure, and write all of it into a folder that nobody else writes into."""
     if settings.resume:
-        checkpoint.restore(search, folder)
+        search.restore(folder)
     elif (folder / checkpoint.NAME).exists():
         raise ValueError(f"{folder} holds a run; --resume goes on with it, another --out starts one")
     else:
         with written_whole(folder / "config.toml") as unfinished:
             unfinished.write_text(to_toml(settings), encoding="utf-8")
     try:
-        checkpoint.write(search, folder)
+        search.save(folder)
         _run(search, settings, folder)
         best = search.best.net
         shared = best_shared(task, best, seed=settings.seed)
@@ -162,7 +162,7 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
     def save_now_and_then(search: Search, row: Row) -> None:
         nonlocal saved
         if time.monotonic() - saved > _SAVE_EVERY:
-            checkpoint.write(search, folder)
+            search.save(folder)
             saved = time.monotonic()
 
     generations = settings.generations
@@ -176,7 +176,7 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
             search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
         finally:
             _write_front(search, settings, folder / "front")
-            checkpoint.write(search, folder)
+            search.save(folder)
 
 
 def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
