@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -43,6 +45,26 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]], **options: Any) -> None:
+    """Write a JSON-lines file, an object in each line, whole or not at all; `options` are those of json.dumps.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with written_whole(path) as unfinished:
+        unfinished.write_text("".join(json.dumps(row, **options) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield the object in each line of a JSON-lines file, None for a line without one; nothing without a file."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        yield row if isinstance(row, dict) else None
 
 
 @contextmanager

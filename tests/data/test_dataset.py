@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from untrained.data.dataset import DataSet, Split, load_data
-from untrained.data.splits import hold_out
+from untrained.data.holdout import hold_out
 
 
 def make_split(count: int, channels: int = 1, side: int = 2) -> Split:

@@ -10,7 +10,7 @@ import torch
 from untrained.data.batches import Batches
 from untrained.data.image_folders import read_image_folder
 from untrained.data.known import KNOWN_NAMES, read_known
-from untrained.data.splits import Images, Split, hold_out
+from untrained.data.splits import Images, Split
 
 __all__ = ["Batches", "DataSet", "Split", "folder_named", "load_data", "located"]
 
@@ -147,8 +147,7 @@ def load_data(
         raise ValueError(f"data set {name!r}: expected one of {', '.join(KNOWN_NAMES)}, or a folder of images")
     train, val = source.train, source.val
     if val is None:
-        kept, held = hold_out(len(train), max(1, round(val_fraction * len(train))))
-        train, val = train.choose(kept), train.choose(held)
+        train, val = train.divide(max(1, round(val_fraction * len(train))))
     mean, std = source.statistics or _measure(name, train.images)
     return DataSet(name, train, val, source.test, source.labels, mean, std, source.augment)
 

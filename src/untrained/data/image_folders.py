@@ -12,8 +12,9 @@ from typing import final
 
 import torch
 
+from untrained.data.holdout import hold_out
 from untrained.data.image_files import Form, ImageFiles, common_form, endings, load_pillow
-from untrained.data.splits import SourceData, Split, hold_out
+from untrained.data.splits import SourceData, Split
 
 _KINDS = {
     **dict.fromkeys(("train", "training"), "train"),

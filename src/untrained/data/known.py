@@ -14,7 +14,7 @@ import torch
 
 from untrained.data.downloads import cache_folder, fetch
 from untrained.data.formats import read_cifar_binary, read_cifar_pickle, read_idx
-from untrained.data.splits import SourceData, Split, hold_out
+from untrained.data.splits import SourceData, Split
 
 _DIGITS = tuple("0123456789")
 _DIGITS_TEST = 450
@@ -203,15 +203,9 @@ def _read_digits() -> SourceData:
     # The scans have 17 grey levels, 0..16, and all images here run from 0 to 255.
     pixels = (levels.astype(np.uint16) * 255 // 16).astype(np.uint8)
     whole = Split(torch.from_numpy(pixels[:, None]), torch.from_numpy(numbers.astype(np.int64)))
-    rest, test = hold_out(len(whole), _DIGITS_TEST)
-    train, val = hold_out(len(rest), _DIGITS_VAL)
-    return SourceData(
-        train=whole.choose(rest[train]),
-        val=whole.choose(rest[val]),
-        test=whole.choose(test),
-        labels=_DIGITS,
-        augment=False,
-    )
+    rest, test = whole.divide(_DIGITS_TEST)
+    train, val = rest.divide(_DIGITS_VAL)
+    return SourceData(train=train, val=val, test=test, labels=_DIGITS, augment=False)
 
 
 def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) -> SourceData:

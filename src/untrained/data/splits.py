@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol, final
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from untrained.data.holdout import hold_out
 
 
 class Images(Protocol):
@@ -63,6 +64,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def divide(self, count: int) -> tuple["Split", "Split"]:
+        """Divide into the examples kept and `count` held out, as `hold_out` does.
+
+        Raises:
+            ValueError: no example would be kept or held out.
+        """
+        kept, held = map(torch.from_numpy, hold_out(len(self), count))
+        return self.choose(kept), self.choose(held)
+
     def choose(self, indices: Tensor) -> "Split":
         """Take some of the examples.
 
@@ -97,28 +107,6 @@ class SourceData:
     augment: bool
     val: Split | None = None
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
-
-
-def hold_out(size: int, count: int) -> tuple[Tensor, Tensor]:
-    """Divide `size` examples into those kept and those held out, by their number alone.
-
-    The same examples are held out for the same size for ever, and a bigger count only adds to them.
-
-    Args:
-        size: How many examples there are.
-        count: How many to hold out.
-
-    Returns:
-        The kept and the held out indices, int64, each in ascending order.
-
-    Raises:
-        ValueError: Nothing would be kept or held out.
-    """
-    if not 0 < count < size:
-        raise ValueError(f"cannot hold out {count} of {size} examples: expected at least 1 and fewer than all")
-    # Raw Philox words are stable across NumPy versions (NEP 19); shuffles and distributions are not.
-    order = np.argsort(np.random.Philox(key=size).random_raw(size), kind="stable")
-    return torch.from_numpy(np.sort(order[count:])), torch.from_numpy(np.sort(order[:count]))
 
 
 def _form(tensor: Tensor) -> str:

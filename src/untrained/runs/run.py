@@ -18,7 +18,7 @@ from torch import Tensor
 from untrained.search import trace
 from untrained.search.evaluation import Answers
 from untrained.fields import check_fields
-from untrained.files import written_whole
+from untrained.files import read_json_lines, written_whole
 from untrained.data.splits import Split
 from untrained.tickets.ticket import Ticket
 
@@ -222,16 +222,11 @@ def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
         gaps.append(f"There is no {path.name} in this run's folder.")
         return []
     rows = []
-    for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError):
-            row = None
-        place = row.get(key) if isinstance(row, dict) else None
-        if type(place) is not int or place < 0 or (rows and place <= rows[-1][key]):
+    for number, row in enumerate(read_json_lines(path), 1):
+        place = None if row is None else row.get(key)
+        if row is None or type(place) is not int or place < 0 or (rows and place <= rows[-1][key]):
             gaps.append(f"{path.name} is damaged from line {number} on; what comes after is not shown.")
             break
-        assert isinstance(row, dict)
         rows.append(row)
     return rows
 

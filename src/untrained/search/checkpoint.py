@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
-import json
 import math
 import os
 import zipfile
@@ -17,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
-from untrained.files import written_whole
+from untrained.files import write_json_lines, written_whole
 from untrained.search.evaluation import device_of
+from untrained.terminal.text import shorten
 
 Row = dict[str, float | int]
 
@@ -73,8 +73,7 @@ def write(
     archive.write(hashlib.sha256(archive.getbuffer()).hexdigest().encode())
     with written_whole(folder / NAME) as unfinished:
         unfinished.write_bytes(archive.getbuffer())
-    with written_whole(folder / _METRICS) as unfinished:
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_json_lines(folder / _METRICS, rows)
 
 
 def restore(
@@ -100,7 +99,7 @@ def restore(
     for name, now in plan.items():
         if then.get(name) != now:
             raise ValueError(
-                f"{path} is of another run: its {name} is {_short(then.get(name))}, not {_short(now)}; "
+                f"{path} is of another run: its {name} is {shorten(then.get(name))}, not {shorten(now)}; "
                 "pass the same settings, or start anew"
             )
     try:
@@ -115,8 +114,7 @@ def restore(
             model.load_state_dict(before)
             raise
     except Exception as error:  # whatever torch, or a module's own loading, has to say about it
-        says = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} does not fit this model: {_short(says)}") from None
+        raise ValueError(f"{path} does not fit this model: {shorten(error) or type(error).__name__}") from None
     for optimizer, its_state in zip(optimizers, its, strict=True):
         optimizer.load_state_dict(its_state)
     for device, generator in generators.items():
@@ -156,7 +154,7 @@ def _check_rows(rows: Any, epochs: int, columns: Collection[str]) -> None:
                 raise ValueError(f"row {epoch} has no {name}")
         for name, value in row.items():
             if type(name) is not str or type(value) not in (int, float):
-                raise ValueError(f"row {epoch} has {_short(name)} = {_short(value)}, expected a number")
+                raise ValueError(f"row {epoch} has {shorten(name)} = {shorten(value)}, expected a number")
             if not math.isfinite(value) and name in _FINITE:  # of a number too large it raises
                 raise ValueError(f"row {epoch} has {name} = {value}, expected a finite number")
         if type(row["epoch"]) is not int or row["epoch"] != epoch:
@@ -190,12 +188,12 @@ def _fitting_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> dict[str
         _same_names("option of the optimizer", group, ours)
         for name in ours.keys() - {"lr"}:  # which is set before every step
             if group[name] != ours[name]:
-                raise ValueError(f"its optimizer has {name} = {_short(group[name])}, expected {ours[name]}")
+                raise ValueError(f"its optimizer has {name} = {shorten(group[name])}, expected {ours[name]}")
     like = _LIKE_PARAMETERS[next(kind for kind in _LIKE_PARAMETERS if isinstance(optimizer, kind))]
     state = {}
     for number, values in saved["state"].items():
         if type(number) is not int or not 0 <= number < len(parameters):
-            raise ValueError(f"its optimizer has a state for parameter {_short(number)} of {len(parameters)}")
+            raise ValueError(f"its optimizer has a state for parameter {shorten(number)} of {len(parameters)}")
         state[number] = {name: _fitting(name, value, parameters[number], like) for name, value in values.items()}
         if "exp_avg" in like and state[number]:
             _same_names("state of the optimizer", state[number], [*like, "step"])
@@ -205,10 +203,10 @@ def _fitting_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> dict[str
 def _fitting(name: str, value: Any, parameter: Tensor, like: Collection[str]) -> Any:
     if name == "step":
         if not (float(value) >= 0 and float(value).is_integer()):
-            raise ValueError(f"its optimizer is at step {_short(value)}")
+            raise ValueError(f"its optimizer is at step {shorten(value)}")
         return torch.tensor(float(value), device="cpu")
     if name not in like:
-        raise ValueError(f"its optimizer has a state {_short(name)}, expected {', '.join(sorted(like))}")
+        raise ValueError(f"its optimizer has a state {shorten(name)}, expected {', '.join(sorted(like))}")
     if value is None and name == "momentum_buffer":
         return None
     # A copy, since a step in place must meet neither expanded tensors nor those that share memory.
@@ -218,12 +216,12 @@ def _fitting(name: str, value: Any, parameter: Tensor, like: Collection[str]) ->
 
 def _same_names(what: str, given: Any, expected: Collection[str]) -> None:
     for name in sorted({*expected} ^ {*given}, key=str):
-        raise ValueError(f"it {'lacks' if name in expected else 'has'} the {what} {_short(name)!r}")
+        raise ValueError(f"it {'lacks' if name in expected else 'has'} the {what} {shorten(name)!r}")
 
 
 def _same_kind(name: str, given: Any, own: Tensor, shape: torch.Size | None) -> Tensor:
     if not isinstance(given, Tensor) or given.device.type != "cpu":
-        raise ValueError(f"{name!r} is {_short(type(given).__name__)}, expected a tensor")
+        raise ValueError(f"{name!r} is {shorten(type(given).__name__)}, expected a tensor")
     if (given.dtype, given.layout) != (own.dtype, own.layout):
         raise ValueError(f"{name!r} is {given.dtype}, {given.layout}, expected {own.dtype}, {own.layout}")
     if shape is not None and given.shape != shape:
@@ -242,8 +240,3 @@ def _generators(model: nn.Module, state: Mapping[str, Any]) -> dict[Any, Tensor]
         states[device] = _same_kind("random", value, own, shape=own.shape).contiguous().clone()
         generator.set_state(states[device])
     return states
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else f"{text[:200]} …"

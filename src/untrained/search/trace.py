@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
-from untrained.files import written_whole
+from untrained.files import read_json_lines, write_json_lines
 from untrained.masking import mask as attach
 
 NAME = "trace.jsonl"
@@ -99,19 +98,12 @@ class Trace:
 
     def write(self, folder: Path) -> None:
         """Write all lines, or none."""
-        with written_whole(folder / NAME) as unfinished:
-            lines = (json.dumps(line, separators=(",", ":")) + "\n" for line in self.lines)
-            unfinished.write_text("".join(lines), encoding="utf-8")
+        write_json_lines(folder / NAME, self.lines, separators=(",", ":"))
 
     def take_up(self, folder: Path, epoch: int) -> None:
         """Read what an interrupted search has noted up to an epoch; what cannot be read is only not to be seen."""
-        path = folder / NAME
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-            try:
-                line = json.loads(text)
-            except (ValueError, RecursionError):
-                return
-            if not isinstance(line, dict) or type(line.get("epoch")) is not int or line["epoch"] > epoch:
+        for line in read_json_lines(folder / NAME):
+            if line is None or type(line.get("epoch")) is not int or line["epoch"] > epoch:
                 return
             self.lines.append(line)
 

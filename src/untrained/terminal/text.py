@@ -20,6 +20,12 @@ def printable(text: object) -> str:
     )
 
 
+def shorten(value: object, most: int = 200) -> str:
+    """Return a value's text on one line, cut after `most` characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= most else f"{text[:most]} …"
+
+
 def say(text: object) -> None:
     """Print a text as one line."""
     print(printable(text))

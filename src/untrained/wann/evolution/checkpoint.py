@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from untrained.files import written_whole
+from untrained.files import read_json_lines, write_json_lines, written_whole
 from untrained.runs.run import is_number
+from untrained.terminal.text import shorten
 from untrained.wann.evolution.front import CHOOSING, Found
 from untrained.wann.evolution.genome import Population
 from untrained.wann.evolution.state import State
@@ -38,8 +39,7 @@ def save(folder: Path, plan: Mapping[str, Any], state: State, rows: Iterable[Map
     arrays |= {"island_best": state.island_best, "island_since": state.island_since}
     arrays["ended"] = np.array(state.ended, float)
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    with written_whole(folder / METRICS) as unfinished:
-        unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_json_lines(folder / METRICS, rows)
     with written_whole(folder / NAME) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -66,14 +66,14 @@ def load(folder: Path, plan: Mapping[str, Any], like: State) -> tuple[State, lis
     except Exception:  # zipfile, zlib, numpy and json each have their own ways to fail on damaged bytes
         raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
     if form != _FORMAT:
-        raise ValueError(f"{path} is of format {_short(form)}, expected {_FORMAT}")
+        raise ValueError(f"{path} is of format {shorten(form)}, expected {_FORMAT}")
     for name, now in json.loads(json.dumps(plan)).items():
         if then.get(name) != now:
             raise ValueError(f"{path} is of another search: {_difference(name, then.get(name), now)}")
     try:
         state = _state(facts, content, like)
     except Exception as error:
-        raise ValueError(f"{path} is damaged: {_short(error)}") from None
+        raise ValueError(f"{path} is damaged: {shorten(error)}") from None
     return state, _rows(folder / METRICS, state.generation)
 
 
@@ -105,15 +105,9 @@ def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -
 
 def _rows(path: Path, generations: int) -> list[dict[str, Any]]:
     """The metrics of the first generations; what cannot be read is left out: they are only to be looked at."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and _is_row(row) and row["generation"] < generations:
-            rows.append(row)
-    return rows
+    return [
+        row for row in read_json_lines(path) if row is not None and _is_row(row) and row["generation"] < generations
+    ]
 
 
 def _is_row(row: dict[str, Any]) -> bool:
@@ -134,9 +128,4 @@ def _difference(name: str, then: Any, now: Any) -> str:
         for key in now:
             if then.get(key) != now[key]:
                 return _difference(f"{name}'s {key}", then.get(key), now[key])
-    return f"its {name} is {_short(then)}, not {_short(now)}"
-
-
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 100 else f"{text[:100]} …"
+    return f"its {name} is {shorten(then)}, not {shorten(now)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from untrained.data.holdout import hold_out
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 from untrained.wann.numerics.jit import AVAILABLE
@@ -150,8 +151,7 @@ class Examples(Task):
                 stacklevel=4,
             )
             return examples, examples
-        order = np.argsort(np.random.Philox(key=len(x)).random_raw(len(x)), kind="stable")
-        kept, held = np.sort(order[count:]), np.sort(order[:count])
+        kept, held = hold_out(len(x), count)
         return (x[kept], y[kept]), (x[held], y[held])
 
 
