@@ -1,4 +1,4 @@
-"""Networks that run from the bits of their masks."""
+"""Run a found network from its codes: Linear and Conv layers whose weights are all -σ, 0 or +σ, at two bits or less."""
 
 from untrained.packed.modules import SPARSE as SPARSE
 from untrained.packed.modules import Layer as Layer

@@ -434,7 +434,7 @@ def test_what_goes_wrong_later_is_told_and_closed(shown, message, workers):
         with pytest.raises(ValueError, match="^Late-v0: " + message) as caught, Evaluator(task, workers) as evaluator:
             evaluator.rewards(Packed.of([linear(2, 1)] * 8), WEIGHTS, 0)
         assert "\n" not in str(caught.value)
-        assert shown is not None or "test_wann_gym.py, line" in caught.value.__notes__[0]
+        assert shown is not None or "test_gymnasium.py, line" in caught.value.__notes__[0]
         assert Probe.made == Probe.closed
     finally:
         del gymnasium.registry["Late-v0"]
@@ -475,7 +475,7 @@ def test_without_numba_it_is_the_same():
     code = (
         "import importlib.util as u, numpy as np, untrained\n"
         "find = u.find_spec; u.find_spec = lambda name, *a: None if name == 'numba' else find(name, *a)\n"
-        "from untrained.wann import jit\n"
+        "from untrained.wann.numerics import jit\n"
         "assert not jit.AVAILABLE\n"
         "from untrained.wann.tasks.gymnasium_task import GymEnv\n"
         "from untrained.wann.networks.net import Net\n"
