@@ -21,7 +21,6 @@ WEIGHTS = {
     "wide-resnet101": 39_634_112,
 }
 SMALL = {"width": 0.05, "shape": (2, 16, 11), "classes": 3}
-FOLDED = [name for name in WEIGHTS if name != "resnet18"]
 
 
 def count(model):
@@ -63,8 +62,9 @@ def test_two_blocks_a_stage_have_nothing_to_fold():
 
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_blocks_share_convolutions_and_nothing_else(name):
-    model = build(name, **SMALL, folded=True)
-    assert len(norms(model)) == len(norms(build(name, **SMALL)))
+    with torch.device("meta"):
+        model = build(name, **SMALL, folded=True)
+        assert len(norms(model)) == len(norms(build(name, **SMALL)))
     for stage in stages(model):
         first, second, *further = (
             [module for module in block.modules() if isinstance(module, nn.Conv2d)] for block in stage
@@ -75,8 +75,7 @@ def test_blocks_share_convolutions_and_nothing_else(name):
         assert len(set.union(*own)) == sum(map(len, own))
 
 
-@pytest.mark.parametrize("activation", ["relu", "sign"])
-@pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.parametrize(("name", "activation"), [("resnet34", "sign"), ("wide-resnet50", "relu")])
 def test_as_the_unfolded_network_with_copied_weights(name, activation):
     torch.manual_seed(0)
     folded = build(name, **SMALL, folded=True, activation=activation)
@@ -111,8 +110,7 @@ def test_copies_stay_folded():
         assert stages(again)[2][5].body[0] is not stages(model)[2][1].body[0]
 
 
-@pytest.mark.parametrize("scope", ["layer", "global"])
-@pytest.mark.parametrize("name", ["resnet34", "resnet50"])
+@pytest.mark.parametrize(("name", "scope"), [("resnet34", "layer"), ("resnet50", "global")])
 def test_a_found_subnetwork_is_saved_and_loaded_bit_for_bit(name, scope, tmp_path):
     torch.manual_seed(0)
     network = build(name, **SMALL, folded=True)

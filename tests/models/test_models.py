@@ -80,32 +80,26 @@ def test_the_simplest_networks_are_listed_first():
 
 
 @pytest.mark.parametrize(("name", "arguments", "weights"), WEIGHTS)
-def test_weights(name, arguments, weights):
+def test_weights_and_output_at_full_size(name, arguments, weights):
     model = on_meta(name, arguments)
     assert sum(p.numel() for p in model.parameters()) == weights
     assert all(key.endswith(".weight") and p.dim() in (2, 4) for key, p in model.named_parameters())
-    for module in model.modules():
-        assert getattr(module, "bias", None) is None
-        if isinstance(module, nn.BatchNorm2d):
-            assert not module.affine and module.track_running_stats
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    modules = list(model.modules())
+    assert all(getattr(module, "bias", None) is None for module in modules)
+    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+    assert all(not norm.affine and norm.track_running_stats for norm in norms)
+    convolutions = [module for module in modules if isinstance(module, nn.Conv2d)]
     assert len(norms) == (len(convolutions) if "resnet" in name else 0)
+    noted = model.built_by["arguments"]
+    assert model(torch.empty(2, *noted["shape"], device="meta")).shape == (2, noted["classes"])
 
 
-@pytest.mark.parametrize(("name", "arguments", "weights"), WEIGHTS)
-def test_output_shape_at_full_size(name, arguments, weights):
-    model = on_meta(name, arguments)
-    shape = model.built_by["arguments"]["shape"]
-    assert model(torch.empty(2, *shape, device="meta")).shape == (2, model.built_by["arguments"]["classes"])
-
-
-@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_output_shape_and_gradients(name, batch):
+def test_output_shape_and_gradients(name):
     model = build(name, **SMALL[name])
-    output = model(torch.randn(batch, *SMALL[name]["shape"]))
-    assert output.shape == (batch, 3)
+    for batch in (1, 3):
+        output = model(torch.randn(batch, *SMALL[name]["shape"]))
+        assert output.shape == (batch, 3)
     output.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert model.eval()(torch.randn(1, *SMALL[name]["shape"])).shape == (1, 3)
@@ -212,18 +206,9 @@ def test_residual_block_adds_its_input():
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_built_by_survives_json_copy_and_pickle(name):
-    for arguments in ({"width": 0.05} if "res" in name else {}, SMALL[name]):
-        model = build(name, **arguments)
-        built_by = json.loads(json.dumps(model.built_by))
-        assert built_by == model.built_by
-        assert built_by["name"] == name
-        assert built_by["arguments"].items() >= arguments.items()
-        again = build(built_by["name"], **built_by["arguments"])
-        assert shapes(again) == shapes(model)
-        assert repr(again) == repr(model)
-        assert again.built_by == built_by
-        assert copy.deepcopy(model).built_by == built_by
-        assert pickle.loads(pickle.dumps(model)).built_by == built_by
+    model = on_meta(name, SMALL[name])
+    assert json.loads(json.dumps(model.built_by)) == model.built_by == {"name": name, "arguments": SMALL[name]}
+    assert copy.deepcopy(model).built_by == pickle.loads(pickle.dumps(model)).built_by == model.built_by
 
 
 def test_built_by_holds_all_arguments_of_a_direct_call():
@@ -248,21 +233,21 @@ def test_arguments_younger_than_tickets_are_noted_only_when_they_differ():
     assert b"folded" not in ticket
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(
-    name=st.sampled_from(["resnet18", "resnet34", "resnet50", "wide-resnet50"]),
+    name=st.sampled_from(list(NETWORKS)),
     width=st.floats(1 / 64, 1),
     stem=st.sampled_from(["small", "large", None]),
     activation=st.sampled_from(list(ACTIVATIONS)),
     folded=st.booleans(),
 )
 def test_what_is_noted_builds_the_same_again(name, **arguments):
-    built_by = on_meta(name, arguments | {"shape": [3, 32, 32]}).built_by
-    again = on_meta(built_by["name"], json.loads(json.dumps(built_by["arguments"])))
-    assert again.built_by == built_by
-    expected = on_meta(name, arguments)
-    assert shapes(again) == shapes(expected)
-    assert repr(again) == repr(expected)
+    arguments = {key: value for key, value in arguments.items() if key in defaults(name)} | {"shape": [3, 32, 32]}
+    model = on_meta(name, arguments)
+    again = on_meta(name, json.loads(json.dumps(model.built_by["arguments"])))
+    assert again.built_by == model.built_by
+    assert shapes(again) == shapes(model)
+    assert repr(again) == repr(model)
 
 
 @pytest.mark.parametrize("name", ["fc", "conv2", "mnist-conv", "resnet34", "wide-resnet50"])
@@ -358,15 +343,14 @@ def test_hostile_values_are_refused_at_once(key):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("conv4", {"activation": "gelu"}, 'activation must be "relu", "elu" or "sign", not \'gelu\''),
-        ("resnet18", {"stem": "medium"}, 'stem must be "small", "large" or None, not \'medium\''),
-        ("resnet18", {"folded": 1}, "folded must be True or False, not 1"),
+        ("conv4", {"activation": "gelu"}, '"relu", "elu" or "sign", got \'gelu\''),
+        ("resnet18", {"stem": "medium"}, '"small", "large" or None, got \'medium\''),
+        ("resnet18", {"folded": 1}, "True or False, got 1"),
     ],
 )
 def test_a_refusal_shows_the_choices_and_what_was_given(name, arguments, message):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be {message}"):
         build(name, **arguments)
-    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(

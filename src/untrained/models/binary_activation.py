@@ -1,4 +1,4 @@
-"""An activation of one bit."""
+"""Activations of one bit."""
 
 from typing import final
 
@@ -15,6 +15,10 @@ class BinaryActivation(nn.Module):
 
     Source: Diffenderfer & Kailkhura 2021, arXiv 2103.09377 (multi-prize tickets MPT-1/1); the gradient is that of
     Hubara et al. 2016, arXiv 1602.02830.
+
+    Example:
+        >>> ut.models.BinaryActivation()(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.,  1.,  1.])
     """
 
     def forward(self, x: Tensor) -> Tensor:

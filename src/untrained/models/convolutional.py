@@ -1,12 +1,13 @@
 """Networks of convolutions without shortcuts: VGG-like ones, and that of the MNIST example."""
 
+import functools
 from collections import OrderedDict
 
 from torch import nn
 
 from untrained.models.arguments import Activation, Shape
 from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
-from untrained.models.registry import Network, registered
+from untrained.models.registry import Network, registered, variant
 
 
 def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activation) -> Network:
@@ -26,7 +27,7 @@ def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activ
 
 @registered
 def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
-    """VGG-like network of one pair of 3x3 convolutions, a max-pool and three fully connected layers.
+    """Build a VGG-like network of one pair of 3x3 convolutions, a max-pool and three fully connected layers.
 
     Args:
         width: factor on the channels and hidden units; inputs and outputs stay.
@@ -38,35 +39,30 @@ def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activatio
         A network from (batch, *shape) to (batch, classes).
 
     Raises:
-        ValueError: an argument of the wrong type or out of range, a shape too small for the max-pools, or
-            more than `MAX_WEIGHTS` weights.
+        ValueError: an argument is out of range, the shape too small, or the network above `MAX_WEIGHTS` weights.
 
     Source: Frankle & Carbin 2019; Ramanujan et al. 2019.
+
+    Example:
+        >>> ut.models.conv2(width=0.1, shape=(1, 28, 28))(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     return _vgg(1, width, shape, classes, activation)
 
 
-@registered
-def conv4(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
-    """As `conv2` in all but its two pairs of convolutions."""
-    return _vgg(2, width, shape, classes, activation)
+def _variant(name: str, pairs: int, in_words: str):
+    first = f"Build a VGG-like network of {in_words} pairs of 3x3 convolutions."
+    return variant(conv2, name, first, functools.partial(_vgg, pairs))
 
 
-@registered
-def conv6(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
-    """As `conv2` in all but its three pairs of convolutions."""
-    return _vgg(3, width, shape, classes, activation)
-
-
-@registered
-def conv8(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
-    """As `conv2` in all but its four pairs of convolutions."""
-    return _vgg(4, width, shape, classes, activation)
+conv4 = _variant("conv4", 2, "two")
+conv6 = _variant("conv6", 3, "three")
+conv8 = _variant("conv8", 4, "four")
 
 
 @registered
 def mnist_conv(shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu") -> Network:
-    """Two-convolution network of the one-file MNIST example of the paper's authors.
+    """Build the network of two convolutions of the one-file MNIST example of the paper's authors.
 
     Args:
         shape: (channels, height, width) of one image, at least 6 x 6 pixels.
@@ -77,26 +73,26 @@ def mnist_conv(shape: Shape = (1, 28, 28), classes: int = 10, activation: Activa
         A network from (batch, *shape) to (batch, classes).
 
     Raises:
-        ValueError: an argument of the wrong type or out of range, a shape too small for the max-pool, or
-            more than `MAX_WEIGHTS` weights.
+        ValueError: an argument is out of range, the shape too small, or the network above `MAX_WEIGHTS` weights.
 
     Source: Ramanujan et al. 2019, code.
+
+    Example:
+        >>> ut.models.mnist_conv()(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     height, columns = pixels(shape, stride=2, border=4)
-    return Network(
-        OrderedDict[str, nn.Module](
-            {
-                "conv1": nn.Conv2d(shape[0], 32, 3, bias=False),
-                f"conv_{activation}1": activate(activation),
-                "conv2": nn.Conv2d(32, 64, 3, bias=False),
-                f"conv_{activation}2": activate(activation),
-                "pool": nn.MaxPool2d(2),
-                "dropout1": nn.Dropout(0.25),
-                "flatten": nn.Flatten(),
-                "fc1": nn.Linear(64 * height * columns, 128, bias=False),
-                f"fc_{activation}1": activate(activation),
-                "dropout2": nn.Dropout(0.5),
-                "fc2": nn.Linear(128, classes, bias=False),
-            }
-        )
-    )
+    layers = {
+        "conv1": nn.Conv2d(shape[0], 32, 3, bias=False),
+        f"conv_{activation}1": activate(activation),
+        "conv2": nn.Conv2d(32, 64, 3, bias=False),
+        f"conv_{activation}2": activate(activation),
+        "pool": nn.MaxPool2d(2),
+        "dropout1": nn.Dropout(0.25),
+        "flatten": nn.Flatten(),
+        "fc1": nn.Linear(64 * height * columns, 128, bias=False),
+        f"fc_{activation}1": activate(activation),
+        "dropout2": nn.Dropout(0.5),
+        "fc2": nn.Linear(128, classes, bias=False),
+    }
+    return Network(OrderedDict[str, nn.Module](layers))

@@ -12,7 +12,7 @@ from untrained.models.registry import Network, registered
 def fc(
     widths: Sequence[int] = (300, 100), shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu"
 ) -> Network:
-    """Fully connected network; with the defaults LeNet-300-100.
+    """Build a fully connected network; with the defaults LeNet-300-100.
 
     Args:
         widths: hidden units of each layer; none makes a linear classifier.
@@ -24,8 +24,12 @@ def fc(
         A network from (batch, *shape) to (batch, classes).
 
     Raises:
-        ValueError: an argument of the wrong type or out of range, or more than `MAX_WEIGHTS` weights.
+        ValueError: an argument is out of range, the shape too small, or the network above `MAX_WEIGHTS` weights.
 
     Source: LeCun et al. 1998; "FC" of Ramanujan et al. 2019.
+
+    Example:
+        >>> ut.models.fc((300, 100))(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     return Network(dense([math.prod(shape), *widths, classes], activation))

@@ -1,4 +1,4 @@
-"""The layers that the networks are made of: none has a bias."""
+"""Layers that the networks are made of: none has a bias."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,9 +14,9 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {"relu": nn.ReLU, "elu
 
 
 def pixels(shape: Shape, stride: int, border: int = 0) -> tuple[int, int]:
-    """Height and width left of an image of (channels, height, width) without its border, shrunk by stride."""
+    """Return (height, width) of an image of this shape without its border, divided by the stride."""
     if len(shape) != 3:
-        raise ValueError(f"shape must be (channels, height, width), not {shape}")
+        raise ValueError(f"shape must be (channels, height, width), got {shape}")
     height, width = ((side - border) // stride for side in shape[1:])
     if min(height, width) < 1:
         raise ValueError(f"shape {shape} is too small: height and width must be {stride + border} or more")
@@ -28,12 +28,12 @@ def scaled(channels: int, width: float) -> int:
 
 
 def activate(activation: Activation) -> nn.Module:
-    """A fresh activation layer."""
+    """Return a fresh activation layer."""
     return _ACTIVATIONS[activation]()
 
 
 def dense(sizes: Sequence[int], activation: Activation) -> OrderedDict[str, nn.Module]:
-    """Fully connected layers from each size to the next, with activations between them."""
+    """Return fully connected layers from each size to the next, with activations between them."""
     layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
     for index in range(1, len(sizes)):
         if index > 1:

@@ -21,7 +21,12 @@ _Arguments = ParamSpec("_Arguments")
 
 @final
 class Network(nn.Sequential):
-    """Layers in order, and in `built_by` the name and the arguments that `build` makes them from again."""
+    """Layers in order, with the name and the arguments that `build` makes them from again in `built_by`.
+
+    Example:
+        >>> ut.models.fc((5,), classes=2).built_by
+        {'name': 'fc', 'arguments': {'widths': [5], 'shape': [1, 28, 28], 'classes': 2}}
+    """
 
     built_by: dict[str, Any]
     __jit_ignored_attributes__ = ("built_by",)  # TorchScript has no dict of several types
@@ -41,13 +46,16 @@ def build(name: str, /, **arguments: Any) -> Network:
     Raises:
         ValueError: unknown name or argument, argument of the wrong type or out of range, input too small, or
             more than `MAX_WEIGHTS` weights; nothing has been allocated by then.
+
+    Example:
+        >>> ut.models.build("conv4", width=0.1)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
     if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(f"unknown network {reprlib.repr(name)}; known: {', '.join(NETWORKS)}")
     known = inspect.signature(NETWORKS[name]).parameters
-    for key in arguments:
-        if key not in known:
-            raise ValueError(f"{name} has no argument {reprlib.repr(key)}; it has {', '.join(known)}")
+    if unknown := [key for key in arguments if key not in known]:
+        raise ValueError(f"{name} has no argument {reprlib.repr(unknown[0])}; it has {', '.join(known)}")
     return NETWORKS[name](**arguments)
 
 
@@ -76,3 +84,24 @@ def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, N
 
     NETWORKS[name] = checked
     return checked
+
+
+def variant(
+    of: Callable[_Arguments, Network], name: str, first_line: str, builder: Callable[..., Network]
+) -> Callable[_Arguments, Network]:
+    """Register a builder with the arguments of another network's, and a docstring that names that one."""
+
+    @functools.wraps(of)
+    def named(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Network:
+        return builder(*args, **kwargs)
+
+    named.__name__ = named.__qualname__ = name
+    named.__doc__ = f"""{first_line}
+
+    All else, the arguments too, is as in `{of.__name__}`.
+
+    Example:
+        >>> ut.models.{name}(width=0.05)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return registered(named)

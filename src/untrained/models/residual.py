@@ -1,5 +1,6 @@
 """Residual networks, and the same ones folded."""
 
+import functools
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from untrained.models.arguments import Activation, Shape, Stem
 from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
-from untrained.models.registry import Network, registered
+from untrained.models.registry import Network, registered, variant
 
 
 @final
@@ -37,16 +38,15 @@ class _Residual(nn.Module):
 
 def _resnet(
     blocks: Sequence[int],
+    inner_factor: int | None,
     width: float,
     shape: Shape,
     classes: int,
     stem: Stem,
     activation: Activation,
     folded: bool,
-    *,
-    bottleneck: bool = True,
-    inner_factor: int = 1,
 ) -> Network:
+    """Build stages of so many bottleneck blocks; of basic ones where their inner channels have no factor."""
     pixels(shape, stride=1)
     if stem is None:
         stem = "small" if shape[1] <= 64 else "large"
@@ -61,16 +61,16 @@ def _resnet(
         layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
     for stage, count in enumerate(blocks):
         base = scaled(64 * 2**stage, width)
-        inner = inner_factor * base
         stage_layers, convolutions = nn.Sequential(), []
         for block in range(count):
             stride = 2 if stage > 0 and block == 0 else 1
             if folded and block >= 2:
                 pass  # the convolutions of the block before
-            elif bottleneck:
-                convolutions = [conv(channels, inner, 1), conv(inner, inner, 3, stride), conv(inner, 4 * base, 1)]
-            else:
+            elif inner_factor is None:
                 convolutions = [conv(channels, base, 3, stride), conv(base, base, 3)]
+            else:
+                inner = inner_factor * base
+                convolutions = [conv(channels, inner, 1), conv(inner, inner, 3, stride), conv(inner, 4 * base, 1)]
             stage_layers.append(_Residual(convolutions, activation))
             channels = convolutions[-1].out_channels
         layers[f"stage{stage + 1}"] = stage_layers
@@ -87,12 +87,12 @@ def resnet18(
     activation: Activation = "relu",
     folded: bool = False,
 ) -> Network:
-    """Residual network of basic blocks, with batch norms that have running statistics and no weights.
+    """Build a residual network of basic blocks, with batch norms that have running statistics and no weights.
 
     Folded, it is a hidden-fold network: the blocks of a stage after its first, which changes channels or stride, all
-    use the same convolutions, each with norms of its own. So a stage stores two blocks' convolutions however many
-    blocks it has: fewer weights for the same compute. `resnet18` has two blocks a stage, and nothing to fold. This
-    only builds a model; any method finds a subnetwork of it, one mask for all uses of a convolution.
+    use the same convolutions, each with norms of its own. A stage then stores two blocks' convolutions however many
+    blocks it has; `resnet18` has two blocks a stage, and nothing to fold. A convolution that is used several times has
+    one mask.
 
     Args:
         width: factor on all channels; inputs and outputs stay.
@@ -102,80 +102,31 @@ def resnet18(
         stem: "small" (3x3 convolution), "large" (7x7 convolution of stride 2 and max-pool), or None: small
             up to 64 pixels of height.
         activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
-        folded: whether the blocks of a stage share convolutions.
+        folded: share the convolutions of a stage's blocks.
 
     Returns:
         A network from (batch, *shape) to (batch, classes).
 
     Raises:
-        ValueError: an argument of the wrong type or out of range, a shape too small for the strides, or more
-            than `MAX_WEIGHTS` weights.
+        ValueError: an argument is out of range, the shape too small, or the network above `MAX_WEIGHTS` weights.
 
     Source: He et al. 2016; Ramanujan et al. 2019; folded: López García-Arias et al. 2021, arXiv 2111.12330.
+
+    Example:
+        >>> ut.models.resnet18(width=0.05)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
-    return _resnet((2, 2, 2, 2), width, shape, classes, stem, activation, folded, bottleneck=False)
+    return _resnet((2, 2, 2, 2), None, width, shape, classes, stem, activation, folded)
 
 
-@registered
-def resnet34(
-    width: float = 1.0,
-    shape: Shape = CIFAR,
-    classes: int = 10,
-    stem: Stem = None,
-    activation: Activation = "relu",
-    folded: bool = False,
-) -> Network:
-    """As `resnet18` in all but its number of blocks."""
-    return _resnet((3, 4, 6, 3), width, shape, classes, stem, activation, folded, bottleneck=False)
+def _variant(name: str, kind: str, blocks: Sequence[int], inner_factor: int | None = 1):
+    first = f"Build a residual network of {', '.join(map(str, blocks))} {kind} blocks in its four stages."
+    return variant(resnet18, name, first, functools.partial(_resnet, blocks, inner_factor))
 
 
-@registered
-def resnet50(
-    width: float = 1.0,
-    shape: Shape = CIFAR,
-    classes: int = 10,
-    stem: Stem = None,
-    activation: Activation = "relu",
-    folded: bool = False,
-) -> Network:
-    """As `resnet18` in all but its bottleneck blocks and their number; on ImageNet, shape (3, 224, 224)."""
-    return _resnet((3, 4, 6, 3), width, shape, classes, stem, activation, folded)
-
-
-@registered
-def resnet101(
-    width: float = 1.0,
-    shape: Shape = CIFAR,
-    classes: int = 10,
-    stem: Stem = None,
-    activation: Activation = "relu",
-    folded: bool = False,
-) -> Network:
-    """As `resnet50` in all but its number of blocks."""
-    return _resnet((3, 4, 23, 3), width, shape, classes, stem, activation, folded)
-
-
-@registered
-def wide_resnet50(
-    width: float = 1.0,
-    shape: Shape = CIFAR,
-    classes: int = 10,
-    stem: Stem = None,
-    activation: Activation = "relu",
-    folded: bool = False,
-) -> Network:
-    """As `resnet50` in all but the inner channels of its blocks, twice as many (Zagoruyko 2016)."""
-    return _resnet((3, 4, 6, 3), width, shape, classes, stem, activation, folded, inner_factor=2)
-
-
-@registered
-def wide_resnet101(
-    width: float = 1.0,
-    shape: Shape = CIFAR,
-    classes: int = 10,
-    stem: Stem = None,
-    activation: Activation = "relu",
-    folded: bool = False,
-) -> Network:
-    """As `resnet101` in all but the inner channels of its blocks, twice as many (Zagoruyko 2016)."""
-    return _resnet((3, 4, 23, 3), width, shape, classes, stem, activation, folded, inner_factor=2)
+resnet34 = _variant("resnet34", "basic", (3, 4, 6, 3), None)
+resnet50 = _variant("resnet50", "bottleneck", (3, 4, 6, 3))
+resnet101 = _variant("resnet101", "bottleneck", (3, 4, 23, 3))
+# Twice the inner channels (Zagoruyko & Komodakis 2016).
+wide_resnet50 = _variant("wide_resnet50", "wide bottleneck", (3, 4, 6, 3), 2)
+wide_resnet101 = _variant("wide_resnet101", "wide bottleneck", (3, 4, 23, 3), 2)
