@@ -109,9 +109,6 @@ untrained.wann.Column
 untrained.wann.Found
 untrained.wann.GymEnv
 untrained.wann.JitEnv
-untrained.wann.Net
-untrained.wann.NetError
-untrained.wann.Packed
 untrained.wann.Population
 untrained.wann.Preset
 untrained.wann.Regress
@@ -129,7 +126,6 @@ untrained.wann.four_columns
 untrained.wann.mnist
 untrained.wann.mountain_car
 untrained.wann.pendulum
-untrained.wann.read_champion
 untrained.wann.swing_up
 untrained.wann.swing_up_hard
 untrained.wann.tuned
@@ -243,11 +239,6 @@ wann/evolution/presets.py
 wann/evolution/progress.py
 wann/evolution/search.py
 wann/evolution/workers.py
-wann/networks/batch.py
-wann/networks/drawing.py
-wann/networks/layout.py
-wann/networks/levels.py
-wann/networks/net.py
 wann/runs/evolve.py
 wann/runs/report.py
 wann/runs/settings.py

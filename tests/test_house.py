@@ -63,7 +63,6 @@ def test_imports_follow_the_flow_only(prefix, order):
                 assert order.index(other) <= order.index(own), f"{name} imports {each}, which comes after"
 
 
-@pytest.mark.xfail(strict=False, reason="net and batch of wann.networks import each other still")
 def test_no_module_imports_itself_in_a_circle():
     # A package's own file only collects names of its modules, which name the modules they need.
     inner = {name: [each for each in imports if each != name] for name, imports in IMPORTS.items()}

@@ -4,9 +4,9 @@ from .evolution.presets import PRESETS as PRESETS
 from .evolution.presets import Preset as Preset
 from .evolution.progress import SearchProgress as SearchProgress
 from .evolution.search import Search as Search
-from .networks.batch import WEIGHTS as WEIGHTS
 from .networks.batch import Packed as Packed
 from .networks.file import NetError as NetError
+from .networks.graph import WEIGHTS as WEIGHTS
 from .networks.net import Net as Net
 from .networks.released import read_champion as read_champion
 from .runs.evolve import WannRun as WannRun

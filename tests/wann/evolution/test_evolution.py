@@ -21,7 +21,7 @@ from untrained.wann.evolution.genome import Population
 from untrained.wann.evolution.presets import PRESETS, Preset, preset_named
 from untrained.wann.evolution.search import Search
 from untrained.wann.evolution.workers import Evaluator
-from untrained.wann.networks.batch import WEIGHTS
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 from untrained.wann.numerics.jit import AVAILABLE
 from untrained.wann.tasks.task import PARTS, Task, part_seed

@@ -137,7 +137,6 @@ def test_tuned_weights_show_as_width_and_colour() -> None:
     assert {"weight > 0", "weight < 0"} <= set(texts(draw_net(net)))
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # no font has them all
 def test_hostile_labels_are_text(tmp_path: Path) -> None:
     count = len(HOSTILE)
     net = Net(count, count, [1] * count, range(count + 1), range(1, count + 1), labels=HOSTILE)
@@ -206,7 +205,7 @@ def test_bad_paths_and_names(tmp_path: Path) -> None:
         draw_net(net, tmp_path / "net")
     with pytest.raises(FileNotFoundError, match="no folder"):
         draw_net(net, tmp_path / "nowhere" / "net.png")
-    with pytest.raises(ValueError, match="names: got 2, expected 1"):
+    with pytest.raises(ValueError, match=r"names.*1.*2"):
         draw_net(net, names=("a", "b"))
     assert not list(tmp_path.iterdir())
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from untrained.wann.networks.activations import NAMES
-from untrained.wann.networks.batch import WEIGHTS
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.levels import levels, positions
 from untrained.wann.networks.net import Net, softmax
 from untrained.wann.networks.released import read_champion
@@ -116,7 +116,7 @@ def test_onnx_keeps_labels_and_bytes(tmp_path):
 
 def test_onnx_refuses_what_single_precision_cannot_hold(tmp_path):
     pytest.importorskip("onnx")
-    with pytest.raises(ValueError, match=r"weights: got 1e\+39"):
+    with pytest.raises(ValueError, match=r"weights.*1e\+39"):
         Net(1, 1, [1], [0, 1], [1], [-1e39]).to_onnx(tmp_path / "a")
     assert not list(tmp_path.iterdir())
 
@@ -197,13 +197,13 @@ def test_torch_of_networks_with_next_to_nothing(net):
 
 
 def test_torch_refuses():
-    with pytest.raises(ValueError, match="w: got nan"):
+    with pytest.raises(ValueError, match=r"w.*nan"):
         TorchNet(BARE[0], float("nan"))
-    with pytest.raises(ValueError, match=r"inputs: got shape \(3,\), expected \(n, 1\)"):
+    with pytest.raises(ValueError, match=r"inputs.*\(n, 1\).*\(3,\)"):
         TorchNet(BARE[0])(torch.zeros(3))
     broken = TorchNet(Net(1, 1, [1], [0, 1], [1]))
     torch.nn.init.constant_(broken.weight, float("inf"))
-    with pytest.raises(ValueError, match="weights: expected finite"):
+    with pytest.raises(ValueError, match=r"weights.*inf"):
         broken.to_net()
 
 
@@ -263,7 +263,7 @@ def test_python_source_of_very_long_sums():
 def test_python_source_of_networks_with_next_to_nothing(net):
     x = inputs_of(net, 2)
     np.testing.assert_allclose([function(net)(row, 0.5) for row in x], net(x, 0.5), atol=1e-15)
-    with pytest.raises(ValueError, match="x: got 7 inputs"):
+    with pytest.raises(ValueError, match=r"x.*7"):
         function(net)([0.0] * 7)
 
 
@@ -276,7 +276,7 @@ def test_python_source_survives_infinity():
     "name", ["", "a b", "class", "None", "print", "math", "_sin", "x", "w", "1a", "a\n", "ｍath", "é"]
 )
 def test_python_source_refuses_names(name):
-    with pytest.raises(ValueError, match="name: got"):
+    with pytest.raises(ValueError, match="name"):
         source(BARE[0], name)
 
 
@@ -329,25 +329,25 @@ def test_a_champion_is_read(champion):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: got 1 numbers, expected 2"),
-        ("\n" * 10**6, "line 1: got 1 numbers"),
-        (b"\xff", "not ASCII"),
-        (SMALL.replace("0.5", "x"), "line 1: got 'x', expected a finite number or nan"),
-        (SMALL.replace("0.5", "inf"), "line 1: got 'inf'"),
-        (SMALL.replace("0.5", "1_0"), "line 1: got '1_0'"),
-        (SMALL.replace("0.5", "1e999"), "line 1: got '1e999'"),
-        (SMALL.replace("0.5,", ""), "line 1: got 4 numbers, expected 5"),
-        (SMALL + SMALL, "line 1: got 5 numbers, expected 9"),
-        (SMALL.replace(",5\n", ",12\n"), "line 3: activation 12.0, expected an id from 1 to 11"),
-        (SMALL.replace(",5\n", ",1.5\n"), "line 3: activation 1.5"),
-        (SMALL.replace(",5\n", ",nan\n"), "line 3: activation nan"),
+        ("", "line 1 .*2.*1"),
+        ("\n" * 10**6, "line 1 .*got 1"),
+        (b"\xff", "ASCII"),
+        (SMALL.replace("0.5", "x"), "line 1 .*'x'"),
+        (SMALL.replace("0.5", "inf"), "line 1 .*'inf'"),
+        (SMALL.replace("0.5", "1_0"), "line 1 .*'1_0'"),
+        (SMALL.replace("0.5", "1e999"), "line 1 .*'1e999'"),
+        (SMALL.replace("0.5,", ""), "line 1 .*5 .*4"),
+        (SMALL + SMALL, "line 1 .*9 .*5"),
+        (SMALL.replace(",5\n", ",12\n"), "line 3 .*11.*12.0"),
+        (SMALL.replace(",5\n", ",1.5\n"), "line 3 .*1.5"),
+        (SMALL.replace(",5\n", ",nan\n"), "line 3 .*nan"),
         (SMALL.replace("0,0,0.5", "0,1,0.5"), "into bias or inputs, from 0 to 1"),
         (SMALL.replace("0,0,0,0,3", "0,0,1,0,3"), "out of an output, from 3 to 2"),
         (SMALL.replace("0,0,0,2,5", "0,0,1,2,5"), "not forwards, from 2 to 2"),
     ],
 )
 def test_a_champion_that_is_none(champion, text, message):
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         champion(text)
     assert "a.out is no champion of 1 inputs and 1 outputs: " in str(caught.value)
 
@@ -355,10 +355,10 @@ def test_a_champion_that_is_none(champion, text, message):
 @pytest.mark.parametrize(
     ("inputs", "outputs", "message"),
     [
-        (0, 1, "a network needs"),
+        (0, 1, "inputs.*0"),
         (2, 1, "into bias"),
         (1, 2, "out of an output"),
-        (2, 2, "has 4 nodes, expected at least 5"),
+        (2, 2, "5 nodes.*4"),
     ],
 )
 def test_a_champion_of_other_sizes(champion, inputs, outputs, message):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from untrained.wann.networks.file import MOST_BYTES, NetError, from_document, read, to_document, write
+from untrained.wann.networks.file import MOST_BYTES, NetError, from_document, to_document, write
 from untrained.wann.networks.net import Net
 from wann_nets import assert_same, nets
 
@@ -37,6 +37,13 @@ def path(tmp_path):
     return tmp_path / "a.wann.json"
 
 
+read = Net.load
+
+
+def net_of(document):
+    return Net(**from_document(document))
+
+
 def refusal(path, content):
     """The message with which a file is refused: one line that names the file."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -57,7 +64,7 @@ def test_what_is_written_is_read_again(tmp_path):
         assert_same(net, again)
         write(again, path)
         assert path.read_bytes() == data
-        assert_same(net, from_document(json.loads(json.dumps(to_document(net)))))
+        assert_same(net, net_of(json.loads(json.dumps(to_document(net)))))
 
     check()
 
@@ -65,7 +72,7 @@ def test_what_is_written_is_read_again(tmp_path):
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3))
 def test_every_number_survives(weights):
     net = Net(1, 1, [1], [0, 3], [0, 1, 1], weights)
-    assert_same(net, from_document(json.loads(json.dumps(to_document(net)))))
+    assert_same(net, net_of(json.loads(json.dumps(to_document(net)))))
 
 
 def test_the_example_of_the_page(path):
@@ -79,7 +86,7 @@ def test_the_example_of_the_page(path):
 
 
 def test_a_node_is_a_line(path):
-    write(from_document(SMALL), path)
+    write(net_of(SMALL), path)
     lines = path.read_text().splitlines()
     assert '    ["tanh", [0, 2], [0.1, 1e-300]],' in lines and '  "labels": ["é"],' in lines
 
@@ -105,7 +112,7 @@ def test_what_cannot_be_written_changes_no_file(path, changes):
 
 
 def test_a_network_beyond_the_limits_is_not_written(path):
-    with pytest.raises(NetError, match="inputs: got 1000001, expected an integer from 1 to 1,000,000"):
+    with pytest.raises(NetError, match=r"inputs.*1,000,000.*1000001"):
         write(Net(10**6 + 1, 1, [1], [0, 0], []), path)
     assert not path.exists()
 
@@ -114,7 +121,7 @@ def test_a_network_beyond_the_limits_is_not_written(path):
 
 
 def test_cut_off_anywhere(path):
-    write(from_document(SMALL), path)
+    write(net_of(SMALL), path)
     whole = path.read_bytes()
     for length in range(len(whole.rstrip())):
         refusal(path, whole[:length])
@@ -161,42 +168,40 @@ def test_a_node_of_another_kind(path, place):
             assert "nodes" in refusal(path, json.dumps(document)), junk
 
 
-@pytest.mark.parametrize(
-    ("was", "then", "said"),
-    [
-        ('"untrained-wann/1"', '"untrained-wann/2"', "format: got 'untrained-wann/2', expected 'untrained-wann/1'"),
-        (
-            '"inputs": 2',
-            '"inputs": 1000000000000',
-            "inputs: got 1000000000000, expected an integer from 1 to 1,000,000",
-        ),
-        ('"inputs": 2', '"inputs": 2.0', "inputs: got 2.0"),
-        ('"inputs": 2', '"inputs": true', "inputs: got True"),
-        ('"inputs": 2', '"inputs": 3', "offset: got shape (2,), expected (3,)"),
-        ('"outputs": 1', '"outputs": 4', "nodes: got 3, expected at least the 4 outputs"),
-        ('"outputs": 1', '"outputs": 2', "labels: got 1, expected 2"),
-        ('"outputs": 1', '"outputs": 1, "colour": 1', "'colour': unknown field"),
-        ('"tanh"', '"softmax"', "nodes[0]: activation 'softmax', expected one of linear, step"),
-        ("[0, 2]", "[0, 3]", "nodes[0]: source 3, expected a number of a node before 3"),
-        ("[0, 2]", "[0, -1]", "nodes[0]: source -1"),
-        ("[0, 2]", "[0, true]", "nodes[0]: source True"),
-        ("[3, 3]", "[3]", "nodes[2]: got 2 weights, expected 1"),
-        ('["linear", [], []]', '["linear", []]', "nodes[1]: got ['linear', []], expected a list of 3"),
-        ("1e-300", "NaN", "got NaN, expected finite numbers"),
-        ("1e-300", "-Infinity", "got -Infinity"),
-        ("1e-300", "1e999", "the number '1e999' is beyond float64"),
-        ("1e-300", "1" + 400 * "0", "nodes[0]: got an integer beyond float64"),
-        ("0.5}", "1e999}", "the number '1e999' is beyond float64"),
-        ('"b": 0.5', '"b": 0.5, "b": 0.5', "'b': given twice"),
-        ('"a"', '"\\ud800"', "meta: it is not Unicode text"),
-        ('"\\u00e9"', '"\\ud800"', "labels[0]: it is not Unicode text"),
-        ("[1, {", "[1, {{", "it is not JSON (Expecting property name enclosed in double quotes: line 1"),
-    ],
-)
-def test_a_field_that_lies(path, was, then, said):
+# fmt: off
+LIES = [
+    ('"untrained-wann/1"', '"untrained-wann/2"', "format.*'untrained-wann/1'.*'untrained-wann/2'"),
+    ('"inputs": 2', '"inputs": 1000000000000', "inputs.*1,000,000.*1000000000000"),
+    ('"inputs": 2', '"inputs": 2.0', "inputs.*2.0"),
+    ('"inputs": 2', '"inputs": true', "inputs.*True"),
+    ('"inputs": 2', '"inputs": 3', r"offset.*\(3,\).*\(2,\)"),
+    ('"outputs": 1', '"outputs": 4', "nodes.*4.*3"),
+    ('"outputs": 1', '"outputs": 2', "labels.*2.*1"),
+    ('"outputs": 1', '"outputs": 1, "colour": 1', "'colour'"),
+    ('"tanh"', '"softmax"', r"nodes\[0\]: activation.*linear, step.*'softmax'"),
+    ("[0, 2]", "[0, 3]", r"nodes\[0\]: source.*3"),
+    ("[0, 2]", "[0, -1]", r"nodes\[0\]: source.*-1"),
+    ("[0, 2]", "[0, true]", r"nodes\[0\]: source.*True"),
+    ("[3, 3]", "[3]", r"nodes\[2\]: weights.*1.*2"),
+    ('["linear", [], []]', '["linear", []]', r"nodes\[1\].*3.*\['linear', \[\]\]"),
+    ("1e-300", "NaN", "NaN"),
+    ("1e-300", "-Infinity", "-Infinity"),
+    ("1e-300", "1e999", "'1e999'.*float64"),
+    ("1e-300", "1" + 400 * "0", r"nodes\[0\].*float64"),
+    ("0.5}", "1e999}", "'1e999'.*float64"),
+    ('"b": 0.5', '"b": 0.5, "b": 0.5', "'b'.*twice"),
+    ('"a"', '"\\ud800"', "meta.*Unicode"),
+    ('"\\u00e9"', '"\\ud800"', r"labels\[0\].*Unicode"),
+    ("[1, {", "[1, {{", "not JSON .*line 1"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("was", "then", "pattern"), LIES)
+def test_a_field_that_lies(path, was, then, pattern):
     text = json.dumps(SMALL)
     assert text.count(was) == 1
-    assert said in refusal(path, text.replace(was, then))
+    assert re.search(pattern, refusal(path, text.replace(was, then)))
 
 
 @pytest.mark.parametrize(

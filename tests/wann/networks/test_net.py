@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from untrained.wann.networks.activations import NAMES, ids_of
-from untrained.wann.networks.batch import WEIGHTS, Packed
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net, softmax
 from wann_nets import NUMBERS, big_net, error_bound, inputs_of, nets
 
@@ -91,25 +92,25 @@ def test_the_ensemble_answers():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": 0}, "inputs and outputs"),
-        ({"outputs": 0}, "inputs and outputs"),
-        ({"outputs": 3}, "got 2 computed nodes, expected at least the 3 outputs"),
-        ({"act": [0, 1]}, "activation id outside"),
-        ({"act": [1, 12]}, "activation id outside"),
+        ({"inputs": 0}, "inputs.*0"),
+        ({"outputs": 0}, "outputs.*0"),
+        ({"outputs": 3}, "act.*3.*2"),
+        ({"act": [0, 1]}, r"act.*11.*\[0, 1\]"),
+        ({"act": [1, 12]}, r"act.*11.*\[1, 12\]"),
         ({"act": [1]}, "edge_ptr"),
         ({"edge_ptr": [0, 2]}, "edge_ptr"),
         ({"edge_ptr": [1, 1, 3]}, "edge_ptr"),
         ({"edge_ptr": [0, 4, 3]}, "edge_ptr"),
         ({"edge_ptr": [0, 1, 2]}, "edge_ptr"),
         ({"edge_ptr": [0, 0, 0, 3]}, "edge_ptr"),
-        ({"src": [0, 3, 3]}, "connection 1 goes from 3 to 3, expected forwards"),
-        ({"src": [-1, 1, 3]}, "connection 0 goes from -1 to 3"),
-        ({"src": [0, 1, 4]}, "connection 2 goes from 4 to 4"),
-        ({"weights": [1.0]}, r"weights: got shape \(1,\), expected \(3,\)"),
-        ({"weights": [1.0, np.nan, 1.0]}, "weights: expected finite"),
-        ({"offset": [1.0]}, "offset: got shape"),
-        ({"scale": [1.0, np.inf]}, "scale: expected finite"),
-        ({"labels": ("a", "b")}, "labels: got 2, expected 1"),
+        ({"src": [0, 3, 3]}, "src.*connection 1 from 3 to 3"),
+        ({"src": [-1, 1, 3]}, "src.*connection 0 from -1 to 3"),
+        ({"src": [0, 1, 4]}, "src.*connection 2 from 4 to 4"),
+        ({"weights": [1.0]}, r"weights.*\(3,\).*\(1,\)"),
+        ({"weights": [1.0, np.nan, 1.0]}, "weights.*nan"),
+        ({"offset": [1.0]}, r"offset.*\(2,\).*\(1,\)"),
+        ({"scale": [1.0, np.inf]}, "scale.*inf"),
+        ({"labels": ("a", "b")}, "labels.*1.*2"),
     ],
 )
 def test_it_refuses_to_be_no_network(changes, message):
@@ -128,9 +129,9 @@ def test_numbers_are_not_bent_into_shape(changes):
 def test_it_refuses_inputs_that_are_none():
     net = Net(2, 1, [1], [0, 1], [1])
     for x in (np.zeros(2), np.zeros((1, 3)), [[np.nan, 0]], [[0, np.inf]]):
-        with pytest.raises(ValueError, match="inputs: got"):
+        with pytest.raises(ValueError, match="inputs"):
             net(x)
-    with pytest.raises(ValueError, match="w: got shape"):
+    with pytest.raises(ValueError, match=r"w .*\(2, 2\)"):
         net(np.zeros((1, 2)), np.ones((2, 2)))
 
 

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from untrained.wann.networks.activations import NAMES, ids_of
-from untrained.wann.networks.batch import WEIGHTS, Packed
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 from untrained.wann.networks.released import read_champion
 from untrained.wann.numerics.jit import AVAILABLE

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from untrained.wann.networks.batch import WEIGHTS, Packed
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 
 gymnasium = pytest.importorskip("gymnasium")

@@ -11,7 +11,8 @@ import torch
 
 from untrained.wann.evolution.presets import PRESETS
 from untrained.wann.networks.activations import ids_of
-from untrained.wann.networks.batch import WEIGHTS, Packed
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 from untrained.wann.tasks.by_name import ENVIRONMENTS, preset_of, task_named
 from untrained.wann.tasks.control import JitEnv

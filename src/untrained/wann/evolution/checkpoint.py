@@ -16,6 +16,7 @@ from untrained.wann.evolution.front import CHOOSING, Found
 from untrained.wann.evolution.genome import Population
 from untrained.wann.evolution.state import State
 from untrained.wann.networks.file import from_document, to_document
+from untrained.wann.networks.net import Net
 
 NAME = "checkpoint.npz"
 METRICS = "metrics.jsonl"
@@ -94,7 +95,7 @@ def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -
         raise ValueError(f"its generation is {generation}")
     front = []
     for each in facts["front"]:
-        found = Found(from_document(each["net"]), tuple(float(reward) for reward in each["rewards"]))
+        found = Found(Net(**from_document(each["net"])), tuple(float(reward) for reward in each["rewards"]))
         if (found.net.inputs, found.net.outputs) != (inputs, outputs):
             raise ValueError(f"a network has {found.net.inputs} inputs and {found.net.outputs} outputs")
         if len(found.rewards) != len(CHOOSING):

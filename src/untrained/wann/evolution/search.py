@@ -19,7 +19,8 @@ from untrained.wann.evolution.ranking import fronts, ranked
 from untrained.wann.evolution.state import State
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.activations import ids_of
-from untrained.wann.networks.batch import WEIGHTS, Packed
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.numerics.jit import AVAILABLE
 from untrained.wann.tasks.task import Task
 

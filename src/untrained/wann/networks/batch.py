@@ -1,17 +1,13 @@
-"""Many networks as a handful of flat arrays: what every evaluator reads."""
+"""Many networks as a handful of flat arrays, which every evaluator reads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from untrained.wann.networks.net import Net
-
-# The authors' six shared weights ("standard" in their files).
-WEIGHTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+from untrained.wann.networks.net import Net
 
 
 @final
@@ -21,6 +17,12 @@ class Packed:
     Node 0 of a network is the bias, which is 1; then come its inputs, then its computed nodes in evaluation order, the
     outputs last. Row r of `act` is a computed node; its sources are src[edge_ptr[r]:edge_ptr[r + 1]]. Network p has the
     rows node_ptr[p]:node_ptr[p + 1].
+
+    Example:
+        >>> net = wann.Net(2, 1, act=[1], edge_ptr=[0, 2], src=[1, 2])  # output = w · (x₁ + x₂)
+        >>> networks = wann.Packed.of([net, net])
+        >>> len(networks), networks.connections.tolist(), networks.net(1).inputs
+        (2, [2, 2], 2)
 
     Args:
         inputs: inputs of each network.
@@ -55,22 +57,21 @@ class Packed:
         """
         kinds = {(net.inputs, net.outputs) for net in nets}
         if len(kinds) != 1:
-            raise ValueError(f"networks to pack: got inputs and outputs {sorted(kinds)}, expected one pair")
+            raise ValueError(f"networks must all have the same inputs and outputs, got {sorted(kinds)}")
         ((inputs, outputs),) = kinds
         node_ptr = np.cumsum([0] + [len(net.act) for net in nets])
         edges = np.concatenate([[0], *(np.diff(net.edge_ptr) for net in nets)])
         src = np.concatenate([net.src for net in nets])
         act = np.concatenate([net.act for net in nets])
-        weight = None
-        if any(net.weights is not None for net in nets):
-            weight = np.concatenate([np.ones(len(net.src)) if net.weights is None else net.weights for net in nets])
+        weighted = any(net.weights is not None for net in nets)
+        weight = np.concatenate([net.own_weights for net in nets]) if weighted else None
         return Packed(inputs, outputs, node_ptr, np.cumsum(edges), src, act, weight)
 
     def __len__(self) -> int:
         return len(self.node_ptr) - 1
 
     def part(self, start: int, stop: int) -> Packed:
-        """The networks start:stop."""
+        """Return the networks start:stop."""
         rows = slice(self.node_ptr[start], self.node_ptr[stop])
         first, last = self.edge_ptr[rows.start], self.edge_ptr[rows.stop]
         node_ptr = self.node_ptr[start : stop + 1] - rows.start
@@ -79,17 +80,15 @@ class Packed:
         return Packed(self.inputs, self.outputs, node_ptr, edge_ptr, self.src[first:last], self.act[rows], weight)
 
     def chosen(self, numbers: Sequence[int] | np.ndarray) -> Packed:
-        """The networks of these numbers, in this order."""
+        """Return the networks of these numbers, in this order."""
         return Packed.of([self.net(int(number)) for number in numbers])
 
     def net(self, number: int) -> Net:
-        """One network."""
-        from untrained.wann.networks.net import Net
-
+        """Return one network."""
         one = self.part(number, number + 1)
         return Net(self.inputs, self.outputs, one.act, one.edge_ptr, one.src, one.weight if len(one.weight) else None)
 
     @property
     def connections(self) -> np.ndarray:
-        """Connections of each network, int64 (P,)."""
+        """Number of connections of each network, int64 (P,)."""
         return np.diff(self.edge_ptr[self.node_ptr])

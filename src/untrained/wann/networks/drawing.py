@@ -1,9 +1,8 @@
-"""The picture of a found network, for those who have matplotlib: `pip install untrained[plot]`."""
+"""Pictures of networks; they need matplotlib: `pip install untrained[plot]`."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,44 +12,42 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untrained.files import written_whole
+from untrained.plot.figure import FOUND as TEAL
+from untrained.plot.figure import empty, one_line
 from untrained.wann.networks.activations import FUNCTIONS, NAMES
+from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.layout import IMAGE, Layout, place
-from untrained.wann.networks.net import Net
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TEAL, INK, FAINT = "#1b7f79", "#2b2f36", "#6d747e"
+INK, FAINT = "#2b2f36", "#6d747e"
 _UNUSED, _EDGE, _PLUS, _MINUS = "#ededed", "#3d4a5c", "#0072b2", "#d55e00"
-# Greys for the two plain functions; the others in colours that the colour-blind tell apart (Paul Tol's "muted").
+# Greys for linear and inverse; the others in colours that colour-blind readers tell apart (Paul Tol's "muted").
 _COLOURS = "#c8c8c8 #332288 #44aa99 #ddcc77 #117733 #88ccee #6f6f6f #999933 #cc6677 #aa4499 #882255".split()
 _FILL: dict[str, str] = dict(zip(NAMES, _COLOURS, strict=True))
-# Points.
-FONT, SMALL = 9, 8
-# Inches.
-_MARGIN, _GAP, _ROW, _LEGEND_COLUMN = 0.25, 0.08, 0.28, 1.3
-# More used inputs than these are dots without names.
-_NAMED = 40
-# How steeply a connection may pass the nodes of a layer.
-_STEEPEST = 0.45
+FONT, SMALL = 9, 8  # points
+_MARGIN, _GAP, _ROW, _LEGEND_COLUMN = 0.25, 0.08, 0.28, 1.3  # inches
+_NAMED = 40  # more used inputs than these are dots without names
+_STEEPEST = 0.45  # greatest slope of a connection that passes the nodes of a layer
 
 
-def draw_net(net: Net, path: str | Path | None = None, *, names: Sequence[str] | None = None) -> Figure:
+def draw_net(net: Graph, path: str | Path | None = None, *, names: Sequence[str] | None = None) -> Figure:
     """Draw a network in layers, from its inputs on the left to its outputs on the right, a colour per activation.
 
-    A node stands right of all its sources; of inputs without use there is only the number.
-    With tuned weights, a connection is as wide as its weight is large, and coloured by its sign. A square number of
-    inputs without names (64, 256, 784; 36 at least) is drawn as the image that they are.
+    A node stands right of all its sources; unused inputs are counted, not drawn. With tuned weights, a connection is
+    as wide as its weight is large, and coloured by its sign. A square number of inputs without names (64, 256, 784; 36
+    at least) is drawn as an image.
 
     Args:
         net: the network.
-        path: a file to write as well, .png, .svg, .pdf or whatever else matplotlib writes.
+        path: a file to write as well, in any format of matplotlib.
         names: of the inputs.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: `names` are not one per input, or matplotlib does not write such a file.
+        ValueError: `names` are not one per input, or matplotlib does not write the format.
         OSError: the file cannot be written.
     """
     figure = new_figure()
@@ -60,34 +57,25 @@ def draw_net(net: Net, path: str | Path | None = None, *, names: Sequence[str] |
 
 
 def new_figure() -> Figure:
-    """An empty figure, or an ImportError that says what to install."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
-    return Figure(dpi=150, facecolor="white")
+    """Return an empty figure without a layout of its own."""
+    figure = empty(6, 6)
+    figure.set(dpi=150, facecolor="white", layout_engine=None)
+    return figure
 
 
 def save(figure: Figure, path: str | Path | None) -> None:
-    """Write it as what the path ends in, whole or not at all; matplotlib's ValueError names the endings it knows."""
+    """Write a figure in the format of the path's ending, whole or not at all; no path: write nothing."""
     if path is not None:
         with written_whole(path) as unfinished:
             figure.savefig(unfinished, format=Path(path).suffix[1:].lower())
 
 
-def one_line(text: object, longest: int = 28) -> str:
-    """One line of printable characters, not too long."""
-    line = unicodedata.normalize("NFC", " ".join(str(text).split()))
-    line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
-    return line if len(line) <= longest else line[: longest - 1] + "…"
-
-
 def paint_net(
-    figure: Figure, net: Net, names: Sequence[str] | None, *, wide: float = 6.0, head: float = 0.0, foot: float = 0.0
+    figure: Figure, net: Graph, names: Sequence[str] | None, *, wide: float = 6.0, head: float = 0.0, foot: float = 0.0
 ) -> None:
-    """Size a figure for a network and paint it there; at least `wide`, and with inches left above and below."""
+    """Size a figure for a network, `wide` inches at least, `head` and `foot` inches left free, and paint it there."""
     if names is not None and len(names) != net.inputs:
-        raise ValueError(f"names: got {len(names)}, expected {net.inputs}, one per input")
+        raise ValueError(f"names must be {net.inputs}, one per input, got {len(names)}")
     first, used = net.inputs + 1, np.unique(net.src[net.src <= net.inputs]).tolist()
     side = math.isqrt(net.inputs)
     side = side if names is None and side >= 6 and side * side == net.inputs else 0
@@ -125,12 +113,12 @@ def paint_net(
     _paint_legend(axes, legend, math.ceil(len(legend) / rows), start + width / 2)
 
 
-def _paint_connections(axes: Axes, net: Net, layout: Layout) -> None:
+def _paint_connections(axes: Axes, net: Graph, layout: Layout) -> None:
     from matplotlib.collections import PathCollection
     from matplotlib.colors import to_rgba
     from matplotlib.path import Path as Curve
 
-    size = np.ones(len(net.src)) if net.weights is None else np.abs(net.weights)
+    size = np.abs(net.own_weights)
     # The thin ones lie on the wide ones.
     order = np.argsort(-size, kind="stable")
     curves = [Curve(*_route(layout.routes[edge], layout.radius)) for edge in order]
@@ -145,7 +133,7 @@ def _paint_connections(axes: Axes, net: Net, layout: Layout) -> None:
 
 
 def _route(route: np.ndarray, radius: float) -> tuple[np.ndarray, list[int]]:
-    """Points and codes of a smooth curve that leaves and arrives level."""
+    """Return points and codes of a smooth curve that leaves and arrives level."""
     steps = np.diff(route, axis=0)
     if steps[0, 0] <= 0:  # from output to output
         reach = np.array([radius + 0.3 * abs(steps[0, 1]), 0])
@@ -167,8 +155,8 @@ def _route(route: np.ndarray, radius: float) -> tuple[np.ndarray, list[int]]:
     return np.array(points), codes
 
 
-def _paint_inputs(axes: Axes, net: Net, layout: Layout, pixel: float, radius: float) -> None:
-    """Discs; or pixels so wide, the darker the more connections they have."""
+def _paint_inputs(axes: Axes, net: Graph, layout: Layout, pixel: float, radius: float) -> None:
+    """Paint inputs as discs, or as pixels this wide, the darker the more connections they have."""
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Circle, Rectangle
@@ -185,13 +173,13 @@ def _paint_inputs(axes: Axes, net: Net, layout: Layout, pixel: float, radius: fl
             patches.append(Circle((x, y), radius, fc=INK, ec=INK))
         elif fan[number]:
             patches.append(Circle((x, y), 0.5 * layout.radius, fc="white", ec=INK))
-    # Pixels lie under the connections, so that one sees where these begin.
+    # Pixels lie under the connections, whose beginnings stay visible.
     inputs = PatchCollection(patches, match_original=True, zorder=0.5 if pixel else 2)
     axes.add_collection(inputs, autolim=False).set_gid("inputs")
 
 
 def _paint_nodes(axes: Axes, x: Any, y: Any, radius: float, kinds: Sequence[str], gid: str) -> None:
-    """Discs in the colour of their activation, and in them its curve."""
+    """Paint discs in the colour of their activation, and in them its curve."""
     from matplotlib.collections import LineCollection, PatchCollection
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Circle
@@ -210,15 +198,15 @@ def _paint_nodes(axes: Axes, x: Any, y: Any, radius: float, kinds: Sequence[str]
 
 
 def _glyph(kind: str) -> np.ndarray:
-    """The curve of an activation in the unit disc, (n, 2)."""
+    """Return the curve of an activation in the unit disc, (n, 2)."""
     reach = {"cos": 1.5, "tanh": 2.5, "sigmoid": 5.0, "gaussian": 2.5}.get(kind, 1.0)
     x = np.linspace(-reach, reach, 61)
     y = FUNCTIONS[kind](x)
     return np.stack([x / reach * 0.6, 0.85 * ((y - y.min()) / np.ptp(y) - 0.5)], 1)
 
 
-def _legend(net: Net) -> list[tuple[str, str]]:
-    """What stands for something in the picture, an activation or a colour; and what it is."""
+def _legend(net: Graph) -> list[tuple[str, str]]:
+    """Return the legend's entries: (activation or colour, label)."""
     counts = sorted(Counter(net.act.tolist()).items())
     entries = [(NAMES[kind - 1], f"{NAMES[kind - 1]} ({count})") for kind, count in counts]
     return entries if net.weights is None else [*entries, (_PLUS, "weight > 0"), (_MINUS, "weight < 0")]
@@ -243,6 +231,6 @@ def _text_width(text: str) -> float:
     return width / 72
 
 
-def _write(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
-    # What others wrote is no formula: a "$" in it is a dollar.
-    axes.text(x, y, text, **{"fontsize": FONT, "color": INK, "va": "center_baseline", "parse_math": False} | how)
+def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    # Text is no formula: a "$" in it is a dollar.
+    axes.text(x, y, text, **{"fontsize": FONT, "color": INK, "va": "center_baseline", "parse_math": False} | style)

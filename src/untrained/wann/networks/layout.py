@@ -1,4 +1,4 @@
-"""Where the nodes and connections of a drawn network go: its layers, the order within them, places in inches.
+"""Layout of a drawn network: its layers, the order within them, places in inches.
 
 After Sugiyama, Tagawa & Toda (1981): layers by the longest path, a bend in every layer that a connection passes, the
 order of a layer by the mean of its neighbours.
@@ -12,53 +12,60 @@ from typing import final
 
 import numpy as np
 
-from untrained.wann.networks.net import Net
+from untrained.wann.networks.graph import Graph
 
-#: Inches: the side of the image that inputs are.
+#: Side of the image of the inputs, in inches.
 IMAGE = 3.6
-# Inches: what a layer of average size is tall.
-_TALL = 7.0
-# To and fro over the layers.
-_SWEEPS = 24
+_TALL = 7.0  # height of a layer of average size, in inches
+_SWEEPS = 24  # passes to and fro over the layers
 
 
 @final
 @dataclass(frozen=True)
 class Layout:
-    """A network on paper, in inches from its lower left corner."""
+    """Places on paper, in inches from the lower left corner.
+
+    Args:
+        width: of the network.
+        height: of the network.
+        radius: of a node.
+        x: of every node; NaN for inputs that are not shown.
+        y: of every node.
+        routes: points of every connection from source to target, (n, 2).
+    """
 
     width: float
     height: float
-    #: Of a node.
     radius: float
-    #: Of every node; NaN for inputs that are not shown.
     x: np.ndarray
     y: np.ndarray
-    #: Of every connection: its points from source to target, (n, 2).
     routes: list[np.ndarray]
 
 
 @final
 @dataclass(frozen=True)
 class _Layers:
-    """A network in layers; its items are its nodes and, numbered after them, the bends of its connections."""
+    """Layers of items: nodes and, numbered after them, the bends of connections.
 
-    #: Of every item; -1 for inputs without use.
+    Args:
+        layer: of every item; -1 for unused inputs.
+        chains: items of every connection from source to target.
+        links: pairs of items between every two layers, (n, 2).
+        order: items of every layer from the top.
+    """
+
     layer: np.ndarray
-    #: Of every connection: its items from source to target.
     chains: list[list[int]]
-    #: Between every two layers: pairs of items, (n, 2).
     links: list[np.ndarray]
-    #: Of every layer: its items from the top.
     order: list[np.ndarray]
 
 
-def place(net: Net, *, side: int = 0) -> Layout:
-    """Give every node and connection its place.
+def place(net: Graph, *, side: int = 0) -> Layout:
+    """Return the place of every node and connection.
 
     Args:
         net: the network.
-        side: the inputs are an image of side × side pixels, all of which are shown; 0: they are a layer.
+        side: pixels on a side of the image of the inputs, all of which are shown; 0: inputs are a layer.
     """
     layers = _layers(net)
     order, nodes, last = layers.order, net.inputs + 1 + len(net.act), len(layers.order) - 1
@@ -94,8 +101,8 @@ def place(net: Net, *, side: int = 0) -> Layout:
     return Layout(float(np.nanmax(x)), float(np.ptp(reach)) + 2 * radius, radius, x, y, routes)
 
 
-def _layers(net: Net) -> _Layers:
-    """Layers by the longest path; a source's connections to later layers share a bend in every layer they pass."""
+def _layers(net: Graph) -> _Layers:
+    """Put nodes in layers by the longest path; a source's connections share a bend in every layer they pass."""
     first, nodes = net.inputs + 1, net.inputs + 1 + len(net.act)
     layer = np.full(nodes, -1)
     layer[np.unique(net.src[net.src < first])] = 0
@@ -104,10 +111,9 @@ def _layers(net: Net) -> _Layers:
         layer[first + k] = 1 + layer[sources].max(initial=0)
     layer[-net.outputs :] = 1 + layer[: -net.outputs].max(initial=0)
 
-    targets = np.repeat(np.arange(first, nodes), np.diff(net.edge_ptr))
     bends: dict[tuple[int, int], int] = {}
     chains = []
-    for source, target in zip(net.src.tolist(), targets.tolist(), strict=True):
+    for source, target in zip(net.src.tolist(), net.targets.tolist(), strict=True):
         passed = [(source, between) for between in range(layer[source] + 1, layer[target])]
         chains.append([source, *(bends.setdefault(bend, nodes + len(bends)) for bend in passed), target])
     layer = np.concatenate([layer, np.array([between for _, between in bends], int)])
@@ -122,7 +128,7 @@ def _layers(net: Net) -> _Layers:
 
 
 def _sort(layers: _Layers, fixed: set[int]) -> None:
-    """Order every layer by the mean position of its neighbours, to and fro; fewest lines cross after a way back."""
+    """Order every layer by the mean position of its neighbours, to and fro; an even number of sweeps crosses least."""
     rank = np.zeros(len(layers.layer))
     last = len(layers.order) - 1
 
@@ -142,16 +148,16 @@ def _sort(layers: _Layers, fixed: set[int]) -> None:
 
 
 def _mean(values: np.ndarray, links: np.ndarray) -> np.ndarray:
-    """The mean over what every item is linked to; its own value if that is nothing."""
+    """Return the mean value of every item's neighbours; an item without neighbours keeps its own."""
     total = np.bincount(links[:, 0], values[links[:, 1]], len(values))
     count = np.bincount(links[:, 0], minlength=len(values))
     return np.where(count > 0, total / np.maximum(count, 1), values)
 
 
 def _heights(layers: _Layers, steps: list[np.ndarray], image: np.ndarray | None) -> np.ndarray:
-    """Heights downwards, at least `steps` apart within a layer, and else near the mean of the neighbours.
+    """Return heights, downwards, at least `steps` apart within a layer and near the mean of the neighbours.
 
-    Those of bias and inputs are given if they are an image.
+    `image`: fixed heights of bias and inputs.
     """
     height = np.zeros(len(layers.layer))
     links = np.concatenate([*layers.links, np.empty((0, 2), int)])
@@ -172,7 +178,7 @@ def _heights(layers: _Layers, steps: list[np.ndarray], image: np.ndarray | None)
 
 
 def _ascending(values: np.ndarray) -> np.ndarray:
-    """The nearest values, by squares, of which none is smaller than the one before it."""
+    """Return the nearest ascending values, by least squares."""
     blocks: list[tuple[float, int]] = []
     for value in values.tolist():
         mean, size = value, 1

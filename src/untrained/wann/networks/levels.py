@@ -1,4 +1,4 @@
-"""Which nodes of a network can be computed together."""
+"""Levels of a network: nodes that can be computed together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from untrained.wann.networks.net import Net
+from untrained.wann.networks.graph import Graph
 
 
 @final
@@ -17,10 +17,10 @@ class Level:
     """Nodes that need only the levels before theirs; those of one activation stand together.
 
     Args:
-        groups: (activation id, how many nodes), in the order of the nodes.
+        groups: (activation id, number of nodes), in the order of the nodes.
         nodes: node numbers, int64 (M,).
         edges: numbers of the connections into them, int64 (C,); those of a node in the order of its sources.
-        targets: where in `nodes` each connection ends, int64 (C,).
+        targets: index in `nodes` of each connection's target, int64 (C,).
     """
 
     groups: tuple[tuple[int, int], ...]
@@ -29,8 +29,8 @@ class Level:
     targets: np.ndarray
 
 
-def levels(net: Net) -> list[Level]:
-    """The computed nodes in as few levels as there are: level(node) = 1 + max level(sources), 0 for bias and inputs."""
+def levels(net: Graph) -> list[Level]:
+    """Return the fewest levels of computed nodes: level(node) = 1 + max level(sources), 0 for bias and inputs."""
     first = net.inputs + 1
     depth = np.zeros(first + len(net.act), np.int64)
     for k, (start, stop) in enumerate(pairwise(net.edge_ptr)):
@@ -40,7 +40,7 @@ def levels(net: Net) -> list[Level]:
     return [_level(net, part) for part in np.split(rows, np.flatnonzero(np.diff(depth[rows])) + 1)]
 
 
-def _level(net: Net, rows: np.ndarray) -> Level:
+def _level(net: Graph, rows: np.ndarray) -> Level:
     kinds, counts = np.unique(net.act[rows], return_counts=True)
     edges = [np.arange(int(net.edge_ptr[row]), int(net.edge_ptr[row + 1])) for row in rows]
     targets = np.repeat(np.arange(len(rows)), [len(part) for part in edges])
@@ -48,7 +48,7 @@ def _level(net: Net, rows: np.ndarray) -> Level:
     return Level(groups, rows + net.inputs + 1, np.concatenate(edges), targets)
 
 
-def positions(net: Net, found: list[Level]) -> np.ndarray:
-    """Where every node stands, int64 (nodes,), once bias, inputs and the levels stand one after the other."""
-    order = np.concatenate([np.arange(net.inputs + 1), *(level.nodes for level in found)])
+def positions(net: Graph, parts: list[Level]) -> np.ndarray:
+    """Return the place of every node, int64 (nodes,), when bias, inputs and the levels stand one after the other."""
+    order = np.concatenate([np.arange(net.inputs + 1), *(level.nodes for level in parts)])
     return np.argsort(order)

@@ -1,4 +1,4 @@
-"""The networks that the authors of WANN released, as their search wrote them (`*.out`)."""
+"""Networks that the authors of WANN released, as their search wrote them (`*.out`)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ _MOST_BYTES = 16 << 20
 
 
 def read_champion(path: str | Path, inputs: int, outputs: int) -> Net:
-    """Read such a file.
+    """Read a network from an `.out` file that the authors of WANN released.
 
-    It is a matrix in CSV text, N rows of N + 1 numbers; row and column i < N are node i: the bias, the inputs, hidden
-    nodes in evaluation order, the outputs. Element (i, j) is the weight of the connection from i to j; 0 and NaN (a
-    connection that was switched off) mean that there is none. The last column has the activation ids; those of bias
-    and inputs have no meaning.
+    The file is a matrix in CSV text, N rows of N + 1 numbers; row and column i < N are node i: the bias, the inputs,
+    hidden nodes in evaluation order, the outputs. Element (i, j) is the weight of the connection from i to j; 0 and
+    NaN (a connection that was switched off) mean that there is none. The last column has the activation ids; those of
+    bias and inputs have no meaning.
 
     The weights are those that the search left in its genome, most of them 1: they were not tuned, and the authors'
     programs overwrite them. The weight agnostic network, all of whose weights are the shared one, is
     `net.replace(weights=None)`.
 
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("tiny.out").write_text("0,0,0.5,1\\n0,0,1,1\\n0,0,0,5\\n")  # bias and input to one tanh
+        >>> wann.read_champion("tiny.out", inputs=1, outputs=1).weights.tolist()
+        [0.5, 1.0]
+
     Args:
         path: the file.
-        inputs: number of inputs; the file does not say.
+        inputs: number of inputs, which the file does not hold.
         outputs: number of outputs.
 
     Returns:
@@ -36,10 +42,11 @@ def read_champion(path: str | Path, inputs: int, outputs: int) -> Net:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is not such a file, or not one of so many inputs and outputs; the message says why.
+        ValueError: it is no such file, or not one of so many inputs and outputs; the message gives the reason.
     """
-    if inputs < 1 or outputs < 1:
-        raise ValueError(f"a network needs inputs and outputs, got {inputs} and {outputs}")
+    for name, count in (("inputs", inputs), ("outputs", outputs)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
     with Path(path).open("rb") as file:
         data = file.read(_MOST_BYTES + 1)
     try:
@@ -56,44 +63,43 @@ def _matrix(data: bytes) -> np.ndarray:
     except UnicodeDecodeError:
         raise ValueError("it is not ASCII text") from None
     rows = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines, start=1):
         fields = line.split(",")
         if len(fields) != len(lines) + 1:
-            raise ValueError(f"line {number + 1}: got {len(fields)} numbers, expected {len(lines) + 1}")
+            raise ValueError(f"line {number} must have {len(lines) + 1} numbers, got {len(fields)}")
         rows.append(np.array([_number(number, field) for field in fields]))
     return np.stack(rows)
 
 
 def _number(line: int, field: str) -> float:
     try:
-        # Python would take 1_0 for a number.
-        value = math.inf if "_" in field else float(field)
+        value = math.inf if "_" in field else float(field)  # Python reads 1_0 as a number
     except ValueError:
         value = math.inf
     if math.isinf(value):
-        raise ValueError(f"line {line + 1}: got {field[:40]!r}, expected a finite number or nan")
+        raise ValueError(f"line {line} must have finite numbers or nan, got {field[:40]!r}")
     return value
 
 
 def _net(matrix: np.ndarray, inputs: int, outputs: int) -> Net:
     count, first = len(matrix), inputs + 1
     if count < first + outputs:
-        raise ValueError(f"it has {count} nodes, expected at least {first + outputs} with the bias")
+        raise ValueError(f"it must have at least {first + outputs} nodes with the bias, got {count}")
     kinds = matrix[:, -1]
     wrong = np.flatnonzero(~np.isin(kinds, np.arange(1, len(NAMES) + 1)))
     if len(wrong):
-        raise ValueError(f"line {wrong[0] + 1}: activation {kinds[wrong[0]]}, expected an id from 1 to {len(NAMES)}")
+        raise ValueError(f"line {wrong[0] + 1} must end in an id from 1 to {len(NAMES)}, got {kinds[wrong[0]]}")
     weights = np.nan_to_num(matrix[:, :-1], nan=0.0)
     # Transposed, so that the connections come by their targets.
     target, source = np.nonzero(weights.T)
-    rules = {
+    faults = {
         "into bias or inputs": target < first,
         "out of an output": source >= count - outputs,
         "not forwards": source >= target,
     }
-    for what, broken in rules.items():
-        if broken.any():
-            edge = broken.argmax()
-            raise ValueError(f"there is a connection {what}, from {source[edge]} to {target[edge]}")
+    for fault, found in faults.items():
+        if found.any():
+            edge = found.argmax()
+            raise ValueError(f"there is a connection {fault}, from {source[edge]} to {target[edge]}")
     edge_ptr = np.searchsorted(target, np.arange(first, count + 1))
     return Net(inputs, outputs, kinds[first:].astype(np.int8), edge_ptr, source, weights[source, target])

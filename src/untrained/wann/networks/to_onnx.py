@@ -1,4 +1,4 @@
-"""A found network as an ONNX graph, in single precision."""
+"""Export of a network to ONNX, in single precision."""
 
 from __future__ import annotations
 
@@ -12,23 +12,19 @@ import numpy as np
 
 from untrained.files import written_whole
 from untrained.wann.networks.activations import NAMES
+from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.levels import Level, levels, positions
-from untrained.wann.networks.net import Net
 
 # Old enough for the runtimes that people have.
 _OPSET, _IR_VERSION = 17, 8
 
 
-def write(net: Net, path: str | Path) -> None:
+def write(net: Graph, path: str | Path) -> None:
     """Write a network for ONNX runtimes, whole or not at all.
 
     The graph's inputs are `x`, float32 (n, inputs), and `w`, the shared weight, a float32 number; its output is `y`,
     float32 (n, outputs). Inputs are scaled within. All nodes of a level that have the same activation are one matrix
     product. The names of classes are in the model's metadata, `labels`, as a JSON list.
-
-    Args:
-        net: the network.
-        path: the file.
 
     Raises:
         ImportError: onnx is not installed.
@@ -39,28 +35,28 @@ def write(net: Net, path: str | Path) -> None:
         import onnx
     except ImportError:
         raise ImportError("ONNX files need onnx: pip install 'untrained[wann]'") from None
-    graph = _Graph(onnx)
+    graph = _Model(onnx)
     _add_net(graph, net)
-    model = graph.model(net)
+    model = graph.finish(net)
     onnx.checker.check_model(model, full_check=True)
     with written_whole(path) as unfinished:
         unfinished.write_bytes(model.SerializeToString(deterministic=True))
 
 
-class _Graph:
-    """An ONNX graph in the making; every result is a name of its own."""
+class _Model:
+    """ONNX graph under construction; every result has a name."""
 
     def __init__(self, onnx: Any) -> None:
         self._onnx, self._nodes, self._constants = onnx, [], {}
 
-    def add(self, operator: str, *given: str, **attributes: Any) -> str:
-        """The result of an operator on named values."""
-        name = f"{operator.lower()}{len(self._nodes)}"
-        self._nodes.append(self._onnx.helper.make_node(operator, list(given), [name], name=name, **attributes))
+    def add(self, operator: str, *operands: str, name: str | None = None, **attributes: Any) -> str:
+        """Add an operator on named values, and return the name of its result."""
+        name = name or f"{operator.lower()}{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(operator, list(operands), [name], name=name, **attributes))
         return name
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        """A constant; the same one again has the same name."""
+        """Return the name of a constant; the same one again has the same name."""
         array = np.asarray(value, dtype)
         key = array.dtype.str, array.shape, array.tobytes()
         if key not in self._constants:
@@ -68,11 +64,8 @@ class _Graph:
             self._constants[key] = self._onnx.numpy_helper.from_array(array, name)
         return self._constants[key].name
 
-    def finish(self, result: str, name: str) -> None:
-        """Give a result its public name."""
-        self._nodes.append(self._onnx.helper.make_node("Identity", [result], [name], name=name))
-
-    def model(self, net: Net) -> Any:
+    def finish(self, net: Graph) -> Any:
+        """Return the model of all nodes, whose output is the result `y`."""
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
         ends = {"x": ["n", net.inputs], "w": [], "y": ["n", net.outputs]}
         x, w, y = (helper.make_tensor_value_info(name, kind, shape) for name, shape in ends.items())
@@ -84,7 +77,7 @@ class _Graph:
         return model
 
 
-def _add_net(graph: _Graph, net: Net) -> None:
+def _add_net(graph: _Model, net: Graph) -> None:
     values = "x"
     if net.offset is not None:
         values = graph.add("Sub", values, graph.constant(_float32("offset", net.offset)))
@@ -92,19 +85,18 @@ def _add_net(graph: _Graph, net: Net) -> None:
         values = graph.add("Mul", values, graph.constant(_float32("scale", net.scale)))
     # Columns are nodes; the first, the bias, is a column of ones.
     values = graph.add("Pad", values, graph.constant([0, 1, 0, 0], np.int64), graph.constant(1.0))
-    found = levels(net)
-    stand = positions(net, found)
-    weights = np.ones(net.connections, np.float32) if net.weights is None else _float32("weights", net.weights)
-    for level in found:
+    parts = levels(net)
+    stand, weights = positions(net, parts), _float32("weights", net.own_weights)
+    for level in parts:
         values = graph.add("Concat", values, *_groups(graph, net, level, values, stand, weights), axis=1)
     columns = graph.constant(stand[-net.outputs :], np.int64)
-    graph.finish(graph.add("Gather", values, columns, axis=1), "y")
+    graph.add("Identity", graph.add("Gather", values, columns, axis=1), name="y")
 
 
 def _groups(
-    graph: _Graph, net: Net, level: Level, values: str, stand: np.ndarray, weights: np.ndarray
+    graph: _Model, net: Graph, level: Level, values: str, stand: np.ndarray, weights: np.ndarray
 ) -> Sequence[str]:
-    """The nodes of a level, a result per activation."""
+    """Add the nodes of a level, and return a result per activation."""
     results, start = [], 0
     for kind, count in level.groups:
         mine = (level.targets >= start) & (level.targets < start + count)
@@ -123,11 +115,11 @@ def _groups(
 
 def _float32(field: str, values: np.ndarray) -> np.ndarray:
     if len(values) and np.abs(values).max() > np.finfo(np.float32).max:
-        raise ValueError(f"{field}: got {np.abs(values).max()}, expected numbers within float32")
+        raise ValueError(f"{field} must be within float32, got {np.abs(values).max()}")
     return values.astype(np.float32)
 
 
-def _sin_pi(graph: _Graph, x: str, phase: float = 0.0) -> str:
+def _sin_pi(graph: _Model, x: str, phase: float = 0.0) -> str:
     two = graph.constant(2.0)
     turns = graph.add("Round", graph.add("Div", x, two))
     rest = graph.add("Sub", x, graph.add("Mul", turns, two))
@@ -136,15 +128,15 @@ def _sin_pi(graph: _Graph, x: str, phase: float = 0.0) -> str:
     return graph.add("Sin", graph.add("Mul", rest, graph.constant(math.pi)))
 
 
-def _step(graph: _Graph, x: str) -> str:
+def _step(graph: _Model, x: str) -> str:
     return graph.add("Cast", graph.add("Greater", x, graph.constant(0.0)), to=1)  # 1 is float32
 
 
-def _gaussian(graph: _Graph, x: str) -> str:
+def _gaussian(graph: _Model, x: str) -> str:
     return graph.add("Exp", graph.add("Mul", graph.add("Mul", x, x), graph.constant(-0.5)))
 
 
-_ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
+_ACTIVATIONS: dict[str, Callable[[_Model, str], str]] = {
     "linear": lambda graph, x: x,
     "step": _step,
     "sin": _sin_pi,

@@ -1,4 +1,4 @@
-"""A found network as readable Python source that needs nothing but `math`."""
+"""Export of a network to readable Python source that needs nothing but `math`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from untrained.wann.networks.activations import NAMES
-from untrained.wann.networks.net import Net
+from untrained.wann.networks.graph import Graph
 
 _WIDTH = 110
 
-# How an activation of (…) is written, and the function that this needs.
+# Name → call of an activation, and below the helper functions that these calls need.
 _CALLS = {
     "linear": "{}",
     "step": "_step({})",
@@ -42,45 +42,42 @@ _HELPERS = {
 }
 
 
-def source(net: Net, name: str = "network") -> str:
-    """Python source of a function `name(x, w=1.0)` that takes one input vector and returns the list of outputs.
+def source(net: Graph, name: str = "network") -> str:
+    """Return Python source of a function `name(x, w=1.0)` from one input vector to the list of outputs.
 
-    Bias, inputs and computed nodes are h0, h1 … by their numbers. Inputs that nothing
-    reads are left out. Sums add up in the order of the sources.
-
-    Args:
-        net: the network.
-        name: of the function.
+    Bias, inputs and computed nodes are h0, h1 … by their numbers. Inputs without connections are left out. Sums add
+    up in the order of the sources.
 
     Raises:
-        ValueError: `name` can name no function here: it is no ASCII identifier, begins with _, or means something else.
+        ValueError: `name` is no ASCII identifier, begins with _, or is taken.
     """
     taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in ("math", "x", "w")
     if not (name.isascii() and name.isidentifier()) or name.startswith("_") or taken:
-        raise ValueError(f"name: got {name!r}, expected an unused ASCII identifier without a leading underscore")
+        raise ValueError(f"name must be an unused ASCII identifier without a leading underscore, got {name!r}")
     body = "".join(f"    {line}\n" for line in _body(net))
     helpers = [text for helper, text in _HELPERS.items() if f"{helper}(" in body]
     function = f"def {name}(x, w=1.0):\n{body}"
     return "\n\n".join(["import math\n", *helpers, function])
 
 
-def _body(net: Net) -> Iterator[str]:
+def _body(net: Graph) -> Iterator[str]:
     connections = f"{net.connections} connection{'' if net.connections == 1 else 's'}"
     yield f'"""A weight agnostic network of {connections}: inputs x, shared weight w; returns the outputs."""'
     yield f"if len(x) != {net.inputs}:"
-    yield f'    raise ValueError(f"x: got {{len(x)}} inputs, expected {net.inputs}")'
+    yield f'    raise ValueError(f"x must have {net.inputs} inputs, got {{len(x)}}")'
     yield "w = float(w)"
     first = net.inputs + 1
     for number in sorted(set(net.src[(net.src > 0) & (net.src < first)].tolist())):
         yield f"h{number} = {_input(net, number - 1)}"
+    sources, weights = net.src.tolist(), net.own_weights.tolist()
     for k, (start, stop) in enumerate(pairwise(net.edge_ptr.tolist())):
-        weights = None if net.weights is None else net.weights[start:stop].tolist()
-        yield from _node(first + k, NAMES[net.act[k] - 1], _terms(net.src[start:stop].tolist(), weights))
+        edges = zip(sources[start:stop], weights[start:stop], strict=True)
+        yield from _node(first + k, NAMES[net.act[k] - 1], [_term(number, weight) for number, weight in edges])
     last = first + len(net.act)
     yield f"return [{', '.join(f'h{number}' for number in range(last - net.outputs, last))}]"
 
 
-def _input(net: Net, column: int) -> str:
+def _input(net: Graph, column: int) -> str:
     text = f"float(x[{column}])"
     if net.offset is not None:
         text = f"({text}{_signed(repr(float(-net.offset[column])))})"
@@ -91,13 +88,8 @@ def _signed(term: str) -> str:
     return f" - {term[1:]}" if term.startswith("-") else f" + {term}"
 
 
-def _terms(sources: list[int], weights: list[float] | None) -> list[str]:
-    weights = [1.0] * len(sources) if weights is None else weights
-    return [_term(number, weight) for number, weight in zip(sources, weights, strict=True)]
-
-
 def _term(number: int, weight: float) -> str:
-    """weight · h, where a factor of 1 is left out."""
+    """Return weight · h; a factor of 1 is left out."""
     if number == 0:
         return repr(weight)
     sign = {1.0: "", -1.0: "-"}.get(weight)
@@ -105,7 +97,7 @@ def _term(number: int, weight: float) -> str:
 
 
 def _node(number: int, activation: str, terms: list[str]) -> Iterator[str]:
-    """The lines that compute a node: one, or more where its sum is long."""
+    """Yield the lines that compute a node: one, or more if its sum is long."""
     total = terms[0] + "".join(_signed(term) for term in terms[1:]) if terms else "0.0"
     line = _assignment(number, activation, total if total.isalnum() else f"({total})")
     if len(line) <= _WIDTH:

@@ -1,42 +1,21 @@
-"""A found network as a torch module, to tune its weights by their gradients."""
+"""Export of a network to a torch module, to tune its weights by their gradients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from untrained.wann.networks.activations import NAMES
+from untrained.wann.networks.activations import FORMULAS, NAMES
+from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.levels import levels, positions
-from untrained.wann.networks.net import Net
-
-
-def _sin_pi(x: Tensor) -> Tensor:
-    half_turns = torch.round(x).detach()
-    return (1 - 2 * torch.remainder(half_turns, 2)) * torch.sin(math.pi * (x - half_turns))
-
-
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "step": lambda x: (x > 0).to(x.dtype),
-    "sin": _sin_pi,
-    "gaussian": lambda x: torch.exp(-x * x / 2),
-    "tanh": torch.tanh,
-    "sigmoid": lambda x: (torch.tanh(x / 2) + 1) / 2,
-    "inverse": lambda x: -x,
-    "abs": torch.abs,
-    "relu": torch.relu,
-    "cos": lambda x: _sin_pi(x + 0.5),
-    "square": lambda x: x * x,
-}
 
 
 @final
 class TorchNet(nn.Module):
-    """A network whose connections have a trainable weight each.
+    """Module of a network whose connections have a trainable weight each.
 
     Its only parameter is `weight`, (connections,), in the order of the network's connections. A computed node is
 
@@ -55,34 +34,33 @@ class TorchNet(nn.Module):
 
     weight: nn.Parameter
 
-    def __init__(self, net: Net, w: float = 1.0, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, net: Graph, w: float = 1.0, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         if not math.isfinite(w):
-            raise ValueError(f"w: got {w}, expected a finite number")
+            raise ValueError(f"w must be finite, got {w}")
         self._net = net
-        own = torch.ones(net.connections, dtype=torch.float64) if net.weights is None else torch.tensor(net.weights)
-        self.weight = nn.Parameter((w * own).to(dtype))
+        self.weight = nn.Parameter((w * torch.tensor(net.own_weights)).to(dtype))
         self._levels = levels(net)
         stand = positions(net, self._levels)
-        # Buffers follow the module to another device; what the network says anyway is not kept in checkpoints.
+        # Buffers follow the module to another device; a checkpoint need not hold them, as the network gives them.
         self.register_buffer("_outputs", torch.from_numpy(stand[-net.outputs :].copy()), persistent=False)
         for number, level in enumerate(self._levels):
             self.register_buffer(f"_edges{number}", torch.from_numpy(level.edges), persistent=False)
             self.register_buffer(f"_sources{number}", torch.from_numpy(stand[net.src[level.edges]]), persistent=False)
             self.register_buffer(f"_targets{number}", torch.from_numpy(level.targets), persistent=False)
         for name in ("offset", "scale"):
-            given = getattr(net, name)
-            value = None if given is None else torch.tensor(given).to(dtype)
-            self.register_buffer(f"_{name}", value, persistent=False)
+            values = getattr(net, name)
+            buffer = None if values is None else torch.tensor(values).to(dtype)
+            self.register_buffer(f"_{name}", buffer, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The outputs, (n, outputs), for inputs (n, inputs).
+        """Return the outputs, (n, outputs), for inputs (n, inputs).
 
         Raises:
             ValueError: the shape is wrong.
         """
         if x.ndim != 2 or x.shape[1] != self._net.inputs:
-            raise ValueError(f"inputs: got shape {tuple(x.shape)}, expected (n, {self._net.inputs})")
+            raise ValueError(f"inputs must have shape (n, {self._net.inputs}), got {tuple(x.shape)}")
         # A row per node: rows are picked and added up faster than columns.
         values = torch.cat((self.weight.new_ones(1, len(x)), self._scaled(x.to(self.weight.dtype)).T))
         for number, level in enumerate(self._levels):
@@ -90,8 +68,8 @@ class TorchNet(nn.Module):
             terms = values.index_select(0, sources) * self.weight.index_select(0, edges)[:, None]
             totals = terms.new_zeros(len(level.nodes), len(x)).index_add(0, targets, terms)
             parts = totals.split([count for _, count in level.groups])
-            done = (FUNCTIONS[NAMES[kind - 1]](part) for (kind, _), part in zip(level.groups, parts, strict=True))
-            values = torch.cat((values, *done))
+            pairs = zip(level.groups, parts, strict=True)
+            values = torch.cat((values, *(FORMULAS[NAMES[kind - 1]](torch, part) for (kind, _), part in pairs)))
         return values.index_select(0, self.get_buffer("_outputs")).T
 
     def _scaled(self, x: Tensor) -> Tensor:
@@ -99,8 +77,8 @@ class TorchNet(nn.Module):
             x = x - self.get_buffer("_offset")
         return x if self._net.scale is None else x * self.get_buffer("_scale")
 
-    def to_net(self) -> Net:
-        """The network with the weights as they are now; its shared weight is to be 1.
+    def to_net(self) -> Graph:
+        """Return the network with the weights as they are now, to be run at the shared weight 1.
 
         Raises:
             ValueError: a weight is no finite number.

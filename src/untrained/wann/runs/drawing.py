@@ -10,7 +10,7 @@ import numpy as np
 
 from untrained.wann.networks.drawing import FAINT, FONT, INK, SMALL, TEAL, new_figure, one_line, paint_net, save
 from untrained.wann.networks.net import Net
-from untrained.wann.networks.batch import WEIGHTS
+from untrained.wann.networks.graph import WEIGHTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ from untrained.runs.run import is_number, read_rows, read_settings
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.net import Net
 from untrained.wann.networks.layout import place
-from untrained.wann.networks.batch import WEIGHTS
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.runs.settings import WannSettings, given_again
 
 _FOUND, _REPORT = "found.json", "report.html"

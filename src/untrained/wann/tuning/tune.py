@@ -13,7 +13,8 @@ from typing import Literal, final
 import numpy as np
 
 from untrained.wann.evolution.workers import Evaluator
-from untrained.wann.networks.batch import WEIGHTS, Packed
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 from untrained.wann.tasks.examples import Examples
 from untrained.wann.tasks.supervised import Classify
