@@ -4,10 +4,12 @@
 .venv/bin/python benchmarks/tables.py --check    exit with 1 if a page is not what it would write
 """
 
+import ast
 import re
 import statistics
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import untrained as ut
@@ -19,7 +21,6 @@ PAGES = (
     "docs/api.md",
     "docs/index.md",
     "docs/methods.md",
-    "docs/questions.md",
     "docs/recipe.md",
     "docs/speed.md",
     "docs/story.md",
@@ -61,25 +62,41 @@ def method_recipes() -> str:
     return table(["method", "recipe", "validation accuracy, %", "kept"], rows).replace("---:", "---", 1)
 
 
-def compared(name: str) -> str:
-    """The table of a comparison, results/<name>.json."""
-    rows = [
-        [
-            line["method"],
-            "" if line["keep"] is None else f"{line['keep']:g}",
-            f"{100 * line['accuracy']:.2f} ± {100 * line['std']:.2f}" if line["seeds"] else line["error"],
-            f"{100 * line['kept']:.1f} %",
-            f"{line['bits']:.3f}",
-            f"{line['file_bytes']:,.0f}",
-            f"{line['seconds']:.2f}",
-        ]
-        for line in measured(name)
-    ]
-    titles = ["method", "keep", "test accuracy, %", "kept", "bits per weight", "bytes to ship", "seconds an epoch"]
+def accuracy_says() -> str:
+    """The fully connected network of `accuracy` in a sentence."""
+    by = {row["variant"]: row for row in measured("accuracy") if row["network"] == "784-512-512-10"}
+    found, twin = by["edge-popup, our recipe"], by["trained twin"]
+    return (
+        f"A 784-512-512-10 network on MNIST, {found['epochs']} epochs, mean of 3 seeds: the found subnetwork reaches "
+        f"{found['mean']:.2f} ± {found['std']:.2f} % test accuracy in {found['bytes']:,} bytes, the trained twin "
+        f"{twin['mean']:.2f} ± {twin['std']:.2f} % in {twin['bytes']:,} bytes."
+    )
+
+
+def compared() -> str:
+    """Every method on MNIST and on the digits; what is beside the accuracies was measured on MNIST."""
+    on_digits = {(line["method"], line["keep"]): line for line in measured("compare_digits")}
+    on_mnist = {(line["method"], line["keep"]): line for line in measured("compare_low") + measured("compare_mnist")}
+    order = [*measured("compare_mnist"), *measured("compare_low"), *measured("compare_digits")]
+    rows = []
+    for name, keep in dict.fromkeys((line["method"], line["keep"]) for line in order):
+        mnist, digits = on_mnist.get((name, keep)), on_digits.get((name, keep))
+        rows.append([name, "" if keep is None else f"{keep:g}", _accuracy(mnist), _accuracy(digits), *_size(mnist)])
+    titles = ["method", "keep", "MNIST, %", "digits, %", "kept", "bits per weight", "bytes to ship", "seconds an epoch"]
     return table(titles, rows)
 
 
-_SHORT = "edge-popup", "edge-popup, no compiler", "edge-popup, naive (sorts)"
+def _accuracy(line: dict | None) -> str:
+    if line is None:
+        return ""
+    return f"{100 * line['accuracy']:.2f} ± {100 * line['std']:.2f}" if line["seeds"] else line["error"]
+
+
+def _size(line: dict | None) -> list[str]:
+    if line is None:
+        return [""] * 4
+    kept, size = f"{100 * line['kept']:.1f} %", f"{line['file_bytes']:,.0f}"
+    return [kept, f"{line['bits']:.3f}", size, f"{line['seconds']:.2f}"]
 
 
 def step() -> str:
@@ -96,25 +113,62 @@ def step() -> str:
     return table(["a training step, × dense", "dense, ms", *variants], rows)
 
 
-def step_short() -> str:
+def step_says() -> str:
+    """The least and the greatest ratio over the networks of `step`."""
+
+    def span(variant: str) -> str:
+        ratios = [row["ratio"] for rows in measured("step").values() for row in rows if row["variant"] == variant]
+        return f"{min(ratios):.2f} to {max(ratios):.2f} times"
+
+    return (
+        f"On {len(measured('step'))} networks, a step of the search took {span('edge-popup')} as long as a training "
+        f"step, and {span('edge-popup, no compiler')} without a compiler. With all scores sorted in every pass, "
+        f"as in the paper's code, it took {span('edge-popup, naive (sorts)')} as long."
+    )
+
+
+def choice() -> str:
+    """Milliseconds at three sizes, and the ratios at a million weights."""
+    sizes = "100,000", "1,000,000", "2,400,000"
+    results = measured("choice")
+    to_mul = [results[f"choice of half of n = {n}, × torch.mul"] for n in sizes]
+    to_sort = results["choice of half of n = 1,000,000, × torch.sort"]
     rows = [
-        [name, f"{dense['ms']:.1f}", *(f"{by[variant]['ratio']:.2f}" for variant in _SHORT)]
-        for name, (dense, *others) in measured("step").items()
-        for by in [{other["variant"]: other for other in others}]
-    ]
-    return table(["a training step, × dense", "dense, ms", *_SHORT], rows)
-
-
-def timings(name: str, decimals: str = "4") -> str:
-    """Every table that a benchmark wrote into results/<name>.json."""
-    blocks = []
-    for title, rows in measured(name).items():
-        cells = [
-            [t["variant"], f"{t['ms']:.3f}", *(f"{t[which]:.{decimals}f}" for which in ("ratio", "least", "most"))]
-            for t in rows
+        [
+            here[1]["variant"],
+            *(f"{t['ms']:.3f}" for t in here),
+            f"{by_sort['ratio']:.4f}",
+            f"{here[1]['ratio']:.2f} ({here[1]['least']:.2f} – {here[1]['most']:.2f})",
         ]
-        blocks.append(table([title, "ms", "ratio", "least", "most"], cells))
-    return "\n\n".join(blocks)
+        for *here, by_sort in zip(*to_mul, to_sort, strict=True)
+    ]
+    titles = [*(f"n = {n}, ms" for n in sizes), "× torch.sort, n = 1,000,000", "× torch.mul, n = 1,000,000"]
+    return table(["choice of half of n weights", *titles], rows)
+
+
+def infer() -> str:
+    """Packed layers beside torch's, half and a hundredth kept."""
+    variants = ["torch bfloat16", "torch int8 dynamic", "untrained: lookup", "untrained: indices"]
+    floor = "floor: reading the packed bytes"
+    rows = []
+    for side in (1024, 4096):
+        for kept in (50, 1):
+            for batch in (1, 8, 64):
+                timings = measured("infer")[f"weights {side} x {side}, {kept}% kept, batch {batch}"]
+                by = {t["variant"]: t for t in timings}
+                ratios = [f"{by[v]['ratio']:.3f}" if v in by else "" for v in [*variants, floor]]
+                rows.append([f"{side} × {side}, {kept} %, {batch}", f"{by['torch float32']['ms']:.3f}", *ratios])
+    return table(["weights, kept, batch", "float32, ms", *variants, floor], rows)
+
+
+def timings(name: str, title: str, decimals: str) -> str:
+    """The table of results/<name>.json whose title begins with this word."""
+    full, rows = next((full, rows) for full, rows in measured(name).items() if full.startswith(title))
+    cells = [
+        [t["variant"], f"{t['ms']:.3f}", *(f"{t[which]:.{decimals}f}" for which in ("ratio", "least", "most"))]
+        for t in rows
+    ]
+    return table([full, "ms", "ratio", "least", "most"], cells)
 
 
 def fit() -> str:
@@ -167,24 +221,30 @@ def demo_table() -> str:
     return table(["network", "test accuracy", "weights kept", "bytes to ship"], rows)
 
 
+def demo_says() -> str:
+    accuracy = dict(re.findall(r"^  (\S.*?)  +([\d.]+)%", (ROOT / "docs" / "demo.txt").read_text(), re.MULTILINE))
+    return (
+        f"The found subnetwork reaches {accuracy['found subnetwork']} % on handwritten digits, the same network with "
+        f"trained weights {accuracy['trained twin']} %, and a random subnetwork {accuracy['random subnetwork']} %."
+    )
+
+
 def signed() -> str:
     """The two rows of the search for a recipe that differ in how scores are ranked."""
     by = {row["recipe"]: row for row in measured("recipe")}
-    rows = [
-        [name, f"{by[recipe]['mean']:.2f}", ", ".join(f"{a:.2f}" for a in by[recipe]["accuracies"])]
-        for name, recipe in (("\\|s\\|", "scores: SGD 1, warm-up"), ("s, signed", "scores: SGD 1, warm-up, signed"))
-    ]
-    return table(["ranked by", "validation accuracy, %", "each seed"], rows)
+    size, sign = by["scores: SGD 1, warm-up"], by["scores: SGD 1, warm-up, signed"]
+    return f"Ranked by |s|: {size['mean']:.2f} % validation accuracy. Ranked by s: {sign['mean']:.2f} %."
 
 
 def low_keep() -> str:
     """What the scope of edge-popup does at a low keep."""
-    lines = [line for line in measured("compare_low") if line["method"] != "random-subnetwork"]
-    rows = [
-        [line["method"], f"{100 * line['accuracy']:.2f} ± {100 * line['std']:.2f}", f"{line['file_bytes']:,.0f}"]
-        for line in sorted(lines, key=lambda line: line["method"] == "trained twin")
-    ]
-    return table(["784-512-512-10, keep 0.05", "test accuracy, %", "bytes to ship"], rows)
+    by = {line["method"]: f"{_accuracy(line)} %" for line in measured("compare_low")}
+    return (
+        f"With `keep=0.05`, a 784-512-512-10 network on MNIST reaches {by['edge-popup']} if each layer is ranked by "
+        f'itself, {by["edge-popup(scope=global)"]} with `scope="global"`, and '
+        f'{by["edge-popup(scope=normalised)"]} with `scope="normalised"`. The trained twin reaches '
+        f"{by['trained twin']}."
+    )
 
 
 _AXES = {"keep": "keep", "width": "width", "weights": "law"}
@@ -352,23 +412,61 @@ def wann_activations() -> str:
 
 
 def api() -> str:
-    return _names(ut)
+    return _names(ut, ROOT / "src" / "untrained")
 
 
 def wann_api() -> str:
-    return _names(ut.wann)
+    return _names(ut.wann, ROOT / "src" / "untrained" / "wann")
 
 
-def _names(module) -> str:
-    """A line per public name: the first of its docstring."""
+def _names(module: Any, folder: Path) -> str:
+    """A line per public name: the first sentence of its docstring."""
     rows = []
     for name in sorted(set(module.__all__) - {"__version__"}, key=lambda name: (name.lower(), name)):
         thing = getattr(module, name)
-        if isinstance(thing, dict):
-            thing = tuple(thing)
-        says = repr(thing) if isinstance(thing, ut.Recipe | tuple) else (thing.__doc__ or "").strip().splitlines()[0]
-        rows.append([f"`{name}`", says.replace("|", "\\|")])
+        described = callable(thing) or isinstance(thing, ModuleType)
+        docstring = _PLAINER.get(name) or (thing.__doc__ if described else _of_constant(name, folder))
+        rows.append([f"`{name}`", _first(docstring, name).replace("|", "\\|")])
     return table(["name", "what it is"], rows).replace("---:", "---")
+
+
+# Where the docstring has no sentence that can stand alone.
+_PLAINER = {
+    "PRESETS": "All presets by name. `Search` takes such a name as `preset`.",
+    "read_champion": "Read a network that the authors of the paper released as an `.out` file.",
+}
+
+
+def _of_constant(name: str, folder: Path) -> str:
+    """The string below the assignment, or the comment above it, in the file that the package's stub names."""
+    stub = (folder / "__init__.pyi").read_text()
+    module = re.search(rf"^from \.([\w.]+) import {name} as {name}$", stub, re.MULTILINE)
+    assert module is not None, name
+    path = folder.joinpath(*module[1].split("."))
+    text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    body, lines = ast.parse(text).body, text.splitlines()
+    for statement, below in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+        if ast.unparse(target) != name:
+            continue
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            return str(below.value.value)
+        start = statement.lineno - 1
+        while lines[start - 1].startswith("# "):
+            start -= 1
+        return "\n".join(line.removeprefix("# ") for line in lines[start : statement.lineno - 1])
+    return ""
+
+
+def _first(docstring: str | None, name: str) -> str:
+    """The lines of a docstring up to the first that ends a sentence."""
+    paragraph = (docstring or "").strip().split("\n\n")[0].splitlines()
+    for count in range(1, len(paragraph) + 1):
+        if paragraph[count - 1].rstrip().endswith("."):
+            return " ".join(line.strip() for line in paragraph[:count])
+    raise ValueError(f"{name}: its docstring does not begin with a sentence")
 
 
 def rewritten(text: str) -> str:
