@@ -304,7 +304,7 @@ def swept_width_says() -> str:
 def swept_weights_says() -> str:
     found = {law: 100 * line["accuracy"] for law, line in _swept("weights")["edge-popup"].items()}
     best, worst = max(found, key=lambda law: found[law]), min(found, key=lambda law: found[law])
-    return f"From `{worst}` to `{best}` it is {found[best] - found[worst]:.1f} points, with half of the weights kept."
+    return f"With half of the weights kept, `{best}` is {found[best] - found[worst]:.1f} points better than `{worst}`."
 
 
 def wann_story() -> str:
@@ -312,10 +312,10 @@ def wann_story() -> str:
     shared, each = _of(swing, "random shared weight"), _of(swing, "random weights")
     return (
         f"This one swings up a pole on a cart with {swing['connections']} connections. Of at most 1,000 points it gets "
-        f"{shared} when all of them share one random weight, and {each} when each has a random weight of its own. "
-        f"A network of {digits['connections']} connections tells the digits apart: with an accuracy of "
-        f"{_of(digits, 'random shared weight')} at a random shared weight, {_of(digits, 'tuned shared weight')} at the "
-        "best one."
+        f"{shared} if all of them share one random weight, and {each} if each has its own random weight. "
+        f"A network of {digits['connections']} connections classifies the digits with an accuracy of "
+        f"{_of(digits, 'random shared weight')} at a random shared weight, and {_of(digits, 'tuned shared weight')} at "
+        "the best one."
     )
 
 
@@ -364,9 +364,9 @@ def wann_islands() -> str:
     mean, std = statistics.mean(rewards), statistics.pstdev(rewards)
     each = ", ".join(f"{reward:.0f}" for reward in rewards)
     return (
-        f"The swing-up row is the best of {len(rewards)} searches apart, {results['generations']:,} generations each. "
-        f"Their best networks' rewards in the episodes that choose, mean over 16 weights from −2 to 2: {each}; that is "
-        f"{mean:.0f} ± {std:.0f}."
+        f"The swing-up row is the best of {len(rewards)} independent searches of {results['generations']:,} generations. "
+        "The rewards of their best networks in the validation episodes, as means over 16 weights from −2 to 2, were "
+        f"{each}: {mean:.0f} ± {std:.0f}."
     )
 
 
@@ -379,8 +379,8 @@ def wann_champions() -> str:
     kinds = ("random weights", "random shared weight", "tuned shared weight")
     played = ", ".join(f"{columns[kind]} with {kind}" for kind in kinds)
     return (
-        f"The networks that the authors released, played here: swing-up {played}; "
-        f"BipedalWalker-v3 {biped['grid_best']:.0f} at −1.5 (means of 100 episodes)."
+        f"The networks that the authors released, evaluated here (means of 100 episodes): swing-up {played}; "
+        f"BipedalWalker-v3 {biped['grid_best']:.0f} at −1.5."
     )
 
 
@@ -398,9 +398,11 @@ def wann_speed() -> str:
         ]
         for speed in results["speeds"]
     ]
-    spoken = "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing "
-    spoken += f"960 genomes of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
-    return table(["", "ours", "numpy", "× numpy", "the authors' code"], rows) + "\n\n" + spoken
+    below = (
+        "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing 960 genomes "
+    )
+    below += f"of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
+    return table(["", "ours", "numpy", "× numpy", "the authors' code"], rows) + "\n\n" + below
 
 
 def wann_activations() -> str:
