@@ -364,8 +364,8 @@ def wann_islands() -> str:
     mean, std = statistics.mean(rewards), statistics.pstdev(rewards)
     each = ", ".join(f"{reward:.0f}" for reward in rewards)
     return (
-        f"The swing-up row is the best of {len(rewards)} independent searches of {results['generations']:,} generations. "
-        "The rewards of their best networks in the validation episodes, as means over 16 weights from −2 to 2, were "
+        f"The swing-up row is the best of {len(rewards)} independent searches, {results['generations']:,} generations "
+        "each. The rewards of their best networks in the validation episodes, as means over 16 weights from −2 to 2, were "
         f"{each}: {mean:.0f} ± {std:.0f}."
     )
 
@@ -398,10 +398,8 @@ def wann_speed() -> str:
         ]
         for speed in results["speeds"]
     ]
-    below = (
-        "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing 960 genomes "
-    )
-    below += f"of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
+    below = "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing 960 "
+    below += f"genomes of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
     return table(["", "ours", "numpy", "× numpy", "the authors' code"], rows) + "\n\n" + below
 
 
