@@ -365,7 +365,7 @@ def wann_islands() -> str:
     each = ", ".join(f"{reward:.0f}" for reward in rewards)
     return (
         f"The swing-up row is the best of {len(rewards)} independent searches, {results['generations']:,} generations "
-        "each. The rewards of their best networks in the validation episodes, as means over 16 weights from −2 to 2, were "
+        "each. The rewards of their best networks in the validation episodes, means over 16 weights from −2 to 2, were "
         f"{each}: {mean:.0f} ± {std:.0f}."
     )
 
