@@ -77,9 +77,11 @@ def compared() -> str:
     """Every method on MNIST and on the digits; what is beside the accuracies was measured on MNIST."""
     on_digits = {(line["method"], line["keep"]): line for line in measured("compare_digits")}
     on_mnist = {(line["method"], line["keep"]): line for line in measured("compare_low") + measured("compare_mnist")}
-    order = [*measured("compare_mnist"), *measured("compare_low"), *measured("compare_digits")]
+    first = [(line["method"], line["keep"]) for line in measured("compare_mnist")]
+    cells = dict.fromkeys([*first, *on_mnist, *on_digits])
+    place = {name: at for at, name in enumerate(dict.fromkeys(name for name, _ in cells))}
     rows = []
-    for name, keep in dict.fromkeys((line["method"], line["keep"]) for line in order):
+    for name, keep in sorted(cells, key=lambda cell: (place[cell[0]], -(cell[1] or 0))):
         mnist, digits = on_mnist.get((name, keep)), on_digits.get((name, keep))
         rows.append([name, "" if keep is None else f"{keep:g}", _accuracy(mnist), _accuracy(digits), *_size(mnist)])
     titles = ["method", "keep", "MNIST, %", "digits, %", "kept", "bits per weight", "bytes to ship", "seconds an epoch"]
@@ -142,8 +144,7 @@ def choice() -> str:
         ]
         for *here, by_sort in zip(*to_mul, to_sort, strict=True)
     ]
-    titles = [*(f"n = {n}, ms" for n in sizes), "× torch.sort, n = 1,000,000", "× torch.mul, n = 1,000,000"]
-    return table(["choice of half of n weights", *titles], rows)
+    return table(["half of n weights, ms", *(f"n = {n}" for n in sizes), "× torch.sort", "× torch.mul"], rows)
 
 
 def infer() -> str:
