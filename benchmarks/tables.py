@@ -158,8 +158,9 @@ def infer() -> str:
                 timings = measured("infer")[f"weights {side} x {side}, {kept}% kept, batch {batch}"]
                 by = {t["variant"]: t for t in timings}
                 ratios = [f"{by[v]['ratio']:.3f}" if v in by else "" for v in [*variants, floor]]
-                rows.append([f"{side} × {side}, {kept} %, {batch}", f"{by['torch float32']['ms']:.3f}", *ratios])
-    return table(["weights, kept, batch", "float32, ms", *variants, floor], rows)
+                rows.append([f"{side}²", f"{kept} %", str(batch), f"{by['torch float32']['ms']:.3f}", *ratios])
+    titles = ["bfloat16", "int8 dynamic", "ours: lookup", "ours: indices", "floor"]
+    return table(["weights", "kept", "batch", "float32, ms", *titles], rows)
 
 
 def timings(name: str, title: str, decimals: str) -> str:

@@ -110,6 +110,23 @@ def test_figures_are_those_measured():
     assert check.returncode == 0, check.stdout + check.stderr
 
 
+def test_no_table_is_printed_twice():
+    """A page that needs the figures of another one links to it; the demo's are in the README and in the story."""
+    tables = [table for page in PAGES for table in re.findall(r"(?:^\|.*\n)+", page.read_text(), re.MULTILINE)]
+    assert len(tables) > 20 and len(tables) == len(set(tables))
+
+
+def test_a_topic_of_speed_has_one_table():
+    topics = re.split(r"^## ", (ROOT / "docs/speed.md").read_text(), flags=re.MULTILINE)
+    assert [topic.splitlines()[0] for topic in topics if topic.count("| --- |") > 1] == []
+
+
+def test_the_line_of_a_name_is_a_whole_sentence():
+    lines = re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "docs/api.md").read_text(), re.MULTILINE)
+    assert len(lines) > 100
+    assert not [name for name, line in lines if not line.endswith(".") or line.startswith(("(", "[", "{", "Recipe("))]
+
+
 def test_the_demo_is_shown_as_it_was():
     shown = (ROOT / "docs/demo.txt").read_text()
     accuracy = {m[1]: float(m[2]) for m in re.finditer(r"^ +(found subnetwork|trained twin) +([\d.]+)%", shown, re.M)}
