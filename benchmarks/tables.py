@@ -313,9 +313,9 @@ def wann_story() -> str:
     swing, digits = measured("wann_swingup"), measured("wann_digits")
     shared, each = _of(swing, "random shared weight"), _of(swing, "random weights")
     return (
-        f"This one swings up a pole on a cart with {swing['connections']} connections. Of at most 1,000 points it gets "
-        f"{shared} if all of them share one random weight, and {each} if each has its own random weight. "
-        f"A network of {digits['connections']} connections classifies the digits with an accuracy of "
+        f"The best one of {len(swing['attempts'])} longer searches has {swing['connections']} connections. Of at most "
+        f"1,000 points it gets {shared} if all of them share one random weight, and {each} if each has a random weight "
+        f"of its own. A network of {digits['connections']} connections classifies the digits with an accuracy of "
         f"{_of(digits, 'random shared weight')} at a random shared weight, and {_of(digits, 'tuned shared weight')} at "
         "the best one."
     )
