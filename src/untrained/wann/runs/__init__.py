@@ -1,0 +1,1 @@
+"""The folder of an evolution: settings, report and pictures."""
