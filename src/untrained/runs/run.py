@@ -15,11 +15,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from untrained.search import trace
-from untrained.search.evaluation import Answers
+from untrained.data.splits import Split
 from untrained.fields import check_fields
 from untrained.files import read_json_lines, written_whole
-from untrained.data.splits import Split
+from untrained.search import trace
+from untrained.search.evaluation import Answers
 from untrained.tickets.ticket import Ticket
 
 CONFIG, METRICS, TICKET, TWIN, TABLE = "config.toml", "metrics.jsonl", "found.ticket", "twin", "results.json"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untrained.wann.networks.drawing import FAINT, FONT, INK, SMALL, TEAL, new_figure, one_line, paint_net, save
-from untrained.wann.networks.net import Net
 from untrained.wann.networks.graph import WEIGHTS
+from untrained.wann.networks.net import Net
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,14 +18,14 @@ from untrained.files import sole_writer, written_whole
 from untrained.runs.settings import to_toml
 from untrained.wann.evolution import checkpoint
 from untrained.wann.evolution.front import Found
-from untrained.wann.tasks.by_name import preset_of, task_named
-from untrained.wann.networks.net import Net
-from untrained.wann.networks.batch import Packed
 from untrained.wann.evolution.presets import preset_named
 from untrained.wann.evolution.progress import SearchProgress
-from untrained.wann.runs.report import write_report
 from untrained.wann.evolution.search import Row, Search
+from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.net import Net
+from untrained.wann.runs.report import write_report
 from untrained.wann.runs.settings import WannSettings, given_again
+from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
 from untrained.wann.tuning.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
 

@@ -17,9 +17,9 @@ from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Section, Table, clean, render
 from untrained.runs.run import is_number, read_rows, read_settings
 from untrained.wann.networks.activations import NAMES
-from untrained.wann.networks.net import Net
-from untrained.wann.networks.layout import place
 from untrained.wann.networks.graph import WEIGHTS
+from untrained.wann.networks.layout import place
+from untrained.wann.networks.net import Net
 from untrained.wann.runs.settings import WannSettings, given_again
 
 _FOUND, _REPORT = "found.json", "report.html"
