@@ -1,13 +1,15 @@
-"""Ranking by two objectives against its definition: quadratic dominance, and crowding written out."""
+"""Selection against its definition: quadratic dominance, crowding written out, and the chances of tournaments."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_search import SMALL
 
-from untrained.wann.evolution.ranking import _fronts, fronts, ranked
+from untrained.wann.evolution.ranking import _fronts, choose_parents, fronts, mean_rewards, order_networks, ranked
 from untrained.wann.numerics.jit import plain
 
 FEW = st.integers(-3, 3).map(float)  # many ties
@@ -101,35 +103,70 @@ def test_plain_python_agrees_with_what_is_compiled(pairs):
 
 
 def test_nothing_and_one():
-    none = np.empty(0)
+    none, one = np.empty(0), np.ones(1)
     assert ranked(none, none).shape == fronts(none, none).shape == (0,)
-    assert ranked(np.ones(1), np.ones(1)).tolist() == [0]
-    assert ranked(np.ones(1), np.ones(1), official_crowding=True).tolist() == [0]
+    assert ranked(one, one).tolist() == ranked(one, one, official_crowding=True).tolist() == [0]
 
 
 def test_equal_points_keep_their_order_and_share_a_front():
     same = np.full(7, 2.5)
     assert fronts(same, same).tolist() == [0] * 7
     assert ranked(same, same).tolist() == [0, 6, 1, 2, 3, 4, 5]  # both ends of the line are infinitely far
+    assert fronts(np.array([0.0, -0.0]), np.ones(2)).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_zeros_of_both_signs_are_equal(zero):
-    assert fronts(np.array([0.0, zero]), np.array([1.0, 1.0])).tolist() == [0, 0]
-
-
-def test_a_thousand_points():
+def test_several_hundred_points():
     rng = np.random.default_rng(0)
     pairs = list(zip(rng.normal(size=400).round(1).tolist(), (1 / rng.integers(1, 40, 400)).tolist(), strict=True))
     assert ranked(*objectives(pairs)).tolist() == naive_order(pairs)
 
 
-@pytest.mark.parametrize("official", [False, True])
-def test_objectives_that_hardly_differ(official):
+def test_objectives_that_hardly_or_hugely_differ():
     first, second = np.array([0.0, 5e-324, 1e-310]), np.array([1.0, 0.5, 0.25])
-    assert sorted(ranked(first, second, official_crowding=official).tolist()) == [0, 1, 2]
+    for official in (False, True):
+        assert sorted(ranked(first, second, official_crowding=official).tolist()) == [0, 1, 2]
+    assert ranked(np.array([-1.7e308, 0.0, 1.7e308]), second).tolist() == [0, 2, 1]
 
 
-def test_objectives_that_differ_hugely():
-    first, second = np.array([-1.7e308, 0.0, 1.7e308]), np.array([1.0, 0.5, 0.25])
-    assert ranked(first, second).tolist() == [0, 2, 1]
+# ---- networks by their rewards
+
+REWARD = FEW | st.sampled_from([math.nan, math.inf, -math.inf, 1e308])
+
+
+@given(st.lists(st.tuples(REWARD, REWARD, st.integers(0, 4)), max_size=12), st.booleans())
+def test_networks_are_ordered_by_mean_and_size_or_best_reward_and_the_broken_come_last(rows, by_size):
+    rewards, sizes = np.array([row[:2] for row in rows]).reshape(-1, 2), np.array([row[2] for row in rows], int)
+    works = [i for i, (a, b, _) in enumerate(rows) if math.isfinite(a) and math.isfinite(b) and math.isfinite(a + b)]
+    seconds = [1 / max(rows[i][2], 1) if by_size else max(rows[i][:2]) for i in works]
+    with np.errstate(over="ignore"):
+        means = [float(np.mean(rows[i][:2])) for i in works]
+    best = [works[k] for k in ranked(*objectives(list(zip(means, seconds, strict=True))))]
+    broken = [i for i in range(len(rows)) if i not in works]
+    assert order_networks(rewards, sizes, by_size).tolist() == best + broken
+    assert [i for i, mean in enumerate(mean_rewards(rewards)) if mean > -math.inf] == works
+
+
+@pytest.mark.parametrize("tournament", [1, 2, 8])
+def test_parents_win_tournaments_of_uniform_draws(tournament):
+    """The best of n draws among the living is at least the k-th with chance (1 - k / living) ** n."""
+    stats = pytest.importorskip("scipy.stats")
+    preset, size, living, elites = replace(SMALL, tournament=tournament, cull=0.4, elite=0.5), 20, 12, 6
+    draws = np.random.default_rng(0).random((100, size * tournament))
+    order = np.random.default_rng(1).permutation(size)
+    chosen = [choose_parents(order, uniform, preset) for uniform in draws]
+    assert all((mutate == (np.arange(size) >= elites)).all() for _, mutate in chosen)
+    ranks = np.argsort(order)[np.array([parents for parents, _ in chosen])]
+    assert (ranks[:, :elites] == np.arange(elites)).all()
+    seen = np.bincount(ranks[:, elites:].ravel(), minlength=size)
+    assert not seen[living:].any(), "the culled have no children"
+    chance = -np.diff(((living - np.arange(living + 1)) / living) ** tournament)
+    many = chance * seen.sum() >= 5
+    expected = np.append(chance[many], chance[~many].sum()) * seen.sum()
+    counts = np.append(seen[:living][many], seen[:living][~many].sum())
+    keep = expected > 0.5
+    assert stats.chisquare(counts[keep], expected[keep] / expected[keep].sum() * counts[keep].sum()).pvalue > 1e-4
+
+
+def test_all_culled_means_that_the_best_is_everyones_parent():
+    parents, mutate = choose_parents(np.array([2, 0, 1]), np.random.default_rng(0).random(9), replace(SMALL, cull=1.0))
+    assert parents.tolist() == [2, 2, 2] and mutate.all()

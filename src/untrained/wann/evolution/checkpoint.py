@@ -124,7 +124,7 @@ def _is_row(row: dict[str, Any]) -> bool:
 
 
 def _difference(name: str, then: Any, now: Any) -> str:
-    """What differs, down to the first entry that does."""
+    """Return what differs, down to the first entry that does."""
     if isinstance(then, dict) and isinstance(now, dict):
         for key in now:
             if then.get(key) != now[key]:

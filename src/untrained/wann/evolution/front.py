@@ -1,4 +1,4 @@
-"""The best that a search has found: reward against number of connections."""
+"""The Pareto front of a search: reward against number of connections."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ CHOOSING = np.linspace(-15, 15, 16) / 16
 @final
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A network, and its rewards on what chooses among networks: validation data, or seeds that no search uses.
+    """A member of the front: a network and its rewards on validation data, or on seeds that no search uses.
 
     Args:
         net: the network.
         rewards: its reward at each of `Search.choosing_weights`.
+
+    Example:
+        >>> wann.Found(wann.Net(1, 1, [1], [0, 1], [1]), rewards=(0.5, 1.0)).reward
+        0.75
     """
 
     net: Net
@@ -30,12 +34,12 @@ class Found:
 
     @property
     def reward(self) -> float:
-        """Mean over these weights: about what a random shared weight is worth."""
+        """The mean over these weights, which estimates the reward at a random shared weight."""
         return sum(self.rewards) / len(self.rewards)
 
 
-def front_of(found: Iterable[Found]) -> tuple[Found, ...]:
-    """Those that none beats that is not bigger, from the smallest to the best; of equals the first."""
+def pareto_front(found: Iterable[Found]) -> tuple[Found, ...]:
+    """Return the Pareto front of reward against number of connections, by size; of equal networks the first."""
     front: list[Found] = []
     for each in sorted(found, key=lambda each: (each.net.connections, -each.reward)):
         if not front or each.reward > front[-1].reward:

@@ -1,4 +1,4 @@
-"""Genomes: networks that can grow. A population is a few arrays; breeding and expression are compiled loops over it.
+"""Genomes: networks that can grow. Breeding and expression are compiled loops over the arrays of a population.
 
 Every input and the bias has a gene to every output from the start, most of them switched off; genes are never removed
 (Gaier & Ha 2019, section 3 and the authors' code). Nodes are numbered: bias 0, inputs, outputs, then hidden nodes in
@@ -15,7 +15,7 @@ import numpy as np
 from untrained.wann.evolution.presets import Preset
 from untrained.wann.networks.activations import LINEAR, NAMES
 from untrained.wann.networks.batch import Packed
-from untrained.wann.numerics.jit import compiled, inlined
+from untrained.wann.numerics.jit import compiled
 
 _SPARE = 32
 
@@ -28,12 +28,18 @@ class Population:
     Args:
         inputs: inputs of a network.
         outputs: outputs of a network.
-        act: int8 (P, N), activation id of every node; bias and inputs have none.
+        act: int8 (P, N), activation id of every node; bias and inputs have 0, which is none.
         src: int32 (P, E), source of every gene.
         dst: int32 (P, E), destination of every gene.
-        on: uint8 (P, E), whether the gene is switched on.
-        nodes: int32 (P,), how many nodes.
-        genes: int32 (P,), how many genes.
+        on: uint8 (P, E), 1 where the gene is switched on.
+        nodes: int32 (P,), number of nodes.
+        genes: int32 (P,), number of genes.
+
+    Example:
+        >>> population = wann.Population.first(3, 2, size=4, enabled=0.5, draws=torch.zeros(4, 8).numpy())
+        >>> networks, switched_on = population.expressed()
+        >>> len(networks), switched_on.tolist()
+        (4, [8, 8, 8, 8])
     """
 
     inputs: int
@@ -49,45 +55,41 @@ class Population:
         return len(self.nodes)
 
     def check(self) -> None:
-        """Raise ValueError if these are no genomes: compiled code trusts them."""
-        fixed, (size, width) = self.inputs + 1 + self.outputs, self.src.shape
-        kinds = [array.dtype for array in self.arrays]
-        if kinds != [np.int8, np.int32, np.int32, np.uint8, np.int32, np.int32]:
-            raise ValueError(f"genomes: got arrays of {kinds}")
-        shapes = [array.shape for array in self.arrays]
-        if shapes != [(size, self.act.shape[1]), *3 * [(size, width)], (size,), (size,)]:
-            raise ValueError(f"genomes: got arrays of shapes {shapes}")
-        if not ((self.nodes >= fixed) & (self.nodes <= self.act.shape[1])).all():
+        """Raise ValueError unless compiled code can trust these arrays to be genomes."""
+        fixed, size, width = self.inputs + 1 + self.outputs, len(self.src), self.act.shape[1]
+        given = [(array.dtype, array.shape) for array in self.arrays]
+        if given != _layout(size, width, self.src.shape[1]):
+            raise ValueError(f"genomes: got arrays of types and shapes {given}")
+        if not ((self.nodes >= fixed) & (self.nodes <= width)).all():
             raise ValueError("genomes: a number of nodes is out of range")
-        if not ((self.genes >= 0) & (self.genes <= width)).all():
+        if not ((self.genes >= 0) & (self.genes <= self.src.shape[1])).all():
             raise ValueError("genomes: a number of genes is out of range")
-        there = np.arange(width) < self.genes[:, None]
-        sources = (self.src >= 0) & (self.src < self.nodes[:, None])
-        targets = (self.dst > self.inputs) & (self.dst < self.nodes[:, None])
-        if not (sources & targets & (self.on <= 1))[there].all():
-            raise ValueError("genomes: a gene leads from or to a node that is none")
-        computed = (np.arange(self.act.shape[1]) > self.inputs) & (np.arange(self.act.shape[1]) < self.nodes[:, None])
+        nodes, used = self.nodes[:, None], np.arange(self.src.shape[1]) < self.genes[:, None]
+        sources, targets = (self.src >= 0) & (self.src < nodes), (self.dst > self.inputs) & (self.dst < nodes)
+        if not (sources & targets & (self.on <= 1))[used].all():
+            raise ValueError("genomes: a gene has a source, a target or a switch that does not exist")
+        computed = (np.arange(width) > self.inputs) & (np.arange(width) < nodes)
         if not ((self.act >= 1) & (self.act <= len(NAMES)))[computed].all():
-            raise ValueError("genomes: an activation is none of ours")
+            raise ValueError("genomes: an activation is unknown")
         for p in range(size):
-            _, _, visited = _layers(fixed, self.nodes[p], self.genes[p], self.src[p], self.dst[p])
-            outwards = self.src[p, : self.genes[p]]
-            if visited < self.nodes[p] - fixed or ((outwards > self.inputs) & (outwards < fixed)).any():
+            sources, targets = self.src[p, : self.genes[p]], self.dst[p, : self.genes[p]]
+            _, _, visited = _layers(fixed, self.nodes[p], sources, targets)
+            if visited < self.nodes[p] - fixed or ((sources > self.inputs) & (sources < fixed)).any():
                 raise ValueError("genomes: one is not feed-forward")
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """All arrays, in the order of the fields."""
+        """The arrays, in the order of the fields."""
         return self.act, self.src, self.dst, self.on, self.nodes, self.genes
 
     @staticmethod
     def first(inputs: int, outputs: int, size: int, enabled: float, draws: np.ndarray) -> Population:
-        """The first population: no hidden nodes, linear outputs, each gene on with probability `enabled`.
+        """Return genomes without hidden nodes, with linear outputs, and each gene on with probability `enabled`.
 
         Args:
             inputs: inputs of a network.
             outputs: outputs of a network.
-            size: how many genomes.
+            size: number of genomes.
             enabled: probability that a gene is on.
             draws: uniform numbers, float64 (size, (inputs + 1)·outputs).
         """
@@ -104,90 +106,90 @@ class Population:
     def children(
         self, parents: np.ndarray, mutate: np.ndarray, draws: np.ndarray, preset: Preset, activations: np.ndarray
     ) -> Population:
-        """The next population.
+        """Return the next population: copies of the parents, most of them with one mutation.
 
         Args:
-            parents: int64 (P,), whose child each is.
+            parents: int64 (P,), the number of each child's parent.
             mutate: bool (P,), False: an unchanged copy.
             draws: uniform numbers for each child, float64 (P, 4).
             preset: has the probabilities of the mutations.
             activations: int8, the ids that a new or changed node may have.
         """
-        nodes = _room(self.act.shape[1], int(self.nodes.max()) + 1)
-        genes = _room(self.src.shape[1], int(self.genes.max()) + 2)
+        nodes = _widened(self.act.shape[1], int(self.nodes.max()) + 1)
+        genes = _widened(self.src.shape[1], int(self.genes.max()) + 2)
         born = _blank(len(parents), nodes, genes)
         chances = np.cumsum([preset.add_connection, preset.add_node, preset.enable, preset.change_activation])
         _breed(self.inputs, self.outputs, parents, mutate, draws, chances / chances[-1], activations, self.arrays, born)
         return Population(self.inputs, self.outputs, *born)
 
     def expressed(self, *, disabled_stay: bool = False) -> tuple[Packed, np.ndarray]:
-        """The networks that the genomes describe, and how many connections each genome has switched on.
+        """Return the networks that the genomes describe, and how many connections each genome has switched on.
 
         Hidden nodes without a way to an output are left out of the networks, but their connections count.
 
         Args:
             disabled_stay: connections between hidden nodes work though they are switched off, as in the authors' code.
         """
-        packed = _express(self.inputs, self.outputs, disabled_stay, *self.arrays)
-        *arrays, switched_on = packed
+        *arrays, switched_on = _express(self.inputs, self.outputs, disabled_stay, *self.arrays)
         return Packed(self.inputs, self.outputs, *arrays), switched_on
 
     def chosen(self, numbers: np.ndarray) -> Population:
-        """The genomes of these numbers, in this order."""
+        """Return the genomes of these numbers, in this order."""
         return Population(self.inputs, self.outputs, *(array[numbers] for array in self.arrays))
 
     def replaced(self, numbers: np.ndarray, others: Population) -> Population:
-        """A copy with other genomes in these places."""
-        arrays = []
-        for mine, theirs in zip(self.arrays, others.arrays, strict=True):
-            if mine.ndim == 1:
-                merged = mine.copy()
-                merged[numbers] = theirs
-            else:
-                merged = np.zeros((len(mine), max(mine.shape[1], theirs.shape[1])), mine.dtype)
-                merged[:, : mine.shape[1]] = mine
-                merged[numbers] = 0
-                merged[numbers, : theirs.shape[1]] = theirs
-            arrays.append(merged)
-        return Population(self.inputs, self.outputs, *arrays)
+        """Return a copy with other genomes in these places."""
+        nodes = max(self.act.shape[1], others.act.shape[1])
+        merged = _blank(len(self), nodes, max(self.src.shape[1], others.src.shape[1]))
+        for new, mine, theirs in zip(merged, self.arrays, others.arrays, strict=True):
+            new[(slice(None), *map(slice, mine.shape[1:]))] = mine
+            new[numbers] = 0
+            new[(numbers, *map(slice, theirs.shape[1:]))] = theirs
+        return Population(self.inputs, self.outputs, *merged)
 
 
-def _room(present: int, needed: int) -> int:
+def _widened(present: int, needed: int) -> int:
     return present if needed <= present else max(needed, int(present * 1.5))
 
 
+def _layout(size: int, nodes: int, genes: int) -> list[tuple[np.dtype, tuple[int, ...]]]:
+    """Return the types and shapes of the arrays of a population."""
+    per_gene = [(np.dtype(kind), (size, genes)) for kind in (np.int32, np.int32, np.uint8)]
+    return [(np.dtype(np.int8), (size, nodes)), *per_gene, *2 * [(np.dtype(np.int32), (size,))]]
+
+
 def _blank(size: int, nodes: int, genes: int) -> tuple[np.ndarray, ...]:
-    return (
-        np.zeros((size, nodes), np.int8),
-        np.zeros((size, genes), np.int32),
-        np.zeros((size, genes), np.int32),
-        np.zeros((size, genes), np.uint8),
-        np.zeros(size, np.int32),
-        np.zeros(size, np.int32),
-    )
+    return tuple(np.zeros(shape, kind) for kind, shape in _layout(size, nodes, genes))
 
 
 @compiled
-def _layers(fixed, nodes, genes, src, dst):
-    """Longest-path layer (from 1) of every hidden node over all genes between hidden nodes, and an order to visit.
+def _group(keys, values, chosen, count):
+    """Return (first, grouped): the chosen values with key k are grouped[first[k] : first[k + 1]], in their order."""
+    first = np.zeros(count + 1, np.int32)
+    for e in range(keys.shape[0]):
+        if chosen[e]:
+            first[keys[e] + 1] += 1
+    for k in range(count):
+        first[k + 1] += first[k]
+    free, grouped = first[:count].copy(), np.empty(first[count], np.int32)
+    for e in range(keys.shape[0]):
+        if chosen[e]:
+            grouped[free[keys[e]]] = values[e]
+            free[keys[e]] += 1
+    return first, grouped
 
-    Also how many the order has: fewer than there are hidden nodes if they go round in a circle.
+
+@compiled
+def _layers(fixed, nodes, src, dst):
+    """Return the longest-path layer (from 1) of every hidden node, an order to visit them in, and its length.
+
+    All genes between hidden nodes count. If these go round in a circle, not every hidden node is in the order.
     """
     hidden = nodes - fixed
-    layer, order = np.ones(hidden, np.int32), np.empty(hidden, np.int32)
-    first, waits = np.zeros(hidden + 1, np.int32), np.zeros(hidden, np.int32)
-    for e in range(genes):
-        if src[e] >= fixed and dst[e] >= fixed:
-            first[src[e] - fixed + 1] += 1
-            waits[dst[e] - fixed] += 1
-    for i in range(hidden):
-        first[i + 1] += first[i]
-    free = first[:hidden].copy()
-    target = np.empty(first[hidden], np.int32)
-    for e in range(genes):
-        if src[e] >= fixed and dst[e] >= fixed:
-            target[free[src[e] - fixed]] = dst[e] - fixed
-            free[src[e] - fixed] += 1
+    first, targets = _group(src, dst, (src >= fixed) & (dst >= fixed), nodes)
+    layer, order, waits = np.ones(hidden, np.int32), np.empty(hidden, np.int32), np.zeros(hidden, np.int32)
+    for target in targets:
+        waits[target - fixed] += 1
     ready = 0
     for i in range(hidden):
         if waits[i] == 0:
@@ -197,8 +199,8 @@ def _layers(fixed, nodes, genes, src, dst):
     while done < ready:
         i = order[done]
         done += 1
-        for t in range(first[i], first[i + 1]):
-            j = target[t]
+        for t in range(first[fixed + i], first[fixed + i + 1]):
+            j = targets[t] - fixed
             layer[j] = max(layer[j], layer[i] + 1)
             waits[j] -= 1
             if waits[j] == 0:
@@ -209,7 +211,7 @@ def _layers(fixed, nodes, genes, src, dst):
 
 @compiled
 def _nth(flags, count, wanted, n):
-    """Where `wanted` is found for the n-th time among the first `count` flags."""
+    """Return the place of the n-th `wanted` (from 0) among the first `count` flags, or -1."""
     for e in range(count):
         if flags[e] == wanted:
             if n == 0:
@@ -219,14 +221,14 @@ def _nth(flags, count, wanted, n):
 
 
 @compiled
-def _new_connection(inputs, outputs, nodes, genes, src, dst, u_source, u_target):
-    """A pair (source, target) without a gene, the target in a later layer; (-1, -1) if there is none.
+def _new_connection(inputs, outputs, nodes, src, dst, u_source, u_target):
+    """Draw a pair (source, target) without a gene, the target in a later layer; (-1, -1) if there is none.
 
     A source is drawn among those that have such a target, then one of its targets: the same as trying sources in
     random order until one has a target.
     """
     fixed = inputs + 1 + outputs
-    hidden_layer, _, _ = _layers(fixed, nodes, genes, src, dst)
+    hidden_layer, _, _ = _layers(fixed, nodes, src, dst)
     last = 1
     for i in range(nodes - fixed):
         last = max(last, hidden_layer[i] + 1)
@@ -238,8 +240,8 @@ def _new_connection(inputs, outputs, nodes, genes, src, dst, u_source, u_target)
         for k in range(layer[i]):
             later[k] += 1
     out_degree = np.zeros(nodes, np.int32)
-    for e in range(genes):
-        out_degree[src[e]] += 1
+    for source in src:
+        out_degree[source] += 1
     open_sources = np.zeros(nodes, np.uint8)
     count = 0
     for i in range(nodes):
@@ -252,7 +254,7 @@ def _new_connection(inputs, outputs, nodes, genes, src, dst, u_source, u_target)
     is_open = np.zeros(nodes, np.uint8)
     for i in range(inputs + 1, nodes):
         is_open[i] = layer[i] > layer[source]
-    for e in range(genes):
+    for e in range(src.shape[0]):
         if src[e] == source:
             is_open[dst[e]] = 0
     count = later[layer[source]] - out_degree[source]
@@ -278,7 +280,7 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
             enabled += int(on[e])
         u = draws[c]
         if u[0] < chances[0]:
-            source, target = _new_connection(inputs, outputs, n, m, src, dst, u[1], u[2])
+            source, target = _new_connection(inputs, outputs, n, src[:m], dst[:m], u[1], u[2])
             if source >= 0:
                 src[m], dst[m], on[m] = source, target, 1
                 new_genes[c] = m + 1
@@ -307,53 +309,32 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
                     pick -= 1
 
 
-@inlined
-def _works(on, src, dst, fixed, disabled_stay):
-    """Whether a gene is a connection of the network."""
-    return on != 0 or (disabled_stay and src >= fixed and dst >= fixed)
-
-
 @compiled
 def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
-    """The arrays of a Packed, and the number of connections switched on."""
-    fixed = inputs + 1 + outputs
-    count = nodes.shape[0]
-    node_ptr = np.zeros(count + 1, np.int64)
-    switched_on = np.zeros(count, np.int64)
-    rows = np.int64(0)
-    edges = np.int64(0)
-    for p in range(count):
-        rows += nodes[p] - inputs - 1
-        for e in range(genes[p]):
-            switched_on[p] += _works(on[p, e], src[p, e], dst[p, e], fixed, disabled_stay)
-        edges += switched_on[p]
-    all_act, edge_ptr = np.empty(rows, np.int8), np.zeros(rows + 1, np.int64)
-    all_src = np.empty(edges, np.int32)
+    """Return the arrays of a Packed, and the number of connections that each genome has switched on."""
+    fixed, count = inputs + 1 + outputs, nodes.shape[0]
+    node_ptr, switched_on = np.zeros(count + 1, np.int64), np.zeros(count, np.int64)
+    # Long enough for all nodes and genes; what is left out is cut off at the end.
+    most = nodes.sum()
+    all_act, edge_ptr, all_src = np.empty(most, np.int8), np.zeros(most + 1, np.int64), np.empty(genes.sum(), np.int32)
     row, edge = 0, 0
     for p in range(count):
         n, m = nodes[p], genes[p]
-        _, order, _ = _layers(fixed, n, m, src[p], dst[p])
-        first = np.zeros(n + 1, np.int32)
-        for e in range(m):
-            if _works(on[p, e], src[p, e], dst[p, e], fixed, disabled_stay):
-                first[dst[p, e] + 1] += 1
-        for i in range(n):
-            first[i + 1] += first[i]
-        free = first[:n].copy()
-        sources = np.empty(first[n], np.int32)
-        for e in range(m):
-            if _works(on[p, e], src[p, e], dst[p, e], fixed, disabled_stay):
-                sources[free[dst[p, e]]] = src[p, e]
-                free[dst[p, e]] += 1
-        live = np.zeros(n, np.uint8)
-        for i in range(inputs + 1, fixed):
-            for t in range(first[i], first[i + 1]):
-                live[sources[t]] = 1
+        sources, targets = src[p, :m], dst[p, :m]
+        works = on[p, :m] != 0
+        if disabled_stay:
+            works |= (sources >= fixed) & (targets >= fixed)
+        switched_on[p] = works.sum()
+        _, order, _ = _layers(fixed, n, sources, targets)
+        first, incoming = _group(targets, sources, works, n)
+        live = np.zeros(n, np.uint8)  # nodes with a way to an output
+        for t in range(first[inputs + 1], first[fixed]):
+            live[incoming[t]] = 1
         for k in range(n - fixed - 1, -1, -1):
             i = order[k] + fixed
             if live[i]:
                 for t in range(first[i], first[i + 1]):
-                    live[sources[t]] = 1
+                    live[incoming[t]] = 1
         number = np.zeros(n, np.int32)  # of each node in the network
         number[: inputs + 1] = np.arange(inputs + 1)
         own = inputs + 1
@@ -364,7 +345,7 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
             number[i] = own
             own += 1
             for t in range(first[i], first[i + 1]):
-                all_src[edge] = number[sources[t]]
+                all_src[edge] = number[incoming[t]]
                 edge += 1
             all_act[row] = act[p, i]
             row += 1

@@ -1,9 +1,11 @@
-"""How a search proceeds: the authors' settings under the names of their files, and ours."""
+"""Settings of a search: the authors', under the names of their files, and those of `digits` and `table`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import final
+
+from untrained.fields import check_fields
 
 
 @final
@@ -26,6 +28,12 @@ class Preset:
         elite: fraction of the others that stays as it is [select_eliteRatio].
         tournament: how many are drawn to find the best as a parent. The authors' code draws twice [select_tournSize]
             and takes the better, so this is twice their number.
+
+    Example:
+        >>> wann.PRESETS["swingup"].population
+        192
+        >>> wann.Preset(population=64, generations=100, reps=1, tournament=8).mutations["add_node"]
+        0.25
     """
 
     population: int
@@ -42,19 +50,19 @@ class Preset:
     elite: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("population", "generations", "reps", "tournament"):
-            given = getattr(self, name)
-            if not isinstance(given, int) or given < 1:
-                raise ValueError(f"{name}: got {given}, expected a whole number, at least 1")
-        for name in ("ranked_by_size", "first_enabled", "cull", "elite", *self.mutations):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, expected in [0, 1]")
+        check_fields(self)
+        for name, value in asdict(self).items():
+            if name in ("population", "generations", "reps", "tournament"):
+                if value < 1:
+                    raise ValueError(f"{name} must be at least 1, got {value}")
+            elif not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
         if not sum(self.mutations.values()) > 0:
-            raise ValueError(f"mutations: got {self.mutations}, expected one of them above 0")
+            raise ValueError(f"mutations must be above 0, one at least, got {self.mutations}")
 
     @property
     def mutations(self) -> dict[str, float]:
-        """Probability of each mutation; a child undergoes exactly one, in proportion."""
+        """The probability of each mutation; a child undergoes exactly one, in proportion."""
         return {name: getattr(self, name) for name in ("change_activation", "add_node", "add_connection", "enable")}
 
 
@@ -70,11 +78,7 @@ PRESETS = {
 
 
 def preset_named(name: str) -> Preset:
-    """A preset by its name.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+    """Return a preset by its name, or raise ValueError."""
     if name not in PRESETS:
-        raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""One line that tells how a search is going, in a terminal or a notebook; silent when nobody is looking."""
+"""Progress bar of a search on a terminal or in a notebook; no output otherwise."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ class SearchProgress:
     Args:
         search: the search.
         generations: how many it is to have in all.
+
+    Example:
+        >>> preset = wann.Preset(population=8, generations=3, reps=1, tournament=2)
+        >>> search = wann.Search(wann.digits(), preset)
+        >>> with wann.SearchProgress(search, 3) as progress:
+        ...     front = search.run(callbacks=[progress])
+        >>> len(search.rows)
+        3
     """
 
     def __init__(self, search: Search, generations: int) -> None:

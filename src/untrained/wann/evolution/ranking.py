@@ -1,22 +1,61 @@
-"""Ranking by two objectives at once: non-dominated fronts, then crowding (NSGA-II, Deb et al. 2002)."""
+"""Selection: non-dominated fronts of two objectives, then crowding (NSGA-II, Deb et al. 2002), then tournaments."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from untrained.wann.evolution.presets import Preset
 from untrained.wann.numerics.jit import compiled
 
 
+def mean_rewards(rewards: np.ndarray) -> np.ndarray:
+    """Return the mean reward (P,) of each network over the weights; -inf where it broke down."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = rewards.mean(1)
+    return np.where(np.isfinite(rewards).all(1) & np.isfinite(mean), mean, -np.inf)
+
+
+def order_networks(
+    rewards: np.ndarray, switched_on: np.ndarray, by_size: bool, *, official_crowding: bool = False
+) -> np.ndarray:
+    """Return the numbers of networks from best to worst: by mean reward and a second objective, broken ones last.
+
+    Args:
+        rewards: (P, V).
+        switched_on: connections that each genome has switched on, (P,).
+        by_size: the second objective is few connections; otherwise the best reward at any weight.
+        official_crowding: as for `ranked`.
+    """
+    works = mean_rewards(rewards) > -np.inf
+    good = np.flatnonzero(works)
+    second = 1.0 / np.maximum(switched_on[good], 1) if by_size else rewards[good].max(1)
+    order = ranked(rewards[good].mean(1), second, official_crowding=official_crowding)
+    return np.concatenate([good[order], np.flatnonzero(~works)])
+
+
+def choose_parents(order: np.ndarray, uniform: np.ndarray, preset: Preset) -> tuple[np.ndarray, np.ndarray]:
+    """Return each child's parent, (P,), and if it is to be mutated: first the elites, then the winners of tournaments.
+
+    Args:
+        order: numbers of the networks from best to worst, (P,).
+        uniform: P · preset.tournament numbers in [0, 1), at least; elites use none of them.
+        preset: has the fractions of elites and of the culled, who have no children.
+    """
+    size = len(order)
+    living = size - int(preset.cull * size)
+    elites = int(living * preset.elite)
+    entrants = uniform[: (size - elites) * preset.tournament].reshape(size - elites, preset.tournament) * living
+    winners = entrants.astype(np.int64).min(1)
+    return np.concatenate([order[:elites], order[winners]]), np.arange(size) >= elites
+
+
 def ranked(first: np.ndarray, second: np.ndarray, *, official_crowding: bool = False) -> np.ndarray:
-    """Order by fronts, within a front the least crowded before the others; ties keep their order.
+    """Return the numbers of points from best to worst, int64 (P,): by front, then the least crowded; ties keep order.
 
     Args:
         first: an objective, higher is better, float64 (P,), finite.
         second: another, (P,), finite.
         official_crowding: scale distances by |1/max - min| as the authors' code does, instead of 1/(max - min).
-
-    Returns:
-        int64 (P,), numbers from best to worst.
     """
     front = fronts(first, second)
     crowding = np.empty(len(front))
@@ -27,16 +66,11 @@ def ranked(first: np.ndarray, second: np.ndarray, *, official_crowding: bool = F
 
 
 def fronts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Number of the non-dominated front that each is in, 0 the best, in O(P log P).
+    """Return the number of the non-dominated front that each point is in, 0 the best, in O(P log P).
 
-    One dominates another if it is not worse in either objective and better in one.
-
-    Args:
-        first: an objective, higher is better, float64 (P,), finite.
-        second: another, (P,), finite.
+    One dominates another if it is not worse in either objective and better in one. Arguments are those of `ranked`.
     """
-    order = np.lexsort((-second, -first))
-    return _fronts(first, second, order)
+    return _fronts(first, second, np.lexsort((-second, -first)))
 
 
 @compiled
@@ -65,11 +99,11 @@ def _fronts(first, second, order):
 
 
 def _crowding(objective: np.ndarray, official: bool) -> np.ndarray:
-    """Distance to both neighbours, infinite at the ends."""
+    """Return the distance of each point to both neighbours, infinite at the ends."""
     order = np.argsort(objective, kind="stable")
     ascending = objective[order]
     crowding = np.empty(len(objective))
-    # The widest spreads overflow, the narrowest have no inverse: then nobody is told apart.
+    # The widest spreads overflow and the narrowest have no inverse: then all points are equally crowded.
     with np.errstate(all="ignore"):
         gaps = np.concatenate([[np.inf], np.diff(ascending), [np.inf]])
         spread = ascending[-1] - ascending[0]

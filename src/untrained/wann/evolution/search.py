@@ -12,10 +12,10 @@ from typing import Any, final
 import numpy as np
 
 from untrained.wann.evolution import checkpoint
-from untrained.wann.evolution.front import CHOOSING, Found, front_of
+from untrained.wann.evolution.front import CHOOSING, Found, pareto_front
 from untrained.wann.evolution.genome import Population
 from untrained.wann.evolution.presets import Preset, preset_named
-from untrained.wann.evolution.ranking import fronts, ranked
+from untrained.wann.evolution.ranking import choose_parents, fronts, mean_rewards, order_networks
 from untrained.wann.evolution.state import State
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.activations import ids_of
@@ -26,21 +26,15 @@ from untrained.wann.tasks.task import Task
 
 Row = dict[str, Any]
 
-_CHECK_EVERY = 16  # generations between two choices on validation data
-_CANDIDATES = 16  # networks of each island that are then looked at
-_CHECK_REPS = 8  # episodes per weight for a choice: what one generation has is luck
-_BIG = 1 << 63
+_CHOOSE_EVERY = 16  # generations between two choices on validation data
+_CANDIDATES = 16  # networks of each island to choose among
+_CHOICE_REPS = 8  # episodes per weight for a choice: the rewards of one generation are partly luck
+_SEEDS = 1 << 63
 
 
 @final
 class Search:
-    """A search, generation by generation. What it finds depends on task, settings and seed alone.
-
-    ```python
-    search = Search(swing_up(), preset="swingup", seed=0)
-    search.run(200)
-    search.best.net.save("net.json")
-    ```
+    """A search, generation by generation. Its result depends on task, settings and seed alone.
 
     Args:
         task: what networks are to be good at.
@@ -56,6 +50,14 @@ class Search:
 
     Raises:
         ValueError: a setting is not valid.
+
+    Example:
+        >>> preset = wann.Preset(population=8, generations=3, reps=1, tournament=2)
+        >>> search = wann.Search(wann.digits(), preset, seed=0)
+        >>> front = search.run()
+        >>> len(search.rows), search.best.net.outputs
+        (3, 10)
+        >>> search.best.net.save("net.json")
     """
 
     def __init__(
@@ -73,49 +75,52 @@ class Search:
     ) -> None:
         self.task = task
         self.preset = preset_named(preset) if isinstance(preset, str) else preset
-        for what, number in (("seed", seed), ("islands", islands)):
+        for name, number in (("seed", seed), ("islands", islands)):
             if not isinstance(number, int | np.integer):
-                raise ValueError(f"{what}: got {number!r}, expected a whole number")
-        if islands < 1 or migrate_every < 0 or restart_after < 0 or not len(weights):
-            raise ValueError("a search needs at least one island and one weight, and no negative number of generations")
-        if not 0 <= seed < _BIG:
-            raise ValueError(f"seed: got {seed}, expected in [0, 2**63)")
-        if 0 < restart_after <= _CHECK_EVERY:
+                raise ValueError(f"{name} must be a whole number, got {number!r}")
+        if not 0 <= seed < _SEEDS:
+            raise ValueError(f"seed must be in [0, 2**63), got {seed}")
+        if islands < 1:
+            raise ValueError(f"islands must be at least 1, got {islands}")
+        if migrate_every < 0:
+            raise ValueError(f"migrate_every must be at least 0, got {migrate_every}")
+        if restart_after < 0 or 0 < restart_after <= _CHOOSE_EVERY:
             raise ValueError(
-                f"restart_after: got {restart_after}, expected 0 or above {_CHECK_EVERY}, between two looks"
+                f"restart_after must be 0 or above {_CHOOSE_EVERY}, the generations between two choices, "
+                f"got {restart_after}"
             )
-        if not np.isfinite(weights).all():
-            raise ValueError(f"weights: got {tuple(weights)}, expected finite numbers")
+        if not len(weights) or not np.isfinite(weights).all():
+            raise ValueError(f"weights must be finite numbers, one at least, got {tuple(weights)}")
         if not task.activations:
-            raise ValueError(f"{task.name}: has no activations to choose from")
-        self._activations = ids_of(task.activations)
+            raise ValueError(f"activations of {task.name} must be one at least, got none")
         if not AVAILABLE:
             warnings.warn(
                 "numba is not installed: networks are evaluated with numpy, some hundred times slower "
                 "(pip install 'untrained[wann]')",
                 stacklevel=2,
             )
+        self._activations = ids_of(task.activations)
         self.seed, self.islands, self.weights = int(seed), islands, tuple(float(w) for w in weights)
         self.migrate_every, self.restart_after = migrate_every, restart_after
         self.official_quirks = official_quirks
         self.evaluator = Evaluator(task, workers)
         self.rows: list[Row] = []
         none = np.full(islands, -np.inf), np.zeros(islands, np.int64)
-        self.state = State(self._first(range(islands), 0), 0, (), *none, ())
-        # The state after a look at its networks, which must not steer how a resumed search goes on.
+        self.state = State(self._first_population(range(islands), 0), 0, (), *none, ())
+        # The state after `look`, apart from `state`: when the user looks must not change how the search goes on.
         self._outcome = self.state
         self._asked: tuple[Packed, np.ndarray] | None = None
 
     @property
     def front(self) -> tuple[Found, ...]:
-        """The networks that none beats that is not bigger, from the smallest to the best, chosen on validation data."""
+        """The Pareto front of reward against number of connections, by size, chosen on validation data."""
         return self._outcome.front
 
     @property
     def best(self) -> Found:
-        """The network with the highest reward on validation data, as of the last look.
+        """The network with the highest reward on validation data, as of the last choice.
 
-        A look comes every 16 generations, at the end of `run`, and by `look`.
+        Networks are chosen every 16 generations, at the end of `run`, and by `look`.
 
         Raises:
             ValueError: no generation has passed, or every network broke down.
@@ -126,28 +131,28 @@ class Search:
 
     @property
     def choosing_weights(self) -> tuple[float, ...]:
-        """16 shared weights, spread evenly over the range of the search's, at which networks are chosen."""
+        """The 16 shared weights at which networks are chosen, spread evenly over the range of the search's."""
         return tuple((max(map(abs, self.weights)) * CHOOSING).tolist())
 
     @property
     def attempts(self) -> tuple[float, ...]:
-        """The best reward of every attempt: of those that a restart ended, then of the islands as they are."""
+        """The best reward of every attempt: first of those that a restart ended, then of the present islands."""
         return (*self._outcome.ended, *self._outcome.island_best.tolist())
 
     def ask(self) -> Packed:
-        """The networks of this generation, island after island, to be told the rewards of."""
+        """Return this generation's networks, island after island; pass their rewards to `tell`."""
         if self._asked is None:
             self._asked = self.state.population.expressed(disabled_stay=self.official_quirks)
         return self._asked[0]
 
     def tell(self, rewards: np.ndarray) -> Row:
-        """Rank and breed by the rewards of what `ask` gave.
+        """Rank this generation's networks by their rewards and breed the next generation.
 
         Args:
-            rewards: (P, V); a network with a NaN or infinite one ranks last.
+            rewards: (P, V), of the networks that `ask` returned; one with a NaN or infinite reward ranks last.
 
         Returns:
-            What the generation was like.
+            The metrics of this generation.
 
         Raises:
             ValueError: the shape is wrong.
@@ -156,32 +161,31 @@ class Search:
         assert self._asked is not None
         switched_on, state, rewards = self._asked[1], self.state, np.asarray(rewards, float)
         if rewards.shape != (len(networks), len(self.weights)):
-            raise ValueError(f"rewards: got {rewards.shape}, expected {(len(networks), len(self.weights))}")
-        mean = _means(rewards)
-        sound = mean > -np.inf
+            raise ValueError(f"rewards must be of shape {(len(networks), len(self.weights))}, got {rewards.shape}")
+        mean = mean_rewards(rewards)
+        works = mean > -np.inf
         best = int(mean.argmax())
         row: Row = {
             "generation": state.generation,
-            "best": float(mean[best]) if sound[best] else None,
-            "mean": float((mean[sound] / sound.sum()).sum()) if sound.any() else None,
+            "best": float(mean[best]) if works[best] else None,
+            "mean": float((mean[works] / works.sum()).sum()) if works.any() else None,
             "connections": int(networks.connections[best]),
-            "broken": int((~sound).sum()),
+            "broken": int((~works).sum()),
         }
-        if state.generation % _CHECK_EVERY == 0:
-            state = self._checked(state, networks, mean, switched_on)
+        if state.generation % _CHOOSE_EVERY == 0:
+            state = self._choose(state, networks, mean, switched_on)
             row["front"] = [[each.net.connections, each.reward] for each in state.front]
         if state.front:
             row |= {"chosen": state.front[-1].reward, "chosen_connections": state.front[-1].net.connections}
-        orders = [self._order(island, rewards, sound, switched_on) for island in range(self.islands)]
-        state = replace(state, population=self._bred(orders), generation=state.generation + 1)
+        state = replace(state, population=self._breed(rewards, switched_on), generation=state.generation + 1)
         # All at once: an interruption leaves either the old state or the new one.
-        self.state, self._asked = self._restarted(state), None
+        self.state, self._asked = self._restart(state), None
         self._outcome = self.state
         self.rows.append(row)
         return row
 
     def step(self) -> Row:
-        """One generation: ask, evaluate, tell."""
+        """Ask, evaluate and tell: one generation."""
         start = time.perf_counter()
         row = self.tell(self._rewards())
         row["seconds"] = round(time.perf_counter() - start, 4)
@@ -194,15 +198,12 @@ class Search:
         seconds: float | None = None,
         callbacks: Iterable[Callable[[Search, Row], None]] = (),
     ) -> tuple[Found, ...]:
-        """Go on until a generation or a time is reached.
+        """Search until a generation or a time is reached, and return the front.
 
         Args:
             generations: how many the search is to have had in all; None: as the preset says.
             seconds: stop after so many, too.
             callbacks: called with the search and the row of each generation.
-
-        Returns:
-            The front: networks chosen by validation data, or by seeds that the search does not use.
         """
         generations = self.preset.generations if generations is None else generations
         stop = time.monotonic() + (float("inf") if seconds is None else seconds)
@@ -217,18 +218,15 @@ class Search:
 
     def look(self) -> None:
         """Choose among the networks of this generation, too, for `front`, `best` and `attempts`."""
-        mean = _means(self._rewards())
+        mean = mean_rewards(self._rewards())
         assert self._asked is not None
-        self._outcome = self._checked(self.state, self.ask(), mean, self._asked[1])
+        self._outcome = self._choose(self.state, self._asked[0], mean, self._asked[1])
 
     @property
     def generation_seed(self) -> int:
-        """Of what is random in this generation's rewards, the same for all its networks."""
+        """The seed for evaluating this generation, shared by all its networks."""
         words = np.random.SeedSequence([self.seed, self.state.generation]).generate_state(1, np.uint64)
         return int(words[0] >> 1)
-
-    def _rewards(self) -> np.ndarray:
-        return self.evaluator.rewards(self.ask(), self.weights, self.generation_seed, reps=self.preset.reps)
 
     def resume(self, state: State, rows: Sequence[Row]) -> None:
         """Go on from a state that a search of the same plan had."""
@@ -244,7 +242,7 @@ class Search:
         checkpoint.save(Path(folder), self.plan(), self.state, self.rows)
 
     def restore(self, folder: str | Path) -> None:
-        """Bring this search to where the one of a folder stopped; it then goes on to the same bits.
+        """Go on from the checkpoint in a folder, to the same bits as the search that wrote it.
 
         Raises:
             ValueError: the checkpoint is damaged, or of another task or other settings; nothing is changed by then.
@@ -252,105 +250,81 @@ class Search:
         self.resume(*checkpoint.load(Path(folder), self.plan(), self.state))
 
     def plan(self) -> dict[str, Any]:
-        """What a search must have in common with this one to go on with it, JSON-able."""
-        return {
-            "task": self.task.identity(),
-            "preset": asdict(self.preset),
-            "seed": self.seed,
-            "islands": self.islands,
-            "migrate_every": self.migrate_every,
-            "restart_after": self.restart_after,
-            "weights": list(self.weights),
-            "official_quirks": self.official_quirks,
-        }
+        """Return the settings that a search must share with this one to resume its checkpoint, JSON-able."""
+        names = ("seed", "islands", "migrate_every", "restart_after", "weights", "official_quirks")
+        settings = {name: getattr(self, name) for name in names}
+        return {"task": self.task.identity(), "preset": asdict(self.preset), **settings}
 
-    def _first(self, islands: Iterable[int], generation: int) -> Population:
+    def _rewards(self) -> np.ndarray:
+        return self.evaluator.rewards(self.ask(), self.weights, self.generation_seed, reps=self.preset.reps)
+
+    def _first_population(self, islands: Iterable[int], generation: int) -> Population:
         task, size = self.task, self.preset.population
         genes = (task.inputs + 1) * task.outputs
-        draws = [self._draws(generation, island, size * genes, first=True) for island in islands]
+        draws = [self._draw(generation, island, size * genes, first=True) for island in islands]
         uniform = np.concatenate(draws).reshape(-1, genes)
         return Population.first(task.inputs, task.outputs, len(uniform), self.preset.first_enabled, uniform)
 
-    def _draws(self, generation: int, island: int, count: int, *, first: bool = False) -> np.ndarray:
-        """Uniform numbers in [0, 1) of an island and generation: no other island, thread or worker matters."""
+    def _draw(self, generation: int, island: int, count: int, *, first: bool = False) -> np.ndarray:
+        """Draw uniform numbers in [0, 1) that depend on seed, generation and island alone."""
         key = [self.seed, (generation << 17) | (island << 1) | first]
         return (np.random.Philox(key=key).random_raw(count) >> np.uint64(11)) * 2.0**-53
 
-    def _island(self, number: int) -> np.ndarray:
+    def _members(self, island: int) -> np.ndarray:
         size = self.preset.population
-        return np.arange(number * size, (number + 1) * size)
+        return np.arange(island * size, (island + 1) * size)
 
-    def _order(self, island: int, rewards: np.ndarray, sound: np.ndarray, switched_on: np.ndarray) -> np.ndarray:
-        """Numbers of an island's networks from best to worst."""
-        rows = self._island(island)
-        good = rows[sound[rows]]
-        mean = rewards[good].mean(1)
-        by_size = self._draws(self.state.generation, island, 1)[0] < self.preset.ranked_by_size
-        second = 1.0 / np.maximum(switched_on[good], 1) if by_size else rewards[good].max(1)
-        order = ranked(mean, second, official_crowding=self.official_quirks)
-        return np.concatenate([good[order], rows[~sound[rows]]])
-
-    def _bred(self, orders: Sequence[np.ndarray]) -> Population:
-        preset, generation = self.preset, self.state.generation
-        size = preset.population
-        living = size - int(preset.cull * size)
-        elites = int(living * preset.elite)
-        migrates = self.islands > 1 and self.migrate_every > 0 and (generation + 1) % self.migrate_every == 0
-        parents, mutate, draws = [], [], []
-        for island, order in enumerate(orders):
-            # The first number has decided what the generation was ranked by.
-            uniform = self._draws(generation, island, 1 + 4 * size + (size - elites) * preset.tournament)[1:]
-            entrants = (uniform[4 * size :].reshape(size - elites, preset.tournament) * living).astype(np.int64)
-            chosen = np.concatenate([order[:elites], order[entrants.min(1)]])
-            changed = np.arange(size) >= elites
-            if migrates:
-                chosen[-1], changed[-1] = orders[island - 1][0], False
+    def _breed(self, rewards: np.ndarray, switched_on: np.ndarray) -> Population:
+        preset, generation, size = self.preset, self.state.generation, self.preset.population
+        orders, parents, mutate, draws = [], [], [], []
+        for island in range(self.islands):
+            uniform = self._draw(generation, island, 1 + (4 + preset.tournament) * size)
+            rows, by_size = self._members(island), bool(uniform[0] < preset.ranked_by_size)
+            order = order_networks(rewards[rows], switched_on[rows], by_size, official_crowding=self.official_quirks)
+            chosen, changed = choose_parents(rows[order], uniform[1 + 4 * size :], preset)
+            orders.append(rows[order])
             parents.append(chosen)
             mutate.append(changed)
-            draws.append(uniform[: 4 * size].reshape(size, 4))
+            draws.append(uniform[1 : 1 + 4 * size].reshape(size, 4))
+        if self.islands > 1 and self.migrate_every and (generation + 1) % self.migrate_every == 0:
+            for island in range(self.islands):
+                parents[island][-1], mutate[island][-1] = orders[island - 1][0], False
         return self.state.population.children(
             np.concatenate(parents), np.concatenate(mutate), np.concatenate(draws), preset, self._activations
         )
 
-    def _restarted(self, state: State) -> State:
-        """The state with first populations where an island has found nothing better for long."""
+    def _restart(self, state: State) -> State:
+        """Return the state with a first population on each island that has found nothing better for long."""
         stuck = np.flatnonzero(state.generation - state.island_since >= self.restart_after)
         if not self.restart_after or not len(stuck):
             return state
-        rows = np.concatenate([self._island(int(island)) for island in stuck])
+        rows = np.concatenate([self._members(int(island)) for island in stuck])
         best, since = state.island_best.copy(), state.island_since.copy()
         ended = (*state.ended, *best[stuck].tolist())
         best[stuck], since[stuck] = -np.inf, state.generation
-        population = state.population.replaced(rows, self._first(stuck.tolist(), state.generation))
+        population = state.population.replaced(rows, self._first_population(stuck.tolist(), state.generation))
         return replace(state, population=population, island_best=best, island_since=since, ended=ended)
 
-    def _checked(self, state: State, networks: Packed, mean: np.ndarray, switched_on: np.ndarray) -> State:
-        """The state after a look at the best of each island with what chooses."""
+    def _choose(self, state: State, networks: Packed, mean: np.ndarray, switched_on: np.ndarray) -> State:
+        """Return the state with the best of each island, by validation rewards, in its front."""
         candidates = np.concatenate([self._candidates(island, mean, switched_on) for island in range(self.islands)])
         if not len(candidates):
             return state
-        reps = max(_CHECK_REPS, self.preset.reps)
+        reps = max(_CHOICE_REPS, self.preset.reps)
         chosen = networks.chosen(candidates)
         rewards = self.evaluator.rewards(chosen, self.choosing_weights, self.seed, reps=reps, part="validation")
         best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
-        for place in np.flatnonzero(_means(rewards) > -np.inf).tolist():
+        for place in np.flatnonzero(mean_rewards(rewards) > -np.inf).tolist():
             island = candidates[place] // self.preset.population
             each = Found(self.task.finished(chosen.net(place)), tuple(rewards[place].tolist()))
             found.append(each)
             if each.reward > best[island]:
                 best[island], since[island] = each.reward, state.generation
-        return replace(state, front=front_of(found), island_best=best, island_since=since)
+        return replace(state, front=pareto_front(found), island_best=best, island_since=since)
 
     def _candidates(self, island: int, mean: np.ndarray, switched_on: np.ndarray) -> np.ndarray:
-        """The best few by mean reward of an island's front of reward against connections."""
-        rows = self._island(island)
+        """Return the best few of an island's Pareto front of mean training reward against connections."""
+        rows = self._members(island)
         rows = rows[np.isfinite(mean[rows])]
         first = rows[fronts(mean[rows], 1.0 / np.maximum(switched_on[rows], 1)) == 0]
         return first[np.argsort(-mean[first], kind="stable")][:_CANDIDATES]
-
-
-def _means(rewards: np.ndarray) -> np.ndarray:
-    """Mean reward of each network over the weights; -inf where it broke down."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = rewards.mean(1)
-    return np.where(np.isfinite(rewards).all(1) & np.isfinite(mean), mean, -np.inf)

@@ -1,4 +1,4 @@
-"""Rewards of many networks, worked out by several workers: joblib's threads, processes, or a cluster."""
+"""Evaluation of many networks by several workers: joblib's threads, processes, or a cluster."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CHUNKS_PER_WORKER = 4  # networks differ in cost: small chunks even that out
 
 @final
 class Evaluator:
-    """Shares the networks of a generation out to workers; the rewards do not depend on how.
+    """Workers among which a generation is divided; the rewards do not depend on how.
 
     Under `joblib.parallel_config(backend="dask")` or `"ray"` the workers are those of a cluster.
 
     Args:
         task: what to evaluate.
-        workers: how many; 1: here and now.
+        workers: how many; 1: this thread alone.
 
     Raises:
         ValueError: there is no worker.
@@ -31,7 +31,7 @@ class Evaluator:
 
     def __init__(self, task: Task, workers: int = 1) -> None:
         if workers < 1:
-            raise ValueError(f"workers: got {workers}, expected at least 1")
+            raise ValueError(f"workers must be at least 1, got {workers}")
         self.task, self.workers = task, workers
         self._parallel = None
         self._open = ExitStack()
@@ -48,7 +48,7 @@ class Evaluator:
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
-        """Those of `Task.rewards`."""
+        """Return what `Task.rewards` does."""
         if self.workers == 1:
             return self.task.rewards(networks, weights, seed, reps=reps, part=part)
         bounds = np.linspace(0, len(networks), self.workers * _CHUNKS_PER_WORKER + 1).round().astype(int)
