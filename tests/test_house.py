@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import untrained
+from untrained.search import run_files
 
 SOURCE = Path(untrained.__file__).parent
 # Data flows seed → weights → scores → choice → ticket → run; a package imports only from those before it.
@@ -99,6 +100,16 @@ def test_help_needs_no_torch_and_importing_costs_little_beyond_it():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_names_of_run_files_are_written_in_one_file():
+    names = {name for name in vars(run_files).values() if isinstance(name, str) and "." in name.strip(".")}
+    names -= {run_files.__name__, run_files.__package__, run_files.__file__}
+    assert {"found.ticket", "config.toml", "found.json"} <= names
+    for module, tree in MODULES.items():
+        if module != run_files.__name__:
+            typed = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+            assert not typed & names, f"{module} types the name of a run's file: take it from search/run_files.py"
 
 
 def _lines(folder, *endings):

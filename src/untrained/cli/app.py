@@ -16,6 +16,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from untrained._version import __version__
+from untrained.search.run_files import CONFIG
 from untrained.terminal.text import printable
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
@@ -131,7 +132,7 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ..
     """The file of settings behind --config, or of the run to resume: it must be known before the flags are read."""
     path = _value_of("--config", arguments)
     if path is None and "--resume" in arguments and (out := _value_of("--out", arguments)) is not None:
-        own = Path(out) / "config.toml"
+        own = Path(out) / CONFIG
         path = str(own) if own.is_file() else None
     if path is None:
         return ()

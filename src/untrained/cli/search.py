@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from untrained.cli.app import CONFIG_HELP, app
 from untrained.runs.settings import CompareSettings, Settings, SweepSettings
+from untrained.search.run_files import TABLE
 from untrained.terminal.text import say
 
 if TYPE_CHECKING:
@@ -118,5 +119,5 @@ def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None) -> No
     table.print()
     for note in table.notes:
         say(note)
-    say(f"table    {folder / 'results.csv'}")
+    say(f"table    {folder / TABLE}")
     say(f"picture  {picture or NO_PICTURE}")

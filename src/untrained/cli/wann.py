@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from untrained.search.run_files import FOUND
 from untrained.terminal.text import print_table, say
 from untrained.wann.runs.settings import WannSettings, task_of_file
 
@@ -72,7 +73,7 @@ def search(
         print(f"{len(run.attempts)} searches apart: {spread}\n")
     sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
     print(f"connections: reward   {sizes}")
-    say(f"network  {run.folder / 'found.json'}  (shared weight {run.shared:.2f})")
+    say(f"network  {run.folder / FOUND}  (shared weight {run.shared:.2f})")
     if run.picture is None:
         print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
     else:

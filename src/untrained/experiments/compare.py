@@ -23,6 +23,7 @@ from untrained.methods import METHODS
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.search.checkpoint import holds_run
+from untrained.search.run_files import CELLS, PICTURE
 from untrained.terminal.progress import counting
 
 
@@ -71,7 +72,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     folder, lines, cells = fill(settings, grid, lambda cell: settings, "compare")
     picture = None
     if plot.available():
-        picture = folder / "picture.png"
+        picture = folder / PICTURE
         title = f"{settings.model} on {settings.data}, {settings.epochs} epochs"
         plot.save(plot.comparison(title, lines), picture)
     return Comparison(lines, cells, folder, picture)
@@ -127,10 +128,10 @@ def fill(
         command: what was called, and what goes on after Ctrl-C.
     """
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
-    with claimed(settings, name, lambda folder: (folder / "cells").is_dir()) as folder:
-        if not (folder / "cells").is_dir():
+    with claimed(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
+        if not (folder / CELLS).is_dir():
             write_settings(folder, settings)
-        (folder / "cells").mkdir(exist_ok=True)
+        (folder / CELLS).mkdir(exist_ok=True)
 
         done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
         missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
@@ -165,7 +166,7 @@ def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> I
         own = -1 if device_named(settings.device).type == "cpu" else 1
         jobs = own if configured in (None, 1) else None
     work = [
-        joblib.delayed(run_cell)(_anchored(setup), cell, anchored(cell.method), folder / "cells" / cell.name)
+        joblib.delayed(run_cell)(_anchored(setup), cell, anchored(cell.method), folder / CELLS / cell.name)
         for cell, setup in cells.items()
     ]
     try:

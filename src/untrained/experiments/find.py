@@ -25,8 +25,10 @@ from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.report import write_report
 from untrained.runs.run import Row, write_table
 from untrained.runs.settings import Settings
+from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
 from untrained.search.checkpoint import holds_run
 from untrained.search.fit import History
+from untrained.search.run_files import PICTURE, TICKET, TWIN_FOLDER
 
 
 @final
@@ -92,17 +94,17 @@ def _run(
     settings: Settings, lab: Lab, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
 ) -> Found:
     """Measure, search and write in a folder that nobody else writes into."""
-    rows = [lab.baseline("random network", Dense())]
+    rows = [lab.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
     twin_history = None
     try:
         how = {"resume": settings.resume, "lr": settings.lr, "log": log}
-        found, history = lab.search(network, "found subnetwork", folder, **how)
-        rows.append(lab.baseline("random subnetwork", RandomSubnetwork(keep or max(_kept(network), 1e-9))))
+        found, history = lab.search(network, FOUND, folder, **how)
+        rows.append(lab.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(keep or max(_kept(network), 1e-9))))
         rows.append(found)
         if settings.twin:
-            twin, twin_history = lab.train_twin(folder / "twin", resume=settings.resume)
+            twin, twin_history = lab.train_twin(folder / TWIN_FOLDER, resume=settings.resume)
             rows.append(twin)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
@@ -112,7 +114,7 @@ def _run(
     if plot.available():
         picture = _draw(settings, lab.data, folder, network, rows, history, twin_history)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
-    return Found(tuple(rows), history, folder, folder / "found.ticket", cut, picture, page)
+    return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, page)
 
 
 def _method(settings: Settings) -> Method:
@@ -132,7 +134,7 @@ def _draw(
     twin_history: History | None,
 ) -> Path:
     """The picture of the run."""
-    first, picture = record(network).states[0], folder / "picture.png"
+    first, picture = record(network).states[0], folder / PICTURE
     with torch.no_grad(), baked(network) as dense:
         drawn = plot.search(
             title=f"{settings.model} on {settings.data}, {settings.method}, {_kept(network):.1%} kept",

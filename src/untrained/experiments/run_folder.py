@@ -13,8 +13,8 @@ from typing import Any
 from untrained.experiments.by_name import names_code
 from untrained.files import sole_writer, written_whole
 from untrained.runs.settings import Setup
+from untrained.search.run_files import CONFIG
 
-_SETTINGS = "config.toml"
 _FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
 
 
@@ -57,12 +57,12 @@ def open_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Pa
         raise ValueError(f"--out: {folder} is a file, not a folder")
     own = {field.name.replace("_", "-") for field in fields(settings)}
     is_begun = begun(folder)
-    if not is_begun and _read(folder / _SETTINGS).keys() - own:
+    if not is_begun and _read(folder / CONFIG).keys() - own:
         raise ValueError(f"{folder} holds a run of another command; pass another --out")
     if is_begun:
         if not settings.resume:
             raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
-        _refuse_other_settings(settings, folder / _SETTINGS)
+        _refuse_other_settings(settings, folder / CONFIG)
     elif settings.resume:
         raise ValueError(f"there is nothing to resume in {folder}: nothing was finished there")
     return folder
@@ -70,7 +70,7 @@ def open_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Pa
 
 def write_settings(folder: Path, settings: Setup) -> None:
     """Note in the folder what the run is."""
-    with written_whole(folder / _SETTINGS) as unfinished:
+    with written_whole(folder / CONFIG) as unfinished:
         unfinished.write_text(settings.to_toml(), encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from untrained.experiments.tables import of_lines
 from untrained.models import NETWORKS
 from untrained.runs.settings import CompareSettings, SweepSettings
 from untrained.runs.table import TWIN, Cell, Line
+from untrained.search.run_files import PICTURE
 
 Axis = Literal["keep", "width", "weights"]
 
@@ -95,7 +96,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     folder, lines, cells = fill(settings, grid, lambda cell: at(cell.width, cell.law), "sweep")
     picture = None
     if plot.available():
-        picture = folder / "picture.png"
+        picture = folder / PICTURE
         plot.save(plot.sweep(_title(settings, axis, laws), axis, lines), picture)
     return Sweep(axis, lines, cells, folder, picture)
 

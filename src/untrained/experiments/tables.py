@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from untrained.runs.run import Row
-from untrained.runs.table import Line
+from untrained.runs.table import FOUND, Line
 from untrained.terminal.text import html_table, print_table
 
 
@@ -49,7 +49,7 @@ def of_networks(rows: Sequence[Row]) -> Table:
         )
         for row in rows
     )
-    return Table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, "found subnetwork")
+    return Table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, FOUND)
 
 
 def of_lines(lines: Sequence[Line]) -> Table:

@@ -20,8 +20,10 @@ from untrained.methods.base import Method
 from untrained.models import build
 from untrained.runs.run import Row, write_answers
 from untrained.runs.settings import Setup
+from untrained.runs.table import TWIN
 from untrained.search.evaluation import answers, calibrate_, evaluate
 from untrained.search.fit import History, fit, recipe_of
+from untrained.search.run_files import TICKET
 from untrained.tickets.ticket import Ticket
 
 _EVALUATION_BATCH = 500
@@ -94,7 +96,7 @@ class Lab:
         said = answers(network, self.batches("test"), amp=self.setup.amp)
         write_answers(folder, said, self.data.test)
         accuracy, val_accuracy = said.accuracy, self._val_accuracy(network)
-        path = folder / "found.ticket"
+        path = folder / TICKET
         Ticket.of(network, self._facts(accuracy, val_accuracy)).save(path)
         return self._row(name, network, path.stat().st_size, _seconds(history), (accuracy, val_accuracy)), history
 
@@ -106,10 +108,10 @@ class Lab:
             for parameter in twin.parameters():
                 start = torch.empty(parameter.shape, device="cpu")
                 parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
-        history = self._learn(twin, folder, "trained twin", resume)
+        history = self._learn(twin, folder, TWIN, resume)
         state = {name: tensor.contiguous() for name, tensor in _untied(twin).items()}
         size = len(safetensors.torch.save(state))
-        return self._row("trained twin", twin, size, _seconds(history)), history
+        return self._row(TWIN, twin, size, _seconds(history)), history
 
     def _row(
         self,
@@ -119,7 +121,7 @@ class Lab:
         seconds: float | None,
         measured: tuple[float, float] | None = None,
     ) -> Row:
-        is_twin = name == "trained twin"
+        is_twin = name == TWIN
         weights = sum(p.numel() for p in network.parameters()) if is_twin else _weights(network)
         kept = weights if is_twin else sum(int(mask.sum()) for mask in masks(network).values())
         return Row(name, *(measured or self._measure(network)), weights, kept, size, seconds)

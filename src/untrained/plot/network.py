@@ -13,7 +13,7 @@ from untrained.plot.figure import FOUND, empty
 from untrained.plot.run import FONT, SMALL, class_names, layer_name, line_of
 from untrained.runs.run import Run
 from untrained.runs.weights import effective_of, frozen_of, signs_of
-from untrained.search.trace import NAME as TRACE
+from untrained.search.run_files import TRACE
 from untrained.search.trace import Sample
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, name_as_given, one_line, percent
-from untrained.runs.run import METRICS, Run
-from untrained.search.trace import NAME as TRACE
+from untrained.runs import table
+from untrained.runs.run import Run
+from untrained.search.run_files import ANSWERS, METRICS, TRACE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def curves(run: Run) -> Figure:
         ImportError: matplotlib is not installed.
     """
     on = "val" if any(_points(run.rows, "val_accuracy")) else "train"
-    networks = [("found subnetwork", run.rows, FOUND, 2.5), ("trained twin", run.twin, TWIN, 1.5)]
+    networks = [(table.FOUND, run.rows, FOUND, 2.5), (table.TWIN, run.twin, TWIN, 1.5)]
     if not any(_points(run.rows, f"{on}_accuracy")):
         raise lacking(run, METRICS)
     figure = empty(10, 4.2)
@@ -155,7 +156,7 @@ def confusion(run: Run) -> Figure:
     from matplotlib.colors import PowerNorm
 
     if run.answers is None:
-        raise lacking(run, "answers.safetensors")
+        raise lacking(run, ANSWERS)
     right, said = run.answers.labels.numpy(), run.answers.predicted.numpy()
     count = max(len(_given_names(run)), int(right.max()) + 1, int(said.max()) + 1)
     if count > _MOST_CLASSES:
@@ -209,7 +210,7 @@ def mistakes(run: Run) -> Figure:
         ImportError: matplotlib is not installed.
     """
     if run.mistakes is None:
-        raise lacking(run, "answers.safetensors")
+        raise lacking(run, ANSWERS)
     wrong = run.mistakes
     if not len(wrong.images):
         raise ValueError(f"{run.folder}: there is nothing to draw, as all its answers on the test data are right")

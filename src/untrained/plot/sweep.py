@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, final
 
 from untrained.plot.figure import BASELINES, COLOURS, empty, heading, name_as_given, one_line
 from untrained.plot.figure import TWIN as GREY
-from untrained.runs.table import RANDOM, TWIN, Line
+from untrained.runs.table import RANDOM, RANDOM_SUBNETWORK, TWIN, Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class _Curve:
     style: str
 
     def label(self) -> str:
-        name = one_line("random subnetwork" if self.method == RANDOM else self.method, 120)
+        name = one_line(RANDOM_SUBNETWORK if self.method == RANDOM else self.method, 120)
         return "\n".join(textwrap.wrap(name, 40)[:3])
 
 

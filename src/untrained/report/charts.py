@@ -9,11 +9,12 @@ import torch
 
 from untrained.report.page import clean
 from untrained.runs.run import Run, is_number
+from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
 from untrained.runs.weights import signs_of
 from untrained.search.trace import BINS, Sample
 
-_SERIES = {"found subnetwork": "var(--teal)", "trained twin": "var(--grey)"}
-_LINES = {"random network": "var(--orange)", "random subnetwork": "var(--blue)"}
+_SERIES = {FOUND: "var(--teal)", TWIN: "var(--grey)"}
+_LINES = {RANDOM_NETWORK: "var(--orange)", RANDOM_SUBNETWORK: "var(--blue)"}
 _MOST_CLASSES = 20
 
 
@@ -21,7 +22,7 @@ def curves(run: Run, column: str, title: str, factor: float, lines: Mapping[str,
     """One quantity over the epochs: the search, its twin, and lines for networks that learn nothing."""
     values = [
         {"epoch": row["epoch"], "y": factor * row[column], "network": name}
-        for name, rows in (("found subnetwork", run.rows), ("trained twin", run.twin))
+        for name, rows in ((FOUND, run.rows), (TWIN, run.twin))
         for row in rows
         if is_number(row.get(column))
     ]

@@ -11,12 +11,13 @@ from untrained.report import charts
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Image, Section, Table, clean, render
 from untrained.report.pixels import photograph, weights_image
-from untrained.runs.run import TICKET, Run, read_run
+from untrained.runs.run import Run, read_run
 from untrained.runs.settings import Settings
+from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
 from untrained.runs.weights import effective_of, frozen_of
+from untrained.search.run_files import REPORT, TICKET
 from untrained.tickets.summary import summary
 
-NAME = "report.html"
 _FILTERS = 24
 
 
@@ -36,7 +37,7 @@ def write_report(folder: str | Path) -> Path:
     """
     run = read_run(folder)
     page = render(_title(run), _lead(run), [section for part in _PARTS for section in part(run)])
-    path = Path(folder) / NAME
+    path = Path(folder) / REPORT
     with written_whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
     return path
@@ -84,12 +85,12 @@ def _networks(run: Run) -> Iterator[Section]:
     ]
     titles = ("network", "test accuracy", "validation accuracy", "weights kept", "bytes to ship", "seconds")
     names = [row.name for row in run.table]
-    bold = names.index("found subnetwork") if "found subnetwork" in names else None
+    bold = names.index(FOUND) if FOUND in names else None
     kinds = {
-        "random network": "as it was drawn",
-        "random subnetwork": "with a random mask",
-        "found subnetwork": "with what was found",
-        "trained twin": "with its weights trained as usual",
+        RANDOM_NETWORK: "as it was drawn",
+        RANDOM_SUBNETWORK: "with a random mask",
+        FOUND: "with what was found",
+        TWIN: "with its weights trained as usual",
     }
     told = ", ".join(kinds[name] for name in names if name in kinds)
     text = (

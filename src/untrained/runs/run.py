@@ -20,10 +20,10 @@ from untrained.fields import check_fields
 from untrained.files import read_json_lines, written_whole
 from untrained.search import trace
 from untrained.search.evaluation import Answers
+from untrained.search.run_files import ANSWERS, CONFIG, METRICS, RESULTS, TICKET, TRACE, TWIN_FOLDER
 from untrained.tickets.ticket import Ticket
 
-CONFIG, METRICS, TICKET, TWIN, TABLE = "config.toml", "metrics.jsonl", "found.ticket", "twin", "results.json"
-_ANSWERS, _WORST, _MOST_CLASSES = "answers.safetensors", 24, 1 << 16
+_WORST, _MOST_CLASSES = 24, 1 << 16
 _LARGEST = 1e100
 
 
@@ -140,17 +140,17 @@ def read_run(folder: str | Path) -> Run:
     ticket = Ticket.load(path)
     rows = read_rows(folder / METRICS, "epoch", gaps)
     shapes = {name: tuple(codes.shape) for name, codes in ticket.codes.items()}
-    traced = read_rows(folder / trace.NAME, "epoch", gaps)
+    traced = read_rows(folder / TRACE, "epoch", gaps)
     sound = trace.sound(traced, shapes)
     if len(sound) < len(traced):
-        gaps.append(f"{trace.NAME} is damaged: what does not fit the ticket is not shown.")
-    said, mistakes = _read_answers(folder / _ANSWERS, gaps)
+        gaps.append(f"{TRACE} is damaged: what does not fit the ticket is not shown.")
+    said, mistakes = _read_answers(folder / ANSWERS, gaps)
     return Run(
         folder,
         read_settings(folder / CONFIG, gaps),
         rows,
-        read_rows(folder / TWIN / METRICS, "epoch", gaps) if (folder / TWIN).is_dir() else [],
-        _read_table(folder / TABLE, gaps),
+        read_rows(folder / TWIN_FOLDER / METRICS, "epoch", gaps) if (folder / TWIN_FOLDER).is_dir() else [],
+        _read_table(folder / RESULTS, gaps),
         sound,
         ticket,
         hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -162,7 +162,7 @@ def read_run(folder: str | Path) -> Run:
 
 def write_table(folder: Path, rows: Sequence[Row]) -> None:
     """Write the networks that were compared."""
-    with written_whole(folder / TABLE) as unfinished:
+    with written_whole(folder / RESULTS) as unfinished:
         networks = [asdict(row) for row in rows]
         unfinished.write_text(json.dumps({"networks": networks}, indent=1) + "\n", encoding="utf-8")
 
@@ -179,7 +179,7 @@ def write_answers(folder: Path, said: Answers, split: Split) -> None:
     worst = wrong[said.probability[wrong].argsort()[:_WORST]]
     tensors = {**said._asdict(), "worst": worst, "images": split.images[worst].contiguous()}
     tensors = {name: tensor.int() if tensor.dtype == torch.int64 else tensor for name, tensor in tensors.items()}
-    with written_whole(folder / _ANSWERS) as unfinished:
+    with written_whole(folder / ANSWERS) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(tensors))
 
 

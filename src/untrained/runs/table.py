@@ -15,11 +15,12 @@ from typing import Any, final
 
 from untrained.fields import check_fields
 from untrained.files import written_whole
+from untrained.search.run_files import CELLS, RESULTS, TABLE
 
-TWIN = "trained twin"
-"""What the network whose weights are trained is called, where others have a method."""
-RANDOM = "random-subnetwork"
-"""The method that chooses nothing, beside which all others are shown."""
+# Names of networks in the tables; TWIN stands where others have a method.
+FOUND, TWIN = "found subnetwork", "trained twin"
+RANDOM_NETWORK, RANDOM_SUBNETWORK = "random network", "random subnetwork"
+RANDOM = "random-subnetwork"  # the method that chooses at random, shown beside all others
 
 
 @final
@@ -151,7 +152,7 @@ def _spelt(text: str) -> str:
 
 def read_cell(folder: Path, cell: Cell) -> Cell | None:
     """The cell as an earlier run left it; one that failed or is damaged is searched again."""
-    path = folder / "cells" / f"{cell.name}.json"
+    path = folder / CELLS / f"{cell.name}.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts.pop("sha256", None) not in (None, _sha256(facts)):  # None: written before there was one
@@ -167,7 +168,7 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
 def write_cell(folder: Path, cell: Cell) -> None:
     """Note a finished network."""
     facts = asdict(cell)
-    with written_whole(folder / "cells" / f"{cell.name}.json") as unfinished:
+    with written_whole(folder / CELLS / f"{cell.name}.json") as unfinished:
         unfinished.write_text(json.dumps({**facts, "sha256": _sha256(facts)}) + "\n", encoding="utf-8")
 
 
@@ -178,14 +179,14 @@ def _sha256(facts: Any) -> str:
 def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) -> None:
     """Write results.csv (the table) and results.json (the table and every network)."""
     with (
-        written_whole(folder / "results.csv") as unfinished,
+        written_whole(folder / TABLE) as unfinished,
         unfinished.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, [field.name for field in fields(Line)])
         writer.writeheader()
         writer.writerows(asdict(line) for line in lines)
     results = {"lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
-    with written_whole(folder / "results.json") as unfinished:
+    with written_whole(folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
 
 

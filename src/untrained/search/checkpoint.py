@@ -18,12 +18,12 @@ from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from untrained.files import write_json_lines, written_whole
 from untrained.search.evaluation import device_of
+from untrained.search.run_files import CHECKPOINT as NAME
+from untrained.search.run_files import METRICS
 from untrained.terminal.text import shorten
 
 Row = dict[str, float | int]
 
-NAME = "checkpoint.pt"
-_METRICS = "metrics.jsonl"
 _PARTS = {"plan", "rows", "model", "optimizers", "random", "cuda_random"}
 _FINITE = ("epoch", "lr", "train_loss", "train_accuracy", "examples_per_second", "seconds")  # of every row
 _LIKE_PARAMETERS = {torch.optim.SGD: {"momentum_buffer"}, torch.optim.Adam: {"exp_avg", "exp_avg_sq"}}
@@ -34,7 +34,7 @@ _END, _END_SIZE, _HEX = b"PK\5\6", 22, 64
 
 def holds_run(folder: Path) -> bool:
     """Whether a run that has finished an epoch is in this folder."""
-    metrics = folder / _METRICS
+    metrics = folder / METRICS
     return metrics.exists() and metrics.stat().st_size > 0
 
 
@@ -73,7 +73,7 @@ def write(
     archive.write(hashlib.sha256(archive.getbuffer()).hexdigest().encode())
     with written_whole(folder / NAME) as unfinished:
         unfinished.write_bytes(archive.getbuffer())
-    write_json_lines(folder / _METRICS, rows)
+    write_json_lines(folder / METRICS, rows)
 
 
 def restore(

@@ -27,6 +27,7 @@ from untrained.search import checkpoint
 from untrained.search.checkpoint import Row
 from untrained.search.evaluation import device_of, evaluate
 from untrained.search.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
+from untrained.search.run_files import TICKET
 from untrained.search.trace import Trace, flips_of
 from untrained.terminal.progress import Progress
 from untrained.tickets.ticket import save
@@ -164,10 +165,10 @@ def fit(
                     log(row)
         except KeyboardInterrupt:
             if folder is not None and masked:
-                save(model, folder / "found.ticket", meta=meta)
+                save(model, folder / TICKET, meta=meta)
             raise
     if folder is not None and masked:
-        save(model, folder / "found.ticket", meta=meta)
+        save(model, folder / TICKET, meta=meta)
     return history
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from untrained.files import read_json_lines, write_json_lines
 from untrained.masking import mask as attach
+from untrained.search.run_files import TRACE
 
-NAME = "trace.jsonl"
 BINS = 40
 _UNITS = 16  # of a layer, at most
 _DRAWN = 8  # tensors, at most
@@ -98,11 +98,11 @@ class Trace:
 
     def write(self, folder: Path) -> None:
         """Write all lines, or none."""
-        write_json_lines(folder / NAME, self.lines, separators=(",", ":"))
+        write_json_lines(folder / TRACE, self.lines, separators=(",", ":"))
 
     def take_up(self, folder: Path, epoch: int) -> None:
         """Read what an interrupted search has noted up to an epoch; what cannot be read is only not to be seen."""
-        for line in read_json_lines(folder / NAME):
+        for line in read_json_lines(folder / TRACE):
             if line is None or type(line.get("epoch")) is not int or line["epoch"] > epoch:
                 return
             self.lines.append(line)

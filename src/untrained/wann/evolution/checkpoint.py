@@ -11,6 +11,8 @@ import numpy as np
 
 from untrained.files import read_json_lines, write_json_lines, written_whole
 from untrained.runs.run import is_number
+from untrained.search.run_files import METRICS
+from untrained.search.run_files import WANN_CHECKPOINT as NAME
 from untrained.terminal.text import shorten
 from untrained.wann.evolution.front import CHOOSING, Found
 from untrained.wann.evolution.genome import Population
@@ -18,8 +20,6 @@ from untrained.wann.evolution.state import State
 from untrained.wann.networks.file import from_document, to_document
 from untrained.wann.networks.net import Net
 
-NAME = "checkpoint.npz"
-METRICS = "metrics.jsonl"
 _FORMAT = "untrained-wann-search/1"
 _ARRAYS = ("act", "src", "dst", "on", "nodes", "genes")
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from untrained.files import sole_writer, written_whole
 from untrained.runs.settings import to_toml
+from untrained.search.run_files import CONFIG, FOUND, FRONT, PICTURE, REPORT, RESULTS, TUNED
 from untrained.wann.evolution import checkpoint
 from untrained.wann.evolution.front import Found
 from untrained.wann.evolution.presets import preset_named
@@ -100,7 +101,7 @@ def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -
     elif (folder / checkpoint.NAME).exists():
         raise ValueError(f"{folder} holds a run; --resume goes on with it, another --out starts one")
     else:
-        with written_whole(folder / "config.toml") as unfinished:
+        with written_whole(folder / CONFIG) as unfinished:
             unfinished.write_text(to_toml(settings), encoding="utf-8")
     try:
         search.save(folder)
@@ -112,17 +113,17 @@ def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -
             own = tuned(task, best, shared=shared, seed=settings.seed, workers=search.evaluator.workers)
         facts = _facts(settings, search, search.best) | {"shared_weight": shared}
         best = best.replace(meta=facts)
-        best.save(folder / "found.json")
+        best.save(folder / FOUND)
         if own is not None:
-            own.replace(meta=facts).save(folder / "tuned.json")
+            own.replace(meta=facts).save(folder / TUNED)
         columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
         columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
     except KeyboardInterrupt:
         again = f"untrained wann --out {shlex.quote(str(folder))} --resume{given_again(settings.task)}"
         raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
-    picture = folder / "picture.png" if find_spec("matplotlib") else None
+    picture = folder / PICTURE if find_spec("matplotlib") else None
     together = ensemble(task, best)
-    page = folder / "report.html"
+    page = folder / REPORT
     run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture, page)
     rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
     _write_results(run, task, rewards)
@@ -223,7 +224,7 @@ def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
         "curve": curve,
         "input_names": None if task.input_names is None else list(task.input_names),
     }
-    with written_whole(run.folder / "results.json") as unfinished:
+    with written_whole(run.folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

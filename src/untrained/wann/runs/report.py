@@ -16,13 +16,13 @@ from untrained.files import written_whole
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Section, Table, clean, render
 from untrained.runs.run import is_number, read_rows, read_settings
+from untrained.search.run_files import CONFIG, FOUND, METRICS, REPORT, RESULTS
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.layout import place
 from untrained.wann.networks.net import Net
 from untrained.wann.runs.settings import WannSettings, given_again
 
-_FOUND, _REPORT = "found.json", "report.html"
 _LABELLED = 60  # nodes, at most, that have their activation beside them
 _NAMED = 24  # inputs, at most, that have their names beside them
 # Greys for the two plain functions; the others in colours that the colour-blind tell apart (Paul Tol's "muted").
@@ -43,7 +43,7 @@ class _Found:
 
 def holds_network(folder: str | Path) -> bool:
     """Whether a search for weight agnostic networks got to its end in this folder."""
-    return (Path(folder) / _FOUND).is_file()
+    return (Path(folder) / FOUND).is_file()
 
 
 def write_report(folder: str | Path) -> Path:
@@ -69,7 +69,7 @@ def write_report(folder: str | Path) -> Path:
     )
     sections = [section for part in (_worth, _network, _weights, _progress, _again) for section in part(run)]
     page = render(f"A weight agnostic network for {task}", [lead, *run.gaps], sections)
-    path = folder / _REPORT
+    path = folder / REPORT
     with written_whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return path
@@ -77,11 +77,11 @@ def write_report(folder: str | Path) -> Path:
 
 def _read(folder: Path) -> _Found:
     if not holds_network(folder):
-        raise ValueError(f"{folder} holds no run that a report could show: there is no {_FOUND} in it")
+        raise ValueError(f"{folder} holds no run that a report could show: there is no {FOUND} in it")
     gaps: list[str] = []
     results: Any = {}
     try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
         numbers = [each[name] for each in results["columns"] for name in ("mean", "std")] + results["curve"]["weights"]
         numbers += [reward for reward in results["curve"]["rewards"] if reward is not None]
         if not all(map(is_number, numbers)) or not all(isinstance(each["scores"], list) for each in results["columns"]):
@@ -89,10 +89,10 @@ def _read(folder: Path) -> _Found:
         if len(results["curve"]["weights"]) != len(results["curve"]["rewards"]):
             raise ValueError("a reward per weight is needed")
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        gaps.append("What the network is worth was not noted, or results.json is damaged.")
+        gaps.append(f"What the network is worth was not noted, or {RESULTS} is damaged.")
         results = {}
-    rows = read_rows(folder / "metrics.jsonl", "generation", gaps)
-    return _Found(Net.load(folder / _FOUND), read_settings(folder / "config.toml", gaps), rows, results, gaps)
+    rows = read_rows(folder / METRICS, "generation", gaps)
+    return _Found(Net.load(folder / FOUND), read_settings(folder / CONFIG, gaps), rows, results, gaps)
 
 
 def _worth(run: _Found) -> Iterator[Section]:
@@ -273,5 +273,5 @@ def _again(run: _Found) -> Iterator[Section]:
     facts.append(f"made with: untrained {__version__}")
     command = command_of("untrained wann", WannSettings(), run.settings)
     task = run.net.meta.get("task")
-    code = [command, f"untrained wann eval {_FOUND}{given_again(clean(task)) if task else ''}", "\n".join(facts)]
+    code = [command, f"untrained wann eval {FOUND}{given_again(clean(task)) if task else ''}", "\n".join(facts)]
     yield Section("Do it again", code=[line for line in code if line])

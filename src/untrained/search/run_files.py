@@ -1,0 +1,11 @@
+"""Names of the files and folders of a run; all code that reads or writes them takes the names from here."""
+
+# A search, by `find` or `fit(out=…)`.
+CONFIG, CHECKPOINT, METRICS, TRACE = "config.toml", "checkpoint.pt", "metrics.jsonl", "trace.jsonl"
+TICKET, ANSWERS, RESULTS = "found.ticket", "answers.safetensors", "results.json"
+PICTURE, REPORT = "picture.png", "report.html"
+TWIN_FOLDER = "twin"  # a folder with the files of the trained twin
+# A comparison or a sweep: a folder with a file and a folder for each network, and the table.
+CELLS, TABLE = "cells", "results.csv"
+# A search for weight agnostic networks.
+WANN_CHECKPOINT, FOUND, TUNED, FRONT = "checkpoint.npz", "found.json", "tuned.json", "front"
