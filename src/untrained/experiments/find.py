@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-import torch
 from torch import nn
 
 from untrained import plot
-from untrained.data.dataset import DataSet, load_data, located
+from untrained.data.dataset import load_data, located
 from untrained.experiments.by_name import method_of
 from untrained.experiments.run_folder import claimed, resume_command, write_settings
 from untrained.experiments.tables import of_networks
 from untrained.experiments.testbed import Lab, device_named
-from untrained.masking.bake import baked
-from untrained.masking.mask import masks, record
+from untrained.masking.mask import masks
 from untrained.methods.base import Method
 from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.report import write_report
-from untrained.runs.run import Row, write_table
+from untrained.runs.run import Row, read_run, write_table
 from untrained.runs.settings import Settings
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
 from untrained.search.checkpoint import holds_run
@@ -97,22 +95,21 @@ def _run(
     rows = [lab.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
-    twin_history = None
     try:
         how = {"resume": settings.resume, "lr": settings.lr, "log": log}
         found, history = lab.search(network, FOUND, folder, **how)
         rows.append(lab.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(keep or max(_kept(network), 1e-9))))
         rows.append(found)
         if settings.twin:
-            twin, twin_history = lab.train_twin(folder / TWIN_FOLDER, resume=settings.resume)
+            twin, _ = lab.train_twin(folder / TWIN_FOLDER, resume=settings.resume)
             rows.append(twin)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
     write_table(folder, rows)
-    page = write_report(folder)
-    picture = None
+    page, picture = write_report(folder), None
     if plot.available():
-        picture = _draw(settings, lab.data, folder, network, rows, history, twin_history)
+        picture = folder / PICTURE
+        plot.save(plot.overview(read_run(folder)), picture)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
     return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, page)
 
@@ -122,32 +119,6 @@ def _method(settings: Settings) -> Method:
     if not method.learns:
         raise ValueError(f"{settings.method} has nothing to search for; it is among what others are compared with")
     return method
-
-
-def _draw(
-    settings: Settings,
-    data: DataSet,
-    folder: Path,
-    network: nn.Module,
-    rows: Sequence[Row],
-    history: History,
-    twin_history: History | None,
-) -> Path:
-    """The picture of the run."""
-    first, picture = record(network).states[0], folder / PICTURE
-    with torch.no_grad(), baked(network) as dense:
-        drawn = plot.search(
-            title=f"{settings.model} on {settings.data}, {settings.method}, {_kept(network):.1%} kept",
-            found=history,
-            twin=twin_history,
-            baselines={row.name: row.val_accuracy for row in rows[:2]},
-            kept={name: float(mask.float().mean()) for name, mask in masks(network).items()},
-            before=first.weight.cpu(),
-            after=dense.get_parameter(first.name).cpu(),
-            shape=data.shape,
-        )
-    plot.save(drawn, picture)
-    return picture
 
 
 def _kept(network: nn.Module) -> float:

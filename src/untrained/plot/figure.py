@@ -1,70 +1,91 @@
-"""What all pictures share: an empty figure, how it is saved, and colours. matplotlib comes with `untrained[plot]`."""
+"""The parts that all pictures share: an empty figure, its file, colours, and text that the font can write."""
 
 from __future__ import annotations
 
 import importlib.util
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from untrained.files import written_whole
+from untrained.terminal.text import REPLACEMENT, clean
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.legend import Legend
 
 FOUND, TWIN, BASELINES = "#1b7f79", "#8a8a8a", ("#c97b2b", "#b2475f")
-# Paul Tol's muted scheme: ten colours that colour-blind readers tell apart.
+# Signs of weights (Okabe and Ito), and methods (Paul Tol's muted scheme): colour-blind readers tell them apart.
+PLUS, MINUS = "#0072b2", "#d55e00"
 COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#555555",
 )  # fmt: skip
+INK, DROPPED = "#2b2f36", "#d4d4d4"
+SMALL, FONT = 8, 9  # points; no text is smaller
 
 
 def available() -> bool:
-    """Whether matplotlib is installed."""
+    """Return True if matplotlib is installed.
+
+    Example:
+        >>> ut.plot.available()
+        True
+    """
     return importlib.util.find_spec("matplotlib") is not None
 
 
-def empty(width: float, height: float) -> Figure:
-    """An empty figure, so many inches wide and high, that lays itself out."""
+def empty(width: float, height: float, **options: Any) -> Figure:
+    """Return an empty figure of this size in inches, which lays itself out unless `options` change that."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(**{"figsize": (width, height), "layout": "constrained"} | options)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ut.plot.save(Figure(), "empty.png")
+        >>> open("empty.png", "rb").read(4)
+        b'\\x89PNG'
+    """
     with written_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=110, format="png")
 
 
 def percent(shares: Iterable[float]) -> list[float]:
-    """Shares in 0..1 as percent."""
+    """Return shares in 0..1 as percent."""
     return [100 * share for share in shares]
 
 
 def one_line(text: object, longest: int = 28) -> str:
-    """One line of characters that the font has, not too long."""
-    line = unicodedata.normalize("NFC", " ".join(str(text)[:1000].split()))
-    line = line if len(line) <= longest else line[: longest - 1] + "…"
-    return "".join(character if _writable(character) else "\N{REPLACEMENT CHARACTER}" for character in line)
+    """Return a text like `clean`, and also without characters that the font of pictures lacks."""
+    line = clean(text, longest)
+    return line if line.isascii() else "".join(c if _has_glyph(c) else REPLACEMENT for c in line)
 
 
 def heading(title: str) -> str:
-    """A title's lines, each `one_line`."""
+    """Return the lines of a title, each cleaned by `one_line`."""
     return "\n".join(one_line(line, 110) for line in title.split("\n"))
 
 
-def name_as_given(legend: Legend) -> None:
-    """Read nothing in a legend as a formula."""
-    for text in legend.get_texts():
+def add_legend(place: Axes | Figure, *entries: Any, **options: Any) -> None:
+    """Add a legend without a frame, in which no text is read as a formula."""
+    for text in place.legend(*entries, **{"frameon": False} | options).get_texts():
         text.set_parse_math(False)
 
 
-def _writable(character: str) -> bool:
+def open_frame(axes: Axes, *, grid: bool = False) -> None:
+    """Leave out the lines above and to the right of the axes, and add a light grid if asked for."""
+    axes.spines[["top", "right"]].set_visible(False)
+    if grid:
+        axes.grid(alpha=0.25)
+
+
+def _has_glyph(character: str) -> bool:
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    return character.isprintable() and get_font(findfont(FontProperties())).get_char_index(ord(character)) > 0
+    return get_font(findfont(FontProperties())).get_char_index(ord(character)) > 0

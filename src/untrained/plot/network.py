@@ -1,144 +1,180 @@
-"""Pictures of the network of a run: the subnetwork itself, and its first layer."""
+"""Pictures of the network of a run: the subnetwork, its first layer, and an overview of the whole run."""
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from untrained.plot.figure import FOUND, empty
-from untrained.plot.run import FONT, SMALL, class_names, layer_name, line_of
+from untrained.plot.figure import (
+    DROPPED,
+    FONT,
+    FOUND,
+    INK,
+    MINUS,
+    PLUS,
+    SMALL,
+    add_legend,
+    empty,
+    heading,
+)  # fmt: skip
+from untrained.plot.run import class_names, layer_name, line_of, paint_curves, paint_kept
 from untrained.runs.run import Run
-from untrained.runs.weights import effective_of, frozen_of, signs_of
-from untrained.search.run_files import TRACE
+from untrained.runs.weights import FirstLayer, first_layer, signs_of
 from untrained.search.trace import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
     from torch import Tensor
 
-# The colour-blind tell them apart (Okabe and Ito).
-PLUS, MINUS = "#0072b2", "#d55e00"
-_INK, _DROPPED = "#2b2f36", "#d4d4d4"
-# Layers side by side, and filters.
-_ABREAST, _FILTERS, _PER_ROW = 5, 24, 6
+_LAYERS, _IMAGES = 5, 6  # side by side
+
+
+def overview(run: Run) -> Figure:
+    """Draw a run at a glance: accuracy over the epochs, weights kept, and the first layer before and after.
+
+    The first layer is left out if it cannot be shown as images.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
+        >>> _ = ut.fit(model, [(torch.randn(8, 64), torch.arange(8))], epochs=1, out="run", title=None)
+        >>> len(ut.plot.overview(ut.read_run("run")).axes)
+        2
+    """
+    try:
+        layer = first_layer(run)
+    except ValueError:
+        layer = None
+    figure = empty(11, 4.0 if layer is None else 7.75)
+    figure.suptitle(heading(_title(run)), parse_math=False)
+    rows = figure.add_gridspec(1 if layer is None else 2, 1, height_ratios=None if layer is None else (1, 1.05))
+    curves, bars = figure.add_subfigure(rows[0]).subplots(1, 2, width_ratios=(3, 2))
+    paint_curves(curves, run, "accuracy")
+    add_legend(curves, loc="center right")
+    paint_kept(bars, run, height=3)
+    if layer is not None:
+        _paint_first_layer(figure.add_subfigure(rows[1]).subplots(1, 2), layer, "first layer: ")
+    return figure
 
 
 def subnetwork(run: Run, epoch: int | None = None) -> Figure:
-    """Draw the subnetwork: some units of some layers, and the edges between them that are kept.
+    """Draw some units of some layers, and the edges between them that are kept.
 
-    Where an edge is a single weight, it is coloured by its sign; where it is several, it is the fainter the fewer are
-    kept. Layers of which one follows the other share the units between them; others stand by themselves.
+    An edge of a single weight has the colour of its sign; an edge of several is the fainter the fewer are kept. Layers
+    that follow each other share the units between them; others stand by themselves.
 
     Args:
-        run: the run; without a trace, what its ticket keeps is drawn.
-        epoch: which, 0 being before the first step; default the last one that was noted.
+        run: the run; without a trace, the edges are those of its ticket.
+        epoch: the epoch, 0 for before the first step; default the last one in the trace.
 
     Raises:
-        ValueError: the run has no trace of this epoch, or one that was made of other units.
-        ImportError: matplotlib is not installed.
+        ValueError: the run has no trace of this epoch.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
+        >>> _ = ut.fit(model, [(torch.randn(8, 64), torch.arange(8))], epochs=1, out="run", title=None)
+        >>> len(ut.plot.subnetwork(ut.read_run("run"), epoch=0).axes)
+        1
     """
     from matplotlib.gridspec import GridSpecFromSubplotSpec
 
     line = line_of(run, epoch) if run.trace or epoch is not None else None
     last = line is None or line is run.trace[-1]
-    samples, digits, kept = run.samples, {}, run.kept
-    for sample in samples:
-        if line is None:
-            digits[sample.name] = sample.edges(run.ticket.codes[sample.name] != 0)
-            continue
-        said = digits[sample.name] = line["tensors"][sample.name].get("edges")
-        kept[sample.name] = line["tensors"][sample.name]["kept"]
-        if not isinstance(said, str) or not said.isascii() or len(said) != len(sample.outputs) * len(sample.inputs):
-            raise ValueError(f"{run.folder}: its {TRACE} has other edges of {sample.name!r} than are drawn")
-
+    samples = run.samples
+    if line is None:
+        kept, edges = run.kept, {s.name: s.edges(run.ticket.codes[s.name] != 0) for s in samples}
+    else:
+        kept, edges = ({name: its.get(key) for name, its in line["tensors"].items()} for key in ("kept", "edges"))
     rows = _in_rows(samples)
     widest = max(sum(len(chain) + 0.6 for chain in row) for row in rows)
     width = min(12.5, max(6.0, 1.2 + 2.1 * widest))
     signs = {sample.name: signs_of(run, sample, last=last) for sample in samples}
-    told = textwrap.fill(_caption(run, None if line is None else line["epoch"], samples, signs), int(15 * width))
-    figure = empty(width, 3.5 * len(rows) + 0.2 + 0.17 * told.count("\n"))
-    figure.supxlabel(told, fontsize=FONT, x=0.02, ha="left")
+    caption = textwrap.fill(_caption(run, None if line is None else line["epoch"], samples, signs), int(15 * width))
+    figure = empty(width, 3.5 * len(rows) + 0.2 + 0.17 * caption.count("\n"))
+    figure.supxlabel(caption, fontsize=FONT, x=0.02, ha="left")
     grid = figure.add_gridspec(len(rows), 1, hspace=0.06)
     for level, row in enumerate(rows):
-        # What is left of a row stays empty, so that all layers are as wide.
+        # The rest of a row stays empty, so that all layers are equally wide.
         ratios = [len(chain) + 0.6 for chain in row]
         ratios += [widest - sum(ratios)] if sum(ratios) < widest - 0.5 else []
         inside = GridSpecFromSubplotSpec(1, len(ratios), grid[level], width_ratios=ratios)
         for number, chain in enumerate(row):
             axes = figure.add_subplot(inside[number])
             for stage, sample in enumerate(chain):
-                _paint_edges(axes, stage, sample, digits[sample.name], signs[sample.name])
+                _paint_edges(axes, stage, sample, edges[sample.name], signs[sample.name])
                 text = f"{layer_name(sample.name, 18)}\n{_edge(sample)}\n{100 * kept[sample.name]:.3g} % kept"
                 axes.text(stage + 0.5, 1.03, text, ha="center", va="bottom", fontsize=SMALL, parse_math=False)
-            _paint_units(axes, chain)
-            names = _output_names(run, chain[-1])
-            for k, name in enumerate(names):
-                y = _height(k, len(names))
-                axes.text(len(chain) + 0.07, y, name, va="center", fontsize=SMALL, parse_math=False)
+            _paint_units(axes, chain, _output_names(run, chain[-1]))
             axes.set(xlim=(-0.1, len(chain) + 0.1), ylim=(-0.01, 1.01))
             axes.set_axis_off()
     return figure
 
 
 def filters(run: Run) -> Figure:
-    """Draw the first layer as images, as it was drawn from the seed and as the mask leaves it.
-
-    Args:
-        run: the run.
+    """Draw the first layer as images: the frozen weights, and the weights that the mask keeps.
 
     Raises:
-        ValueError: the first layer has no image as its input, or its weights are a pretrained model's, which no ticket
-            holds.
-        ImportError: matplotlib is not installed.
+        ValueError: the inputs of the first layer are no images, or its weights are a pretrained model's, which no
+            ticket holds.
+
+    Example:
+        >>> model = ut.mask_(nn.Conv2d(1, 8, 3), ut.EdgePopup(), seed=0)
+        >>> ut.save(model, "found.ticket")
+        >>> len(ut.plot.filters(ut.read_run(".")).axes)
+        3
     """
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    name = next(iter(run.kept))
-    codes, entry = run.ticket.codes[name], run.ticket.tensors[name]
-    shape = run.ticket.meta.get("shape")
-    sides = tuple(shape) if isinstance(shape, list) and all(type(n) is int for n in shape) else ()
-    if codes.ndim == 4 and math.prod(codes.shape[2:]) > 1:
-        sides = tuple(codes.shape[1:])
-    elif len(sides) != 3 or codes.shape[1:] != (math.prod(sides),):
-        raise ValueError(f"{run.folder}: {name!r} of shape {entry.shape} does not look at images, so that it is none")
-    if (frozen := frozen_of(run, name)) is None:
-        raise ValueError(f"{run.folder}: the ticket does not hold the pretrained weights that it was found on")
-    planes = len(frozen) if frozen.ndim > codes.ndim else 1
-    before, after = frozen if planes == 1 else frozen[0], effective_of(run, name)
-    limit = float(max(before.abs().max(), after.abs().max())) or 1.0
-    scale, norm = LinearSegmentedColormap.from_list("signs", [MINUS, "white", PLUS]), Normalize(-limit, limit)
-
-    count = min(_FILTERS, len(codes))
-    few = -(-count // _PER_ROW)
-    figure = empty(11, min(8.0, 0.75 + 4.9 * few / _PER_ROW * sides[1] / sides[2]))
+    layer = first_layer(run)
+    rows, (_, height, width) = -(-len(layer.frozen) // _IMAGES), layer.frozen.shape
+    figure = empty(11, min(8.0, 0.75 + 4.9 * rows / _IMAGES * height / width))
     both = figure.subplots(1, 2)
-    of_each = f", the first of {planes} for each" if planes > 1 else ""
-    seen = f"{count} of {len(codes):,} units" if count < len(codes) else f"all {count} units"
-    seen += f", the first of their {sides[0]} channels" if sides[0] > 1 else ""
-    for axes, weight, mask, says in (
-        (both[0], before, None, f"frozen random weights{of_each}"),
-        (both[1], after, codes, "what the mask keeps of them (grey: dropped)"),
-    ):
-        units = weight[:count].reshape(count, *sides)[:, 0].float().numpy()
-        pixels = scale(norm(units))[..., :3]
-        if mask is not None:
-            pixels[mask[:count].reshape(count, *sides)[:, 0].numpy() == 0] = [int(_DROPPED[1:3], 16) / 255] * 3
-        axes.imshow(_mosaic(pixels), interpolation="nearest")
-        axes.set_title(says, fontsize=FONT)
-        axes.set_axis_off()
-    figure.colorbar(ScalarMappable(norm, scale), ax=both, label="weight (no unit)", pad=0.02)
-    figure.suptitle(f"{layer_name(name)}: {seen}", fontsize=FONT, parse_math=False)
+    norm, colours = _paint_first_layer(both, layer)
+    figure.colorbar(ScalarMappable(norm, colours), ax=both, label="weight (no unit)", pad=0.02)
+    count = len(layer.frozen)
+    shown = f"{count} of {layer.units:,} units" if count < layer.units else f"all {count} units"
+    shown += f", the first of their {layer.channels} channels" if layer.channels > 1 else ""
+    figure.suptitle(f"{layer_name(layer.name)}: {shown}", fontsize=FONT, parse_math=False)
     return figure
 
 
+def _paint_first_layer(both: Sequence[Axes], layer: FirstLayer, prefix: str = "") -> tuple[Normalize, Colormap]:
+    """Paint the frozen weights and those in use, each as one image; return what turns a weight into a colour."""
+    from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
+
+    limit = float(max(layer.frozen.abs().max(), layer.effective.abs().max())) or 1.0
+    norm, colours = Normalize(-limit, limit), LinearSegmentedColormap.from_list("signs", [MINUS, "white", PLUS])
+    before = colours(norm(layer.frozen.numpy()))[..., :3]
+    after = colours(norm(layer.effective.numpy()))[..., :3]
+    after[~layer.mask.numpy()] = to_rgb(DROPPED)
+    draws = f", the first of {layer.draws} for each" if layer.draws > 1 else ""
+    titles = f"frozen random weights{draws}", "what the mask keeps of them (grey: dropped)"
+    for axes, pixels, title in zip(both, (before, after), titles, strict=True):
+        axes.imshow(_mosaic(pixels), interpolation="nearest")
+        axes.set_title(prefix + title, fontsize=FONT)
+        axes.set_axis_off()
+    return norm, colours
+
+
+def _title(run: Run) -> str:
+    """Return the network, its data, its method and the share of weights kept, as far as the run holds them."""
+    network, data = run.ticket.built_by, run.ticket.meta.get("data")
+    title = "a network" if network is None else str(network["name"])
+    title += f" on {Path(data).name}" if isinstance(data, str) else ""
+    methods = {type(entry.method).__name__ for entry in run.ticket.tensors.values() if entry.method is not None}
+    method = run.settings.get("method") or ", ".join(sorted(methods))
+    masks = [codes != 0 for codes in run.ticket.codes.values()]
+    kept = sum(int(mask.sum()) for mask in masks) / max(1, sum(mask.numel() for mask in masks))
+    return f"{title}, {method}, {kept:.1%} kept"
+
+
 def _in_rows(samples: Sequence[Sample]) -> list[list[list[Sample]]]:
-    """Chains of samples that follow each other, as many beside each other as there is room for."""
+    """Return chains of samples that follow each other, in rows of at most five layers."""
     chains: list[list[Sample]] = []
     for sample in samples:
         if sample.follows and chains:
@@ -147,7 +183,7 @@ def _in_rows(samples: Sequence[Sample]) -> list[list[list[Sample]]]:
             chains.append([sample])
     rows: list[list[list[Sample]]] = []
     for chain in chains:
-        if rows and sum(map(len, rows[-1])) + len(chain) <= _ABREAST:
+        if rows and sum(map(len, rows[-1])) + len(chain) <= _LAYERS:
             rows[-1].append(chain)
         else:
             rows.append([chain])
@@ -167,13 +203,16 @@ def _paint_edges(axes: Axes, stage: int, sample: Sample, digits: str, signs: Ten
     axes.add_collection(LineCollection(segments, colors=colours, linewidths=0.9, zorder=1)).set_gid("edges")
 
 
-def _paint_units(axes: Axes, chain: Sequence[Sample]) -> None:
+def _paint_units(axes: Axes, chain: Sequence[Sample], names: Sequence[str]) -> None:
     columns = [(len(chain[0].inputs), chain[0].shape[1], "channels" if len(chain[0].shape) > 2 else "inputs")]
     columns += [(len(s.outputs), s.shape[0], "channels" if len(s.shape) > 2 else "units") for s in chain]
-    for x, (count, all_of_them, kind) in enumerate(columns):
-        axes.scatter([x] * count, [_height(k, count) for k in range(count)], s=16, color=_INK, zorder=2)
-        text = f"{count} of {all_of_them:,}" if count < all_of_them else f"{'all ' if count > 1 else ''}{count}"
-        axes.text(x, -0.03, f"{text}\n{kind if all_of_them > 1 else kind[:-1]}", ha="center", va="top", fontsize=SMALL)
+    for x, (count, total, kind) in enumerate(columns):
+        axes.scatter([x] * count, [_height(k, count) for k in range(count)], s=16, color=INK, zorder=2)
+        text = f"{count} of {total:,}" if count < total else f"{'all ' if count > 1 else ''}{count}"
+        axes.text(x, -0.03, f"{text}\n{kind if total > 1 else kind[:-1]}", ha="center", va="top", fontsize=SMALL)
+    for k, name in enumerate(names):
+        y = _height(k, len(names))
+        axes.text(len(chain) + 0.07, y, name, va="center", fontsize=SMALL, parse_math=False)
 
 
 def _height(place: int, count: int) -> float:
@@ -181,7 +220,7 @@ def _height(place: int, count: int) -> float:
 
 
 def _edge(sample: Sample) -> str:
-    """What a line is."""
+    """Return the number of weights that a line stands for, in words."""
     if sample.weights_per_edge == 1:
         return "a line: one weight"
     if sample.group > 1:
@@ -190,40 +229,40 @@ def _edge(sample: Sample) -> str:
 
 
 def _caption(run: Run, epoch: int | None, samples: Sequence[Sample], signs: dict[str, Tensor | None]) -> str:
-    """What is shown, and what is not."""
+    """Return the sentences about the parts that are shown, and those that are not."""
     when = "What the ticket keeps" if epoch is None else f"What is kept after epoch {epoch}"
-    told = [when if epoch != 0 else "What is kept before the first step"]
+    text = [when if epoch != 0 else "What is kept before the first step"]
     if len(samples) < len(run.kept):
-        told[0] += f", in {len(samples)} of {len(run.kept)} layers"
-    told[0] += "; what is dropped is not drawn."
+        text[0] += f", in {len(samples)} of {len(run.kept)} layers"
+    text[0] += "; what is dropped is not drawn."
     if any(len(s.outputs) < s.shape[0] or len(s.inputs) * s.group < s.shape[1] for s in samples):
-        told.append("Of large layers only some units are shown, evenly spaced, and only the edges between those.")
+        text.append("Of large layers only some units are shown, evenly spaced, and only the edges between those.")
     if any(its is not None for its in signs.values()):
-        told.append("Single weights are blue if positive, orange if negative.")
+        text.append("Single weights are blue if positive, orange if negative.")
     if any(sample.weights_per_edge > 1 for sample in samples):
-        told.append("A line of several weights is the darker, the more of them are kept.")
+        text.append("A line of several weights is the darker, the more of them are kept.")
     if any(sample.follows for sample in samples):
         order = "by their names" if not run.trace else "as the model lists them"
-        told.append(f"Layers are in order {order}, and joined where their sizes fit.")
-    return " ".join(told)
+        text.append(f"Layers are in order {order}, and joined where their sizes fit.")
+    return " ".join(text)
 
 
 def _output_names(run: Run, sample: Sample) -> list[str]:
-    """The classes, where these are the outputs of the last layer."""
+    """Return the names of the classes if these are the outputs of the last layer."""
     names = run.ticket.meta.get("labels")
     if sample.name != list(run.kept)[-1] or not isinstance(names, list) or len(names) != sample.shape[0]:
         return []
-    return class_names(run, 0, 14, among=sample.outputs)
+    return class_names(run, sample.outputs, 14)
 
 
 def _mosaic(images: np.ndarray) -> np.ndarray:
-    """Images (n, height, width, 3), beside each other with gaps."""
+    """Return images (n, height, width, 3) side by side with gaps, as one image."""
     larger = max(1, 24 // images.shape[2])
     images = images.repeat(larger, 1).repeat(larger, 2)
-    rows = -(-len(images) // _PER_ROW)
-    missing = rows * _PER_ROW - len(images)
+    rows = -(-len(images) // _IMAGES)
+    missing = rows * _IMAGES - len(images)
     framed = np.pad(images, ((0, missing), (2, 2), (2, 2), (0, 0)), constant_values=1.0)
-    framed = framed.reshape(rows, _PER_ROW, *framed.shape[1:])
+    framed = framed.reshape(rows, _IMAGES, *framed.shape[1:])
     if missing:
         framed[-1, -missing:] = 1.0
-    return framed.swapaxes(1, 2).reshape(rows * framed.shape[2], _PER_ROW * framed.shape[3], 3)
+    return framed.swapaxes(1, 2).reshape(rows * framed.shape[2], _IMAGES * framed.shape[3], 3)

@@ -1,4 +1,4 @@
-"""Pictures of a finished run, made from what lies in its folder: how it learned, and what it says."""
+"""Pictures of a run from the files in its folder: learning curves, layers, scores, answers."""
 
 from __future__ import annotations
 
@@ -8,95 +8,98 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untrained.plot.figure import BASELINES, FOUND, TWIN, empty, name_as_given, one_line, percent
+from untrained.plot.figure import (
+    BASELINES,
+    FONT,
+    FOUND,
+    SMALL,
+    TWIN,
+    add_legend,
+    empty,
+    one_line,
+    open_frame,
+    percent,
+)  # fmt: skip
 from untrained.runs import table
-from untrained.runs.run import Run
+from untrained.runs.run import Run, is_number
 from untrained.search.run_files import ANSWERS, METRICS, TRACE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Points; nothing that is written is smaller.
-SMALL, FONT = 8, 9
-# Inches that a line of small text needs.
-_LINE = 0.15
+_LINE = 0.17  # inches that a line of small text needs
 _MOST_CLASSES, _NUMBERED = 2_000, 20
 
 
 def curves(run: Run) -> Figure:
-    """Draw accuracy and loss over epochs: found subnetwork, trained twin, and as lines what learned nothing.
+    """Draw accuracy and loss over the epochs, of the found subnetwork and of its baselines.
 
-    Args:
-        run: the run; without validation data, what was measured on the training data is shown.
+    Without validation data, the curves are those of the training data.
 
     Raises:
         ValueError: the run has no metrics.
-        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
+        >>> _ = ut.fit(model, [(torch.randn(8, 64), torch.arange(8))], epochs=1, out="run", title=None)
+        >>> ut.plot.curves(ut.read_run("run")).axes[0].get_xlabel()
+        'epoch'
     """
-    on = "val" if any(_points(run.rows, "val_accuracy")) else "train"
-    networks = [(table.FOUND, run.rows, FOUND, 2.5), (table.TWIN, run.twin, TWIN, 1.5)]
-    if not any(_points(run.rows, f"{on}_accuracy")):
-        raise lacking(run, METRICS)
+    if not _points(run.rows, f"{_part(run)}_accuracy"):
+        raise missing_file(run, METRICS)
     figure = empty(10, 4.2)
     accuracy, loss = figure.subplots(1, 2)
-    for name, rows, colour, width in networks:
-        for axes, quantity, scale in ((accuracy, "accuracy", 100), (loss, "loss", 1)):
-            epochs, values = _points(rows, f"{on}_{quantity}")
-            # One epoch makes no line.
-            marker = "o" if len(epochs) == 1 else None
-            if epochs:
-                axes.plot(epochs, [scale * x for x in values], color=colour, lw=width, marker=marker, label=name)
-    others = [
-        row for row in run.table if row.name not in {name for name, *_ in networks} and _is_number(row.val_accuracy)
-    ]
-    for row, colour in zip(others if on == "val" else (), BASELINES, strict=False):
-        name = one_line(row.name)
-        accuracy.axhline(100 * row.val_accuracy, color=colour, lw=1.5, ls="--", label=name)
-    data = {"val": "validation", "train": "training"}[on]
-    accuracy.set(xlabel="epoch", ylabel=f"accuracy on {data} data, %", ylim=(0, 102))
-    loss.set(xlabel="epoch", ylabel=f"loss (cross entropy) on {data} data, nats")
-    loss.set_ylim(bottom=0)
-    for axes in (accuracy, loss):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    name_as_given(accuracy.legend(loc="best", frameon=False, fontsize=FONT))
+    paint_curves(accuracy, run, "accuracy")
+    paint_curves(loss, run, "loss")
+    add_legend(accuracy, loc="best", fontsize=FONT)
     return figure
 
 
-def layers(run: Run) -> Figure:
-    """Draw for every layer how much of it is kept, and over the epochs how much of its mask changed.
+def paint_curves(axes: Axes, run: Run, quantity: str) -> None:
+    """Paint the accuracy or the loss over the epochs, without a legend."""
+    part, is_share = _part(run), quantity == "accuracy"
+    for name, rows, colour, width in ((table.FOUND, run.rows, FOUND, 2.5), (table.TWIN, run.twin, TWIN, 1.5)):
+        if points := _points(rows, f"{part}_{quantity}"):
+            epochs, values = zip(*points, strict=True)
+            marker = "o" if len(epochs) == 1 else None  # one epoch makes no line
+            values = percent(values) if is_share else values
+            axes.plot(epochs, values, color=colour, lw=width, marker=marker, label=name)
+    if is_share and part == "val":
+        others = [row for row in run.table if row.name not in (table.FOUND, table.TWIN) and is_number(row.val_accuracy)]
+        for row, colour in zip(others, BASELINES, strict=False):
+            axes.axhline(100 * row.val_accuracy, color=colour, lw=1.5, ls="--", label=one_line(row.name))
+    data = {"val": "validation", "train": "training"}[part]
+    unit = "%" if is_share else "nats"
+    axes.set(xlabel="epoch", ylabel=f"{quantity if is_share else 'loss (cross entropy)'} on {data} data, {unit}")
+    axes.set_ylim(0, 102 if is_share else None)
+    axes.locator_params(axis="x", integer=True)
+    open_frame(axes, grid=True)
 
-    Args:
-        run: the run.
+
+def layers(run: Run) -> Figure:
+    """Draw for each layer the share of weights kept and, over the epochs, the share of its mask that changed.
 
     Raises:
         ValueError: the run has no trace, or one without a whole epoch.
-        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
+        >>> _ = ut.fit(model, [(torch.randn(8, 64), torch.arange(8))], epochs=1, out="run", title=None)
+        >>> ut.plot.layers(ut.read_run("run")).axes[0].get_xlabel()
+        'weights kept, %'
     """
     from matplotlib.colors import PowerNorm
 
     line_of(run, None)
-    kept, lines = (
-        run.kept,
-        [line for line in run.trace if any(t["flips"] is not None for t in line["tensors"].values())],
-    )
+    lines = [line for line in run.trace if any(t["flips"] is not None for t in line["tensors"].values())]
     if not lines:
-        raise ValueError(
-            f"{run.folder}: its {TRACE} holds no whole epoch yet, and this picture shows what changed in one"
-        )
-    flips = np.array([[line["tensors"][name]["flips"] for line in lines] for name in kept], float)
-    figure = empty(11, min(18.0, max(3.2, 1.2 + _LINE * 1.15 * len(kept))))
+        raise ValueError(f"{run.folder}: its {TRACE} must hold a whole epoch for this picture, and holds none yet")
+    flips = np.array([[line["tensors"][name]["flips"] for line in lines] for name in run.kept], float)
+    figure = empty(11, min(18.0, max(3.2, 1.2 + _LINE * len(run.kept))))
     bars, heat = figure.subplots(1, 2, width_ratios=(2, 3), sharey=True)
-    places = range(len(kept))
-    bars.barh(places, percent(kept.values()), color=FOUND, height=0.75)
-    bars.set(xlabel="weights kept, %", ylabel="layer", xlim=(0, 100), ylim=(len(kept) - 0.5, -0.5))
-    step = -(-len(kept) // int(17 / _LINE / 1.15))
-    named = list(kept)[::step]
-    bars.set_yticks(places[::step], [layer_name(name) for name in named], fontsize=SMALL, parse_math=False)
-    bars.spines[["top", "right"]].set_visible(False)
-    # Little changes in the end: the root of a share shows it.
+    paint_kept(bars, run, height=17)
+    # Few weights change at the end: the root of a share shows them.
     norm = PowerNorm(0.5, 0, 100 * float(np.nanmax(flips)) or 1.0)
     image = heat.imshow(100 * flips, cmap="cividis", norm=norm, aspect="auto", interpolation="nearest")
     heat.tick_params(labelleft=False)
@@ -107,16 +110,32 @@ def layers(run: Run) -> Figure:
     return figure
 
 
+def paint_kept(axes: Axes, run: Run, *, height: float) -> None:
+    """Paint the share of weights kept in each layer as bars; names are left out where `height` inches have no room."""
+    kept = run.kept
+    axes.barh(range(len(kept)), percent(kept.values()), color=FOUND, height=0.75)
+    axes.set(xlabel="weights kept, %", ylabel="layer", xlim=(0, 100), ylim=(len(kept) - 0.5, -0.5))
+    few = slice(None, None, -(-len(kept) // int(height / _LINE)))
+    names = [layer_name(name) for name in list(kept)[few]]
+    axes.set_yticks(range(len(kept))[few], names, fontsize=SMALL, parse_math=False)
+    open_frame(axes)
+
+
 def scores(run: Run, epoch: int | None = None) -> Figure:
-    """Draw how the scores of each drawn layer lie, at first and at an epoch.
+    """Draw histograms of the scores of each drawn layer, before the search and after an epoch.
 
     Args:
         run: the run.
-        epoch: which, 0 being before the first step; default the last one that was noted.
+        epoch: the epoch, 0 for before the first step; default the last one in the trace.
 
     Raises:
-        ValueError: the run has no trace, or not of this epoch.
-        ImportError: matplotlib is not installed.
+        ValueError: the run has no trace, or none of this epoch.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
+        >>> _ = ut.fit(model, [(torch.randn(8, 64), torch.arange(8))], epochs=1, out="run", title=None)
+        >>> ut.plot.scores(ut.read_run("run")).axes[0].get_xlabel()
+        'score (no unit)'
     """
     now = line_of(run, epoch)
     first, samples = run.trace[0], run.samples
@@ -126,73 +145,81 @@ def scores(run: Run, epoch: int | None = None) -> Figure:
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, sample in zip(grid.flat, samples, strict=False):
         axes.set_title(layer_name(sample.name), fontsize=FONT, parse_math=False)
-        _stairs(axes, first["tensors"][sample.name]["scores"], color="#555555", lw=1.2, zorder=3)
+        _paint_histogram(axes, first["tensors"][sample.name]["scores"], color="#555555", lw=1.2, zorder=3)
         if now is not first:
-            _stairs(axes, now["tensors"][sample.name]["scores"], color=FOUND, fill=True, alpha=0.7)
+            _paint_histogram(axes, now["tensors"][sample.name]["scores"], color=FOUND, fill=True, alpha=0.7)
         axes.set_xlabel("score (no unit)", fontsize=FONT)
         axes.set(ylim=(0, 105), yticks=(0, 50, 100))
         axes.tick_params(labelsize=SMALL)
         axes.locator_params(axis="x", nbins=4)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes)
     for axes in list(grid.flat)[len(samples) :]:
         axes.set_axis_off()
     for axes in grid[:, 0]:
         axes.set_ylabel("scores in a bin,\n% of its fullest bin", fontsize=FONT)
-    told = f"line: {_at(first)}" + (f" · filled: {_at(now)}" if now is not first else "")
-    figure.suptitle(told, fontsize=FONT)
+    title = f"line: {_moment(first)}" + (f" · filled: {_moment(now)}" if now is not first else "")
+    figure.suptitle(title, fontsize=FONT)
     return figure
 
 
-def confusion(run: Run) -> Figure:
-    """Draw what the network says of the test images of each class, in percent of the class.
+def _paint_histogram(axes: Axes, histogram: Mapping[str, Any], **style: Any) -> None:
+    counts, low = np.array(histogram["counts"], float), histogram["low"]
+    # If all scores are equal, the bins of the trace go from there to 1 more.
+    edges = np.linspace(low, low + (histogram["high"] - low or 1.0), len(counts) + 1)
+    axes.stairs(100 * counts / max(1.0, counts.max()), edges, **style)
 
-    Args:
-        run: the run; up to 20 classes have numbers written in.
+
+def confusion(run: Run) -> Figure:
+    """Draw the confusion matrix of the test images, in percent of each true class.
+
+    Up to 20 classes have their numbers written in.
 
     Raises:
         ValueError: the run has no answers, or more than 2,000 classes.
-        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> _ = ut.find(widths=(8,), epochs=1, twin=False, out="run")
+        >>> ut.plot.confusion(ut.read_run("run")).axes[0].get_ylabel()
+        'true class'
     """
     from matplotlib.colors import PowerNorm
 
     if run.answers is None:
-        raise lacking(run, ANSWERS)
-    right, said = run.answers.labels.numpy(), run.answers.predicted.numpy()
-    count = max(len(_given_names(run)), int(right.max()) + 1, int(said.max()) + 1)
+        raise missing_file(run, ANSWERS)
+    labels, predicted = run.answers.labels.numpy(), run.answers.predicted.numpy()
+    count = max(len(_known_names(run)), int(labels.max()) + 1, int(predicted.max()) + 1)
     if count > _MOST_CLASSES:
-        raise ValueError(f"{run.folder}: {count:,} classes are more than the {_MOST_CLASSES:,} that a picture can show")
-    counts = np.zeros((count, count))
-    np.add.at(counts, (right, said), 1)
-    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        raise ValueError(f"{run.folder}: classes must be {_MOST_CLASSES:,} or fewer for this picture, got {count:,}")
+    shares = np.zeros((count, count))
+    np.add.at(shares, (labels, predicted), 1)
+    shares *= 100 / np.maximum(shares.sum(1, keepdims=True), 1)
 
     side = min(12.0, max(5.0, 2.4 + 0.36 * count))
     figure = empty(side + 1, side)
     axes = figure.subplots()
-    # Mistakes are few: the root of a share shows them.
-    norm = PowerNorm(0.5, 0, 100)
+    norm = PowerNorm(0.5, 0, 100)  # mistakes are few: the root of a share shows them
     image = axes.imshow(shares, cmap="Blues", norm=norm)
-    names, step = class_names(run, count, 18), -(-count // 50)
-    ticks, texts = range(0, count, step), names[::step]
+    step = -(-count // 50)
+    ticks, texts = range(0, count, step), class_names(run, range(0, count, step), 18)
     axes.set_yticks(ticks, texts, fontsize=SMALL, parse_math=False)
-    upright = 90 if max(map(len, texts)) > 3 else 0
-    axes.set_xticks(ticks, texts, fontsize=SMALL, parse_math=False, rotation=upright)
-    axes.set(xlabel="class that the network says", ylabel="class that is right")
-    told = f"{count:,} classes, of every {step} one named"
+    rotation = 90 if max(map(len, texts)) > 3 else 0
+    axes.set_xticks(ticks, texts, fontsize=SMALL, parse_math=False, rotation=rotation)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    title = f"{count:,} classes, of every {step} one named"
+    rows, columns = shares.nonzero()
     if count > 200:
         # A mistake in a cell of one pixel would not be seen.
-        y, x = shares.nonzero()
-        order = np.argsort(shares[y, x], kind="stable")
-        y, x = y[order], x[order]
+        order = np.argsort(shares[rows, columns], kind="stable")
+        y, x = rows[order], columns[order]
         axes.scatter(x, y, c=shares[y, x], s=5, marker="s", linewidths=0, cmap="Blues", norm=norm)
         axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
-        told += "; marks are larger than a class is"
+        title += "; marks are larger than a class is"
     if step > 1:
-        axes.set_title(told, fontsize=FONT)
-    if count <= _NUMBERED:
-        for y, x in zip(*shares.nonzero(), strict=True):
-            share = shares[y, x]
-            text = "<1" if share < 0.5 else f"{share:.0f}"
-            axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color="w" if norm(share) > 0.6 else "k")
+        axes.set_title(title, fontsize=FONT)
+    for y, x in zip(rows, columns, strict=True) if count <= _NUMBERED else ():
+        text = "<1" if shares[y, x] < 0.5 else f"{shares[y, x]:.0f}"
+        colour = "w" if norm(shares[y, x]) > 0.6 else "k"
+        axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color=colour)
     bar = figure.colorbar(image, ax=axes, label="of the images of a class, %", shrink=0.8)
     bar.set_ticks([0, 1, 5, 20, 50, 100])
     bar.minorticks_off()
@@ -200,98 +227,85 @@ def confusion(run: Run) -> Figure:
 
 
 def mistakes(run: Run) -> Figure:
-    """Draw the test images that the network is most wrong about.
-
-    Args:
-        run: the run.
+    """Draw the wrongly classified test images whose true class has the lowest probability.
 
     Raises:
         ValueError: the run has no answers, or no wrong one.
-        ImportError: matplotlib is not installed.
+
+    Example:
+        >>> _ = ut.find(widths=(8,), epochs=1, twin=False, out="run")
+        >>> len(ut.plot.mistakes(ut.read_run("run")).axes)
+        24
     """
     if run.mistakes is None:
-        raise lacking(run, ANSWERS)
+        raise missing_file(run, ANSWERS)
     wrong = run.mistakes
     if not len(wrong.images):
         raise ValueError(f"{run.folder}: there is nothing to draw, as all its answers on the test data are right")
-    its = [class_names(run, 0, 16, among=each) for each in (wrong.predicted, wrong.labels)]
-    says = list(zip(*its, wrong.probability, strict=True))
+    names = [class_names(run, classes, 16) for classes in (wrong.predicted, wrong.labels)]
+    texts = list(zip(*names, wrong.probability, strict=True))
     # One form for all.
-    form = "says {}, is {} ({})" if max(len(a) + len(b) for a, b, _ in says) <= 10 else "says {}\nis {} ({})"
-    columns = min(6, len(says))
-    rows = -(-len(says) // columns)
+    form = "says {}, is {} ({})" if max(len(a) + len(b) for a, b, _ in texts) <= 10 else "says {}\nis {} ({})"
+    columns = min(6, len(texts))
+    rows = -(-len(texts) // columns)
     figure = empty(max(5.0, 1.75 * columns), 0.5 + 1.75 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    for axes, image, (said, right, share) in zip(grid.flat, wrong.images, says, strict=False):
+    for axes, image, (predicted, label, share) in zip(grid.flat, wrong.images, texts, strict=False):
         pixels = image.permute(1, 2, 0).numpy() if len(image) == 3 else image[0].numpy()
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(form.format(said, right, _probability(share)), fontsize=SMALL, parse_math=False)
-    told = f"the {len(says)} it is most wrong about; in brackets, the probability that it gives the right class"
-    figure.suptitle(textwrap.fill(told, 60 if columns < 4 else 200), fontsize=FONT)
+        text = form.format(predicted, label, "<1 %" if share < 0.005 else f"{100 * share:.0f} %")
+        axes.set_title(text, fontsize=SMALL, parse_math=False)
+    title = f"the {len(texts)} it is most wrong about; in brackets, the probability that it gives the right class"
+    figure.suptitle(textwrap.fill(title, 60 if columns < 4 else 200), fontsize=FONT)
     return figure
 
 
-def lacking(run: Run, name: str) -> ValueError:
-    """What to raise where a file is not there, or holds nothing that can be drawn."""
-    said = next((gap for gap in run.gaps if gap.startswith(name)), "")
-    return ValueError(
-        (said and f"{run.folder}: {said}") or f"{run.folder}: its {name} is missing, which this picture is made from"
-    )
+def missing_file(run: Run, name: str) -> ValueError:
+    """Return the error for a file that is missing or holds nothing that can be drawn."""
+    gap = next((gap for gap in run.gaps if gap.startswith(name)), "")
+    return ValueError(f"{run.folder}: {gap or f'its {name} is missing, which this picture is made from'}")
 
 
 def line_of(run: Run, epoch: int | None) -> Mapping[str, Any]:
-    """The line of the trace for an epoch; by default the last."""
+    """Return the line of the trace for an epoch; by default the last."""
     if not run.trace:
-        raise lacking(run, TRACE)
-    if epoch is None:
-        return run.trace[-1]
-    for line in run.trace:
-        if line["epoch"] == epoch:
+        raise missing_file(run, TRACE)
+    for line in run.trace if epoch is not None else run.trace[-1:]:
+        if epoch is None or line["epoch"] == epoch:
             return line
     known = f"{run.trace[0]['epoch']} to {run.trace[-1]['epoch']}"
-    raise ValueError(f"{run.folder}: its {TRACE} has epochs {known}, and {epoch} is not among them")
+    raise ValueError(f"{run.folder}: epoch must be one of its {TRACE}, {known}, got {epoch}")
 
 
 def layer_name(name: str, longest: int = 26) -> str:
-    """A tensor's name as one reads it, its end being what tells it from others."""
+    """Return a tensor's name for a picture: without ".weight", and cut at the start, as the ends differ."""
     short = name.removesuffix(".weight")
     return one_line(short if len(short) <= longest else f"…{short[1 - longest :]}", longest)
 
 
-def class_names(run: Run, count: int, longest: int, *, among: Iterable[int] | None = None) -> list[str]:
-    """Names of so many classes, or of those `among` which they are asked for; where there is none, the number."""
-    names = _given_names(run)
-    return [one_line(names[k] if k < len(names) else k, longest) for k in (range(count) if among is None else among)]
+def class_names(run: Run, classes: Iterable[int], longest: int) -> list[str]:
+    """Return the names of these classes, or their numbers where the ticket has no name."""
+    names = _known_names(run)
+    return [one_line(names[k] if k < len(names) else k, longest) for k in classes]
 
 
-def _given_names(run: Run) -> Sequence[object]:
+def _known_names(run: Run) -> Sequence[object]:
     # Not `run.labels`, which makes up a name for every number that there might be.
     names = run.ticket.meta.get("labels")
     return names if isinstance(names, list) else ()
 
 
-def _points(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    """Epochs, and one quantity at each, of the rows that have it."""
-    points = [(row["epoch"], row[key]) for row in rows if _is_number(row.get(key)) and _is_number(row["epoch"])]
-    return [epoch for epoch, _ in points], [value for _, value in points]
+def _part(run: Run) -> str:
+    """Return the data that the curves are about: "val", or "train" without validation data."""
+    return "val" if _points(run.rows, "val_accuracy") else "train"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e12
+def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """Return (epoch, value) of the rows that have this quantity."""
+    return [(float(r["epoch"]), float(r[key])) for r in rows if is_number(r.get(key)) and is_number(r["epoch"])]
 
 
-def _probability(share: float) -> str:
-    return "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
-
-
-def _at(line: Mapping[str, Any]) -> str:
+def _moment(line: Mapping[str, Any]) -> str:
     return f"after epoch {line['epoch']}" if line["epoch"] else "before the first step"
-
-
-def _stairs(axes: Axes, histogram: Mapping[str, Any], **how: Any) -> None:
-    counts, low = np.array(histogram["counts"], float), histogram["low"]
-    # All scores being equal, the trace counts them in bins from there to 1 more.
-    edges = np.linspace(low, low + (histogram["high"] - low or 1.0), len(counts) + 1)
-    axes.stairs(100 * counts / max(1.0, counts.max()), edges, **how)

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from untrained.report.page import clean
 from untrained.runs.run import Run, is_number
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
 from untrained.runs.weights import signs_of
 from untrained.search.trace import BINS, Sample
+from untrained.terminal.text import clean
 
 _SERIES = {FOUND: "var(--teal)", TWIN: "var(--grey)"}
 _LINES = {RANDOM_NETWORK: "var(--orange)", RANDOM_SUBNETWORK: "var(--blue)"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from untrained.report.page import clean
+from untrained.terminal.text import clean
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, final
 
 from jinja2 import Environment, StrictUndefined
-
-_LONGEST = 60
-_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # Persian and emoji are written with them
 
 
 @final
@@ -101,13 +97,6 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
         script=room.joinpath("page.js").read_text(encoding="utf-8"),
         vega=vega,
     )
-
-
-def clean(text: object, longest: int = _LONGEST) -> str:
-    """One line of printable characters, not too long."""
-    line = unicodedata.normalize("NFC", " ".join(str(text).split()))
-    line = "".join(c if c.isprintable() or c in _JOINERS else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def _script(name: str) -> str:

@@ -9,16 +9,15 @@ from untrained._version import __version__
 from untrained.files import written_whole
 from untrained.report import charts
 from untrained.report.command_line import command_of
-from untrained.report.page import Chart, Image, Section, Table, clean, render
+from untrained.report.page import Chart, Image, Section, Table, render
 from untrained.report.pixels import photograph, weights_image
 from untrained.runs.run import Run, read_run
 from untrained.runs.settings import Settings
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
-from untrained.runs.weights import effective_of, frozen_of
+from untrained.runs.weights import first_layer
 from untrained.search.run_files import REPORT, TICKET
+from untrained.terminal.text import clean
 from untrained.tickets.summary import summary
-
-_FILTERS = 24
 
 
 def write_report(folder: str | Path) -> Path:
@@ -157,33 +156,19 @@ def _layers(run: Run) -> Iterator[Section]:
 
 
 def _filters(run: Run) -> Iterator[Section]:
-    name = next(iter(run.kept), None)
-    if name is None or (drawn := frozen_of(run, name)) is None:
+    try:
+        layer = first_layer(run)
+    except ValueError:
         return
-    effective = effective_of(run, name).float()
-    # A method that draws a weight several times has them all; the first draw is shown.
-    frozen = (drawn if drawn.ndim == effective.ndim else drawn[0]).float()
-    shape = run.ticket.meta.get("shape")
-    if frozen.ndim == 4:
-        frozen, effective = frozen[:, 0], effective[:, 0]
-    elif isinstance(shape, list) and len(shape) == 3 and frozen.shape[1] == shape[0] * shape[1] * shape[2]:
-        frozen, effective = (each.view(-1, *shape)[:, 0] for each in (frozen, effective))
-    else:
-        return
-    limit = float(frozen.abs().max())
-    rows = [
-        (
-            says,
-            [
-                Image(weights_image(each, limit), f"unit {number}, {says}")
-                for number, each in enumerate(weights[:_FILTERS], 1)
-            ],
-        )
-        for says, weights in (("frozen random weights", frozen), ("what is used of them", effective))
-    ]
+    limit = float(layer.frozen.abs().max())
+    rows = []
+    for title, weights in (("frozen random weights", layer.frozen), ("weights in use", layer.effective)):
+        shown = [Image(weights_image(each, limit), f"unit {n}, {title}") for n, each in enumerate(weights, 1)]
+        rows.append((title, shown))
     text = "Blue is positive, orange negative, empty is dropped; of several input channels the first is shown."
-    some = f" The first {_FILTERS} of {len(frozen):,} units." if len(frozen) > _FILTERS else ""
-    yield Section("The first layer", (text + some,), images=rows)
+    if layer.units > len(layer.frozen):
+        text += f" The first {len(layer.frozen)} of {layer.units:,} units."
+    yield Section("The first layer", (text,), images=rows)
 
 
 def _answers(run: Run) -> Iterator[Section]:

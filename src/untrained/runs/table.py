@@ -117,6 +117,14 @@ def lines_of(cells: Iterable[Cell]) -> list[Line]:
     return [_line(group) for group in groups.values()]
 
 
+def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
+    """Return the lines of each method, in the order of the table."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line.method, []).append(line)
+    return groups
+
+
 def _line(group: Sequence[Cell]) -> Line:
     method, keep, width, law = group[0].place
     good = [cell for cell in group if not cell.error]

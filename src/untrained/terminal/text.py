@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from html import escape
 
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # Persian and emoji are written with them
 
 
 def printable(text: object) -> str:
-    r"""Give a text as one line in which everything can be seen: a path, a ticket or a message may come from anybody.
+    r"""Return a text as one line in which everything can be seen: a path, a ticket or a message may be hostile.
 
     Every character that Unicode does not count as printable is written as Python writes it in a string: line breaks and
     other control characters (C0 and C1), marks of direction, characters of no width, spaces that are not the plain one,
     and bytes of a path that are no text: `\n`, `\x1b`, `\u202e`, `\u200b`, `\xa0`, `\udcff`. The two joiners stay.
     """
-    return "".join(
-        c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode("ascii") for c in str(text)
-    )
+    return "".join(c if _is_visible(c) else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+def clean(text: object, longest: int = 60) -> str:
+    """Return a text as one line for a page or a picture: composed, cut to a length, unprintable characters replaced.
+
+    Words keep one space between them. A cut text ends in "…"; what `printable` would escape becomes a replacement
+    character here.
+    """
+    line = unicodedata.normalize("NFC", " ".join(str(text).split()))
+    line = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return "".join(c if _is_visible(c) else REPLACEMENT for c in line)
 
 
 def shorten(value: object, most: int = 200) -> str:
     """Return a value's text on one line, cut after `most` characters."""
     text = " ".join(str(value).split())
     return text if len(text) <= most else f"{text[:most]} …"
+
+
+def _is_visible(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS
 
 
 def say(text: object) -> None:
