@@ -88,7 +88,7 @@ def test_what_is_missing_is_said(runs, name, changes, says):
 
 def test_an_epoch_that_is_not_there_is_refused(runs):
     for draw in (plot.subnetwork, plot.scores):
-        with pytest.raises(ValueError, match="epoch.* 0 to 2, got 9"):
+        with pytest.raises(ValueError, match=r"epoch.* 0 to 2, got 9"):
             draw(runs["fc"], 9)
     with pytest.raises(ValueError, match=r"trace\.jsonl is missing"):
         plot.subnetwork(_without(runs["fc"], trace=[]), 1)

@@ -176,7 +176,7 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
         try:
             search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
         finally:
-            _write_front(search, settings, folder / "front")
+            _write_front(search, settings, folder / FRONT)
             search.save(folder)
 
 

@@ -15,9 +15,9 @@ from untrained._version import __version__
 from untrained.files import written_whole
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Section, Table, render
-from untrained.terminal.text import clean
 from untrained.runs.run import is_number, read_rows, read_settings
 from untrained.search.run_files import CONFIG, FOUND, METRICS, REPORT, RESULTS
+from untrained.terminal.text import clean
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.layout import place
