@@ -29,7 +29,7 @@ def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None 
     move_(model, step, steps, noise_seed)
     for group in kept.groups:
         before = {state.name: state.frozen for state in group.states}, {s.name: s.scores for s in group.states}
-        sources = {state.name: kept.source(state) for state in group.states}
+        sources = {state.name: kept.source(state.name, state.weight, group.final) for state in group.states}
         after = group.method.stepped(*before, sources, step)
         if after is None:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -53,23 +53,9 @@ class Record:
     def states(self) -> list[MaskState]:
         return [state for group in self.groups for state in group.states]
 
-    def source(self, state: MaskState) -> Source:
-        """Where the frozen values of a masked tensor come from."""
-        own = None if self.law is not None else state.weight
-        return source_of(state.name, state.shape, state.frozen.dtype, self.seed, self.law, state.group.final, own)
-
-
-def source_of(
-    name: str,
-    shape: Sequence[int],
-    dtype: torch.dtype,
-    seed: int,
-    law: WeightLaw | None,
-    method: Method | None,
-    pretrained: Tensor | None = None,
-) -> Source:
-    """The source of one tensor; a `scaled` law asks its method (as it ends) how much is kept."""
-    return Source(seed, name, tuple(shape), dtype, law, getattr(method, "keep", 1.0), pretrained)
+    def source(self, name: str, weight: Tensor, method: Method | None) -> Source:
+        """Return the source of the frozen values of a tensor; its method, as it ends, gives what is kept."""
+        return Source.of(weight, name, seed=self.seed, law=self.law, keep=getattr(method, "keep", 1.0))
 
 
 def mask_(
@@ -144,8 +130,8 @@ def mask_(
     record = Record(seed, law, tuple(groups.values()), drawn, constant, trained, padding, own)
 
     def freeze(name: str) -> Tensor:
-        parameter, final = parameters[name], groups[chosen[name]].final if name in chosen else None
-        source = source_of(name, parameter.shape, parameter.dtype, seed, law, final, parameter)
+        final = groups[chosen[name]].final if name in chosen else None
+        source = record.source(name, parameters[name], final)
         return source.draw() if final is None else final.frozen(source)
 
     if law is None:

@@ -8,7 +8,6 @@ from typing import final
 
 from torch import Tensor
 
-from untrained.masking.mask import source_of
 from untrained.methods.base import Method
 from untrained.runs.run import Run
 from untrained.search.trace import Sample
@@ -21,8 +20,7 @@ def frozen_of(run: Run, name: str) -> Tensor | None:
     ticket, entry = run.ticket, run.ticket.tensors[name]
     if ticket.law is None or entry.method is None:
         return None
-    source = source_of(name, entry.shape, entry.dtype, ticket.seed, ticket.law, entry.method)
-    return entry.method.frozen(source, ticket.codes[name])
+    return entry.method.frozen(entry.source(name, ticket.seed, ticket.law), ticket.codes[name])
 
 
 def effective_of(run: Run, name: str) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from untrained._version import __version__
 from untrained.fields import kinds_of
@@ -20,6 +21,7 @@ from untrained.methods import Method
 from untrained.methods.schedules import Schedule
 from untrained.tickets.codec import Encoded
 from untrained.weights.laws import DTYPES, WeightLaw
+from untrained.weights.source import Source
 
 KEY = "untrained"
 FORMAT = 1
@@ -56,6 +58,11 @@ class TensorEntry:
     dtype: torch.dtype
     method: Method | None = None
     constant: float | None = None
+
+    def source(self, name: str, seed: int, law: WeightLaw | None, pretrained: Tensor | None = None) -> Source:
+        """Return the source of its frozen values; its method gives what is kept."""
+        like = self if pretrained is None else pretrained
+        return Source.of(like, name, seed=seed, law=law, keep=getattr(self.method, "keep", 1.0))
 
 
 class Coded(NamedTuple):

@@ -157,7 +157,7 @@ class Ticket:
         """One tensor, from the seed and its codes, or from a pretrained model's own."""
         if entry.constant is not None:
             return torch.full(entry.shape, entry.constant, dtype=entry.dtype, device="cpu")
-        source = attach.source_of(name, entry.shape, entry.dtype, self.seed, self.law, entry.method, own)
+        source = entry.source(name, self.seed, self.law, own)
         if entry.method is None:
             return source.draw()
         try:
@@ -315,8 +315,7 @@ class Ticket:
         """The tensors that need no memory but the model's."""
         found = {}
         for name, entry in self.tensors.items():
-            source = attach.source_of(name, entry.shape, entry.dtype, self.seed, self.law, entry.method)
-            if way := Straight.of(source, entry.method, self.codes, plain[name]):
+            if way := Straight.of(entry.source(name, self.seed, self.law), entry.method, self.codes, plain[name]):
                 found[name] = way
         return found
 
@@ -439,7 +438,7 @@ def _check_index(path: Path) -> None:
 def _given(seed: int, name: str, entry: TensorEntry) -> Tensor | None:
     """The codes of a masked tensor that the seed alone gives."""
     assert entry.method is not None
-    return entry.method.given(attach.source_of(name, entry.shape, entry.dtype, seed, None, entry.method))
+    return entry.method.given(entry.source(name, seed, None))
 
 
 @contextmanager

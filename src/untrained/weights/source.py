@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
@@ -14,10 +14,20 @@ from untrained.weights.laws import WeightLaw, chunks
 from untrained.weights.random import uniforms
 
 
+class Shaped(Protocol):
+    """A tensor, or a description of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
 @final
 @dataclass(frozen=True)
 class Source:
-    """Where the frozen values of one tensor come from: its seed, name, shape and law, or a pretrained tensor.
+    """The source of one tensor's frozen values: its seed, name, shape and law, or a pretrained tensor.
 
     Attributes:
         seed: what everything is drawn from.
@@ -36,6 +46,12 @@ class Source:
     law: WeightLaw | None
     keep: float = 1.0
     pretrained: Tensor | None = None
+
+    @staticmethod
+    def of(like: Shaped, name: str, *, seed: int, law: WeightLaw | None, keep: float = 1.0) -> Source:
+        """Return the source of a tensor like this one; without a law its own values are that source."""
+        own = like if law is None and isinstance(like, Tensor) else None
+        return Source(seed, name, tuple(like.shape), like.dtype, law, keep, own)
 
     def draw(self, number: int = 0) -> Tensor:
         """Draw `number` of the weights, or the pretrained ones, of which there is only one.
