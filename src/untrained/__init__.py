@@ -5,4 +5,6 @@ The public names are listed in `__init__.pyi` and imported on first use, so that
 
 import lazy_loader
 
+import untrained._old_paths  # noqa: F401  before a pickle is read
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

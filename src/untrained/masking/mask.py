@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
 
@@ -105,7 +105,7 @@ def mask_(
     Source: Ramanujan et al. 2019, section 3 (no biases, norm without scale and shift, weights never trained).
     """
     seed = check_seed(seed)
-    if isinstance(model, OptimizedModule):
+    if _is_compiled(model):
         raise ValueError("the model is compiled already: mask it first, then compile what mask_ returns")
     if any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
@@ -217,6 +217,11 @@ def candidates(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that `mask_` masks by default, by name."""
     _, parameters, its_roles = roles(model)
     return {name: parameters[name] for name, role in its_roles.items() if role.kind == "weight"}
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    compiler = sys.modules.get("torch._dynamo")  # it takes seconds to import, and whoever compiles has done so
+    return compiler is not None and isinstance(model, compiler.OptimizedModule)
 
 
 def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Method]) -> dict[nn.Module, type[nn.Module]]:

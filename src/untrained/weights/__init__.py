@@ -1,1 +1,26 @@
 """Frozen weights: a pure function of a seed and a tensor's name."""
+
+# Pickles of masked models name the laws by this path.
+from untrained.weights.laws import (
+    KaimingNormal,
+    KaimingUniform,
+    Prototype,
+    SignedConstant,
+    Standard,
+    UnsignedConstant,
+    XavierConstant,
+    XavierNormal,
+    XavierUniform,
+)
+
+__all__ = [
+    "KaimingNormal",
+    "KaimingUniform",
+    "Prototype",
+    "SignedConstant",
+    "Standard",
+    "UnsignedConstant",
+    "XavierConstant",
+    "XavierNormal",
+    "XavierUniform",
+]
