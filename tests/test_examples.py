@@ -57,12 +57,8 @@ untrained.WeightLaw
 untrained.XavierConstant
 untrained.XavierNormal
 untrained.XavierUniform
-untrained.advance_
-untrained.bake_
-untrained.baked
 untrained.calibrate_
 untrained.compare
-untrained.erk
 untrained.evaluate
 untrained.export.to_html
 untrained.export.to_onnx
@@ -72,8 +68,6 @@ untrained.find
 untrained.fit
 untrained.load
 untrained.load_data
-untrained.mask_
-untrained.masks
 untrained.optim.Adam
 untrained.optim.SGD
 untrained.optim.for_scores
@@ -85,10 +79,8 @@ untrained.packed.PackedConv
 untrained.packed.PackedLinear
 untrained.packed.layers
 untrained.packed.pack_
-untrained.penalty
 untrained.read_run
 untrained.save
-untrained.scores
 untrained.summary
 untrained.sweep
 untrained.testing.check_method
@@ -167,12 +159,6 @@ experiments/testbed.py
 export/browser/page.py
 export/browser/program.py
 fields.py
-masking/advance.py
-masking/choosing.py
-masking/mask.py
-masking/masked_class.py
-masking/memory.py
-masking/state.py
 methods/__init__.py
 methods/base.py
 methods/masks.py

@@ -15,7 +15,7 @@ def elsewhere():
     """Another default device: the meta device stands in for cuda, and what lands there was made without naming one."""
     torch.set_default_device("meta")
     yield
-    torch.set_default_device("cpu")
+    torch.set_default_device(None)
 
 
 @pytest.mark.parametrize("method", [*PADDED.values(), ut.SlotMachines(), ut.PartlyFrozen()], ids=str)

@@ -1,4 +1,4 @@
-"""A search goes on: what a loop tells the methods after every step, and what they add to its loss."""
+"""Hooks for a training loop: `advance_` after every step of the optimizer, `penalty` as a term of the loss."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from untrained.masking.mask import record
 
 @torch.no_grad()
 def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None = None) -> None:
-    """Tell the methods of a masked model that `step` of `steps` steps of the optimizer are done; in place.
+    """Move the methods of a masked model on to step `step` of `steps`, in place.
 
-    Schedules move on, scores are clamped and dropped, weights drawn anew, as the methods have it. Call it
-    after every step in a loop of your own; `fit` does. For a method with nothing of the kind it does nothing.
+    Schedules take their values of that step; methods that clamp or drop scores or redraw weights do so. Call it after
+    every step of the optimizer in your own loop; `fit` does. It changes nothing for a method without any of these.
 
     Args:
         model: a masked model.
-        step: how many steps are done.
-        steps: how many there will be.
-        noise_seed: what the samples of methods that sample depend on besides the model's seed: the number of a client
-            of a federation, say, whose samples would be those of all others.
+        step: number of steps done.
+        steps: number of steps of the whole search.
+        noise_seed: a seed beside the model's own for methods that sample, such as the number of a client in federated
+            learning: without it all clients would draw the same samples.
 
     Raises:
-        ValueError: the model is not masked, or not 0 ≤ step ≤ steps in whole numbers.
+        ValueError: the model is not masked, or `step` is not a whole number in 0..steps.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(8, 4), ut.EdgePopup(keep=ut.Linear(1.0, 0.5)))
+        >>> ut.advance_(model, 1, 2)
+        >>> int(ut.masks(model)["weight"].sum())
+        24
     """
-    kept = record(model)
+    masked = record(model)
     move_(model, step, steps, noise_seed)
-    for group in kept.groups:
-        before = {state.name: state.frozen for state in group.states}, {s.name: s.scores for s in group.states}
-        sources = {state.name: kept.source(state.name, state.weight, group.final) for state in group.states}
+    for group in masked.groups:
+        before = group.tensors(group.states)
+        sources = {state.name: masked.source(state.name, state.weight, group.final) for state in group.states}
         after = group.method.stepped(*before, sources, step)
         if after is None:
             continue
@@ -42,7 +48,7 @@ def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None 
 
 
 def move_(model: nn.Module, step: int, steps: int, noise_seed: int | None = None) -> None:
-    """Only the schedules: where a search that was interrupted goes on."""
+    """Set schedules and the seed of samples alone to a step, as where an interrupted search goes on."""
     if not 0 <= step <= steps or steps < 1 or step % 1 or steps % 1:
         raise ValueError(f"step must be a whole number in 0..steps, got {step} of {steps}")
     for group in record(model).groups:
@@ -50,14 +56,17 @@ def move_(model: nn.Module, step: int, steps: int, noise_seed: int | None = None
 
 
 def penalty(model: nn.Module) -> Tensor | None:
-    """What the methods of a masked model add to the loss, for a loop of your own; None: nothing.
+    """Return what the methods of a masked model add to the loss, for your own loop; None if they add nothing.
 
     Raises:
         ValueError: the model is not masked.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(8, 4), ut.RelaxedBernoulli(sparsity=0.1))
+        >>> loss = model(torch.ones(2, 8)).square().mean() + ut.penalty(model)
+        >>> loss.shape
+        torch.Size([])
     """
-    terms = []
-    for group in record(model).groups:
-        term = group.method.penalty(*group.tensors(group.states))
-        if term is not None:
-            terms.append(term)
+    groups = record(model).groups
+    terms = [term for g in groups if (term := g.method.penalty(*g.tensors(g.states))) is not None]
     return torch.stack(terms).sum() if terms else None

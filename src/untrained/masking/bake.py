@@ -1,4 +1,4 @@
-"""A masked model without its machinery: made plain in place or as a copy, or with one choice for many passes."""
+"""Masked models made plain, in place or as a copy, and one choice held for many forward passes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ def bake_(model: Model) -> Model:
     """Make a masked model plain again, in place: every masked tensor becomes its effective weight, frozen.
 
     Returns:
-        The model itself, without scores or classes of ours.
+        The model itself, without scores and with the classes that it had before `mask_`.
 
     Raises:
         ValueError: the model is not masked, or a score is NaN.
+
+    Example:
+        >>> model = ut.bake_(ut.mask_(nn.Linear(8, 4), ut.EdgePopup(keep=0.25)))
+        >>> int((model.weight != 0).sum())
+        8
     """
-    effective = {}
+    effective: dict[str, Tensor] = {}
     for group in record(model).groups:
         group.check_handed_out()
-        for name, tensor in group.choose().items():
-            effective[name] = nn.Parameter(tensor.detach(), requires_grad=False)
+        effective |= {n: nn.Parameter(t.detach(), requires_grad=False) for n, t in group.choose().items()}
     for module in list(model.modules()):
         base, leaves = base_and_leaves(module)
         if base is not type(module):
@@ -46,11 +50,17 @@ def bake_(model: Model) -> Model:
 
 @contextlib.contextmanager
 def baked(model: Model) -> Iterator[Model]:
-    """A plain dense copy of a masked model, in the mode it is in, to evaluate at full speed.
+    """Yield a plain dense copy of a masked model, in the mode it is in, to evaluate at full speed.
 
     Raises:
         ValueError: the model is not masked, or a score is NaN.
         TypeError: something that the model holds cannot be copied; the message names it.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(8, 4), ut.EdgePopup(keep=0.25))
+        >>> with ut.baked(model) as plain:
+        ...     type(plain).__name__, int((plain.weight != 0).sum())
+        ('Linear', 8)
     """
     # The copy needs its own effective weights, not its own frozen weights and scores.
     memo: dict[int, Any] = {id(t): t for state in record(model).states for t in (state.frozen, state.scores)}
@@ -60,12 +70,12 @@ def baked(model: Model) -> Iterator[Model]:
     try:
         twin = copy.deepcopy(model, dict(memo))
     except Exception as error:
-        raise _not_copied(model, memo) or error from None
+        raise _copy_error(model, memo) or error from None
     yield bake_(twin)
 
 
 def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
-    """Tensors in nested containers, without those of submodules."""
+    """Yield the tensors in nested containers, without those of submodules."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict | list | tuple) and id(value) not in seen:
@@ -74,8 +84,8 @@ def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
             yield from _tensors_in(item, seen)
 
 
-def _not_copied(model: nn.Module, memo: Mapping[int, Any]) -> TypeError | None:
-    """The error that names what of a model cannot be copied."""
+def _copy_error(model: nn.Module, memo: Mapping[int, Any]) -> TypeError | None:
+    """Return an error that names the attribute of a model that cannot be copied."""
     for path, module in model.named_modules():
         for name, value in vars(module).items():
             try:
@@ -90,25 +100,25 @@ def _not_copied(model: nn.Module, memo: Mapping[int, Any]) -> TypeError | None:
 
 @contextlib.contextmanager
 def one_choice(model: nn.Module) -> Iterator[None]:
-    """Choose once for many forward passes without gradients; afterwards the model and its buffers are as they were.
+    """Choose once for many forward passes without gradients, and restore the model and its buffers afterwards.
 
     Raises:
         ValueError: the model is not masked, or a score is NaN.
     """
-    kept = record(model)
+    masked = record(model)
     buffers = [(module, dict(module._buffers)) for module in model.modules()]
     there = {b for _, its in buffers for b in its.values() if b is not None and not b.is_inference()}
     values = [(b, b._version, b.detach().clone()) for b in there]
     try:
         with torch.no_grad():
-            for group in kept.groups:
+            for group in masked.groups:
                 group.check_handed_out()
                 chosen = group.choose()
                 for state in group.states:
                     state._in_forward, state._computed = True, (False, chosen[state.name])
         yield
     finally:
-        end_pass(kept.states)
+        end_pass(masked.states)
         with torch.no_grad():
             for module, its in buffers:
                 module._buffers.update(its)

@@ -18,7 +18,7 @@ AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
 def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
-    """The method with Erdős–Rényi-kernel densities: small tensors keep more, and in all the same number is kept.
+    """Return the method with Erdős–Rényi-kernel densities: small tensors keep more, all together as many as before.
 
         keep_l = min(1, ε · Σ_d shape_d / Π_d shape_d),   ε such that Σ keep_l·n_l = keep·n
 
@@ -31,6 +31,12 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
 
     Raises:
         ValueError: the method has no such `keep`, ranks tensors together, or nothing can be masked.
+
+    Example:
+        >>> model = ut.models.fc((300, 100))
+        >>> model = ut.mask_(model, ut.erk(model, ut.EdgePopup(keep=0.1)))
+        >>> [f"{mask.double().mean():.2f}" for mask in ut.masks(model).values()]
+        ['0.08', '0.23', '1.00']
 
     Source: Evci et al. 2020, "Rigging the Lottery", arXiv 1911.11134, section 3 (ERK); Mocanu et al. 2018 (ER).
     """
@@ -49,7 +55,7 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
 
 
 def erk_densities(shapes: Mapping[str, Sequence[int]], keep: float) -> dict[str, float]:
-    """keep_l of every tensor; tensors whose share would be above 1 keep everything, and the others share the rest."""
+    """Return keep_l of every tensor; a tensor whose share would be above 1 keeps everything, others share the rest."""
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     weights = {name: float(sum(shape)) for name, shape in shapes.items()}
     full: set[str] = set()

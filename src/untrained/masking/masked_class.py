@@ -1,4 +1,4 @@
-"""How a mask sits on a module: a child that holds weights and scores, and a subclass that reads them.
+"""The subclass that reads masked tensors: how a mask sits on a module.
 
 Each masked tensor moves into a child `MaskState`, named `<tensor>_mask`, beside its scores; the owner's class becomes
 a cached subclass on which the tensor's name is a property that returns the effective weight. So every reader of
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,12 +41,12 @@ def other_buffers(model: nn.Module, held: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def base_and_leaves(module: nn.Module) -> tuple[type[nn.Module], tuple[str, ...]]:
-    """The class a module had before it was masked, and the names of its masked tensors."""
+    """Return the class that a module had before it was masked, and the names of its masked tensors."""
     return getattr(type(module), "_masked_base", type(module)), getattr(type(module), "_masked_leaves", ())
 
 
 class _Unannounced:
-    """A base that keeps `__init_subclass__` of somebody's registry from seeing our classes."""
+    """A base that keeps `__init_subclass__` of a user's registry from seeing masked classes."""
 
     def __init_subclass__(cls) -> None:
         pass
@@ -54,7 +54,9 @@ class _Unannounced:
 
 @functools.cache
 def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> type[nn.Module]:
-    """The subclass of `base` whose `leaves` are read from their MaskStates. Never mutated, so copies may share it.
+    """Return the subclass of `base` whose `leaves` are read from their MaskStates.
+
+    It is never mutated, so copies may share it.
 
     Args:
         base: the class of the owner, or of a module that holds owners.
@@ -84,30 +86,16 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
         vars(twin).update(copy.deepcopy(_without_views(self, vars(self)), memo))
         return twin
 
-    # Not hooks: torch.compile runs those in a graph of their own.
-    @functools.wraps(base.forward)
-    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        states = _at_rest(self)
-        if not states:
-            return base.forward(self, *args, **kwargs)
-        try:
-            _begin(states)
-            return base.forward(self, *args, **kwargs)
-        finally:
-            end_pass(states)
-
     def replicate(self: nn.Module) -> nn.Module:
         for group in _groups(_states(self)):
             group.draw_noise()  # DataParallel calls its replicas, whose noise is not kept
         return base._replicate_for_data_parallel(self)
 
-    def get_name(self: nn.Module) -> str:
-        return f"Masked{base.__name__}"
-
     members: dict[str, Any] = {leaf: _masked_property(leaf) for leaf in leaves}
-    members |= {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__, "_get_name": get_name}
+    members |= {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__}
     members |= {"__new__": new, "__init__": init, "__reduce_ex__": reduce_ex, "__setattr__": setattr_}
-    members |= {"forward": forward, "__qualname__": f"Masked{base.__name__}"}
+    members |= {"forward": _forward_of(base), "__qualname__": f"Masked{base.__name__}"}
+    members["_get_name"] = lambda self: f"Masked{base.__name__}"
     if hasattr(base, "__deepcopy__"):
         members["__deepcopy__"] = deepcopy
     if root:
@@ -122,12 +110,29 @@ def _masked_property(leaf: str) -> property:
     return property(lambda self: self._modules[leaf + "_mask"].effective())
 
 
+def _forward_of(base: type[nn.Module]) -> Callable[..., Any]:
+    """Return the forward of a class as one forward pass; no hooks, which torch.compile runs in a graph of their own."""
+
+    @functools.wraps(base.forward)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        states = _states_outside_a_pass(self)
+        if not states:
+            return base.forward(self, *args, **kwargs)
+        try:
+            _begin_pass(states)
+            return base.forward(self, *args, **kwargs)
+        finally:
+            end_pass(states)
+
+    return forward
+
+
 def _new_masked(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> nn.Module:
     return object.__new__(masked_class(base, leaves, root))
 
 
 def _without_views(module: nn.Module, state: Any) -> dict[str, Any]:
-    """The state of a module to copy."""
+    """Return the state of a module to copy."""
     if not isinstance(module, nn.RNNBase):
         return dict(state)
     # It keeps a list of the tensors it last used, and no copy can be made of those: it will find new ones.
@@ -135,14 +140,14 @@ def _without_views(module: nn.Module, state: Any) -> dict[str, Any]:
 
 
 def _class_for_a_copy(base: type[nn.Module]) -> type[nn.Module]:
-    """A class like `base`; one of its own for a GraphModule, whose compiled forward is its class's."""
+    """Return the class for a copy: a GraphModule's own, since its compiled forward is its class's."""
     if not issubclass(base, GraphModule):
         return base
     return type(base.__name__, (base,), {"forward": base.forward, "__module__": base.__module__})
 
 
 def _states(module: nn.Module) -> list[MaskState]:
-    """The masked tensors within a module."""
+    """Return the masked tensors within a module."""
     record = vars(module).get("_untrained")
     if record is not None and "_is_replica" not in vars(module):
         return record.states
@@ -153,8 +158,8 @@ def _groups(states: Iterable[MaskState]) -> list[Group]:
     return list({id(state.group): state.group for state in states}.values())
 
 
-def _at_rest(module: nn.Module) -> list[MaskState]:
-    """The masked tensors within a module that is called now, or none where a forward pass is in progress already."""
+def _states_outside_a_pass(module: nn.Module) -> list[MaskState]:
+    """Return the masked tensors within a module, or none while a forward pass is in progress."""
     first = next((each for each in module.modules() if isinstance(each, MaskState)), None)
     if first is None or first._in_forward:
         return []
@@ -168,7 +173,7 @@ def _at_rest(module: nn.Module) -> list[MaskState]:
     return states
 
 
-def _begin(states: Sequence[MaskState]) -> None:
+def _begin_pass(states: Sequence[MaskState]) -> None:
     compiling = torch.compiler.is_compiling()
     # A region that is recomputed in a backward pass needs the sample it had.
     recomputed = not compiling and torch._C._current_graph_task_id() != -1

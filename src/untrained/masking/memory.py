@@ -1,4 +1,4 @@
-"""The memory of tensors: what lies in it, and tensors that share it."""
+"""The memory of tensors: its sha256, and tensors that share it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refuse_shared(tensors: Mapping[str, Tensor], only_read: Mapping[str, Tensor]
     places += [place for name, t in (only_read or {}).items() if (place := _place(name, t, False)) is not None]
     for run in _runs(places):
         written = [place for place in run if place.written]
-        if written and (len(run) > 1 or not _nested(run[0])):
+        if written and (len(run) > 1 or not _is_nested(run[0])):
             _refuse_overlaps(written, [place for place in run if not place.written])
 
 
@@ -50,7 +50,7 @@ _EACH_OTHER = (
 
 
 class _Place(NamedTuple):
-    """The bytes that the elements of one tensor take, axes that reach no further ones left out."""
+    """The bytes that the elements of one tensor take; axes of length 1 are left out."""
 
     name: str
     device: str
@@ -75,7 +75,7 @@ def _place(name: str, tensor: Tensor, written: bool) -> _Place | None:
 
 
 def _runs(places: list[_Place]) -> Iterator[list[_Place]]:
-    """Those whose ranges of memory hang together."""
+    """Yield the places whose ranges of memory overlap, run by run."""
     run, end = [], 0
     for place in sorted(places, key=lambda place: (place.device, place.start)):
         if run and (place.device != run[0].device or place.start >= end):
@@ -87,8 +87,8 @@ def _runs(places: list[_Place]) -> Iterator[list[_Place]]:
         yield run
 
 
-def _nested(place: _Place) -> bool:
-    """Whether each axis steps over all that the axes of smaller strides reach; no two elements can meet then."""
+def _is_nested(place: _Place) -> bool:
+    """Return True if each axis steps over all that the axes of smaller strides reach: no two elements meet then."""
     reach = place.item
     for stride, size in sorted(zip(place.strides, place.sizes, strict=True)):
         if stride < reach:
@@ -98,7 +98,7 @@ def _nested(place: _Place) -> bool:
 
 
 def _refuse_overlaps(written: list[_Place], read: list[_Place]) -> None:
-    """Note on a map of the memory who takes each place, one tensor after the other."""
+    """Mark each tensor on a map of the memory, and refuse one that meets a mark."""
     run = [*written, *read]
     first = min(place.start for place in run)
     unit = math.gcd(*(number for place in run for number in (place.start - first, place.item, *place.strides)))
@@ -114,5 +114,5 @@ def _refuse_overlaps(written: list[_Place], read: list[_Place]) -> None:
             raise ValueError(_EACH_OTHER.format(place.name, run[other - 1].name))
         if place.written:
             view[...] = number
-            if not _nested(place) and np.count_nonzero(taken == number) < view.size:
+            if not _is_nested(place) and np.count_nonzero(taken == number) < view.size:
                 raise ValueError(_ITSELF.format(place.name))

@@ -65,7 +65,7 @@ def roles(model: nn.Module) -> tuple[Owners, dict[str, nn.Parameter], dict[str, 
                 owners.setdefault(name, []).append((module, leaf))
     parameters: dict[str, nn.Parameter] = {name: its[0][0]._parameters[its[0][1]] for name, its in owners.items()}  # pyright: ignore
     for name, parameter in parameters.items():
-        if reason := _unfit(parameter):
+        if reason := _fault(parameter):
             raise ValueError(f"{name!r} {reason}")
     return owners, parameters, {name: _role(owners[name], p, parametrized) for name, p in parameters.items()}
 
@@ -75,8 +75,8 @@ def axes(shape: Sequence[int]) -> int:
     return sum(side != 1 for side in shape)
 
 
-def _unfit(parameter: nn.Parameter) -> str:
-    """Why a parameter cannot belong to a masked model; empty: it can."""
+def _fault(parameter: nn.Parameter) -> str:
+    """Return why a parameter cannot belong to a masked model; empty if it can."""
     if nn.parameter.is_lazy(parameter):
         return "has no shape yet: run the lazy module once first"
     if parameter.is_meta:

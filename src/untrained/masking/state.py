@@ -1,4 +1,4 @@
-"""The state of a search: what is frozen of each masked tensor, its scores, and the groups that are chosen together."""
+"""The state of a search: frozen values and scores of masked tensors, in groups that are chosen together."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Group:
 
     Attributes:
         planned: the method with its schedules.
-        seed: what samples are drawn from.
-        method: the method as it is now.
-        step, steps: how far the search is.
-        noise: what the samples of the latest forward pass came from; a recomputed region needs it again.
+        seed: the seed of samples.
+        method: the method at the current step.
+        step, steps: the current step, and the steps of the whole search.
+        noise: the noise of the latest forward pass; a recomputed region needs the same once more.
     """
 
     planned: Method
@@ -48,7 +48,7 @@ class Group:
         return {**vars(self), "_read": None, "noise": noise}
 
     def move(self, step: int, steps: int, noise_seed: int | None = None) -> None:
-        """Be what one is when `step` of `steps` are done: schedules, and what the next samples come from."""
+        """Set schedules and the noise of the next samples to step `step` of `steps`."""
         self.step, self.steps, self.method = step, steps, self.planned.at(step / steps)
         own = "" if noise_seed is None else f"/{noise_seed}"
         # Not torch's global generator: searches in other threads draw from that, too.
@@ -56,20 +56,18 @@ class Group:
         self.set_noise(int.from_bytes(digest[:8], "little") >> 2)
 
     def set_noise(self, noise: int) -> None:
-        """Choose what the samples of the next forward pass follow on."""
+        """Set the noise that the next forward pass counts on from."""
         self.noise = torch.tensor(noise, dtype=torch.int64, device="cpu")
 
     @property
     def final(self) -> Method:
-        """The method as it is when the search is over: what a ticket names."""
+        """The method at the end of the search, which a ticket names."""
         return self.planned.at(1.0)
 
     def choose(self, states: Sequence[MaskState] | None = None, *, sample: bool = False) -> dict[str, Tensor]:
-        """The effective weights, by name, of these states chosen together (default: all).
+        """Return the effective weights of these states chosen together (default: all), by name.
 
-        Args:
-            states: which.
-            sample: take a sample of them, where the method samples, and not the likeliest choice.
+        With `sample` they are a sample where the method samples, and not the likeliest choice.
         """
         states = self.states if states is None else states
         with _plain_saving():
@@ -90,19 +88,19 @@ class Group:
         return codes
 
     def draw_noise(self) -> None:
-        """New noise, for the samples of another forward pass."""
+        """Draw new noise, for the samples of another forward pass."""
         if self.method.samples:
             self.noise = self.noise + 1
 
     def hand_out(self, name: str, value: Tensor) -> Tensor:
-        """Remember a weight that is read outside of any forward pass, to see whether somebody writes into it."""
+        """Remember a weight that is read outside of any forward pass, to find out if it is written into."""
         self.check_handed_out()
         if not (value.is_inference() or value.is_meta):
             self._read = name, value, value._version, _some_of(value)
         return value
 
     def check_handed_out(self) -> None:
-        """Warn if the weight that was handed out last was written into: it is computed, and the write is lost."""
+        """Warn if the weight that was handed out last was written into: the write is lost."""
         if self._read is None:
             return
         (name, value, version, some), self._read = self._read, None
@@ -115,7 +113,7 @@ class Group:
 
     @staticmethod
     def tensors(states: Sequence[MaskState]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """(frozen weights, scores) by name."""
+        """Return (frozen weights, scores), both by name."""
         for state in states:
             if hasattr(state.scores, "full_tensor"):  # a DTensor that FSDP2 has not gathered
                 raise ValueError(
@@ -131,7 +129,7 @@ def _some_of(value: Tensor) -> Tensor:
 
 
 class _OfPass(torch.autograd.Function):
-    """A weight as it is, with the number of its forward pass as the shape of a tensor that is saved.
+    """An identity that saves a tensor whose shape is the number of the forward pass.
 
     Activation checkpointing compares the shapes of what is saved when it computes a region again. Where another forward
     pass came between, the sample would be another one: torch then raises an error.
@@ -156,16 +154,10 @@ def _plain_saving() -> contextlib.AbstractContextManager[Any]:
 
 @final
 class MaskState(nn.Module):
-    """One masked tensor: what is frozen of it and its scores. Tied owners share it."""
+    """The state of one masked tensor: its frozen values and its scores. Tied owners share it."""
 
     def __init__(
-        self,
-        name: str,
-        shape: Sequence[int],
-        frozen: Tensor,
-        scores: Tensor,
-        group: Group,
-        padding: int | None = None,
+        self, name: str, shape: Sequence[int], frozen: Tensor, scores: Tensor, group: Group, padding: int | None
     ) -> None:
         super().__init__()
         self.name, self.shape, self.group, self.padding = name, tuple(shape), group, padding
@@ -177,18 +169,18 @@ class MaskState(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight, whatever else is frozen beside it."""
+        """The frozen weight, without what else is frozen beside it."""
         return self.frozen if self.group.planned.planes == 1 else self.frozen[0]
 
     @torch.no_grad()
     def clear_padding_(self) -> None:
-        """Make the row of padding zero, in what is frozen and in the scores: it is ranked last and gets no gradient."""
+        """Make the row of padding zero in frozen values and scores, so that it is ranked last and gets no gradient."""
         if self.padding is not None:
             for tensor in (self.frozen, self.scores):
                 tensor.select(tensor.ndim - len(self.shape), self.padding).zero_()
 
     def effective(self) -> Tensor:
-        """The effective weight: computed now, or taken from the forward in progress."""
+        """Return the effective weight: computed now, or taken from the forward pass in progress."""
         weight = self._chosen()
         tags = self.training and self.group.method.samples and weight.requires_grad
         if not tags or transformed() or traced(weight):
@@ -220,30 +212,21 @@ class MaskState(nn.Module):
         return {**self.__dict__, "_in_forward": False, "_computed": None}
 
     def get_extra_state(self) -> Tensor:
-        """How far the search is, for the state dict: (step, steps, noise), int64."""
+        """Return (step, steps, noise) of the search as int64, for the state dict."""
         group = self.group
         return torch.tensor([group.step, group.steps, int(group.noise)], dtype=torch.int64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on where another search was."""
+        """Set the step and the noise to those of another search."""
         step, steps, noise = map(int, state.tolist())
         if not 0 <= step <= steps or steps < 1:
             raise ValueError(f"the state dict must have {self.name!r} at a step in 0..steps, got {step} of {steps}")
         self.group.move(step, steps)
         self.group.set_noise(noise)
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
+    def _load_from_state_dict(  # pyright: ignore[reportIncompatibleMethodOverride]  the rest is passed on
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing_keys: list[str], *rest: Any
     ) -> None:
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing_keys, *rest)
         if prefix + "_extra_state" in missing_keys:  # saved before state dicts had it
             missing_keys.remove(prefix + "_extra_state")
