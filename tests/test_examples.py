@@ -48,10 +48,7 @@ untrained.SlotMachines
 untrained.Source
 untrained.Standard
 untrained.Structure
-untrained.Summary
 untrained.Threshold
-untrained.Ticket
-untrained.TicketError
 untrained.UnsignedConstant
 untrained.WeightLaw
 untrained.XavierConstant
@@ -66,7 +63,6 @@ untrained.export.to_safetensors
 untrained.export.to_torch
 untrained.find
 untrained.fit
-untrained.load
 untrained.load_data
 untrained.optim.Adam
 untrained.optim.SGD
@@ -80,8 +76,6 @@ untrained.packed.PackedLinear
 untrained.packed.layers
 untrained.packed.pack_
 untrained.read_run
-untrained.save
-untrained.summary
 untrained.sweep
 untrained.testing.check_method
 untrained.wann.Classify
@@ -189,13 +183,6 @@ selection/__init__.py
 selection/straight_through.py
 selection/topk.py
 terminal/progress.py
-tickets/codec.py
-tickets/contents.py
-tickets/direct_load.py
-tickets/hashes.py
-tickets/header.py
-tickets/summary.py
-tickets/ticket.py
 wann/runs/evolve.py
 wann/runs/report.py
 wann/runs/settings.py

@@ -14,6 +14,7 @@ OLD = {new: old for old, new in _old_paths._MOVED.items()} | {"untrained.weights
 
 def pickled_by_old_paths(value):
     data = pickle.dumps(value, protocol=2)  # whose names of classes are text, with line ends
+    data = data.replace(b"cuntrained.masking.state\nRecord\n", b"cuntrained.attach\nRecord\n")
     for new, old in OLD.items():
         data = data.replace(f"c{new}\n".encode(), f"c{old}\n".encode())
     assert not any(f"c{new}\n".encode() in data for new in OLD)

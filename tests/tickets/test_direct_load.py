@@ -16,10 +16,9 @@ import untrained as ut
 from untrained.methods.masks import decode_mask, top_codes, uniform_scores
 from untrained.native import library
 from untrained.native.compiler import NoCompiler
-from untrained.tickets import codec
-from untrained.tickets import direct_load as straight
+from untrained.tickets import codec, direct_load
 from untrained.tickets.codec import Bits, Codes, Encoded, decode, decode_each, encode, mask_bits
-from untrained.tickets.direct_load import Straight
+from untrained.tickets.direct_load import DirectLoad
 from untrained.weights import random as units
 from untrained.weights.laws import Prototype
 from untrained.weights.source import Source
@@ -75,7 +74,7 @@ def packed(codes):
 
 def way(source, codes, out):
     """How edge-popup's codes are loaded into `out`."""
-    return Straight.of(source, ut.EdgePopup(0.5), {source.name: codes}, out)
+    return DirectLoad.of(source, ut.EdgePopup(0.5), {source.name: codes}, out)
 
 
 def signs_of(seed, name, first_block, n, scale):
@@ -125,7 +124,7 @@ def test_any_length_and_any_number_of_threads(level, n):
 
 
 @pytest.mark.parametrize("law", [ut.SignedConstant(), ut.XavierConstant(scaled=True), ut.SignedConstant(fan="out")])
-def test_a_source_of_signs_draws_straight(level, law):
+def test_a_source_of_signs_is_drawn_in_place(level, law):
     drawn = Source(2**64 - 1, "größe", (5, 7, 3, 3), torch.float32, law, 0.3)
     codes, out = mask_of("half", 315).reshape(5, 7, 3, 3), torch.full((5, 7, 3, 3), torch.nan)
     way(drawn, codes, out).write_(out)
@@ -250,20 +249,22 @@ def test_a_ticket_loads_as_it_was_saved(level, method, looked_at, tmp_path):
     ticket.verify()
 
 
-def test_only_masks_of_signs_in_plain_memory_go_straight(tmp_path):
+def test_only_masks_of_signs_in_plain_memory_are_drawn_in_place(tmp_path):
     methods = {"0.weight": ut.EdgePopup(0.5), "3.weight": Negated(), "4.weight": ut.RandomSubnetwork(0.5)}
     ut.save(ut.mask_(net(), methods, weights=ut.SignedConstant()), tmp_path / "a.ticket")
     ticket = ut.Ticket.load(tmp_path / "a.ticket")
 
     def going(model):
-        return list(ticket._straight(dict(model.named_parameters())))
+        return list(ticket._direct_loads(dict(model.named_parameters())))
 
     assert going(net()) == ["0.weight", "4.weight"]
     assert going(net().to(memory_format=torch.channels_last)) == ["4.weight"]
     with torch.inference_mode():
         assert going(net()) == []
     wrong = {**ticket.codes, "4.weight": ticket.codes["4.weight"][:3]}
-    assert list(ut.Ticket(**{**vars(ticket), "codes": wrong})._straight(dict(net().named_parameters()))) == ["0.weight"]
+    assert list(ut.Ticket(**{**vars(ticket), "codes": wrong})._direct_loads(dict(net().named_parameters()))) == [
+        "0.weight"
+    ]
 
 
 def test_a_model_is_unchanged_when_the_sample_differs(level, tmp_path):
@@ -280,8 +281,8 @@ def test_a_model_is_unchanged_when_the_sample_differs(level, tmp_path):
 def test_the_sample_is_of_what_is_written(level, tmp_path, monkeypatch):
     # Were the arithmetic another than the saver's, the sample that is drawn first would tell.
     ut.save(ut.mask_(net(), ut.EdgePopup(0.5)), tmp_path / "a.ticket")
-    model, at = net(), straight.masked_signs_at
-    monkeypatch.setattr(straight, "masked_signs_at", lambda *given: -at(*given))
+    model, at = net(), direct_load.masked_signs_at
+    monkeypatch.setattr(direct_load, "masked_signs_at", lambda *given: -at(*given))
     before = state(model)
     with pytest.raises(ut.TicketError, match="sha256"):
         ut.load(tmp_path / "a.ticket", model)

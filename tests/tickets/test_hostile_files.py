@@ -508,7 +508,7 @@ def too_large_for_torch(*_, **__):
 @pytest.mark.parametrize(
     ("step", "run"),
     [
-        ("untrained.tickets.ticket.decode_each", ut.Ticket.load),
+        ("untrained.tickets.file.decode_each", ut.Ticket.load),
         ("untrained.weights.source.Source.draw", lambda path: ut.Ticket.load(path).verify()),
         ("untrained.weights.source.Source.draw", lambda path: dict(ut.Ticket.load(path).rebuilt())),
         ("untrained.tickets.hashes.of_samples", lambda path: ut.load(path, ours())),
@@ -528,7 +528,7 @@ def test_another_runtime_error_is_what_it_is(path, monkeypatch):
         raise RuntimeError("another")
 
     path.write_bytes(TICKETS["ours"])
-    monkeypatch.setattr("untrained.tickets.ticket.decode_each", broken)
+    monkeypatch.setattr("untrained.tickets.file.decode_each", broken)
     with pytest.raises(RuntimeError, match="another"):
         ut.Ticket.load(path)
 
@@ -855,6 +855,6 @@ def test_a_file_that_cannot_be_read_is_refused(path, monkeypatch):
     def unreadable(*_, **__):
         raise PermissionError("permission denied")
 
-    monkeypatch.setattr("untrained.tickets.ticket.safe_open", unreadable)
+    monkeypatch.setattr("untrained.tickets.file.safe_open", unreadable)
     with pytest.raises(ut.TicketError, match=r"a\.ticket: .*permission denied"):
         ut.load(path, mixed())

@@ -477,7 +477,7 @@ def test_meta_that_no_header_can_hold_is_a_value_error(tmp_path, monkeypatch):
     def too_large(*_, **__):
         raise SafetensorError("header too large")
 
-    monkeypatch.setattr("untrained.tickets.ticket.safetensors.torch.save", too_large)
+    monkeypatch.setattr("untrained.tickets.file.safetensors.torch.save", too_large)
     with pytest.raises(ValueError, match=r"its header takes [\d,]+ bytes, 1,008 of them meta \(header too large\)"):
         ut.save(masked_mlp(), tmp_path / "a.ticket", meta={"a": "x" * 1000})
     assert list(tmp_path.iterdir()) == []

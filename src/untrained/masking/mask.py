@@ -5,54 +5,19 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from untrained.masking.masked_class import Group, MaskState
 from untrained.masking.plan import Plan, Where
 from untrained.masking.roles import roles
+from untrained.masking.state import MaskState, Record
 from untrained.methods.base import Method
 from untrained.weights.laws import WeightLaw, check_seed
-from untrained.weights.source import Source
 
 Model = TypeVar("Model", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record of what `mask_` did: all that is needed, beside the codes, to make the tensors again.
-
-    Attributes:
-        seed: the seed of everything that is drawn.
-        law: the law of the frozen weights, or None for a pretrained model's own.
-        groups: the masked tensors by method.
-        drawn: frozen tensors drawn from the seed that are not searched: all of them kept.
-        constant: frozen tensors that hold one value: biases 0, norm scales 1, others what they held.
-        trained: names of the tensors that learn as usual.
-        padding: rows of drawn or masked embeddings that stand for padding, and are zero.
-        own: dtype and sha256 of a pretrained model's own frozen tensors; none where a law gives them.
-    """
-
-    seed: int
-    law: WeightLaw | None
-    groups: tuple[Group, ...]
-    drawn: tuple[str, ...]
-    constant: Mapping[str, float]
-    trained: frozenset[str]
-    padding: Mapping[str, int] = field(default_factory=dict)
-    own: Mapping[str, tuple[torch.dtype, str]] = field(default_factory=dict)
-
-    @property
-    def states(self) -> list[MaskState]:
-        return [state for group in self.groups for state in group.states]
-
-    def source(self, name: str, weight: Tensor, method: Method | None) -> Source:
-        """Return the source of the frozen values of a tensor; its method, as it ends, gives what is kept."""
-        return Source.of(weight, name, seed=self.seed, law=self.law, keep=getattr(method, "keep", 1.0))
 
 
 def mask_(
@@ -101,12 +66,10 @@ def mask_(
     """
     seed = check_seed(seed)
     _refuse_masked(model)
-    plan = Plan.of(model, method, weights, where, also_train)
-    groups = tuple(Group(each, seed) for each in dict.fromkeys(plan.chosen.values()))
-    record = Record(seed, plan.law, groups, plan.drawn, plan.constant, plan.trained, plan.padding, plan.own)
-    first_scores = _draw_scores(plan, record)
+    plan = Plan.of(model, method, seed, weights, where, also_train)
+    first_scores = _draw_scores(plan)
     plan.warn()
-    _apply_(model, plan, record, first_scores)
+    _apply_(model, plan, first_scores)
     return model
 
 
@@ -118,48 +81,49 @@ def _refuse_masked(model: nn.Module) -> None:
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
 
 
-def _draw_scores(plan: Plan, record: Record) -> dict[str, Tensor]:
+def _draw_scores(plan: Plan) -> dict[str, Tensor]:
     """Return the first scores of each masked tensor; nothing is changed yet."""
-    if plan.law is None:
+    if plan.record.law is None:
         for name in plan.chosen:
-            _draw_frozen(name, plan, record)  # a method of several draws refuses
+            _draw_frozen(name, plan)  # a method of several draws refuses
     found = {}
     for name, method in plan.chosen.items():
-        digest = hashlib.sha256(f"scores/{record.seed}/{name}".encode()).digest()
+        digest = hashlib.sha256(f"scores/{plan.record.seed}/{name}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
         found[name] = method.init_scores(plan.parameters[name].detach(), generator)
     return found
 
 
-def _draw_frozen(name: str, plan: Plan, record: Record) -> Tensor:
+def _draw_frozen(name: str, plan: Plan) -> Tensor:
     """Return what is frozen of a tensor."""
     method = plan.chosen[name].at(1.0) if name in plan.chosen else None
-    source = record.source(name, plan.parameters[name], method)
+    source = plan.record.source(name, plan.parameters[name], method)
     return source.draw() if method is None else method.frozen(source)
 
 
 @torch.no_grad()
-def _apply_(model: nn.Module, plan: Plan, record: Record, first_scores: dict[str, Tensor]) -> None:
+def _apply_(model: nn.Module, plan: Plan, first_scores: dict[str, Tensor]) -> None:
     """Do to the model what was planned."""
+    record = plan.record
     groups = {group.planned: group for group in record.groups}
     for name, method in plan.chosen.items():
         parameter, group = plan.parameters[name], groups[method]
-        frozen = _place_(parameter, _draw_frozen(name, plan, record))
-        state = MaskState(name, parameter.shape, frozen, first_scores.pop(name), group, plan.padding.get(name))
+        frozen = _place_(parameter, _draw_frozen(name, plan))
+        state = MaskState(name, parameter.shape, frozen, first_scores.pop(name), group, record.padding.get(name))
         state.clear_padding_()
         group.states.append(state)
-    for name in plan.drawn:
-        _place_(plan.parameters[name], _draw_frozen(name, plan, record))
-        if name in plan.padding:
-            plan.parameters[name][plan.padding[name]] = 0
-    for name, value in plan.constant.items():
+    for name in record.drawn:
+        _place_(plan.parameters[name], _draw_frozen(name, plan))
+        if name in record.padding:
+            plan.parameters[name][record.padding[name]] = 0
+    for name, value in record.constant.items():
         plan.parameters[name].fill_(value)
-    if plan.law is not None:
+    if record.law is not None:
         for module in model.modules():
             if isinstance(module, _NormBase):
                 module.reset_running_stats()
     for name, parameter in plan.parameters.items():
-        parameter.requires_grad_(name in plan.trained)
+        parameter.requires_grad_(name in record.trained)
     for state in record.states:
         for owner, leaf in plan.owners[state.name]:
             owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters

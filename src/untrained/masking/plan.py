@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from untrained.masking.masked_class import masked_class, other_buffers, tensors_of
 from untrained.masking.memory import refuse_shared, sha256_of
 from untrained.masking.roles import Owners, Role, roles
+from untrained.masking.state import Group, Record
 from untrained.methods.base import Method
 from untrained.weights.laws import WeightLaw
 from untrained.weights.source import Source
@@ -33,12 +34,7 @@ class Plan:
         parameters: the parameters.
         chosen: the method of each tensor to mask, in the model's order.
         classes: the class that each owner of a masked tensor gets, and each module above one.
-        law: the law of the frozen weights; None keeps the model's own.
-        drawn: tensors that are drawn whole.
-        constant: the value of each tensor that is frozen at one value.
-        trained: parameters that learn as usual.
-        padding: rows of padding, which stay zero.
-        own: dtype and sha256 of each frozen tensor of a pretrained model.
+        record: the record that stays with the model, its groups still empty.
         surprises: tensors of a matrix's shape that are not masked, described.
     """
 
@@ -46,18 +42,14 @@ class Plan:
     parameters: Parameters
     chosen: Mapping[str, Method]
     classes: Mapping[nn.Module, type[nn.Module]]
-    law: WeightLaw | None
-    drawn: tuple[str, ...]
-    constant: Mapping[str, float]
-    trained: frozenset[str]
-    padding: Mapping[str, int]
-    own: Mapping[str, tuple[torch.dtype, str]]
+    record: Record
     surprises: tuple[str, ...]
 
     @staticmethod
     def of(
         model: nn.Module,
         method: Method | Mapping[str, Method],
+        seed: int,
         weights: WeightLaw | Literal["recommended"] | None,
         where: Where | None,
         also_train: Where | None,
@@ -90,7 +82,9 @@ class Plan:
             for name, role in left.items()
             if role.surprise and name not in matrices
         )
-        return Plan(owners, parameters, chosen, classes, law, drawn, constant, trained, padding, own, surprises)
+        groups = tuple(Group(each, seed) for each in dict.fromkeys(chosen.values()))
+        record = Record(seed, law, groups, drawn, constant, trained, padding, own)
+        return Plan(owners, parameters, chosen, classes, record, surprises)
 
     def warn(self) -> None:
         """Warn of tensors of a matrix's shape that are not masked."""

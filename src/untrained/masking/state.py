@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from untrained.methods.base import Method
 from untrained.selection.straight_through import traced, transformed
+from untrained.weights.laws import WeightLaw
+from untrained.weights.source import Source
 
 _SAMPLE = 1024
 
@@ -230,3 +232,36 @@ class MaskState(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing_keys, *rest)
         if prefix + "_extra_state" in missing_keys:  # saved before state dicts had it
             missing_keys.remove(prefix + "_extra_state")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record of what `mask_` did: all that is needed, beside the codes, to make the tensors again.
+
+    Attributes:
+        seed: the seed of everything that is drawn.
+        law: the law of the frozen weights, or None for a pretrained model's own.
+        groups: the masked tensors by method.
+        drawn: frozen tensors drawn from the seed that are not searched: all of them kept.
+        constant: frozen tensors that hold one value: biases 0, norm scales 1, others what they held.
+        trained: names of the tensors that learn as usual.
+        padding: rows of drawn or masked embeddings that stand for padding, and are zero.
+        own: dtype and sha256 of a pretrained model's own frozen tensors; none where a law gives them.
+    """
+
+    seed: int
+    law: WeightLaw | None
+    groups: tuple[Group, ...]
+    drawn: tuple[str, ...]
+    constant: Mapping[str, float]
+    trained: frozenset[str]
+    padding: Mapping[str, int] = field(default_factory=dict)
+    own: Mapping[str, tuple[torch.dtype, str]] = field(default_factory=dict)
+
+    @property
+    def states(self) -> list[MaskState]:
+        return [state for group in self.groups for state in group.states]
+
+    def source(self, name: str, weight: Tensor, method: Method | None) -> Source:
+        """Return the source of the frozen values of a tensor; its method, as it ends, gives what is kept."""
+        return Source.of(weight, name, seed=self.seed, law=self.law, keep=getattr(method, "keep", 1.0))

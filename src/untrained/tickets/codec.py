@@ -44,11 +44,7 @@ class Encoded:
 
 
 def encode(codes: Tensor) -> Encoded:
-    """Encode a tensor of codes in the smaller of the two ways (`bits` on a draw).
-
-    Args:
-        codes: int8 tensor of any shape.
-    """
+    """Encode a tensor of codes (int8, any shape) in the smaller of the two ways, or `bits` if they are equal."""
     shifted = codes.cpu().contiguous().numpy().reshape(-1).view(np.uint8) ^ np.uint8(128)  # -128 … 127 to 0 … 255
     found = np.bincount(shifted, minlength=256)
     present = np.flatnonzero(found)
@@ -66,10 +62,7 @@ def encode(codes: Tensor) -> Encoded:
 
 
 def decode(encoded: Encoded) -> Tensor:
-    """The codes again, in one dimension.
-
-    Returns:
-        int8 tensor of shape (sum of the counts,).
+    """Return the codes again: int8, in one dimension.
 
     Raises:
         ValueError: the data do not mean exactly these counts of these values.
@@ -104,10 +97,9 @@ class Same:
 
 @final
 class Codes(Mapping[str, Tensor]):
-    """Codes by name, of which masks stay packed, and equal ones uncounted, until somebody looks at them."""
+    """Codes by name; masks stay packed, and equal codes one number, until they are read."""
 
     def __init__(self, held: Mapping[str, tuple[Tensor | Bits | Same, tuple[int, ...]]]) -> None:
-        """`held`: codes with their shapes."""
         self._held = dict(held)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -124,13 +116,13 @@ class Codes(Mapping[str, Tensor]):
         return len(self._held)
 
     def bits(self, name: str) -> np.ndarray | None:
-        """The packed mask while it is one: uint8."""
+        """Return the packed mask (uint8) as long as it is one."""
         codes, _ = self._held[name]
         return codes.data if isinstance(codes, Bits) else None
 
 
 def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
-    """Where the codes of a tensor are not 0, eight a byte as `bits` packs them: uint8."""
+    """Return the mask of a tensor, eight codes a byte as `bits` packs them: uint8."""
     bits = codes.bits(name) if isinstance(codes, Codes) else None
     if bits is not None:
         return bits
@@ -138,10 +130,9 @@ def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
 
 
 def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
-    """`decode` of one after the other, which takes less time together; a ValueError comes when it is its turn.
+    """Decode one after the other, which takes less time together; a ValueError comes when it is its turn.
 
-    Yields:
-        The codes: those of a bit-coded mask packed as they are, and equal ones as one.
+    Bit-coded masks stay packed, and equal codes one number.
     """
     two = [i for i, one in enumerate(encoded) if one.coding == "ans" and len(one.values) == 2 and not _fault(one)]
     ahead = dict(zip(two, _ans_decode_two([encoded[i] for i in two]), strict=True))
@@ -165,7 +156,7 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
 
 
 def _fault(encoded: Encoded) -> str:
-    """What is wrong with it that can be told without decoding; nothing: an empty string."""
+    """Return the fault that shows without decoding; an empty string if there is none."""
     values, counts = encoded.values, encoded.counts
     if any(a >= b for a, b in itertools.pairwise(values)) or any(not -128 <= value <= 127 for value in values):
         return "the values are not ascending integers in [-128, 127]"
@@ -179,7 +170,7 @@ def _fault(encoded: Encoded) -> str:
 
 
 def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
-    """What the symbols mean, if they are as many of each as were counted."""
+    """Return the codes that the symbols stand for, if they are as many of each as were counted."""
     values, n = encoded.values, len(symbols)
     if len(values) == 2:  # symbols of one bit: nearly every ticket's
         ones = int(np.count_nonzero(symbols.view(np.bool_)))
@@ -201,7 +192,7 @@ def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
 
 
 def _bits(encoded: Encoded) -> Bits:
-    """A mask checked as it is, packed."""
+    """Return a mask, checked and still packed."""
     n, data = sum(encoded.counts), np.frombuffer(encoded.data, np.uint8)
     _check_length(encoded.data, n, 1)
     if n % 8 and data[-1] >> n % 8:
@@ -218,7 +209,7 @@ def _check_counts(encoded: Encoded, found: Sequence[int]) -> None:
 
 
 def entropy(counts: Sequence[int]) -> float:
-    """Bits per element of a source with these counts: -Σ p·log2 p, the least that any order-blind code needs."""
+    """Return bits per element for these counts: -Σ p·log2 p, the least that a code needs which ignores the order."""
     n = sum(counts)
     return -sum(count / n * math.log2(count / n) for count in counts if count) + 0.0
 
@@ -258,7 +249,7 @@ def _frequencies(counts: Sequence[int]) -> np.ndarray:
 
 
 def _ans(counts: Sequence[int], data: bytes | None = None):
-    """(coder, model). constriction keeps frequencies that are whole multiples of 2⁻²⁴ exactly (tested)."""
+    """Return (coder, model); constriction keeps frequencies that are whole multiples of 2⁻²⁴ exactly (tested)."""
     import constriction
 
     stream = constriction.stream  # pyright: ignore[reportAttributeAccessIssue]  a compiled submodule
@@ -274,7 +265,7 @@ def _ans_encode(symbols: np.ndarray, counts: Sequence[int]) -> bytes:
 
 
 def _ans_decode(data: bytes, counts: Sequence[int]) -> np.ndarray | None:
-    """The symbols; None: the data do not end with the last of them."""
+    """Return the symbols; None if the data do not end with the last of them."""
     coder, model = _ans(counts, data)
     symbols = np.empty(sum(counts), np.uint8)
     for start in range(0, len(symbols), _BLOCK):  # the coder gives four bytes a symbol
@@ -284,7 +275,7 @@ def _ans_decode(data: bytes, counts: Sequence[int]) -> np.ndarray | None:
 
 
 def _ans_decode_two(encoded: Sequence[Encoded]) -> list[np.ndarray | None]:
-    """`_ans_decode` of tensors with two values each."""
+    """Decode several tensors of two values each as `_ans_decode` does."""
     jobs = [(one.data, sum(one.counts), int(_frequencies(one.counts)[0])) for one in encoded]
     found = load_kernels.decode_two(jobs)
     return [_ans_decode(one.data, one.counts) for one in encoded] if found is None else found

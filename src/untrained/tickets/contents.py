@@ -1,10 +1,10 @@
-"""The contents of a model that a ticket is about, and what a ticket can neither hold nor fill."""
+"""The contents of a model: checks of what a ticket can hold, and of what it can fill."""
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from untrained.masking.masked_class import MaskState, base_and_leaves, other_buffers, tensors_of
 from untrained.masking.memory import refuse_shared
-from untrained.tickets.header import TicketError, dtype_name
+from untrained.tickets.header import TensorEntry, TicketError, dtype_name
 
 
 def refuse_other_state(model: nn.Module) -> None:
@@ -23,7 +23,9 @@ def refuse_other_state(model: nn.Module) -> None:
     Raises:
         ValueError: it names the module, and what it holds.
     """
-    for path, module in _modules(model):
+    for path, module in model.named_modules():
+        if isinstance(module, MaskState):
+            continue
         own: dict[str, Any] = {}
         module._save_to_state_dict(own, "", True)  # without hooks, which may give tensors other names
         for key in sorted(own.keys() - module._parameters.keys() - module._buffers.keys()):
@@ -51,20 +53,14 @@ def refuse_unstorable(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def check_fit(
-    wanted: Mapping[str, tuple[tuple[int, ...], torch.dtype]], held: Mapping[str, Tensor], *, alone: bool = True
-) -> None:
-    """Check that the tensors of a model are those of a ticket.
-
-    Args:
-        wanted: shape and dtype of the ticket's, by name.
-        held: the model's.
-        alone: whether the model may have no others.
+def check_fit(wanted: Mapping[str, TensorEntry | Tensor], held: Mapping[str, Tensor], *, alone: bool = True) -> None:
+    """Check that the tensors of a model are those of a ticket, and with `alone` no others.
 
     Raises:
         TicketError: one is missing, unknown, of another shape or dtype, or cannot be filled.
     """
-    for name, (shape, dtype) in wanted.items():
+    for name, entry in wanted.items():
+        shape, dtype = tuple(entry.shape), entry.dtype
         if name not in held:
             raise TicketError(f"{name!r} is in the ticket and not in the model")
         if why := _obstacle(held[name]):
@@ -102,12 +98,12 @@ def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
 @final
 @dataclass(frozen=True)
 class OwnLoading:
-    """A module that takes buffers of other shapes than it has, by a `_load_from_state_dict` of its own.
+    """Loading of a module whose own `_load_from_state_dict` takes buffers of other shapes than it has.
 
     Attributes:
         module: the module.
         prefix: its name and a dot.
-        state: all that the ticket stores of it, by whole names.
+        state: the tensors that the ticket stores of it, by whole names.
     """
 
     module: nn.Module
@@ -125,23 +121,21 @@ class OwnLoading:
         return errors
 
     def works(self) -> bool:
-        """Whether a copy of the module comes to hold exactly the state."""
+        """Return True if a copy of the module comes to hold exactly the state."""
         try:
             twin = copy.deepcopy(self.module)
             if self._load_into(twin):
                 return False
-        except Exception:  # a loader of anybody's
+        except Exception:  # a loader of the user's
             return False
         held = {f"{self.prefix}{name}": tensor for name, tensor in tensors_of(twin).items()}
         return all(name in held and _same_bits(held[name].cpu(), tensor) for name, tensor in self.state.items())
 
 
 def own_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[OwnLoading]:
-    """The modules that load the stored tensors by themselves, since they change shapes (observers of quantisation).
-
-    Nothing is loaded yet.
-    """
-    others = [name for name, tensor in stored.items() if name in held and _has_other_shape(held[name], tensor)]
+    """Return the modules that load the stored tensors themselves, since they change shapes (quantisation observers)."""
+    plain = {name: tensor for name, tensor in held.items() if name in stored and not _obstacle(tensor)}
+    others = [name for name, tensor in stored.items() if name in plain and plain[name].shape != tensor.shape]
     found = []
     for path in dict.fromkeys(name.rpartition(".")[0] for name in others):
         module, prefix = model.get_submodule(path), f"{path}." if path else ""
@@ -157,14 +151,6 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(*(tensor.reshape(-1).view(torch.uint8) for tensor in (one, other)))
 
 
-def _has_other_shape(held: Tensor, stored: Tensor) -> bool:
-    return not _obstacle(held) and held.shape != stored.shape
-
-
-def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    return ((path, module) for path, module in model.named_modules() if not isinstance(module, MaskState))
-
-
 def _is_empty(state: Any) -> bool:
     if isinstance(state, Tensor):
         return not state.numel()
@@ -172,7 +158,7 @@ def _is_empty(state: Any) -> bool:
 
 
 def _obstacle(tensor: Tensor) -> str:
-    """What makes a tensor another thing than a block of numbers; nothing: an empty string."""
+    """Return what makes a tensor other than a block of numbers; an empty string if it is one."""
     if nn.parameter.is_lazy(tensor):
         return "has no shape yet: run the lazy module once first"
     if tensor.is_nested or tensor.layout != torch.strided:
@@ -186,7 +172,7 @@ def _obstacle(tensor: Tensor) -> str:
 
 @functools.cache
 def _storable(dtype: torch.dtype) -> bool:
-    """Whether safetensors write and read it."""
+    """Return True if safetensors write and read this dtype."""
     try:
         data = safetensors.torch.save({"": torch.empty(0, dtype=dtype, device="cpu")})
         return safetensors.torch.load(data)[""].dtype == dtype

@@ -1,7 +1,7 @@
-"""Loading without memory of one's own: masks of signed weights, drawn straight into the model.
+"""Signed weights under a mask loaded directly into the model's memory, without a buffer.
 
-A weight ±σ is a bit, its mask is a bit, and each element comes alone. So the sample that a ticket is checked by is
-drawn first, and everything else into the place where it belongs.
+A weight ±σ is a bit, its mask is a bit, and each element can be drawn alone. So the sample that a ticket is checked by
+is drawn first, and then everything in its place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from untrained.weights.source import Source
 
 @final
 @dataclass(frozen=True)
-class Straight:
+class DirectLoad:
     """A tensor that is `source.draw()` where a bit is set, and +0 elsewhere.
 
     Attributes:
@@ -39,9 +39,9 @@ class Straight:
 
     @classmethod
     def of(cls, source: Source, method: Method | None, codes: Mapping[str, Tensor], out: Tensor) -> Self | None:
-        """How to load what a method means by its codes into `out`; None: another way.
+        """Return the way to load the codes of a method into `out`, or None if it needs a buffer.
 
-        A method says so by saying nothing: its `frozen` is the draw, and its `decode` the mask.
+        Applies to methods that override neither `frozen` nor `decode`.
         """
         law = source.law
         if method is None or (type(method).frozen, type(method).decode) != (Method.frozen, Method.decode):
@@ -52,13 +52,13 @@ class Straight:
         return cls(source, law, bits) if len(bits) == math.ceil(out.numel() / 8) else None
 
     def at(self, places: Tensor) -> Tensor:
-        """The elements at these places (int64, in C order)."""
+        """Return the elements at these places (int64, in C order)."""
         source = self.source
         drawn = masked_signs_at(source.seed, source.name, 0, places.numpy(), self._scale, self.bits)
         return torch.from_numpy(drawn)
 
     def write_(self, out: Tensor) -> None:
-        """All elements into `out`: of the source's shape, float32, on the CPU, in C order."""
+        """Write all elements into `out`: of the source's shape, float32, on the CPU, in C order."""
         flat, scale = out.detach().numpy().reshape(-1), self._scale
         for block, part in chunks(len(flat), 128):
             masked_signs(self.source.seed, self.source.name, block, flat[part], scale, self.bits[16 * block :])
@@ -70,7 +70,7 @@ class Straight:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether it is nothing but memory of its own on this machine, in C order."""
+    """Return True for a tensor with memory of its own on the CPU, in C order."""
     return (
         type(tensor) in (Tensor, nn.Parameter)
         and tensor.dtype == torch.float32

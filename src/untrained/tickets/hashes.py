@@ -1,4 +1,4 @@
-"""What is hashed of a ticket, and how: docs/format.md, "The three hashes"."""
+"""The three hashes of a ticket; see docs/format.md, "The three hashes"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAMPLE = 256
 
 
 def of_file(head: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
-    """sha256 of the header (without its own sha256) and of every stored tensor with its name, dtype and shape."""
+    """Return the sha256 of the header without its own, and of each stored tensor with its name, dtype and shape."""
     digest = hashlib.sha256(to_json(head).encode())
     for name, tensor in sorted(stored.items()):
         shape = ",".join(map(str, tensor.shape))
@@ -26,7 +26,7 @@ def of_file(head: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
 
 
 def of_weights(rebuilt: Iterable[tuple[str, Tensor]]) -> tuple[str, str]:
-    """sha256 of all elements of all tensors, and that of their samples."""
+    """Return the sha256 of all elements of all tensors, and that of their samples."""
     full, sample = hashlib.sha256(), hashlib.sha256()
     for name, tensor in rebuilt:
         flat = tensor.contiguous().reshape(-1)
@@ -37,7 +37,7 @@ def of_weights(rebuilt: Iterable[tuple[str, Tensor]]) -> tuple[str, str]:
 
 
 def of_samples(samples: Iterable[tuple[str, Tensor]]) -> str:
-    """The second of `of_weights`, from the elements at `places` of each tensor alone."""
+    """Return the second hash of `of_weights`, from the elements at `places` of each tensor alone."""
     digest = hashlib.sha256()
     for name, sample in samples:
         digest.update(f"\n{name}\n".encode())
@@ -46,7 +46,7 @@ def of_samples(samples: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def places(n: int) -> Tensor:
-    """Which elements of n are its sample: at most 256, evenly spread; int64."""
+    """Return the places of the sample of n elements: at most 256, evenly spread; int64."""
     most = min(_SAMPLE, n)
     return torch.from_numpy(np.arange(most, dtype=np.int64) * n // max(1, most))
 

@@ -1,4 +1,4 @@
-"""The header of a ticket: JSON in one safetensors metadata key, composed strictly and parsed without trust."""
+"""The header of a ticket: canonical JSON, composed strictly and parsed without trust."""
 
 from __future__ import annotations
 
@@ -28,16 +28,24 @@ FORMAT = 1
 # Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
 MOST_WEIGHTS_PER_BYTE = 1 << 16
 MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE = 1 << 32, 1 << 10
-_DEEPEST = 4  # a structure in a method in a method, and some air
+_DEEPEST = 4  # more than a structure in a method in a method
 
 
 class TicketError(ValueError):
-    """A ticket that cannot be read, or that does not fit the model."""
+    """A ticket that cannot be read, or that does not fit the model.
+
+    Example:
+        >>> try:
+        ...     ut.load("nowhere.ticket")
+        ... except ut.TicketError as error:
+        ...     print(error)
+        nowhere.ticket: no such file
+    """
 
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """Tell as a TicketError that there is too little memory: a small file may claim a large network."""
+    """Raise a TicketError where memory runs out: a small file may claim a large network."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -49,9 +57,9 @@ def within_memory() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """How one tensor comes about without bytes of its own.
+    """The origin of a tensor without bytes of its own.
 
-    Masked by a method, constant, or (neither) whole: as the seed gives it, or as the pretrained model has it.
+    It is masked by a method, constant, or (neither) whole: as the seed gives it, or as the pretrained model has it.
     """
 
     shape: tuple[int, ...]
@@ -64,9 +72,14 @@ class TensorEntry:
         like = self if pretrained is None else pretrained
         return Source.of(like, name, seed=seed, law=law, keep=getattr(self.method, "keep", 1.0))
 
+    def given(self, name: str, seed: int) -> Tensor | None:
+        """Return the codes that the seed alone gives to a masked tensor, UNDECIDED elsewhere; None if it gives none."""
+        assert self.method is not None
+        return self.method.given(self.source(name, seed, None))
+
 
 class Coded(NamedTuple):
-    """What the header says of the codes of one tensor."""
+    """The codes of one tensor as its header describes them."""
 
     coding: Any
     values: tuple[int, ...]
@@ -86,7 +99,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def to_json(value: Any) -> str:
-    """The one way we write JSON: keys sorted, no spaces, ASCII, finite numbers only.
+    """Return canonical JSON: keys sorted, no spaces, ASCII, finite numbers only.
 
     Raises:
         ValueError: the value is not JSON-able.
@@ -99,7 +112,7 @@ def to_json(value: Any) -> str:
 
 
 def _other_key(value: Any, depth: int = 0) -> Any:
-    """A key that is no string, of several kinds of keys, which JSON cannot sort."""
+    """Return a key that is no string where keys are of several kinds, which JSON cannot sort."""
     if depth > 99 or not isinstance(value, dict | list | tuple):
         return None
     if isinstance(value, dict) and len(set(map(type, value))) > 1:
@@ -121,17 +134,9 @@ def from_json(text: str) -> dict[str, Any]:
 
 
 def compose(
-    *,
-    seed: int,
-    law: WeightLaw | None,
-    tensors: Mapping[str, TensorEntry],
-    encoded: Mapping[str, Encoded],
-    built_by: Mapping[str, Any] | None,
-    meta: Mapping[str, Any],
-    weights_sha256: str,
-    sample_sha256: str,
+    tensors: Mapping[str, TensorEntry], encoded: Mapping[str, Encoded], law: WeightLaw | None, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The header as a JSON-able object, without its own sha256."""
+    """Return the header as a JSON-able object, without its own sha256; `facts` go in as they are."""
     methods: list[Method] = []
     described = {}
     for name, entry in tensors.items():
@@ -146,15 +151,11 @@ def compose(
             line |= {"values": list(codes.values), "counts": list(codes.counts)}
         described[name] = line
     return {
+        **facts,
         "format": FORMAT,
-        "seed": seed,
         "weights": None if law is None else describe(law),
         "methods": [describe(method) for method in methods],
         "tensors": described,
-        "network": built_by,
-        "meta": meta,
-        "weights_sha256": weights_sha256,
-        "sample_sha256": sample_sha256,
         "producer": f"untrained {__version__}",
     }
 
@@ -191,7 +192,7 @@ def parse(head: Mapping[str, Any]) -> Header:
 def _parse_entry(
     name: str, line: Any, methods: Sequence[Method], law: WeightLaw | None
 ) -> tuple[TensorEntry, Coded | None]:
-    """Check what the header says of one tensor; its codes only if it is masked."""
+    """Parse the line of one tensor; it has codes only if it is masked."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -257,7 +258,7 @@ def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[t
 
 
 def describe(config: Any) -> dict[str, Any]:
-    """A law, a method or a part of one as JSON: its class name and its fields, without those that are None."""
+    """Return a law, a method or a part of one as JSON: its class name and its fields, without those that are None."""
     described: dict[str, Any] = {"name": type(config).__name__}
     for field, kinds in kinds_of(type(config)).items():
         value = getattr(config, field)
@@ -276,7 +277,7 @@ def _final_classes(base: type) -> Iterator[type]:
 
 
 def revive(base: type, described: Any, what: str = "method", depth: int = 0) -> Any:
-    """The law or method that `describe` wrote down: only known classes, only their own fields."""
+    """Return the law or method that `describe` described: only known classes, only their own fields."""
     known = {cls.__name__: cls for cls in _final_classes(base)}
     name = described.get("name") if isinstance(described, dict) else described
     if not isinstance(described, dict) or not isinstance(name, str) or name not in known:

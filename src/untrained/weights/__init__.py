@@ -1,7 +1,7 @@
 """Frozen weights: a pure function of a seed and a tensor's name."""
 
 # Pickles of masked models name the laws by this path.
-from untrained.weights.laws import (
+from untrained.weights.laws import (  # noqa: F401
     KaimingNormal,
     KaimingUniform,
     Prototype,
@@ -11,16 +11,4 @@ from untrained.weights.laws import (
     XavierConstant,
     XavierNormal,
     XavierUniform,
-)
-
-__all__ = [
-    "KaimingNormal",
-    "KaimingUniform",
-    "Prototype",
-    "SignedConstant",
-    "Standard",
-    "UnsignedConstant",
-    "XavierConstant",
-    "XavierNormal",
-    "XavierUniform",
-]
+)  # fmt: skip

@@ -1,0 +1,146 @@
+"""The file of a ticket, written and read: safetensors, of which one metadata key holds the header."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from untrained.methods.base import UNDECIDED
+from untrained.tickets import hashes, header
+from untrained.tickets.codec import Codes, Encoded, decode_each
+from untrained.tickets.header import Header, TicketError
+
+_LONGEST = 2000  # characters of a message
+
+
+def to_bytes(head: dict[str, Any], encoded: Mapping[str, Encoded], extra: Mapping[str, Tensor]) -> bytes:
+    """Return the bytes of a ticket's file.
+
+    Raises:
+        ValueError: the header is longer than safetensors allow.
+    """
+    stored = {f"codes/{n}": torch.from_numpy(np.frombuffer(bytearray(e.data), np.uint8)) for n, e in encoded.items()}
+    stored |= {f"extra/{name}": tensor for name, tensor in extra.items()}
+    text = header.to_json(head | {"sha256": hashes.of_file(head, stored)})
+    try:
+        return safetensors.torch.save(stored, metadata={header.KEY: text})
+    except SafetensorError as error:
+        meta = len(header.to_json(head["meta"]))
+        raise ValueError(
+            f"this ticket cannot be written: its header takes {len(text):,} bytes, {meta:,} of them meta ({error})"
+        ) from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read the fields of a Ticket from its file, and check everything that needs no weights.
+
+    Raises:
+        TicketError: the file is missing, damaged, not a ticket, or of another format.
+    """
+    head, stored = _read_safetensors(path)
+    if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
+        raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
+    parsed = header.parse(head)
+    header.check_expansion(parsed.tensors, path.stat().st_size)
+    expected = {f"codes/{name}" for name in parsed.coded}
+    for name in sorted(stored.keys() ^ expected):
+        if name in expected:
+            raise TicketError(f"{name!r} is named in the header and missing")
+        if not name.startswith("extra/"):
+            raise TicketError(f"{name!r} is stored and not named in the header")
+    extra = {name.removeprefix("extra/"): t for name, t in stored.items() if name.startswith("extra/")}
+    for name, tensor in extra.items():
+        if name in parsed.tensors:
+            raise TicketError(f"{name!r} is both stored and drawn from the seed")
+        if math.prod(max(1, side) for side in tensor.shape) >= 1 << 62:
+            raise TicketError(f"{name!r} has the impossible shape {tuple(tensor.shape)}")
+    return {"tensors": parsed.tensors, "codes": _decode(parsed, stored), "extra": extra, **parsed.rest}
+
+
+def _decode(parsed: Header, stored: Mapping[str, Tensor]) -> Codes:
+    """Decode the codes of every masked tensor; those that the seed gives are filled in."""
+    encoded, all_given = [], {}
+    for name, (coding, values, counts) in parsed.coded.items():
+        data, entry = stored[f"codes/{name}"], parsed.tensors[name]
+        if data.dtype != torch.uint8 or data.ndim != 1:
+            raise TicketError(f"the codes of {name!r} are not a row of bytes")
+        all_given[name] = given = entry.given(name, parsed.rest["seed"])
+        wanted = math.prod(entry.shape) if given is None else int((given == UNDECIDED).sum())
+        if sum(counts) != wanted:
+            raise TicketError(f"{name!r} has {sum(counts)} codes for shape {entry.shape}, not {wanted}")
+        encoded.append(Encoded(coding, values, counts, data.numpy().tobytes()))
+    decoded, held = decode_each(encoded), {}
+    for name, given in all_given.items():
+        try:
+            flat = next(decoded)
+        except ValueError as error:
+            raise TicketError(f"the codes of {name!r}: {error}") from None
+        if given is not None:
+            free = flat if isinstance(flat, Tensor) else flat.codes()
+            flat = given.masked_scatter(given == UNDECIDED, free)
+        held[name] = flat, parsed.tensors[name].shape
+    return Codes(held)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the header and the stored tensors."""
+    if not path.is_file():
+        raise TicketError("no such file")
+    try:
+        with _path_in_utf8(path) as readable, safe_open(readable, framework="pt") as file:
+            metadata = file.metadata() or {}
+            stored = {name: file.get_tensor(name) for name in file.keys()}
+        _check_index(path)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+        raise TicketError(f"not a ticket, or a damaged one ({error})") from None
+    if header.KEY not in metadata:
+        raise TicketError("a safetensors file, but not a ticket: its metadata have no 'untrained'")
+    return header.from_json(metadata[header.KEY]), stored
+
+
+def _check_index(path: Path) -> None:
+    """Refuse what safetensors itself lets pass: one name twice, and tensors that are not described by an object."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(members := dict(pairs)) < len(pairs):
+            raise ValueError("a name is there twice")
+        return members
+
+    with path.open("rb") as file:
+        index = json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=unique)
+    if not all(isinstance(line, dict) for line in index.values()):
+        raise ValueError("a tensor is not described by an object")
+
+
+@contextmanager
+def _path_in_utf8(path: Path) -> Iterator[str | Path]:
+    """Yield a path of the file in UTF-8, which is all that safetensors opens."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield path
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name in front of every TicketError raised inside, and keep the message short and printable."""
+    try:
+        yield
+    except TicketError as error:
+        message = str(error)  # parts of it may be from the file, and could steer a terminal
+        message = message if len(message) <= _LONGEST else f"{message[:_LONGEST]} …"
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        raise TicketError(f"{path}: {message}") from None
