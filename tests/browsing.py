@@ -12,11 +12,16 @@ _SMALL = """() => [...document.querySelectorAll('body *')].filter(each =>
     .map(each => `${each.tagName} ${getComputedStyle(each).fontSize}: ${each.textContent.trim().slice(0, 40)}`)"""
 
 
-def check_page(page):
-    """Refuse small text, a page wider than the window, and what axe-core calls a serious or critical fault."""
+def check_looks(page):
+    """Refuse small text and a page wider than the window."""
     assert page.evaluate(_SMALL) == []
     wide, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert wide <= window
+
+
+def check_page(page):
+    """Refuse what `check_looks` refuses, and what axe-core calls a serious or critical fault."""
+    check_looks(page)
     faults = Axe().run(page).response["violations"]
     serious = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in faults
                if each["impact"] in ("serious", "critical")]  # fmt: skip

@@ -57,10 +57,6 @@ untrained.XavierUniform
 untrained.calibrate_
 untrained.compare
 untrained.evaluate
-untrained.export.to_html
-untrained.export.to_onnx
-untrained.export.to_safetensors
-untrained.export.to_torch
 untrained.find
 untrained.fit
 untrained.load_data
@@ -150,8 +146,6 @@ experiments/find.py
 experiments/run_folder.py
 experiments/sweep.py
 experiments/testbed.py
-export/browser/page.py
-export/browser/program.py
 fields.py
 methods/__init__.py
 methods/base.py

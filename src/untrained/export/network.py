@@ -1,8 +1,7 @@
-"""The network of a ticket, ready to run."""
+"""The network of a ticket, ready to be exported."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -12,12 +11,12 @@ from untrained.tickets.ticket import Ticket, rebuild
 
 
 def found_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
-    """The found network: plain, dense, frozen, in evaluation mode.
+    """Return the found network: plain, dense, frozen, in evaluation mode.
 
     Args:
         ticket: the ticket.
         model: a freshly built model of the ticket's architecture, which becomes the network; the pretrained one for a
-            ticket found with `weights=None`. May be left out for the networks of `untrained.models`.
+            ticket found with `weights=None`. Not needed for the networks of `untrained.models`.
 
     Raises:
         TicketError: a model is needed, or the ticket does not fit it.
@@ -30,12 +29,12 @@ def found_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
 
 
 def input_shape(ticket: Ticket) -> list[int]:
-    """The shape of one input: what `meta` says, or what the network was built for.
+    """Return the shape of one input, from `meta` or else from the network's arguments.
 
     Raises:
-        TicketError: neither says it.
+        TicketError: neither has it.
     """
-    arguments: Mapping[str, Any] = (ticket.built_by or {}).get("arguments", {})
+    arguments: Any = (ticket.built_by or {}).get("arguments", {})
     shape = ticket.meta.get("shape", arguments.get("shape"))
     if not isinstance(shape, list) or not shape or any(type(side) is not int or side < 1 for side in shape):
         raise TicketError(f"meta.shape must be a list of sizes such as [1, 28, 28], got {shape!r}")

@@ -18,20 +18,18 @@ from untrained.files import written_whole
 from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
 
-# What the meta of a ticket says about its inputs and outputs; it goes into the metadata of the graph, as JSON.
-_FACTS = ("labels", "mean", "std")
-
 
 def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -> None:
-    """Write the network for ONNX runtimes, whole or not at all.
+    """Write the network as an ONNX graph.
 
     The graph's input is `image`, float32 (batch, *shape), normalised as in the search; its output is `logits`,
-    float32 (batch, classes), for any batch. Labels, mean and std are in its metadata, as JSON.
+    float32 (batch, classes), for any batch. Labels, mean and std of the ticket's meta are in the graph's metadata, as
+    JSON. An unfinished file is never left behind.
 
     Args:
         ticket: the ticket.
         path: the file.
-        model: a freshly built model of the ticket's architecture, which becomes the network. May be left out for the
+        model: a freshly built model of the ticket's architecture, which becomes the network; not needed for the
             networks of `untrained.models`.
 
     Raises:
@@ -39,6 +37,10 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
         TicketError: a model is needed, the ticket does not fit it, the shape of its input is not known, torch cannot
             export its forward pass, or can for one size of the batch only.
         OSError: the file cannot be written.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((16,)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> ut.export.to_onnx(ut.Ticket.of(model), "network.onnx")
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
         raise ImportError("exporting to ONNX needs onnx and onnxscript: pip install 'untrained[onnx]'")
@@ -74,24 +76,22 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
                 f"its forward pass is for one size of the batch only: {value.name} became {value.shape}. Write "
                 "x.shape[0] for len(x) or int(x.shape[0]), x.flatten(1) for x.view(len(x), -1), and no loop over x"
             )
-    for fact in _FACTS:
-        if fact in ticket.meta:
-            program.model.metadata_props[fact] = json.dumps(ticket.meta[fact])
+    facts = {name: json.dumps(ticket.meta[name]) for name in ("labels", "mean", "std") if name in ticket.meta}
+    program.model.metadata_props.update(facts)
     with written_whole(path) as unfinished:
         program.save(str(unfinished), external_data=False)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says to its own authors."""
-    # It logs that torchvision, which we do not use, is missing.
+    """Silence the warnings of torch's exporter that its users cannot act on."""
+    # It logs that torchvision, which is not used, is missing.
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # It uses what torch and Python have deprecated.
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)  # its own, of torch and Python
             warnings.filterwarnings("ignore", category=FutureWarning)
             yield
     finally:

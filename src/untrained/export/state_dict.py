@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from untrained.export.network import found_network
 from untrained.files import written_whole
-from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
 
 
@@ -22,11 +21,18 @@ def to_safetensors(ticket: Ticket, path: str | Path, model: nn.Module | None = N
         ticket: the ticket.
         path: the file; `safetensors.torch.load_file` reads it, for the model's `load_state_dict`.
         model: a freshly built model of the ticket's architecture, which becomes the network. Needed where the ticket
-            was found on a pretrained model, and for a model of your own whose layers share tensors.
+            was found on a pretrained model, and for a model of another kind whose layers share tensors.
 
     Raises:
         TicketError: the ticket needs a pretrained model, or does not fit the one given.
         OSError: the file cannot be written.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((16,)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> ut.export.to_safetensors(ut.Ticket.of(model), "network.safetensors")
+        >>> import safetensors.torch
+        >>> ut.models.fc((16,)).load_state_dict(safetensors.torch.load_file("network.safetensors"))
+        <All keys matched successfully>
     """
     state = _state(ticket, model)
     with written_whole(path) as unfinished:
@@ -34,16 +40,20 @@ def to_safetensors(ticket: Ticket, path: str | Path, model: nn.Module | None = N
 
 
 def to_torch(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -> None:
-    """Write the dense state dict with `torch.save`; `torch.load(path, weights_only=True)` reads it.
+    """Write the dense state dict as a file of PyTorch.
 
     Args:
-        ticket: the ticket.
-        path: the file.
-        model: as in `to_safetensors`.
+        ticket, model: as in `to_safetensors`.
+        path: the file; `torch.load(path, weights_only=True)` reads it.
 
     Raises:
-        TicketError: the ticket needs a pretrained model, or does not fit the one given.
-        OSError: the file cannot be written.
+        TicketError, OSError: as in `to_safetensors`.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((16,)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> ut.export.to_torch(ut.Ticket.of(model), "network.pt")
+        >>> ut.models.fc((16,)).load_state_dict(torch.load("network.pt", weights_only=True))
+        <All keys matched successfully>
     """
     written = io.BytesIO()  # into a file, torch has errors of its own for a full disk
     torch.save(_state(ticket, model), written)
@@ -52,9 +62,7 @@ def to_torch(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -
 
 
 def _state(ticket: Ticket, model: nn.Module | None) -> dict[str, Tensor]:
-    if model is None and ticket.law is None:
-        raise TicketError("its weights are those of a pretrained model: pass that model")
-    if model is None and ticket.built_by is None:
+    if model is None and ticket.built_by is None and ticket.law is not None:
         state = dict(ticket.rebuilt()) | dict(ticket.extra)
     else:
         state = found_network(ticket, model).state_dict()

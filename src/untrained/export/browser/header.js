@@ -5,7 +5,6 @@ const isA = (kinds) => (value) => kinds.split(" ").includes(kindOf(value));
 const float = (low, high = Infinity) => (value) => typeof value === "number" && low <= value && value <= high;
 const integer = (low, high = Infinity) => (value) => typeof value === "bigint" && low <= value && value <= high;
 const maybe = (rule) => (value) => value === undefined || rule(value);
-const keep = (value) => float(0, 1)(value) && value > 0;
 
 const headerRules = {
   format: integer(1, 1),
@@ -22,49 +21,12 @@ const headerRules = {
 };
 const networkRules = { name: isA("string"), arguments: isA("object") };
 
-const scaled = isA("boolean");
-const xavier = { nonlinearity: (value) => typeof value === "string" && Object.hasOwn(gains, value), scaled };
-const kaiming = { ...xavier, fan: oneOf("in", "out") };
-const laws = {
-  SignedConstant: kaiming,
-  UnsignedConstant: kaiming,
-  KaimingNormal: kaiming,
-  KaimingUniform: kaiming,
-  XavierNormal: xavier,
-  XavierUniform: xavier,
-  XavierConstant: xavier,
-  Standard: { scaled },
-  Prototype: { ...kaiming, length: integer(1, 2 ** 31) },
-};
-
 const structures = {
-  NofM: { n: integer(1), m: integer(1) },
-  Block: { height: integer(1), width: integer(1) },
-};
-const methods = {
-  EdgePopup: {
-    keep,
-    scope: oneOf("layer", "global", "normalised"),
-    signed: isA("boolean"),
-    structure: maybe(isA("object")),
-  },
-  RandomSubnetwork: { keep },
-  Dense: {},
-  GemMiner: { keep, scope: oneOf("layer", "global"), decay: float(0), drops: integer(0) },
-  FedPM: { entropy: float(0) },
-  RelaxedBernoulli: { gate: oneOf("concrete", "gaussian"), sparsity: float(0), width: float(1e-3) },
-  Threshold: { threshold: float(0), ternary: isA("boolean"), start: maybe(float(-1e4, 1e4)) },
-  SignedSupermask: { threshold: float(0) },
-  Multicoated: { keep, coats: integer(1, 127), spacing: oneOf("linear", "uniform") },
-  Bernoulli: { rescale: isA("boolean"), start: float(-1e4, 1e4) },
-  Biprop: { keep, scope: oneOf("layer", "global") },
-  SlotMachines: { values: integer(2, 127), greedy: isA("boolean") },
-  IteRand: { keep, period: integer(1), rate: float(0, 1) },
-  PartlyFrozen: { of: isA("object"), pruned: float(0, 1), locked: float(0, 1) },
+  NofM: { fields: { n: integer(1), m: integer(1) } },
+  Block: { fields: { height: integer(1), width: integer(1) } },
 };
 // How many tensors of the weight's shape a method asks for.
-const copiesOf = (method) =>
-  method?.name === "SlotMachines" ? method.values : ["GemMiner", "IteRand", "PartlyFrozen"].includes(method?.name) ? 2 : 1;
+const tensorsOf = (method) => (method && methods[method.name].planes?.(method)) ?? 1;
 
 const largest = { float64: Number.MAX_VALUE, float32: (2 - 2 ** -23) * 2 ** 127, float16: 65504 };
 largest.bfloat16 = (2 - 2 ** -7) * 2 ** 127;
@@ -93,29 +55,30 @@ function checkFields(what, given, rules) {
   }
 }
 
-// A law, a method or a structure of the known ones, checked, with numbers for integers.
+// A law, a method or a structure of a table, checked, with numbers for integers. One without rules has any fields.
 function known(what, given, table) {
   const name = kindOf(given) === "object" ? given.name : given;
   if (typeof name !== "string" || !Object.hasOwn(table, name)) refuse(`the unknown ${what} '${shown(name)}'`);
-  checkFields(`the ${what} ${name}`, given, { name: isA("string"), ...table[name] });
+  const { fields, check } = table[name];
+  if (fields) checkFields(`the ${what} ${name}`, given, { name: isA("string"), ...fields });
   const plain = Object.entries(given).map(([field, value]) => [field, typeof value === "bigint" ? Number(value) : value]);
-  return Object.fromEntries(plain);
+  const read = Object.fromEntries(plain);
+  check?.(read);
+  return read;
+}
+const knownMethod = (given) => known("method", given, methods);
+
+function checkStructure(method) {
+  if (!method.structure) return;
+  const { name, n, m } = known("structure", method.structure, structures);
+  if (name === "NofM" && (n > m || method.keep !== n / m)) refuse(`keep ${method.keep} is not that of its structure`);
+  if (method.scope !== "layer") refuse(`a structure goes with scope 'layer', not '${method.scope}'`);
 }
 
-function checkedMethod(given) {
-  const method = known("method", given, methods);
-  if (method.structure) {
-    const { name, n, m } = known("structure", method.structure, structures);
-    if (name === "NofM" && (n > m || method.keep !== n / m)) refuse(`keep ${method.keep} is not that of its structure`);
-    if (method.scope !== "layer") refuse(`a structure goes with scope 'layer', not '${method.scope}'`);
-  }
-  if (method.of) {
-    method.of = checkedMethod(method.of);
-    const own = ["IteRand", "SlotMachines", "GemMiner", "PartlyFrozen"];
-    if (own.includes(method.of.name) || method.of.structure) refuse(`PartlyFrozen cannot be of ${method.of.name}`);
-    if (method.pruned + method.locked >= 1) refuse("pruned and locked add up to 1 or more");
-  }
-  return method;
+function checkPartlyFrozen(method) {
+  method.of = knownMethod(method.of);
+  if (tensorsOf(method.of) > 1 || method.of.structure) refuse(`PartlyFrozen cannot be of ${method.of.name}`);
+  if (method.pruned + method.locked >= 1) refuse("pruned and locked add up to 1 or more");
 }
 
 function checkedEntry(name, given, all, drawn) {
@@ -148,12 +111,12 @@ function readHeader(text, fileBytes) {
   checkFields("the header", whole, headerRules);
   if (whole.network) checkFields("the network", whole.network, networkRules);
   const head = { ...whole, weights: whole.weights && known("law", whole.weights, laws), tensors: Object.create(null) };
-  head.methods = whole.methods.map(checkedMethod);
+  head.methods = whole.methods.map(knownMethod);
   let weights = 0n;
   for (const name of ascending(whole.tensors)) {
     const entry = checkedEntry(name, whole.tensors[name], head.methods, whole.weights !== null);
     head.tensors[name] = entry;
-    weights += entry.shape.includes(0) ? 0n : countOf(whole.tensors[name].shape) * BigInt(copiesOf(entry.method));
+    weights += entry.shape.includes(0) ? 0n : countOf(whole.tensors[name].shape) * BigInt(tensorsOf(entry.method));
   }
   if (!Object.values(head.tensors).some((entry) => entry.method)) refuse("it holds no codes");
   checkExpansion(weights, BigInt(fileBytes));

@@ -246,7 +246,7 @@ function setUpPictures() {
 // ---------------------------------------------------------------- the ticket
 function readOwn() {
   const bytes = bytesOf(facts.ticket);
-  const { head, tensors, total, checked } = readTicket(bytes);
+  const { head, tensors, total, checked } = readTicket(bytes, facts.masks);
   ownTensors.tensors = tensors;
   at("seed").textContent = head.seed;
   at("sha256").textContent = head.sha256;
@@ -282,7 +282,7 @@ const ready = new Promise((resolve) => requestAnimationFrame(() => setTimeout(re
 window.untrained = {
   ready,
   logits: (image) => Array.from(runNetwork(program, ownTensors.tensors, Float32Array.from(image)).pop()),
-  read: (base64) => readTicket(bytesOf(base64)),
+  read: (base64) => readTicket(bytesOf(base64), facts.masks),
   trace: (image, label) => traceBack(program, ownTensors.tensors, runNetwork(program, ownTensors.tensors, Float32Array.from(image)), label),
   input: () => lastInput && Array.from(lastInput),
 };

@@ -1,4 +1,4 @@
-"""A found network as one HTML file that runs anywhere without a server.
+"""A found network as one HTML file that runs in a browser without a server.
 
 The page holds the ticket as it is. A reader in JavaScript, written from docs/format.md alone, makes the weights from
 the seed again, checks the ticket's hashes and runs the network.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,97 +18,114 @@ import torch
 from markupsafe import Markup
 from torch import nn
 
-from untrained import methods
 from untrained.data.dataset import load_data
 from untrained.export.browser.program import program_of
 from untrained.export.network import found_network, input_shape
 from untrained.files import written_whole
-from untrained.methods import Method
+from untrained.methods import METHODS, Method
 from untrained.tickets.header import TicketError
 from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
-from untrained.weights import laws as weights
+from untrained.weights import laws
 
 _SCRIPTS = "sha256 json header ticket weights network picture edge_flow numbers page".split()
-_METHODS = (
-    "EdgePopup RandomSubnetwork Dense GemMiner FedPM RelaxedBernoulli Threshold SignedSupermask Multicoated Bernoulli "
-    "Biprop SlotMachines IteRand PartlyFrozen"
-).split()
-_LAWS = (
-    "SignedConstant UnsignedConstant KaimingNormal KaimingUniform XavierNormal XavierUniform XavierConstant Standard "
-    "Prototype"
-).split()
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}
+# A method that overrides none of these is a mask: its effective weights are those drawn where the code is not 0.
+_MEANING_OF_CODES = "frozen", "given", "decode", "shown"
 
 
 def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -> None:
-    """Write a page that runs the network in a browser, whole or not at all.
+    """Write a page that runs the network in a browser.
 
-    It is one file of its own: it asks nothing of any network. One can draw on it or give it a picture, and it shows
-    the class probabilities and which edges carried them.
+    The file needs no other file and no network. The user draws on it or gives it a picture, and it shows the class
+    probabilities and which edges carried them. An unfinished file is never left behind.
 
     Args:
         ticket: the ticket, its weights drawn from the seed.
         path: the HTML file.
-        model: a freshly built model of the ticket's architecture. May be left out for the networks of
-            `untrained.models`.
+        model: a freshly built model of the ticket's architecture; not needed for the networks of `untrained.models`.
 
     Raises:
-        TicketError: the weights are those of a pretrained model or not float32, a method, law or layer is unknown to
-            the page, `meta` does not fit the network, or the shape of its input is not known.
+        TicketError: the weights are those of a pretrained model or not float32, there is no JavaScript for a method,
+            law or layer, `meta` does not fit the network, or the shape of its input is not known.
         OSError: the file cannot be written.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((16,), shape=(1, 8, 8)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> ut.export.to_html(ut.Ticket.of(model), "network.html")
+        >>> import pathlib
+        >>> "never trained" in pathlib.Path("network.html").read_text(encoding="utf-8")
+        True
     """
     _check_readable(ticket)
     network, shape = found_network(ticket, model), input_shape(ticket)
-    program = program_of(network, shape)
-    page = _page(ticket, network, {"shape": shape, "ops": program})
+    page = _page(ticket, network, {"shape": shape, "ops": program_of(network, shape)})
     with written_whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
 
+def is_mask(method: type[Method]) -> bool:
+    """Return True if the method's effective weights are the drawn ones where the code is not 0, by definition."""
+    return all(getattr(method, name) is getattr(Method, name) for name in _MEANING_OF_CODES)
+
+
 def _check_readable(ticket: Ticket) -> None:
-    """Raise unless the page's reader knows everything that this ticket is made of."""
+    """Refuse a ticket that the page's reader cannot read."""
     if ticket.law is None:
         raise TicketError("its weights are those of a pretrained model, which a browser page cannot hold")
-    law = type(ticket.law)
-    if law is not getattr(weights, law.__name__, None) or law.__name__ not in _LAWS:
+    law, in_script = type(ticket.law), _names_in_script("laws")
+    if law.__name__ not in in_script or law is not getattr(laws, law.__name__):
         raise TicketError(f"no JavaScript for the weights law {law.__name__}")
+    dtypes = {name: entry.dtype for name, entry in ticket.tensors.items()}
+    dtypes |= {name: tensor.dtype for name, tensor in ticket.extra.items() if tensor.is_floating_point()}
+    for name, dtype in dtypes.items():
+        if dtype is not torch.float32:
+            raise TicketError(f"{name!r} is {dtype}; a browser page reads torch.float32")
+    in_script, ours = _names_in_script("methods"), {method.__name__: method for method in METHODS.values()}
+    for name, method in _methods(ticket):
+        # In a ticket a method is its name: another one of the same name is read as ours.
+        if ours.get(method.__name__, method) is not method or not (is_mask(method) or method.__name__ in in_script):
+            raise TicketError(f"{name!r}: no JavaScript for the method {method.__name__}")
+
+
+def _methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
+    """Return (tensor, method) for all methods of a ticket, those inside others too."""
+    found = []
     for name, entry in ticket.tensors.items():
-        if entry.dtype is not torch.float32:
-            raise TicketError(f"{name!r} is {entry.dtype}; a browser page reads torch.float32")
         method = entry.method
         while isinstance(method, Method):
-            kind = type(method)
-            if kind.__module__.split(".")[:2] != methods.__name__.split(".") or kind.__name__ not in _METHODS:
-                raise TicketError(f"{name!r}: no JavaScript for the method {kind.__name__}")
+            found.append((name, type(method)))
             method = getattr(method, "of", None)
-    for name, tensor in ticket.extra.items():
-        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
-            raise TicketError(f"{name!r} is {tensor.dtype}; a browser page reads torch.float32")
+    return found
+
+
+def _names_in_script(table: str) -> set[str]:
+    """Return the names of a table of the reader, each of which has a line such as `laws.Standard = …`."""
+    return set(re.findall(rf"^{table}\.(\w+) = ", _file("weights.js"), re.MULTILINE))
 
 
 def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
-    data = ticket.to_bytes()
-    classes = program["ops"][-1]["shape"][0]
-    kind = _kind(program["shape"])
-    name = ticket.meta.get("data")
-    name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # half a character cannot be written
-    architecture = (ticket.built_by or {}).get("name", type(network).__name__)
-    kept = summary(ticket)
-    trained = sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra)
+    shape, classes = program["shape"], program["ops"][-1]["shape"][0]
+    kind, meta = _kind(shape), ticket.meta
+    name = meta.get("data")
+    name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # a lone surrogate is no UTF-8
     facts = {
-        "ticket": base64.b64encode(data).decode(),
+        "ticket": base64.b64encode(ticket.to_bytes()).decode(),
+        "masks": sorted({method.__name__ for _, method in _methods(ticket) if is_mask(method)}),
         "program": program,
         "kind": kind,
-        "labels": _labels(ticket, classes),
-        "fit": _fit(ticket, name, program["shape"]),
-        "examples": _examples(name, program["shape"]),
-    } | _normalisation(ticket, program["shape"], kind)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(_file("page.html"))
-    accuracy = ticket.meta.get("accuracy")
+        "labels": _labels(meta.get("labels"), classes),
+        "fit": _FITS.get(name),
+        "examples": None,
+    }
+    if kind != "numbers":  # numbers are taken as they are
+        facts |= {"mean": _per_channel(meta, "mean", shape[0], 0.0), "std": _per_channel(meta, "std", shape[0], 1.0)}
+    if name == "digits" and shape == [1, 8, 8]:
+        facts |= {"fit": {"widest": 0.75, "mean": facts["mean"][0]} if "mean" in meta else None, "examples": _digits()}
+    accuracy = meta.get("accuracy")
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_file("page.html"))
     return template.render(
         css=Markup(_file("page.css")),
         script=Markup("\n".join(_file(f"{script}.js") for script in _SCRIPTS)),
@@ -116,9 +134,9 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
         kind=kind,
         data=name,
         drawn=_DRAWN.get(name, "a picture"),
-        architecture=architecture,
-        summary=kept,
-        trained=trained,
+        architecture=(ticket.built_by or {}).get("name", type(network).__name__),
+        summary=summary(ticket),
+        trained=sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra),
         masked=all(int(codes.min()) >= 0 and int(codes.max()) <= 1 for codes in ticket.codes.values() if codes.numel()),
         accuracy=accuracy if isinstance(accuracy, float) else None,
         law=type(ticket.law).__name__,
@@ -128,57 +146,37 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
 
 
 def _kind(shape: list[int]) -> str:
-    """How one gives the network an input: a drawing for grey images, a picture for coloured ones, or numbers."""
+    """Return "drawing" for grey images, "picture" for coloured ones, else "numbers"."""
     if len(shape) != 3 or max(shape[1:]) > 1024:
         return "numbers"
     return {1: "drawing", 3: "picture"}.get(shape[0], "numbers")
 
 
-def _fit(ticket: Ticket, name: str, shape: list[int]) -> dict[str, Any] | None:
-    """How a drawing is brought to the form of the data set's images; None: as large as it goes, in the middle."""
-    mean = ticket.meta.get("mean")
-    if name == "digits" and shape == [1, 8, 8] and isinstance(mean, list) and mean:
-        return {"widest": 0.75, "mean": mean[0]}
-    return _FITS.get(name)
-
-
-def _labels(ticket: Ticket, classes: int) -> list[str]:
-    labels = ticket.meta.get("labels")
+def _labels(labels: Any, classes: int) -> list[str]:
     if labels is None:
-        return [f"class {number}" for number in range(classes)]
+        labels = [""] * classes
     if not isinstance(labels, list) or any(not isinstance(label, str) for label in labels):
         raise TicketError(f"meta.labels must be a list of strings, got {str(labels)[:80]}")
     if len(labels) != classes:
-        raise TicketError(f"meta.labels has {len(labels)} labels, expected {classes}, one per output of the network")
+        raise TicketError(f"meta.labels must be {classes} labels, one per output of the network, got {len(labels)}")
     return [label if label.strip() else f"class {number}" for number, label in enumerate(labels)]
 
 
-def _normalisation(ticket: Ticket, shape: list[int], kind: str) -> dict[str, list[float]]:
-    """Mean and standard deviation per channel; 0 and 1 where the ticket says nothing."""
-    if kind == "numbers":  # they are taken as they are
-        return {}
-    found = {}
-    for field, default in (("mean", 0.0), ("std", 1.0)):
-        values = ticket.meta.get(field, [default] * shape[0])
-        if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
-            raise TicketError(f"meta.{field} must be a list of numbers, got {str(values)[:80]}")
-        if len(values) != shape[0] or (field == "std" and min(values) <= 0):
-            raise TicketError(f"meta.{field} must be {shape[0]} numbers, a std above 0, got {str(values)[:80]}")
-        found[field] = values
-    return found
+def _per_channel(meta: Any, field: str, channels: int, default: float) -> list[float]:
+    values = meta.get(field, [default] * channels)
+    if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
+        raise TicketError(f"meta.{field} must be a list of numbers, got {str(values)[:80]}")
+    if len(values) != channels or (field == "std" and min(values) <= 0):
+        raise TicketError(f"meta.{field} must be {channels} numbers, a std above 0, got {str(values)[:80]}")
+    return values
 
 
-def _examples(name: str, shape: list[int]) -> dict[str, Any] | None:
-    """The first test image of each digit, for those who cannot draw; other data sets do not come with the package."""
-    if name != "digits" or shape != [1, 8, 8]:
-        return None
+def _digits() -> dict[str, Any]:
+    """Return the first test image of each digit; the images of other data sets do not come with the package."""
     test = load_data("digits").test
-    first = [int((test.labels == label).nonzero()[0]) for label in range(10)]
-    pixels = test.images[torch.tensor(first, device="cpu")]
-    return {
-        "pixels": base64.b64encode(pixels.numpy().tobytes()).decode(),
-        "labels": [str(label) for label in range(10)],
-    }
+    first = torch.tensor([int((test.labels == label).nonzero()[0]) for label in range(10)], device="cpu")
+    pixels = base64.b64encode(test.images[first].numpy().tobytes()).decode()
+    return {"pixels": pixels, "labels": [str(label) for label in range(10)]}
 
 
 def _file(name: str) -> str:

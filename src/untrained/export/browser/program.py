@@ -1,7 +1,7 @@
 """A network as a list of operations that a small interpreter can run, one image at a time.
 
-Value 0 is the image; operation k takes the values that its `in` names and gives value k + 1. Everything is said without
-the batch axis. What does nothing in evaluation (dropout, flattening) is left out: the bytes of a tensor stay the same.
+Value 0 is the image; operation k takes the values that its `in` names and gives value k + 1. Shapes are without the
+batch axis. Dropout and flattening are left out: they leave the bytes of a tensor as they are.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Op = dict[str, Any]
 
 
 def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
-    """The operations of a network in evaluation, in order.
+    """Return the operations of a network in evaluation, in order, with tensors by their names in its state dict.
 
     Args:
-        network: the network, whose state dict holds the tensors that the operations name.
-        shape: of one input, without the batch axis.
+        network: the network.
+        shape: the shape of one input, without the batch axis.
 
     Raises:
         TicketError: it has a layer or an operation that is not supported, or its forward pass cannot be traced.
@@ -36,10 +36,8 @@ def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
     try:
         graph = _Tracer().trace(network)
         _Shapes(network, graph=graph).run(torch.zeros(1, *shape, device="cpu"))
-    except Exception as error:  # whatever a forward pass may raise when it is followed
-        raise TicketError(
-            f"its forward pass cannot be followed for an input of shape {tuple(shape)}: {error}"
-        ) from None
+    except Exception as error:  # a forward pass may raise anything
+        raise TicketError(f"its forward pass cannot be traced for an input of shape {tuple(shape)}: {error}") from None
     return _Writer(network, graph).ops
 
 
@@ -49,7 +47,7 @@ class _Tracer(fx.Tracer):
 
 
 class _Shapes(fx.Interpreter):
-    """Notes the shape of every tensor. No code is made of the graph: names of layers would be code there."""
+    """Interpreter that notes the shape of every tensor; generated code would run the names of layers."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -59,7 +57,7 @@ class _Shapes(fx.Interpreter):
 
 
 class _Writer:
-    """Writes the operations of a graph down."""
+    """Operations of a traced graph."""
 
     def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
         self._network = network
@@ -108,7 +106,7 @@ class _Writer:
 
 
 class _Unsupported(ValueError):
-    """What about a layer there is no JavaScript for."""
+    """Setting of a layer for which there is no JavaScript."""
 
 
 def _shape_of(node: fx.Node) -> list[int]:
@@ -134,9 +132,9 @@ def _linear(layer: nn.Linear, names: Mapping[int, str], given: list[int], _: lis
 def _conv(layer: nn.Conv2d, names: Mapping[int, str], *_: list[int]) -> Op:
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise _Unsupported(f"padding {layer.padding!r} of mode {layer.padding_mode!r}, expected numbers, zeros")
-    line: Op = {"op": "conv", "kernel": list(layer.kernel_size), "stride": list(layer.stride), "groups": layer.groups}
-    line |= {"padding": list(layer.padding), "dilation": list(layer.dilation)}
-    return line | _tensors(names, weight=layer.weight, bias=layer.bias)
+    sizes = {field: list(getattr(layer, field)) for field in ("stride", "padding", "dilation")}
+    tensors = _tensors(names, weight=layer.weight, bias=layer.bias)
+    return {"op": "conv", "kernel": list(layer.kernel_size), "groups": layer.groups} | sizes | tensors
 
 
 def _norm(layer: nn.BatchNorm2d, names: Mapping[int, str], *_: list[int]) -> Op:
@@ -160,9 +158,10 @@ def _avg_pool(layer: nn.AvgPool2d, *_: Any) -> Op:
 
 
 def _adaptive_pool(layer: nn.AdaptiveAvgPool2d, names: Mapping[int, str], given: list[int], got: list[int]) -> Op:
-    if any(before % after for before, after in zip(given[1:], got[1:], strict=True)):
+    (height, width), (rows, columns) = given[1:], got[1:]
+    if height % rows or width % columns:
         raise _Unsupported(f"from {given[1:]} to {got[1:]} pixels, expected a whole number of times")
-    window = [before // after for before, after in zip(given[1:], got[1:], strict=True)]
+    window = [height // rows, width // columns]
     return {"op": "avgpool", "kernel": window, "stride": window, "padding": [0, 0]}
 
 

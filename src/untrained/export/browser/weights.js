@@ -86,52 +86,52 @@ const unitAt = {
 };
 
 // ---------------------------------------------------------------- laws
-const unitKinds = { SignedConstant: "sign", UnsignedConstant: "one", KaimingNormal: "normal" };
-Object.assign(unitKinds, { KaimingUniform: "uniform", XavierNormal: "normal", XavierUniform: "uniform" });
-Object.assign(unitKinds, { XavierConstant: "sign", Standard: "uniform", Prototype: "sign" });
 const gains = { relu: Math.sqrt(2), linear: 1, sigmoid: 1, tanh: 5 / 3, selu: 0.75, elu: Math.sqrt(3) };
 gains.leaky_relu = Math.sqrt(2 / (1 + 0.01 * 0.01));
+const scaled = isA("boolean");
+const xavier = {
+  fields: { nonlinearity: (value) => typeof value === "string" && Object.hasOwn(gains, value), scaled },
+  scale: (law, fanIn, fanOut) => gains[law.nonlinearity] * Math.sqrt(2 / (fanIn + fanOut)),
+};
+const kaiming = {
+  fields: { ...xavier.fields, fan: oneOf("in", "out") },
+  scale: (law, fanIn, fanOut) => gains[law.nonlinearity] / Math.sqrt(law.fan === "in" ? fanIn : fanOut),
+};
+const uniform = ({ fields, scale }) => ({ fields, unit: "uniform", scale: (...fans) => Math.sqrt(3) * scale(...fans) });
+
+// The exporter finds the laws and the methods that a page can read by lines that begin like these.
+const laws = {};
+laws.SignedConstant = { ...kaiming, unit: "sign" };
+laws.UnsignedConstant = { ...kaiming, unit: "one" };
+laws.KaimingNormal = { ...kaiming, unit: "normal" };
+laws.KaimingUniform = uniform(kaiming);
+laws.XavierNormal = { ...xavier, unit: "normal" };
+laws.XavierUniform = uniform(xavier);
+laws.XavierConstant = { ...xavier, unit: "sign" };
+laws.Standard = { fields: { scaled }, unit: "uniform", scale: (law, fanIn) => 1 / Math.sqrt(fanIn) };
+laws.Prototype = { ...kaiming, fields: { ...kaiming.fields, length: integer(1, 2 ** 31) }, unit: "sign", tiled: true };
 
 const product = (sides) => sides.reduce((total, side) => total * side, 1);
 
-function scaleOf(law, shape, keep) {
-  const field = product(shape.slice(2));
-  const [fanIn, fanOut] = [shape[1] * field, shape[0] * field];
-  const gain = gains[law.nonlinearity];
-  let scale;
-  if (law.name === "Standard") scale = 1 / Math.sqrt(fanIn);
-  else if (law.name.startsWith("Xavier")) scale = gain * Math.sqrt(2 / (fanIn + fanOut));
-  else scale = gain / Math.sqrt(law.fan === "in" ? fanIn : fanOut);
-  if (law.name === "KaimingUniform" || law.name === "XavierUniform") scale = Math.sqrt(3) * scale;
-  return law.scaled ? scale * Math.sqrt(1 / keep) : scale;
-}
-
-// A tensor as it is drawn; `numbers` says which draw each element is of, if not all are of draw 0.
+// A tensor as it is drawn; `numbers` gives the draw of each element, if not all are of draw 0.
 function drawnOf(law, seed, name, shape, keep, numbers) {
-  const tiled = law.name === "Prototype";
-  const [unit, words] = [unitAt[unitKinds[law.name]], wordsOf(seed, tiled ? "prototype" : name)];
+  const { unit, scale, tiled } = laws[law.name];
+  const [unitOf, words] = [unitAt[unit], wordsOf(seed, tiled ? "prototype" : name)];
+  const field = product(shape.slice(2));
+  const magnitude = Math.fround(scale(law, shape[1] * field, shape[0] * field) * (law.scaled ? Math.sqrt(1 / keep) : 1));
   const weights = new Float32Array(product(shape));
-  const scale = Math.fround(scaleOf(law, shape, keep));
   for (let i = 0; i < weights.length; i++) {
     // The product of two float32 is exact, and is rounded once when it is stored.
-    weights[i] = unit(words, numbers ? numbers[i] : 0, tiled ? i % law.length : i) * scale;
+    weights[i] = unitOf(words, numbers ? numbers[i] : 0, tiled ? i % law.length : i) * magnitude;
   }
   return weights;
 }
 
 // ---------------------------------------------------------------- methods
-const multiplying = new Set(["Threshold", "SignedSupermask", "Multicoated"]);
+const countUsed = (codes) => Math.max(1, codes.reduce((sum, code) => sum + (code !== 0), 0));
 
-function nearestEven(x) {
-  const below = Math.floor(x);
-  if (x - below !== 0.5) return Math.round(x);
-  return below % 2 ? below + 1 : below;
-}
-
-// The factor that a method multiplies what it keeps with; for Biprop the one magnitude that all have.
-function factorOf(method, drawn, codes) {
-  const used = Math.max(1, codes.reduce((sum, code) => sum + (code !== 0), 0));
-  if (method.name === "Bernoulli") return method.rescale ? Math.fround(codes.length / used) : 1;
+// The magnitude that Biprop gives all weights that it keeps.
+function magnitudeOf(drawn, codes) {
   let most = 0;
   codes.forEach((code, i) => code !== 0 && (most = Math.max(most, Math.abs(drawn[i]))));
   most = most || 1;
@@ -139,44 +139,99 @@ function factorOf(method, drawn, codes) {
   codes.forEach((code, i) => {
     if (code !== 0) sum += nearestEven(Math.fround(Math.fround(Math.abs(drawn[i]) / most) * 2 ** 22));
   });
-  return Math.fround((most * 2 ** -22 * sum) / used);
+  return Math.fround((most * 2 ** -22 * sum) / countUsed(codes));
 }
 
-// Which draw each element shows, for methods that have several of them.
-function numbersOf(name, method, codes) {
-  if (method.name === "IteRand") return Uint8Array.from(codes, (code) => (code ? (code & 255) - 1 : 0));
-  if (method.name !== "SlotMachines") return null;
-  const wrong = codes.find((code) => code < 1 || code > method.values);
-  if (wrong !== undefined) refuse(`'${name}' has the code ${wrong}, expected 1 to ${method.values}`);
-  return Uint8Array.from(codes, (code) => code - 1);
+function nearestEven(x) {
+  const below = Math.floor(x);
+  if (x - below !== 0.5) return Math.round(x);
+  return below % 2 ? below + 1 : below;
 }
+
+const mask = () => (w) => w;
+const multiple = () => (w, code) => w * code;
+const rescaled = ({ rescale }, drawn, codes) => {
+  const factor = rescale ? Math.fround(codes.length / countUsed(codes)) : 1;
+  return (w) => w * factor;
+};
+const binary = (method, drawn, codes) => {
+  const magnitude = magnitudeOf(drawn, codes);
+  return (w) => magnitude * Math.sign(w);
+};
 
 // Effective weights from what is drawn and codes.
 function effectiveOf(method, drawn, codes) {
-  const weights = new Float32Array(codes.length);
-  const factor = method.name === "Bernoulli" || method.name === "Biprop" ? factorOf(method, drawn, codes) : 1;
-  for (let i = 0; i < codes.length; i++) {
-    if (codes[i] === 0) continue;
-    if (method.name === "Biprop") weights[i] = factor * Math.sign(drawn[i]);
-    else weights[i] = drawn[i] * (multiplying.has(method.name) ? codes[i] : factor);
-  }
-  return weights;
+  const weightOf = (methods[method.name].weight ?? mask)(method, drawn, codes);
+  return codes.reduce((weights, code, i) => {
+    if (code !== 0) weights[i] = weightOf(drawn[i], code);
+    return weights;
+  }, new Float32Array(codes.length));
 }
 
-function partlyFrozen(method, seed, name, entry, drawn, stored) {
-  const words = wordsOf(seed, `${name}#start`);
-  const weights = Float32Array.from(drawn);
+function slotOf(code, { values }, name) {
+  if (code < 1 || code > values) refuse(`'${name}' has the code ${code}, expected 1 to ${values}`);
+  return code - 1;
+}
+
+function masked({ method, name, count, draw, read }) {
+  const [codes, { slot }] = [read(count), methods[method.name]];
+  return effectiveOf(method, draw(slot && Uint8Array.from(codes, (code) => slot(code, method, name))), codes);
+}
+
+function partlyFrozen({ method, name, seed, draw, read }) {
+  const [drawn, words] = [draw(), wordsOf(seed, `${name}#start`)];
   const free = [];
-  for (let i = 0; i < weights.length; i++) {
+  const weights = drawn.map((weight, i) => {
     const p = (uniformOf(words(0, i)) + 1) / 2;
-    if (p < method.pruned) weights[i] = 0;
-    else if (!(p >= 1 - method.locked)) free.push(i);
-  }
-  const codes = codesOf(name, entry, free.length, stored);
-  const row = effectiveOf(method.of, Float32Array.from(free, (i) => drawn[i]), codes);
+    if (p >= method.pruned && !(p >= 1 - method.locked)) free.push(i);
+    return p < method.pruned ? 0 : weight;
+  });
+  const row = effectiveOf(method.of, Float32Array.from(free, (i) => drawn[i]), read(free.length));
   free.forEach((place, i) => (weights[place] = row[i]));
   return weights;
 }
+
+// Of each method its fields, and what is special: `weight` makes functions of a drawn weight and its code that is not 0
+// (without it the weight itself), `slot` gives the draw that a code shows, `planes` counts the tensors that it asks for.
+const keep = (value) => float(0, 1)(value) && value > 0;
+const scope = oneOf("layer", "global");
+const methods = {};
+methods.EdgePopup = {
+  fields: { keep, scope: oneOf("layer", "global", "normalised"), signed: isA("boolean"), structure: maybe(isA("object")) },
+  check: checkStructure,
+};
+methods.RandomSubnetwork = { fields: { keep } };
+methods.Dense = { fields: {} };
+methods.FedPM = { fields: { entropy: float(0) } };
+methods.RelaxedBernoulli = { fields: { gate: oneOf("concrete", "gaussian"), sparsity: float(0), width: float(1e-3) } };
+methods.Threshold = {
+  fields: { threshold: float(0), ternary: isA("boolean"), start: maybe(float(-1e4, 1e4)) },
+  weight: multiple,
+};
+methods.SignedSupermask = { fields: { threshold: float(0) }, weight: multiple };
+methods.Multicoated = {
+  fields: { keep, coats: integer(1, 127), spacing: oneOf("linear", "uniform") },
+  weight: multiple,
+};
+methods.Bernoulli = { fields: { rescale: isA("boolean"), start: float(-1e4, 1e4) }, weight: rescaled };
+methods.Biprop = { fields: { keep, scope }, weight: binary };
+methods.GemMiner = { fields: { keep, scope, decay: float(0), drops: integer(0) }, planes: () => 2 };
+methods.SlotMachines = {
+  fields: { values: integer(2, 127), greedy: isA("boolean") },
+  planes: ({ values }) => values,
+  slot: slotOf,
+};
+methods.IteRand = {
+  fields: { keep, period: integer(1), rate: float(0, 1) },
+  planes: () => 2,
+  slot: (code) => (code ? (code & 255) - 1 : 0),
+};
+methods.PartlyFrozen = {
+  fields: { of: isA("object"), pruned: float(0, 1), locked: float(0, 1) },
+  check: checkPartlyFrozen,
+  planes: () => 2,
+  make: partlyFrozen,
+};
 
 // ---------------------------------------------------------------- the ticket
 const wholeCheckLimit = 4e6; // weights; beyond, a sample of 256 per tensor is checked
@@ -187,16 +242,16 @@ function weightsOf(head, name, stored) {
   const count = product(shape);
   if (constant !== undefined) return new Float32Array(count).fill(constant);
   const { keep = 1 } = method?.of ?? method ?? {};
-  const drawn = (numbers) => drawnOf(head.weights, head.seed, name, shape, keep, numbers);
-  if (!method) return drawn(null);
-  const data = stored[`codes/${name}`];
-  if (method.name === "PartlyFrozen") return partlyFrozen(method, head.seed, name, entry, drawn(null), data);
-  const codes = codesOf(name, entry, count, data);
-  return effectiveOf(method, drawn(numbersOf(name, method, codes)), codes);
+  const draw = (numbers) => drawnOf(head.weights, head.seed, name, shape, keep, numbers);
+  if (!method) return draw();
+  const read = (wanted) => codesOf(name, entry, wanted, stored[`codes/${name}`]);
+  const { make = masked } = methods[method.name];
+  return make({ method, name, seed: head.seed, count, draw, read });
 }
 
-// All tensors of a ticket, by name, and what was checked.
-function readTicket(bytes) {
+// All tensors of a ticket, by name, and what was checked. `masks` names methods that are masks and may have any fields.
+function readTicket(bytes, masks = []) {
+  for (const name of masks) methods[name] ??= {};
   try {
     return readWhole(bytes);
   } catch (error) {
