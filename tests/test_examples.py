@@ -26,7 +26,6 @@ untrained.EdgePopup
 untrained.FedPM
 untrained.GemMiner
 untrained.Geometric
-untrained.History
 untrained.IteRand
 untrained.KaimingNormal
 untrained.KaimingUniform
@@ -54,11 +53,8 @@ untrained.WeightLaw
 untrained.XavierConstant
 untrained.XavierNormal
 untrained.XavierUniform
-untrained.calibrate_
 untrained.compare
-untrained.evaluate
 untrained.find
-untrained.fit
 untrained.load_data
 untrained.optim.Adam
 untrained.optim.SGD
@@ -168,11 +164,6 @@ report/page.py
 runs/run.py
 runs/settings.py
 runs/table.py
-search/checkpoint.py
-search/evaluation.py
-search/fit.py
-search/labels.py
-search/trace.py
 selection/__init__.py
 selection/straight_through.py
 selection/topk.py

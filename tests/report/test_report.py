@@ -19,7 +19,7 @@ from untrained.report import charts, pixels
 from untrained.report.page import Chart, Section, render
 from untrained.runs.run import read_run, write_answers
 from untrained.search.evaluation import Answers
-from untrained.search.trace import Trace, flips_of, samples
+from untrained.search.trace import Trace, choose_samples, count_flips
 
 HOSTILE = "</script><script>alert(1)</script><b onclick='x'>$\\frac$\x1b[31m"
 
@@ -67,7 +67,7 @@ def test_the_trace_says_what_metrics_and_ticket_say(found):
 )
 def test_samples_are_units_that_are_there(sizes, kernels):
     shapes = {f"t{number}": (*size, *([3, 3] if kernels else [])) for number, size in enumerate(sizes)}
-    chosen = samples(shapes)
+    chosen = choose_samples(shapes)
     assert 1 <= len(chosen) <= 8
     for sample in chosen:
         outputs, inputs = shapes[sample.name][:2]
@@ -104,7 +104,7 @@ def test_a_run_that_was_interrupted_has_the_trace_of_one_that_was_not(tmp_path, 
 def test_flips_are_counted():
     before = {"a": torch.tensor([True, False, True, True]), "b": torch.tensor([False])}
     after = {"a": torch.tensor([False, False, True, False]), "b": torch.tensor([False])}
-    assert flips_of(before, after) == (2 / 5, {"a": 0.5, "b": 0.0})
+    assert count_flips(before, after) == (2 / 5, {"a": 0.5, "b": 0.0})
 
 
 @pytest.mark.parametrize(("width", "dark"), LOOKS)

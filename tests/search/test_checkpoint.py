@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fit import masked, toy_data
 from torch import nn
+from toy import masked, toy_data
 
 import untrained as ut
 from untrained.methods.recipe import Recipe
@@ -163,11 +163,11 @@ EDITS = [
     (("model",), [1, 2], None),
     (("model",), {}, "lacks the tensor"),
     (("model", "more"), torch.zeros(1), "has the tensor 'more'"),
-    (SCORES, None, "expected a tensor"),
+    (SCORES, None, "must be a tensor"),
     (SCORES, torch.zeros(3), "shape"),
     (SCORES, torch.zeros(32, 16, dtype=torch.float64), "float64"),
     (SCORES, torch.zeros(32, 16).to_sparse(), "sparse"),
-    (FROZEN, torch.empty(32, 16, device="meta"), "expected a tensor"),
+    (FROZEN, torch.empty(32, 16, device="meta"), "must be a tensor"),
     (("model", "2.running_mean"), torch.zeros(5), "running_mean"),  # BatchNorm loads in a way of its own
     (("optimizers",), [], "shorter"),
     (("optimizers", 0), 7, None),

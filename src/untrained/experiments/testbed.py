@@ -21,8 +21,8 @@ from untrained.models import build
 from untrained.runs.run import Row, write_answers
 from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
-from untrained.search.evaluation import answers, calibrate_, evaluate
-from untrained.search.fit import History, fit, recipe_of
+from untrained.search.evaluation import calibrate_, collect_answers, evaluate
+from untrained.search.fit import History, find_recipe, fit
 from untrained.search.run_files import TICKET
 from untrained.tickets.ticket import Ticket
 
@@ -90,10 +90,10 @@ class Lab:
         log: Callable[[dict[str, float | int]], None] | None = None,
     ) -> tuple[Row, History]:
         """Search the masked network, and keep what is found as a ticket that says how good it is."""
-        recipe = recipe_of("paper" if self.setup.recipe == "paper" else None, network)
+        recipe = find_recipe("paper" if self.setup.recipe == "paper" else None, network)
         recipe = recipe if lr is None else replace(recipe, lr=lr)
         history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._facts(), log=log)
-        said = answers(network, self.batches("test"), amp=self.setup.amp)
+        said = collect_answers(network, self.batches("test"), amp=self.setup.amp)
         write_answers(folder, said, self.data.test)
         accuracy, val_accuracy = said.accuracy, self._val_accuracy(network)
         path = folder / TICKET

@@ -113,7 +113,7 @@ class Run:
     @property
     def samples(self) -> tuple[trace.Sample, ...]:
         """What of the network is drawn."""
-        return trace.samples({name: tuple(codes.shape) for name, codes in self._in_order()})
+        return trace.choose_samples({name: tuple(codes.shape) for name, codes in self._in_order()})
 
     @property
     def kept(self) -> dict[str, float]:
@@ -141,7 +141,7 @@ def read_run(folder: str | Path) -> Run:
     rows = read_rows(folder / METRICS, "epoch", gaps)
     shapes = {name: tuple(codes.shape) for name, codes in ticket.codes.items()}
     traced = read_rows(folder / TRACE, "epoch", gaps)
-    sound = trace.sound(traced, shapes)
+    sound = trace.valid_lines(traced, shapes)
     if len(sound) < len(traced):
         gaps.append(f"{TRACE} is damaged: what does not fit the ticket is not shown.")
     said, mistakes = _read_answers(folder / ANSWERS, gaps)

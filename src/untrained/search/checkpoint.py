@@ -1,4 +1,4 @@
-"""A run on disk: everything a search needs to go on to the same bits, and its metrics for everybody else."""
+"""Checkpoints: the state with which a search goes on to the same bits, and its metrics as JSON lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _END, _END_SIZE, _HEX = b"PK\5\6", 22, 64
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run that has finished an epoch is in this folder."""
+    """Tell if a run that has finished an epoch is in this folder."""
     metrics = folder / METRICS
     return metrics.exists() and metrics.stat().st_size > 0
 
@@ -48,14 +48,13 @@ def write(
     """Write the checkpoint and the metrics, each whole or not at all.
 
     Args:
-        folder: where to.
-        model: the model as it is.
-        optimizers: those that `restore` will be given again, in this order.
-        plan: what a run must have in common with this one to go on with it; texts and numbers.
+        folder, model: where to, and the model as it is.
+        optimizers: in the order in which `restore` will get them.
+        plan: texts and numbers, equal in the run that will go on.
         rows: the metrics, a row per epoch.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: a file cannot be written.
     """
     cuda = device_of(model).type == "cuda"
     state = {
@@ -66,7 +65,7 @@ def write(
         "random": torch.get_rng_state(),
         "cuda_random": torch.cuda.get_rng_state(device_of(model)) if cuda else None,
     }
-    archive = io.BytesIO()  # into a file, torch has errors of its own for a full disk
+    archive = io.BytesIO()  # torch's own error for a full disk is no OSError
     torch.save(state, archive)
     archive.seek(-2, os.SEEK_END)  # where the length of the comment is
     archive.write((len(_COMMENT) + _HEX).to_bytes(2, "little") + _COMMENT)
@@ -85,9 +84,7 @@ def restore(
 ) -> list[Row]:
     """Bring model, optimizers and torch's generators to where the run stopped, and return its rows.
 
-    Args:
-        folder, model, optimizers, plan: as in `write`, of a run that has not begun.
-        columns: what every row must have beside what all rows have.
+    Arguments are those of `write`, of a run that has not begun; `columns` are needed in every row, beside the usual.
 
     Raises:
         ValueError: the checkpoint is damaged, or of a run with another plan or model; nothing is changed then.
@@ -104,19 +101,21 @@ def restore(
             )
     try:
         _check_rows(state["rows"], plan["epochs"], columns)
-        saved = _fitting_model(model, state["model"], hashed)
-        its = [_fitting_optimizer(*pair) for pair in zip(optimizers, state["optimizers"], strict=True)]
-        generators = _generators(model, state)
+        saved = _match_model(model, state["model"], hashed)
+        pairs = zip(optimizers, state["optimizers"], strict=True)
+        matched = [(optimizer, _match_optimizer(optimizer, saved_state)) for optimizer, saved_state in pairs]
+        generators = _match_generators(model, state)
         before = copy.deepcopy(model.state_dict())
         try:
             model.load_state_dict(saved)
         except BaseException:
             model.load_state_dict(before)
             raise
-    except Exception as error:  # whatever torch, or a module's own loading, has to say about it
+    except Exception as error:  # torch, and a module's own loading, may raise anything
         raise ValueError(f"{path} does not fit this model: {shorten(error) or type(error).__name__}") from None
-    for optimizer, its_state in zip(optimizers, its, strict=True):
-        optimizer.load_state_dict(its_state)
+    # Only after all checks: what follows cannot fail, so that nothing is changed by half.
+    for optimizer, optimizer_state in matched:
+        optimizer.load_state_dict(optimizer_state)
     for device, generator in generators.items():
         if device == "cpu":
             torch.set_rng_state(generator)
@@ -126,14 +125,14 @@ def restore(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bool]:
-    """The parts of the file, on the CPU, and whether it has a sha256; of the parts only the plan is checked."""
+    """Return the parts of the file, on the CPU, and if it has a sha256; of the parts only the plan is checked."""
     data = path.read_bytes()
     try:
         if hashed := data[:-_HEX].endswith(_COMMENT):
             right = hashlib.sha256(memoryview(data)[:-_HEX]).hexdigest().encode() == data[-_HEX:]
         else:  # written before there was a sha256, without a comment
             right = data[-_END_SIZE:].startswith(_END) and data.endswith(b"\0\0")
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch does not compress, and would expand what is
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch compresses nothing, but expands a zip bomb
             right = right and sum(member.file_size for member in archive.infolist()) <= len(data)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if right else {}
         plain = type(state["plan"]) is dict
@@ -141,7 +140,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
     except Exception:  # a damaged file has more ways to fail than torch documents
         hashed, plain, state = False, False, {}
     if not plain or state.keys() != _PARTS:
-        raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one")
+        raise ValueError(f"{path} is not a checkpoint, or a damaged one")
     return state, hashed
 
 
@@ -161,46 +160,46 @@ def _check_rows(rows: Any, epochs: int, columns: Collection[str]) -> None:
             raise ValueError(f"row {epoch} has epoch = {row['epoch']}")
 
 
-def _fitting_model(model: nn.Module, saved: Any, hashed: bool) -> dict[str, Any]:
-    """The model's own state dict with the saved values, whose dtypes, shapes and layouts are those of the model.
+def _match_model(model: nn.Module, saved: Any, hashed: bool) -> dict[str, Any]:
+    """Return the model's own state dict with the saved values, whose dtypes, shapes and layouts are those of the model.
 
-    Modules that load in a way of their own, such as observers, may take other shapes, and say themselves what fits.
+    Modules with a loading method of their own, such as observers, may take other shapes, and check them themselves.
     """
     own = model.state_dict()
-    if not hashed:  # of a version in which masked models had no extra state
+    if not hashed:  # such versions stored no extra state of masked models
         saved = {name: value for name, value in own.items() if name.endswith(_EXTRA_STATE_KEY_SUFFIX)} | saved
-    _same_names("tensor", saved, own)
+    _check_names("tensor", saved, own)
     modules = dict(model.named_modules(remove_duplicate=False))
     for name, value in own.items():
         if isinstance(value, Tensor):
             owner = type(modules.get(name.rpartition(".")[0]))
             usual = getattr(owner, "_load_from_state_dict", None) is nn.Module._load_from_state_dict
-            _same_kind(name, saved[name], value, shape=value.shape if usual else None)
-        own[name] = saved[name]  # into a dict of ours, as torch also obeys what comes with that of the file
+            _check_tensor(name, saved[name], value, shape=value.shape if usual else None)
+        own[name] = saved[name]  # into the model's own dict: torch obeys the metadata that a loaded one brings
     return own
 
 
-def _fitting_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> dict[str, Any]:
-    """The optimizer's own options, with copies of the saved state that have its parameters' dtypes and layouts."""
+def _match_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> dict[str, Any]:
+    """Return the optimizer's own options with copies of the saved state in its parameters' dtypes and layouts."""
     own = optimizer.state_dict()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    for group, ours in zip(saved["param_groups"], own["param_groups"], strict=True):
-        _same_names("option of the optimizer", group, ours)
-        for name in ours.keys() - {"lr"}:  # which is set before every step
-            if group[name] != ours[name]:
-                raise ValueError(f"its optimizer has {name} = {shorten(group[name])}, expected {ours[name]}")
+    for group, expected in zip(saved["param_groups"], own["param_groups"], strict=True):
+        _check_names("option of the optimizer", group, expected)
+        for name in expected.keys() - {"lr"}:  # which is set before every step
+            if group[name] != expected[name]:
+                raise ValueError(f"its optimizer has {name} = {shorten(group[name])}, expected {expected[name]}")
     like = _LIKE_PARAMETERS[next(kind for kind in _LIKE_PARAMETERS if isinstance(optimizer, kind))]
     state = {}
     for number, values in saved["state"].items():
         if type(number) is not int or not 0 <= number < len(parameters):
             raise ValueError(f"its optimizer has a state for parameter {shorten(number)} of {len(parameters)}")
-        state[number] = {name: _fitting(name, value, parameters[number], like) for name, value in values.items()}
+        state[number] = {name: _match_state(name, value, parameters[number], like) for name, value in values.items()}
         if "exp_avg" in like and state[number]:
-            _same_names("state of the optimizer", state[number], [*like, "step"])
+            _check_names("state of the optimizer", state[number], [*like, "step"])
     return {"state": state, "param_groups": own["param_groups"]}
 
 
-def _fitting(name: str, value: Any, parameter: Tensor, like: Collection[str]) -> Any:
+def _match_state(name: str, value: Any, parameter: Tensor, like: Collection[str]) -> Any:
     if name == "step":
         if not (float(value) >= 0 and float(value).is_integer()):
             raise ValueError(f"its optimizer is at step {shorten(value)}")
@@ -209,34 +208,34 @@ def _fitting(name: str, value: Any, parameter: Tensor, like: Collection[str]) ->
         raise ValueError(f"its optimizer has a state {shorten(name)}, expected {', '.join(sorted(like))}")
     if value is None and name == "momentum_buffer":
         return None
-    # A copy, since a step in place must meet neither expanded tensors nor those that share memory.
-    fits = _same_kind(name, value, parameter, shape=parameter.shape)
-    return torch.empty_like(parameter, device="cpu", requires_grad=False).copy_(fits)
+    # A copy: a step in place must meet neither expanded tensors nor those that share memory.
+    checked = _check_tensor(name, value, parameter, shape=parameter.shape)
+    return torch.empty_like(parameter, device="cpu", requires_grad=False).copy_(checked)
 
 
-def _same_names(what: str, given: Any, expected: Collection[str]) -> None:
-    for name in sorted({*expected} ^ {*given}, key=str):
-        raise ValueError(f"it {'lacks' if name in expected else 'has'} the {what} {shorten(name)!r}")
+def _check_names(kind: str, saved: Any, expected: Collection[str]) -> None:
+    for name in sorted({*expected} ^ {*saved}, key=str):
+        raise ValueError(f"it {'lacks' if name in expected else 'has'} the {kind} {shorten(name)!r}")
 
 
-def _same_kind(name: str, given: Any, own: Tensor, shape: torch.Size | None) -> Tensor:
-    if not isinstance(given, Tensor) or given.device.type != "cpu":
-        raise ValueError(f"{name!r} is {shorten(type(given).__name__)}, expected a tensor")
-    if (given.dtype, given.layout) != (own.dtype, own.layout):
-        raise ValueError(f"{name!r} is {given.dtype}, {given.layout}, expected {own.dtype}, {own.layout}")
-    if shape is not None and given.shape != shape:
-        raise ValueError(f"{name!r} has shape {tuple(given.shape)}, expected {tuple(shape)}")
-    return given
+def _check_tensor(name: str, saved: Any, own: Tensor, shape: torch.Size | None) -> Tensor:
+    if not isinstance(saved, Tensor) or saved.device.type != "cpu":
+        raise ValueError(f"{name!r} must be a tensor, got {shorten(type(saved).__name__)}")
+    if (saved.dtype, saved.layout) != (own.dtype, own.layout):
+        raise ValueError(f"{name!r} must be {own.dtype}, {own.layout}, got {saved.dtype}, {saved.layout}")
+    if shape is not None and saved.shape != shape:
+        raise ValueError(f"{name!r} must have shape {tuple(shape)}, got {tuple(saved.shape)}")
+    return saved
 
 
-def _generators(model: nn.Module, state: Mapping[str, Any]) -> dict[Any, Tensor]:
-    """The states of the generators by device, which new generators have taken."""
+def _match_generators(model: nn.Module, state: Mapping[str, Any]) -> dict[Any, Tensor]:
+    """Return the states of the generators by device, after new generators have taken them."""
     states: dict[Any, Any] = {"cpu": state["random"]}
-    if device_of(model).type == "cuda" and state["cuda_random"] is not None:  # it may have begun on the CPU
+    if device_of(model).type == "cuda" and state["cuda_random"] is not None:  # None: the run began on the CPU
         states[device_of(model)] = state["cuda_random"]
     for device, value in states.items():
         generator = torch.Generator(device)
         own = generator.get_state()
-        states[device] = _same_kind("random", value, own, shape=own.shape).contiguous().clone()
+        states[device] = _check_tensor("random", value, own, shape=own.shape).contiguous().clone()
         generator.set_state(states[device])
     return states

@@ -1,4 +1,4 @@
-"""How well a network does on labelled batches."""
+"""Evaluation of a classifier on labelled batches."""
 
 from __future__ import annotations
 
@@ -11,45 +11,19 @@ from torch import Tensor, nn
 
 from untrained.masking.bake import one_choice
 from untrained.masking.mask import is_masked
-from untrained.search.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
+from untrained.search.labels import IGNORED, compute_logits, count_right, cross_entropy, iterate_pairs, match_labels
 
 
 class Result(NamedTuple):
-    """Mean cross entropy, share of right answers in 0..1, and the number of labels they are taken over."""
+    """Mean cross entropy, accuracy in 0..1, and the number of labels that they are taken over."""
 
     loss: float
     accuracy: float
     examples: int
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Result:
-    """Evaluate a classifier, masked or plain, in evaluation mode; the model is left as it was.
-
-    Args:
-        model: gives logits (batch, classes), or (batch, classes, ...) with a label for each pixel, say.
-        batches: pairs of inputs and labels (batch,) or (batch, ...); a label of -100 is not counted.
-        amp: run in bfloat16 autocast.
-
-    Raises:
-        ValueError: there is no label that counts, or inputs, labels and logits do not go together.
-    """
-    totals = torch.zeros(3, dtype=torch.float64, device=device_of(model))
-    with _evaluating(model):
-        for x, y in pairs(batches, totals.device):
-            if len(y):
-                totals += _count(model, x, y, amp)
-    loss, right, examples = totals.tolist()
-    if not examples:
-        raise ValueError("there is no label to evaluate on")
-    return Result(loss / examples, right / examples, int(examples))
-
-
 class Answers(NamedTuple):
-    """What a classifier says of every example: int64 (n,) each, and float32 (n,).
-
-    `labels` are right, `predicted` is what it says; `probability` is what it gives the right class, 0..1.
-    """
+    """Labels and predicted classes, int64 (n,), and the probability of the right class, float32 (n,) in 0..1."""
 
     labels: Tensor
     predicted: Tensor
@@ -62,17 +36,41 @@ class Answers(NamedTuple):
 
 
 @torch.no_grad()
-def answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Answers:
-    """As `evaluate`, but every single answer, on the CPU."""
-    parts, device = [], device_of(model)
-    with _evaluating(model):
-        for x, y in pairs(batches, device):
-            if len(y):
-                with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                    logits = logits_of(model, x)
-                counted = (labels := labels_for(logits, y)) != IGNORED
-                right = logits.float().softmax(1).gather(1, labels.clamp_min(0)[:, None])[:, 0]
-                parts.append([each[counted].cpu() for each in (labels, logits.argmax(1), right)])
+def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Result:
+    """Evaluate a classifier, masked or plain, in evaluation mode; the model is left as it was.
+
+    Args:
+        model: gives logits (batch, classes), or (batch, classes, ...) for a label per pixel, say.
+        batches: pairs of inputs and labels (batch,) or (batch, ...); a label of -100 is not counted.
+        amp: bfloat16 autocast.
+
+    Raises:
+        ValueError: no label counts, or inputs, labels and logits do not go together.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(4, 3), ut.EdgePopup(keep=0.5))
+        >>> ut.evaluate(model, [(torch.ones(6, 4), torch.arange(6) % 3)] * 2).examples
+        12
+    """
+    totals = torch.zeros(3, dtype=torch.float64, device=device_of(model))
+    with _evaluation_mode(model):
+        for logits, labels in _predict(model, batches, amp):
+            loss = cross_entropy(logits.float(), labels, reduction="sum")
+            totals += torch.cat([loss.double()[None], count_right(logits, labels)])
+    loss, right, examples = totals.tolist()
+    if not examples:
+        raise ValueError("there is no label to evaluate on")
+    return Result(loss / examples, right / examples, int(examples))
+
+
+@torch.no_grad()
+def collect_answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Answers:
+    """Return the answer to every label that counts, on the CPU; arguments are those of `evaluate`."""
+    parts = []
+    with _evaluation_mode(model):
+        for logits, labels in _predict(model, batches, amp):
+            right = logits.float().softmax(1).gather(1, labels.clamp_min(0)[:, None])[:, 0]
+            parts.append([each[labels != IGNORED].cpu() for each in (labels, logits.argmax(1), right)])
     if not parts:
         raise ValueError("there is no example to evaluate on")
     return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -80,7 +78,13 @@ def answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: 
 
 @torch.no_grad()
 def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
-    """Give norm layers the running statistics of these batches; nothing else changes. For networks that never learn."""
+    """Set the running statistics of norm layers to those of these batches; for networks that never learn.
+
+    Example:
+        >>> norm = ut.calibrate_(nn.BatchNorm1d(2), [(torch.ones(6, 2), torch.zeros(6))])
+        >>> norm.running_mean.tolist()
+        [1.0, 1.0]
+    """
     norms: list[Any] = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
     if not norms:
         return model
@@ -90,25 +94,34 @@ def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn
             norm.reset_running_stats()
             norm.momentum = None  # torch then takes the plain mean over all batches
         with _mode(model, training=True):
-            for x, y in pairs(batches, device_of(model)):
+            for x, y in iterate_pairs(batches, device_of(model)):
                 if len(y):
-                    logits_of(model, x)
+                    compute_logits(model, x)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     return model
 
 
+def _predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], amp: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield logits and labels of every batch that is not empty."""
+    for x, y in iterate_pairs(batches, device := device_of(model)):
+        if len(y):
+            with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+                logits = compute_logits(model, x)
+            yield logits, match_labels(logits, y)
+
+
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and one choice of a masked model for all batches."""
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set evaluation mode, and choose the masks once for all batches."""
     with _mode(model, training=False), one_choice(model) if is_masked(model) else nullcontext():
         yield
 
 
 @contextmanager
 def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Training or evaluation mode; afterwards every module is in the mode it was in."""
+    """Set training or evaluation mode; afterwards every module is in the mode it was in."""
     before = {module: module.training for module in model.modules()}
     try:
         model.train(training)
@@ -120,13 +133,5 @@ def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's first parameter is."""
+    """Return the device of a model's first parameter."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
-def _count(model: nn.Module, x: Any, y: Tensor, amp: bool) -> Tensor:
-    with torch.autocast(device_of(model).type, torch.bfloat16, enabled=amp):
-        logits = logits_of(model, x)
-    labels = labels_for(logits, y)
-    loss = cross_entropy(logits.float(), labels, reduction="sum")
-    return torch.cat([loss.double()[None], tally(logits, labels)])

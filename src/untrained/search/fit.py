@@ -1,61 +1,53 @@
-"""The search loop: plain torch, from scores (or weights) that know nothing to ones that do."""
+"""The search loop: epochs, evaluation, and the files of a run."""
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, final
+from typing import Any, Literal, final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from untrained.data.batches import Batches
-from untrained.fields import check_fields
 from untrained.files import sole_writer
-from untrained.masking import mask as attach
-from untrained.masking.advance import advance_, move_, penalty
+from untrained.masking.advance import move_
+from untrained.masking.mask import is_masked, masks, record
 from untrained.masking.state import MaskState
 from untrained.methods.recipe import SCORES, WEIGHTS, Recipe
-from untrained.optim import for_scores
 from untrained.search import checkpoint
 from untrained.search.checkpoint import Row
+from untrained.search.epoch import Plan, SizedBatches, make_learners, train_epoch
 from untrained.search.evaluation import device_of, evaluate
-from untrained.search.labels import IGNORED, cross_entropy, labels_for, logits_of, pairs, tally
 from untrained.search.run_files import TICKET
-from untrained.search.trace import Trace, flips_of
+from untrained.search.trace import Trace, count_flips
 from untrained.terminal.progress import Progress
 from untrained.tickets.ticket import save
-
-
-class SizedBatches(Protocol):
-    """Batches of (inputs, int64 labels) that can be counted and gone through again: a DataLoader, or our `Batches`."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Any: ...
 
 
 @final
 @dataclass(frozen=True)
 class History:
-    """What happened, one row per epoch.
+    """Metrics of a search, one row per epoch.
 
     A row holds `epoch` (from 1), `lr` at its end, `train_loss` (label smoothing included), `train_accuracy`,
-    `examples_per_second`, `seconds`;
-    for masked models `flips`, the share of weights whose mask changed during the epoch; and with validation data
-    `val_loss` and `val_accuracy`. Accuracies are shares of the labels, in 0..1.
+    `examples_per_second` and `seconds`; for masked models `flips`, the share of weights whose mask changed during the
+    epoch; with validation data `val_loss` and `val_accuracy`. Accuracies are shares of the labels, in 0..1.
+
+    Example:
+        >>> ut.History([{"epoch": 1, "flips": 0.5}, {"epoch": 2, "flips": 0.25}]).column("flips")
+        [0.5, 0.25]
     """
 
     rows: list[Row] = field(default_factory=list)
 
     def column(self, name: str) -> list[float]:
-        """One quantity over the epochs."""
+        """Return one metric of every epoch."""
         return [row[name] for row in self.rows]
 
 
@@ -77,105 +69,136 @@ def fit(
 ) -> History:
     """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
 
-    Of a masked model the scores learn by the recipe and what `also_train` named by `WEIGHTS`; of a plain one whatever
-    requires a gradient. The model stays on its device. Under torchrun every process takes its share of `train` (which
-    must then be our `Batches`, or be shared out already) and only the first writes and prints.
+    Scores learn by `recipe`, and parameters named by `also_train` by `WEIGHTS`; of a plain model, all that require a
+    gradient learn. Under torchrun each process takes its share of `train` (if `ut.Batches`); only the first writes.
 
     Args:
-        model: gives logits (batch, classes).
-        train: batches of (inputs, labels); `set_epoch` is called on them (or on their sampler) if they have it. Labels
-            are (batch,), or (batch, ...) for logits (batch, classes, ...); those of -100 are not counted.
-        val: batches to measure after every epoch; nothing is chosen by them here.
-        epochs: passes over `train`.
-        recipe: default the one that suits the method (`method.recipe`), and `WEIGHTS` for a plain model; "paper" is
-            that of the method's authors.
+        model: gives logits (batch, classes) or (batch, classes, ...); stays on its device.
+        train: batches of inputs and labels, (batch,) or (batch, ...), where -100 is not counted.
+        val: batches to evaluate after every epoch; nothing is chosen by them here.
+        epochs: passes over `train`, whose (or whose sampler's) `set_epoch` is called if there is one.
+        recipe: None: that of the method, or `WEIGHTS` for a plain model; "paper": that of the method's authors.
         amp: forward and loss in bfloat16 autocast.
-        accumulate: batches per step of the optimizer.
-        seed: of what the model draws while it learns (dropout).
-        out: folder for `metrics.jsonl`, `checkpoint.pt` (both after every epoch) and, for a masked model,
-            `trace.jsonl` (after every epoch: what a report shows of the search) and `found.ticket` (at the end, and on
-            Ctrl-C).
+        accumulate: batches per optimizer step.
+        seed: of random numbers drawn while learning (dropout).
+        out: folder for `metrics.jsonl`, `checkpoint.pt` and, if masked, `trace.jsonl` (of each epoch, for a report),
+            all written after every epoch, and `found.ticket`, written at the end and on Ctrl-C.
         resume: go on from `out/checkpoint.pt` if there is one; in one process on a CPU to the same bits.
         log: called with every row.
         meta: JSON-able facts for the ticket.
-        title: what the progress bar says; None: there is none.
-
-    Returns:
-        The history, including epochs before a resume.
+        title: of the progress bar; None: no bar.
 
     Raises:
-        ValueError: nothing to learn or to learn from, a loss that is not finite, a masked model that is not passed
-            itself, a folder that holds a run already, or a checkpoint that is damaged or of another run.
-        OSError: another run writes into the folder now, or it cannot be written.
-        KeyboardInterrupt: after Ctrl-C, once the ticket is written; the checkpoint is that of the last whole epoch.
+        ValueError: wrong input, a loss that is not finite, a run already in `out`, or a checkpoint that does not fit.
+        OSError: `out` cannot be written, or another run writes into it.
+        KeyboardInterrupt: on Ctrl-C, after the ticket is written; the checkpoint is that of the last whole epoch.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(4, 3), ut.EdgePopup(keep=0.5))
+        >>> ut.fit(model, [(torch.ones(3, 4), torch.arange(3))], epochs=2).column("epoch")
+        [1, 2]
     """
-    _refuse_bad_input(model, train, val, epochs, accumulate)
-    masked = attach.is_masked(model)
-    plan = _Plan(recipe_of(recipe, model), epochs, accumulate, amp, seed, len(train), _identity(model))
-    learners = _learners(model, plan.recipe, masked)
-    optimizers = [learner.optimizer for learner in learners]
-    rank, world = _join_world(model)
-    if isinstance(train, Batches):
-        train = train.shard(rank, world)
-    wrapped = nn.parallel.DistributedDataParallel(model) if world > 1 else model
-    folder = Path(out) if out is not None else None
-    history = History()
-    cuda = [device] if (device := device_of(model)).type == "cuda" else []
-    with (
-        sole_writer(folder) if folder is not None and rank == 0 else contextlib.nullcontext(),
-        torch.random.fork_rng(cuda),
-        Progress(title or "", epochs, len(train), quiet=rank != 0 or title is None) as progress,
-    ):
-        if folder is not None and not resume and checkpoint.holds_run(folder):
+    _check_input(model, train, val, epochs, accumulate)
+    plan = Plan(find_recipe(recipe, model), epochs, accumulate, amp, seed, len(train), _describe(model))
+    return _Search(model, train, val, plan, None if out is None else Path(out), resume, log, meta).run(title)
+
+
+@final
+class _Search:
+    """A call of `fit`: the model, its optimizers, the data and the files."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: SizedBatches,
+        val: Iterable[tuple[Tensor, Tensor]] | None,
+        plan: Plan,
+        folder: Path | None,
+        resume: bool,
+        log: Callable[[Row], None] | None,
+        meta: Mapping[str, Any] | None,
+    ) -> None:
+        self.model, self.val, self.plan, self.folder, self.resume = model, val, plan, folder, resume
+        self.log, self.meta, self.masked, self.history = log, meta, is_masked(model), History()
+        self.learners = make_learners(model, plan.recipe)
+        self.optimizers = [optimizer for _, optimizer in self.learners]
+        self.rank, self.world = _join_processes(model)
+        # The plan counts the batches of all processes, the loop those of this one: shares are taken in between.
+        self.train = train.shard(self.rank, self.world) if isinstance(train, Batches) else train
+        # Restoring and choosing use the model itself; only the forward pass goes through the wrapper, as it averages
+        # gradients. It copies the first process's tensors in place, so that the optimizers' parameters stay the same.
+        self.replica = DistributedDataParallel(model) if self.world > 1 else model
+        self.masks: dict[str, Tensor] = {}
+        self.trace: Trace | None = None
+
+    def run(self, title: str | None) -> History:
+        """Search until the last epoch."""
+        lock = sole_writer(self.folder) if self.folder is not None and self.rank == 0 else nullcontext()
+        cuda = [device] if (device := device_of(self.model)).type == "cuda" else []
+        bar = Progress(title or "", self.plan.epochs, len(self.train), quiet=self.rank != 0 or title is None)
+        with lock, torch.random.fork_rng(cuda), bar as progress:
+            self._start()
+            try:
+                for epoch in range(len(self.history.rows), self.plan.epochs):
+                    row = train_epoch(self.replica, self.train, self.learners, self.plan, epoch, progress)
+                    self._finish_epoch(row, progress)
+            except KeyboardInterrupt:
+                self._save_ticket()
+                raise
+        self._save_ticket()
+        return self.history
+
+    def _start(self) -> None:
+        folder, rows, facts = self.folder, self.history.rows, self.plan.facts
+        if folder is not None and not self.resume and checkpoint.holds_run(folder):
             raise ValueError(f"{folder} holds a run already; pass resume=True to go on with it, or another folder")
-        torch.manual_seed(seed + rank)
-        if folder is not None and resume and (folder / checkpoint.NAME).is_file():
-            columns = ["flips"] * masked + ["val_loss", "val_accuracy"] * (val is not None)
-            history.rows.extend(checkpoint.restore(folder, model, optimizers, plan.as_facts(), columns))
-        folder = folder if rank == 0 else None  # from here on only the first process writes
-        if folder is not None and not history.rows:
-            checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
-        if masked:
-            steps = -(-len(train) // accumulate)
-            move_(model, len(history.rows) * steps, epochs * steps)
-        before = attach.masks(model) if masked else {}
-        trace = Trace.of(model) if masked and folder is not None else None
-        if trace is not None and folder is not None:
-            trace.take_up(folder, len(history.rows))
-            trace.add(len(history.rows), model, before, {})
-        try:
-            for epoch in range(len(history.rows), epochs):
-                row = _one_epoch(wrapped, model if masked else None, train, learners, plan, epoch, progress)
-                if masked:
-                    after = attach.masks(model)
-                    row["flips"], flips = flips_of(before, after)
-                    before = after
-                    if trace is not None:
-                        trace.add(epoch + 1, model, after, flips)
-                _share_buffers(model, world)
-                if val is not None:
-                    row["val_loss"], row["val_accuracy"], _ = evaluate(model, val, amp=amp)
-                history.rows.append(row)
-                progress.epoch_done(row)
-                if folder is not None and trace is not None:
-                    trace.write(folder)  # first: a line more than the checkpoint has is dropped by a resume
-                if folder is not None:
-                    checkpoint.write(folder, model, optimizers, plan.as_facts(), history.rows)
-                if log is not None and rank == 0:
-                    log(row)
-        except KeyboardInterrupt:
-            if folder is not None and masked:
-                save(model, folder / TICKET, meta=meta)
-            raise
-    if folder is not None and masked:
-        save(model, folder / TICKET, meta=meta)
-    return history
+        torch.manual_seed(self.plan.seed + self.rank)  # first: a checkpoint brings the generator's state
+        if folder is not None and self.resume and (folder / checkpoint.NAME).is_file():
+            columns = ["flips"] * self.masked + ["val_loss", "val_accuracy"] * (self.val is not None)
+            rows.extend(checkpoint.restore(folder, self.model, self.optimizers, facts, columns))
+        if self.rank != 0:
+            self.folder = folder = None  # every process restores, and only the first writes
+        if folder is not None and not rows:
+            checkpoint.write(folder, self.model, self.optimizers, facts, rows)
+        if self.masked:
+            steps = -(-len(self.train) // self.plan.accumulate)
+            # Masks depend on the schedules, so these move to where the run stopped before the masks are taken.
+            move_(self.model, len(rows) * steps, self.plan.epochs * steps)
+            self.masks = masks(self.model)
+            if folder is not None:
+                self.trace = Trace.of(self.model)
+                self.trace.load(folder, len(rows))
+                self.trace.add(len(rows), self.model, self.masks, {})
+
+    def _finish_epoch(self, row: Row, progress: Progress) -> None:
+        if self.masked:
+            before, self.masks = self.masks, masks(self.model)
+            row["flips"], flips = count_flips(before, self.masks)
+            if self.trace is not None:
+                self.trace.add(int(row["epoch"]), self.model, self.masks, flips)
+        if self.world > 1:  # running statistics: each process has only seen its own share of the data
+            for buffer in self.model.buffers():
+                dist.broadcast(buffer, 0)
+        if self.val is not None:
+            row["val_loss"], row["val_accuracy"], _ = evaluate(self.model, self.val, amp=self.plan.amp)
+        self.history.rows.append(row)
+        progress.epoch_done(row)
+        if self.folder is not None:
+            if self.trace is not None:
+                self.trace.write(self.folder)  # first: a resumed run drops a line more than the checkpoint has
+            checkpoint.write(self.folder, self.model, self.optimizers, self.plan.facts, self.history.rows)
+        if self.log is not None and self.rank == 0:
+            self.log(row)
+
+    def _save_ticket(self) -> None:
+        if self.folder is not None and self.masked:
+            save(self.model, self.folder / TICKET, meta=self.meta)
 
 
-def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, accumulate: int) -> None:
+def _check_input(model: nn.Module, train: Sized, val: object, epochs: int, accumulate: int) -> None:
     if epochs < 1 or accumulate < 1:
         raise ValueError(f"epochs and accumulate must be 1 or more, got {epochs} and {accumulate}")
-    if not attach.is_masked(model) and any(isinstance(module, MaskState) for module in model.modules()):
+    if not is_masked(model) and any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError(
             f"a masked model is inside this {type(model).__name__}: pass the model that mask_ was called on "
             "(model.compile() compiles it in place)"
@@ -187,13 +210,13 @@ def _refuse_bad_input(model: nn.Module, train: Sized, val: object, epochs: int, 
             f"train must have a length, as a list or DataLoader has, got a {type(train).__name__}"
         ) from None
     if batches == 0:
-        raise ValueError("train has no batch")
+        raise ValueError("train must have at least one batch, got none")
     if isinstance(val, Iterator):
-        raise ValueError("val can be gone through only once and is needed after every epoch; pass a list or a loader")
+        raise ValueError("val must give its batches after every epoch, as a list or a loader does, got an iterator")
 
 
-def recipe_of(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
-    """The recipe that `fit` takes for a model, where it is told this one.
+def find_recipe(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
+    """Return the recipe that `fit` uses for a model.
 
     Raises:
         ValueError: it is no recipe, or the model's methods have none, or several.
@@ -202,9 +225,9 @@ def recipe_of(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
         return recipe
     if recipe not in (None, "paper"):
         raise ValueError(f"recipe must be a Recipe, 'paper' or None, got {recipe!r}")
-    if not attach.is_masked(model):
+    if not is_masked(model):
         return WEIGHTS
-    methods = [group.planned for group in attach.record(model).groups if group.planned.learns]
+    methods = [group.planned for group in record(model).groups if group.planned.learns]
     if recipe is None:
         recipes = {method.recipe for method in methods}
     else:
@@ -216,127 +239,19 @@ def recipe_of(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
     return next(iter(recipes), SCORES)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What must be the same for a run to go on where it stopped."""
-
-    recipe: Recipe
-    epochs: int
-    accumulate: int
-    amp: bool
-    seed: int
-    batches: int
-    search: str
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def as_facts(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
-        return {**asdict(self), "recipe": repr(self.recipe)}
-
-
-def _identity(model: nn.Module) -> str:
-    """What is searched, as text: seed, law and method of every masked tensor; of a plain model its shapes."""
-    if not attach.is_masked(model):
+def _describe(model: nn.Module) -> str:
+    """Return seed, law and method of every masked tensor as text; the shapes of a plain model."""
+    if not is_masked(model):
         return ", ".join(f"{name} {tuple(p.shape)}" for name, p in model.named_parameters())
-    record = attach.record(model)
-    states = ", ".join(f"{s.name} {s.shape} {s.group.planned}" for s in record.states)
-    return f"seed {record.seed}, {record.law}, {states}, also trained: {sorted(record.trained)}"
+    kept = record(model)
+    states = ", ".join(f"{s.name} {s.shape} {s.group.planned}" for s in kept.states)
+    return f"seed {kept.seed}, {kept.law}, {states}, also trained: {sorted(kept.trained)}"
 
 
-@dataclass(frozen=True)
-class _Learner:
-    """One optimizer with its recipe."""
-
-    recipe: Recipe
-    optimizer: torch.optim.Optimizer
-
-
-def _learners(model: nn.Module, recipe: Recipe, masked: bool) -> list[_Learner]:
-    named = dict(model.named_parameters())
-    others = [named[n] for n in sorted(attach.record(model).trained)] if masked else list(named.values())
-    others = [p for p in others if p.requires_grad]
-    learners = []
-    if masked and attach.scores(model):
-        learners.append(_Learner(recipe, for_scores(model, recipe)))
-    if others:
-        its = WEIGHTS if masked else recipe
-        learners.append(_Learner(its, its.build(others)))
-    if not learners:
-        raise ValueError("nothing to learn: no parameter of the model requires a gradient")
-    return learners
-
-
-def _one_epoch(
-    model: nn.Module,
-    masked: nn.Module | None,
-    train: SizedBatches,
-    learners: Sequence[_Learner],
-    plan: _Plan,
-    epoch: int,
-    progress: Progress,
-) -> Row:
-    """One pass over the data: forward, backward, step. `masked` is the model itself, when it is one."""
-    start, device, batches = time.perf_counter(), device_of(model), len(train)
-    totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, right answers, labels, examples
-    for each in (train, getattr(train, "sampler", None)):
-        if hasattr(each, "set_epoch"):
-            each.set_epoch(epoch)  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
-    model.train()
-    for number, (x, y) in enumerate(pairs(train, device)):
-        first = number - number % plan.accumulate
-        group = min(plan.accumulate, batches - first)
-        steps_now = number + 1 == first + group
-        alone = not steps_now and isinstance(model, nn.parallel.DistributedDataParallel)
-        with model.no_sync() if alone else contextlib.nullcontext():  # pyright: ignore[reportCallIssue]
-            with torch.autocast(device.type, torch.bfloat16, enabled=plan.amp):
-                logits = logits_of(model, x)
-                labels = labels_for(logits, y)
-                loss = cross_entropy(logits, labels, label_smoothing=plan.recipe.label_smoothing)
-            price = penalty(masked) if masked is not None else None
-            ((loss if price is None else loss + price) / group).backward()
-        if steps_now:
-            for learner in learners:
-                for parameters in learner.optimizer.param_groups:
-                    parameters["lr"] = learner.recipe.rate(epoch, number, batches, plan.epochs)
-                learner.optimizer.step()
-                learner.optimizer.zero_grad()
-            if masked is not None:
-                steps = -(-batches // plan.accumulate)
-                advance_(masked, epoch * steps + number // plan.accumulate + 1, plan.epochs * steps)
-        counts = tally(logits.detach(), labels)
-        totals += torch.cat([loss.detach().double() * counts[1:], counts, counts.new_tensor([len(y)])])
-        progress.batch_done(totals[:3])
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(totals)
-    loss, right, counted, examples = totals.tolist()
-    if not counted:
-        raise ValueError(f"epoch {epoch + 1} has no label to learn from: no batch, or all labels are {IGNORED}")
-    if not math.isfinite(loss):
-        raise ValueError(f"the loss is {loss} in epoch {epoch + 1}: the search has diverged; try a lower lr")
-    seconds = time.perf_counter() - start
-    return {
-        "epoch": epoch + 1,
-        "lr": learners[0].optimizer.param_groups[0]["lr"],
-        "train_loss": loss / counted,
-        "train_accuracy": right / counted,
-        "examples_per_second": examples / max(seconds, 1e-9),  # a coarse clock may stand still for an epoch
-        "seconds": seconds,
-    }
-
-
-def _join_world(model: nn.Module) -> tuple[int, int]:
-    """(rank, number of processes): joins the others if torchrun started us and nobody has done so yet."""
+def _join_processes(model: nn.Module) -> tuple[int, int]:
+    """Return (rank, number of processes), after joining the group if torchrun started this process."""
     if not dist.is_available():
         return 0, 1
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device_of(model).type == "cuda" else "gloo")
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def _share_buffers(model: nn.Module, world: int) -> None:
-    """Running statistics of the first process for all: each has only seen its own share of the data."""
-    if world > 1:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, 0)
