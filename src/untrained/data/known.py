@@ -1,4 +1,4 @@
-"""The data sets known by name: where each lives, its usual layout on disk, and how it is downloaded."""
+"""Data sets known by name: their files, their usual layout on disk, and their download."""
 
 import tarfile
 import tempfile
@@ -19,24 +19,18 @@ from untrained.data.splits import SourceData, Split
 _DIGITS = tuple("0123456789")
 _DIGITS_TEST = 450
 _DIGITS_VAL = 200
-
-_IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+_IDX_FILES = "train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte".split()
 
 
 @final
 @dataclass(frozen=True)
 class _IdxSource:
-    """A data set of the MNIST family; the checksums are in the order of `_IDX_FILES`."""
+    """A data set of the MNIST family; `md5` has a checksum for each of `_IDX_FILES`."""
 
     folder: str
     url: str
-    md5: tuple[str, str, str, str]
-    labels: tuple[str, ...]
+    md5: Sequence[str]
+    labels: Sequence[str]
     mean: float
     std: float
 
@@ -44,12 +38,12 @@ class _IdxSource:
 @final
 @dataclass(frozen=True)
 class _CifarLayout:
-    """One of the two forms in which CIFAR is published."""
+    """The files of one of the two forms in which CIFAR is published."""
 
     folder: str
-    train: tuple[str, ...]
+    train: Sequence[str]
     test: str
-    read: Callable[[Path], Split]
+    read: Callable[..., Split]  # (path, classes=…)
 
 
 @final
@@ -59,8 +53,8 @@ class _CifarSource:
 
     url: str
     md5: str
-    layouts: tuple[_CifarLayout, _CifarLayout]
-    labels: tuple[str, ...]
+    layouts: Sequence[_CifarLayout]
+    labels: Sequence[str]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -69,12 +63,10 @@ _IDX = {
     "mnist": _IdxSource(
         folder="MNIST",
         url="https://ossci-datasets.s3.amazonaws.com/mnist/",
-        md5=(
-            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "d53e105ee54ea40749a09fcbcd1e9432",
-            "9fb629c4189551a2d022fa330f9573f3",
-            "ec29112dd5afa0611ce80d1b7f02629c",
-        ),
+        md5="""
+            f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432
+            9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c
+        """.split(),
         labels=_DIGITS,
         mean=0.1307,
         std=0.3081,
@@ -82,53 +74,40 @@ _IDX = {
     "fashion-mnist": _IdxSource(
         folder="FashionMNIST",
         url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        md5=(
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
-        ),
-        labels=(
-            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        ),
+        md5="""
+            8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe
+            bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310
+        """.split(),
+        labels="T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(","),
         mean=0.2860,
         std=0.3530,
     ),
     "kmnist": _IdxSource(
         folder="KMNIST",
         url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-        md5=(
-            "bdb82020997e1d708af4cf47b453dcf7",
-            "e144d726b3acfaa3e44228e80efcd344",
-            "5c965bf0a639b31b8f53240b1b52f4d7",
-            "7320c461ea6c1c855c0b718fb2a4b134",
-        ),
-        labels=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        md5="""
+            bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344
+            5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134
+        """.split(),
+        labels="o ki su tsu na ha ma ya re wo".split(),
         mean=0.1918,
         std=0.3483,
     ),
 }
+
+_FIVE = [f"data_batch_{number}" for number in range(1, 6)]
+_BINARY, _PICKLE = partial(read_cifar_binary, label_bytes=1), partial(read_cifar_pickle, label_key="labels")
+_BINARY_100, _PICKLE_100 = partial(_BINARY, label_bytes=2), partial(_PICKLE, label_key="fine_labels")
 
 _CIFAR = {
     "cifar10": _CifarSource(
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         md5="c32a1d4ab5d03f1284b67883e8d87530",
         layouts=(
-            _CifarLayout(
-                folder="cifar-10-batches-bin",
-                train=tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
-                test="test_batch.bin",
-                read=partial(read_cifar_binary, label_bytes=1, classes=10),
-            ),
-            _CifarLayout(
-                folder="cifar-10-batches-py",
-                train=tuple(f"data_batch_{number}" for number in range(1, 6)),
-                test="test_batch",
-                read=partial(read_cifar_pickle, label_key="labels", classes=10),
-            ),
+            _CifarLayout("cifar-10-batches-bin", [f"{name}.bin" for name in _FIVE], "test_batch.bin", _BINARY),
+            _CifarLayout("cifar-10-batches-py", _FIVE, "test_batch", _PICKLE),
         ),
-        labels=tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+        labels="airplane automobile bird cat deer dog frog horse ship truck".split(),
         mean=(0.491, 0.482, 0.447),
         std=(0.247, 0.243, 0.262),
     ),
@@ -136,21 +115,10 @@ _CIFAR = {
         url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
         md5="03b5dce01913d631647c71ecec9e9cb8",
         layouts=(
-            _CifarLayout(
-                folder="cifar-100-binary",
-                train=("train.bin",),
-                test="test.bin",
-                read=partial(read_cifar_binary, label_bytes=2, classes=100),
-            ),
-            _CifarLayout(
-                folder="cifar-100-python",
-                train=("train",),
-                test="test",
-                read=partial(read_cifar_pickle, label_key="fine_labels", classes=100),
-            ),
+            _CifarLayout("cifar-100-binary", ["train.bin"], "test.bin", _BINARY_100),
+            _CifarLayout("cifar-100-python", ["train"], "test", _PICKLE_100),
         ),
-        labels=tuple(
-            """
+        labels="""
             apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
             camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
             cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
@@ -159,8 +127,7 @@ _CIFAR = {
             rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
             squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
             trout tulip turtle wardrobe whale willow_tree wolf woman worm
-            """.split()
-        ),
+        """.split(),
         mean=(0.507, 0.487, 0.441),
         std=(0.267, 0.256, 0.276),
     ),
@@ -170,21 +137,13 @@ KNOWN_NAMES: tuple[str, ...] = ("digits", *_IDX, *_CIFAR)
 
 
 def read_known(name: str, data_dir: Path | None, download: bool) -> SourceData:
-    """Read a data set known by name, and download it first where it is missing.
-
-    Args:
-        name: One of `KNOWN_NAMES`.
-        data_dir: Folder that holds the usual layout; None: the user's cache folder.
-        download: Whether to download what is missing.
-
-    Returns:
-        The data set's official parts.
+    """Read one of `KNOWN_NAMES` from `data_dir`, or the user's cache folder, and download what is missing.
 
     Raises:
-        FileNotFoundError: Something is missing, and `download` is False.
-        ConnectionError: Something is missing, and could not be downloaded.
-        ValueError: A file is damaged.
-        ImportError: The extra `untrained[download]` is needed and not installed.
+        FileNotFoundError: a file is missing, and `download` is False.
+        ConnectionError: a file is missing, and could not be downloaded.
+        ValueError: a file is damaged.
+        ImportError: the extra `untrained[download]` is needed and not installed.
     """
     if name == "digits":
         return _read_digits()
@@ -211,9 +170,9 @@ def _read_digits() -> SourceData:
 def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) -> SourceData:
     home = root / source.folder / "raw"
     folders = (home, root / source.folder, root / "raw", root)
-    there = [[_find_idx_file(folder, file) for file in _IDX_FILES] for folder in folders]
-    files = next((found for found in there if all(found)), there[0])
-    missing = _missing(name, [f"{file}[.gz]" for file in _IDX_FILES], folders)
+    found = [[_find_idx_file(folder, file) for file in _IDX_FILES] for folder in folders]
+    files = next((paths for paths in found if all(paths)), found[0])
+    missing = _describe_missing(name, [f"{file}[.gz]" for file in _IDX_FILES], folders)
     if not all(files) and not download:
         raise FileNotFoundError(f"{missing}; or allow the download")
     images, labels, test_images, test_labels = (
@@ -224,18 +183,18 @@ def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) 
     return SourceData(
         train=read_idx(images, labels, classes),
         test=read_idx(test_images, test_labels, classes),
-        labels=source.labels,
+        labels=tuple(source.labels),
         augment=False,
         statistics=((source.mean,), (source.std,)),
     )
 
 
 def _find_idx_file(folder: Path, file: str) -> Path | None:
-    """The file, packed or not, in any of the spellings that programs unpack it to, or in a folder of its name."""
+    """Find a file, packed or not, in any spelling that programs unpack it to, or in a folder of its name."""
     if not folder.is_dir():
         return None
     named = [path for path in folder.iterdir() if _idx_name(path) == file]
-    inside = [path for holder in named if holder.is_dir() for path in holder.iterdir() if _idx_name(path) == file]
+    inside = [path for parent in named if parent.is_dir() for path in parent.iterdir() if _idx_name(path) == file]
     files = [path for path in (*named, *inside) if path.is_file()]
     return min(files, key=lambda path: (path.name != file, path.name != f"{file}.gz", path), default=None)
 
@@ -247,22 +206,19 @@ def _idx_name(path: Path) -> str:
 def _read_cifar_source(name: str, source: _CifarSource, root: Path, download: bool) -> SourceData:
     found = _find_cifar(source, root)
     files = [file for layout in source.layouts for file in (*layout.train, layout.test)]
-    missing = _missing(name, files, [*(root / layout.folder for layout in source.layouts), root])
+    missing = _describe_missing(name, files, [*(root / layout.folder for layout in source.layouts), root])
     if found is None and download:
         _extract(_fetch(source.url, root, source.md5, missing), root)
         found = _find_cifar(source, root)
     if found is None:
         raise FileNotFoundError(f"{missing}; or allow the download")
     layout, folder = found
-    batches = [layout.read(folder / file) for file in layout.train]
-    train = Split(
-        torch.cat([torch.as_tensor(batch.images, device="cpu") for batch in batches]),
-        torch.cat([batch.labels for batch in batches]),
-    )
+    *train, test = (layout.read(folder / file, classes=len(source.labels)) for file in (*layout.train, layout.test))
+    images = torch.cat([torch.as_tensor(batch.images, device="cpu") for batch in train])
     return SourceData(
-        train=train,
-        test=layout.read(folder / layout.test),
-        labels=source.labels,
+        train=Split(images, torch.cat([batch.labels for batch in train])),
+        test=test,
+        labels=tuple(source.labels),
         augment=True,
         statistics=(source.mean, source.std),
     )
@@ -288,15 +244,14 @@ def _extract(archive: Path, root: Path) -> None:
 
 
 def _fetch(url: str, folder: Path, md5: str, missing: str) -> Path:
-    """Download a file; if that fails, it is also said what would have made it needless."""
     try:
         return fetch(url, folder, md5)
     except (ImportError, ConnectionError) as error:
         raise type(error)(f"{missing}; {error}") from error
 
 
-def _missing(name: str, files: Sequence[str], folders: Sequence[Path]) -> str:
-    """What was looked for, and what was found."""
+def _describe_missing(name: str, files: Sequence[str], folders: Sequence[Path]) -> str:
+    """Return the message of the files and folders searched, and of the files found there instead."""
     there = sorted({path.name for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()})
     found = ", ".join(there[:8]) + (", …" if len(there) > 8 else "")
     return (
