@@ -29,5 +29,5 @@ def played(task: Task, path: Path, grid: np.ndarray) -> dict[str, object]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     swing = played(swing_up(), folder / "swing.out", np.linspace(-2, 2, 81))
-    biped = played(GymEnv("BipedalWalker-v3", backend="gymnasium"), folder / "biped.out", np.array([-1.5]))
+    biped = played(GymEnv("BipedalWalker-v3"), folder / "biped.out", np.array([-1.5]))
     write("wann_champions", [swing, biped])

@@ -19,7 +19,7 @@ SOURCE = Path(untrained.__file__).parent
 # Data flows seed → weights → scores → choice → ticket → run; a package imports only from those before it.
 PACKAGES = """
     _version _old_paths files fields terminal native models data weights selection methods masking optim tickets packed
-    export search runs plot report testing experiments wann cli __main__
+    export search runs plot report experiments wann testing cli __main__
 """.split()
 # The packages for weight agnostic networks, in the same way.
 WANN_PACKAGES = "networks numerics tasks evolution tuning runs".split()

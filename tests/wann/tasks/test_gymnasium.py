@@ -1,7 +1,6 @@
 """Gymnasium environments as tasks."""
 
 import importlib.util
-import pickle
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ from untrained.wann.networks.net import Net
 gymnasium = pytest.importorskip("gymnasium")
 
 from untrained.wann.tasks.gymnasium_task import GymEnv, forward_rows  # noqa: E402
+from untrained.wann.tasks.task import part_seed  # noqa: E402
 
 ALL = tuple(range(1, 12))
 # What numpy and the kernel round alike, so that whole episodes are equal to the last bit.
@@ -55,7 +55,7 @@ def outputs_of(nets, which, shared, observations):
     return out
 
 
-def told(net, observation, w):
+def answer(net, observation, w):
     # Twice, because numpy adds a single column pairwise, not in order.
     return net(np.array([observation, observation]), w)[0]
 
@@ -66,42 +66,32 @@ def episode(id, net, w, seed, **options):
     env = gymnasium.make(id, **options)
     observation, total, over = env.reset(seed=seed)[0], 0.0, False
     while not over:
-        observation, reward, terminated, truncated, _ = env.step(act(told(net, observation, w)))
+        observation, reward, terminated, truncated, _ = env.step(act(answer(net, observation, w)))
         total, over = total + float(reward), terminated or truncated
     env.close()
     return total
 
 
-@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("kinds", [EXACT, SMOOTH])
-@pytest.mark.parametrize("seed", range(10))
-def test_rows_are_the_networks(seed, kinds, own):
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_are_the_networks_and_do_not_depend_on_one_another(seed, kinds):
     rng = np.random.default_rng(seed)
-    nets = [random_net(rng, 5, 3, kinds, own) for _ in range(6)]
+    nets = [random_net(rng, 5, 3, kinds, own=seed % 2 == 1) for _ in range(6)]
     which, shared = rng.integers(0, 6, 40), rng.choice(WEIGHTS, 40)
     observations = rng.normal(size=(40, 5))
     out = outputs_of(nets, which, shared, observations)
-    wanted = np.stack([told(nets[p], x, w) for p, x, w in zip(which, observations, shared, strict=True)])
+    wanted = np.stack([answer(nets[p], x, w) for p, x, w in zip(which, observations, shared, strict=True)])
     assert np.abs(out - wanted).max() <= (0 if kinds == EXACT else 1e-12 * max(1, np.abs(wanted).max()))
-
-
-def test_rows_do_not_depend_on_one_another():
-    nets = random_nets(0, 3, 4, 2, ALL)
-    which, shared = np.array([2, 0, 1, 1]), np.array([1.0, -2.0, 0.5, 2.0])
-    observations = np.random.default_rng(1).normal(size=(4, 4))
-    together = outputs_of(nets, which, shared, observations)
-    for r in range(4):
+    for r in range(3):
         rows = slice(r, r + 1)
-        assert (outputs_of(nets, which[rows], shared[rows], observations[rows]) == together[rows]).all()
+        assert (outputs_of(nets, which[rows], shared[rows], observations[rows]) == out[rows]).all()
 
 
 @control
 def test_rewards_are_those_of_single_episodes(id):
-    from untrained.wann.tasks.task import part_seed
-
     inputs, outputs, limit, _ = CONTROL[id]
     nets, weights = random_nets(3, 3, inputs, outputs), (-1.0, 0.5, 2.0)
-    task = GymEnv(id, n_envs=4, max_steps=limit, backend="gymnasium")
+    task = GymEnv(id, n_envs=4, max_steps=limit)
     assert (task.inputs, task.outputs, task.max_steps) == (inputs, outputs, limit)
     for part in ("train", "test"):
         first = part_seed(5, part)
@@ -121,7 +111,7 @@ def test_neither_neighbours_nor_order_nor_n_envs_matter(id):
     weights = np.array([-2.0, 0.5, 1.0])
 
     def rewards(networks, weights, n_envs):
-        return GymEnv(id, n_envs=n_envs, max_steps=2 * limit, backend="gymnasium").rewards(networks, weights, 1, reps=2)
+        return GymEnv(id, n_envs=n_envs, max_steps=2 * limit).rewards(networks, weights, 1, reps=2)
 
     whole = rewards(packed, weights, 32)
     assert np.array_equal(rewards(packed, weights, 1), whole)
@@ -129,36 +119,16 @@ def test_neither_neighbours_nor_order_nor_n_envs_matter(id):
     assert np.array_equal(rewards(packed.part(2, 3), weights[1:2], 7), whole[2:3, 1:2])
 
 
-def test_parts_and_seeds_are_different_episodes():
-    task, packed = GymEnv("Pendulum-v1", max_steps=5, backend="gymnasium"), Packed.of(random_nets(0, 1, 3, 1))
-    results = [task.rewards(packed, [1.0], seed, part=part)[0, 0] for seed in (0, 1) for part in ("train", "test")]
-    assert len(set(results)) == 4
-    with pytest.raises(ValueError):
-        task.rewards(packed, [1.0], 0, part="exam")  # pyright: ignore
-
-
-def test_a_task_can_be_sent_to_another_process():
-    cloudpickle = pytest.importorskip("cloudpickle")
-    packed = Packed.of(random_nets(0, 2, 4, 2))
-    for reuse in (False, True):
-        task = GymEnv("CartPole-v1", max_steps=30, backend="gymnasium", reuse=reuse)
-        rewards = task.rewards(packed, WEIGHTS, 0)
-        for dumps in (pickle.dumps, cloudpickle.dumps):
-            copy = pickle.loads(dumps(task))
-            assert copy.identity() == task.identity()
-            assert np.array_equal(copy.rewards(packed, WEIGHTS, 0), rewards)
-
-
 def test_reuse_keeps_environments_and_the_rewards():
     packed = Packed.of(random_nets(2, 3, 3, 1))
-    new, kept = (GymEnv("Pendulum-v1", n_envs=4, max_steps=9, backend="gymnasium", reuse=r) for r in (False, True))
+    new, kept = (GymEnv("Pendulum-v1", n_envs=4, max_steps=9, reuse=r) for r in (False, True))
     for seed in (0, 1):
         assert np.array_equal(kept.rewards(packed, WEIGHTS, seed), new.rewards(packed, WEIGHTS, seed))
         assert len(kept._idle) == 4 and not new._idle
 
 
 def test_steps_counts_the_steps():
-    task = GymEnv("Pendulum-v1", max_steps=7, backend="gymnasium")
+    task = GymEnv("Pendulum-v1", max_steps=7)
     assert task.steps(Packed.of(random_nets(0, 2, 3, 1)), [1.0, 2.0], 0, reps=3) == 2 * 2 * 3 * 7
 
 
@@ -214,20 +184,19 @@ def linear(inputs, outputs):
 
 def test_outputs_become_actions(registered):
     low, high = np.array([-1.0, 0.0, -np.inf, 2.0]), np.array([1.0, 10.0, np.inf, np.inf])
-    boxes = GymEnv(registered(actions=gymnasium.spaces.Box(low, high, dtype=np.float64)), backend="gymnasium")
+    boxes = GymEnv(registered(actions=gymnasium.spaces.Box(low, high, dtype=np.float64)))
     packed = Packed.of([linear(2, 4)])
     # At w: clip(w), 5 + 5 clip(w), w, max(w, 2); five steps.
     assert boxes.rewards(packed, [0.5, -3.0, 4.0], 0).tolist() == [
         [5 * (0.5 + 7.5 + 0.5 + 2), 5 * (-1 + 0 - 3 + 2), 5 * (1 + 10 + 4 + 4)]
     ]
-    choices = GymEnv(registered(actions=gymnasium.spaces.Discrete(3, start=7)), backend="gymnasium")
+    choices = GymEnv(registered(actions=gymnasium.spaces.Discrete(3, start=7)))
     assert choices.outputs == 3
     assert choices.rewards(Packed.of([linear(2, 3)]), [1.0], 0).tolist() == [[35.0]]
 
 
 def test_no_environment_is_stepped_in_vain_or_left_open(registered):
-    id = registered()
-    task = GymEnv(id, n_envs=4, backend="gymnasium")
+    task = GymEnv(registered(), n_envs=4)
     made = Probe.made
     assert Probe.closed == made == 2  # its spaces; and the first step of all, which shows what it returns
     assert task.steps(Packed.of([linear(2, 1)] * 3), [1.0, 2.0], 0, reps=3) == 18 * 5
@@ -236,10 +205,9 @@ def test_no_environment_is_stepped_in_vain_or_left_open(registered):
 
 def test_a_broken_network_gets_nan_and_the_others_do_not(registered):
     square = Net(2, 1, [11], [0, 1], [1])
-    task = GymEnv(registered(), n_envs=3, backend="gymnasium")
+    task = GymEnv(registered(), n_envs=3)
     rewards = task.rewards(Packed.of([linear(2, 1), square, linear(2, 1)]), [0.5, 1e200, 1.0], 0, reps=2)
     assert np.array_equal(rewards, [[2.5, 5, 5], [1.25, np.nan, 5], [2.5, 5, 5]], equal_nan=True)
-    assert Probe.made == Probe.closed
     assert Probe.made == Probe.closed
 
 
@@ -260,8 +228,8 @@ S = gymnasium.spaces
     ],
 )
 def test_unsupported_spaces_are_named(registered, attributes, found):
-    with pytest.raises(ValueError, match=f"^Probe0-v0: got .*{found}.*, expected a flat Box of obs") as caught:
-        GymEnv(registered(**attributes), backend="gymnasium")
+    with pytest.raises(ValueError, match=f"^Probe0-v0: spaces .*flat Box.*{found}") as caught:
+        GymEnv(registered(**attributes))
     assert "\n" not in str(caught.value)
     assert Probe.made == Probe.closed
 
@@ -277,25 +245,27 @@ def test_unsupported_spaces_are_named(registered, attributes, found):
 )
 def test_an_unknown_id_is_one_line(id, message):
     with pytest.raises(ValueError, match=message) as caught:
-        GymEnv(id, backend="gymnasium")
+        GymEnv(id)
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_arguments_are_named(registered):
     with pytest.raises(ImportError, match=r"nowhere:Env-v0: No module named 'nowhere' .*PYTHONPATH"):
-        GymEnv("nowhere:Env-v0", backend="gymnasium")
+        GymEnv("nowhere:Env-v0")
     with pytest.raises(ValueError, match=r"CartPole-v1: cannot be made with wheels: .*wheels"):
         GymEnv("CartPole-v1", wheels=3)
-    with pytest.raises(ValueError, match="backend: got 'mujoco', expected one of auto"):
-        GymEnv("CartPole-v1", backend="mujoco")  # pyright: ignore
-    with pytest.raises(ValueError, match="got 0 environments"):
-        GymEnv("CartPole-v1", n_envs=0)
+    with pytest.raises(ValueError, match=r"backend.*'gymnasium'.*'envpool'"):
+        GymEnv("CartPole-v1", backend="envpool")
+    assert GymEnv("CartPole-v1", backend="auto").options == {}
+    for name in ("n_envs", "max_steps"):
+        with pytest.raises(ValueError, match=f"{name}.*0"):
+            GymEnv("CartPole-v1", **{name: 0})
     endless = registered(limit=None)
     with pytest.raises(
         ValueError, match=r"may never end; give max_steps .--max-steps., or register it with max_episode_steps"
     ):
-        GymEnv(endless, backend="gymnasium")
-    task = GymEnv(endless, max_steps=3, backend="gymnasium", option=None)
+        GymEnv(endless)
+    task = GymEnv(endless, max_steps=3, option=None)
     assert task.identity() == {
         "name": f"gym:{endless}",
         "max_steps": 3,
@@ -304,9 +274,9 @@ def test_wrong_arguments_are_named(registered):
         "options": {"option": None},
     }
     assert task.rewards(Packed.of([linear(2, 1)]), [1.0], 0).tolist() == [[3.0]]
-    with pytest.raises(ValueError, match="got networks with \\(5, 1\\) inputs and outputs, expected \\(2, 1\\)"):
+    with pytest.raises(ValueError, match=r"\(2, 1\).*\(5, 1\)"):
         task.rewards(Packed.of([linear(5, 1)]), [1.0], 0)
-    with pytest.raises(ValueError, match="reps: got 0"):
+    with pytest.raises(ValueError, match=r"reps.*0"):
         task.rewards(Packed.of([linear(2, 1)]), [1.0], 0, reps=0)
 
 
@@ -338,53 +308,53 @@ def _raises(call, error):
 
 
 ONES = np.ones(2, np.float32)
-FIVE = r"expected \(observation, reward, terminated, truncated, info\)"
+FIVE = r"\(observation, reward, terminated, truncated, info\), got"
 OLD = "interface of Gym before 0.26"
+# fmt: off
+MISFITS = [
+    (_resets(ONES), rf"reset\(seed=0\): .*\(observation, info\), got an array .* \(2,\); .*{OLD}"),
+    (_resets((0.1, 0.2)), rf"\(observation, info\), got a tuple of 2; .*{OLD}"),
+    (_resets((ONES, {}, {})), r"\(observation, info\), got a tuple of 3"),
+    (_resets(None), r"\(observation, info\), got None"),
+    (_resets((None, {})), "observation .*2 numbers.*None"),
+    (_resets((np.array([1, np.inf]), {})), r"reset\(seed=0\): observation 1 .*inf"),
+    ({"step": lambda self, action: (ONES, 1.0, False, {})}, f"{FIVE} a tuple of 4; .*{OLD}"),
+    ({"step": lambda self, action: None}, f"{FIVE} None"),
+    (_sees(1.0), "observation .*2 numbers.*1.0"),
+    (_sees(np.ones(1)), r"observation .*2 numbers.* an array of float64 and shape \(1,\)"),
+    (_sees(np.ones((1, 2))), r"2 numbers.*shape \(1, 2\)"),
+    (_sees(np.ones(3), 1), r"step\(\[0.0\]\), step 1 of seed 0: its observation .* \(3,\)"),
+    (_sees(["1", "2"]), r"observation .*\['1', '2'\]"),
+    (_sees(np.ones(2, complex)), "an array of complex128"),
+    (_sees(np.ma.array([1.0, 2.0], mask=[True, False])), "observation .*2 numbers"),
+    (_sees([1.0, [2.0, 3.0]]), "observation .*2 numbers"),
+    (_sees(np.array([1.0, np.nan]), 1), "step 1 of seed 0: observation 1 .*nan"),
+    (_returns(reward=None), "step 1 of seed 0: its reward .*None"),
+    (_returns(reward=np.ones(2)), r"its reward .*an array of float64 and shape \(2,\)"),
+    (_returns(reward="1.0"), "its reward .*'1.0'"),
+    (_returns(reward=1j), "its reward .*1j"),
+    (_returns(reward=np.float32("nan")), "its reward .*finite.*nan"),
+    (_returns(reward=-np.inf), "its reward .*finite.*-inf"),
+    (_returns(terminated=None), "its terminated .*None"),
+    (_returns(terminated=0.5), "its terminated .*0.5"),
+    (_returns(terminated="False"), "its terminated .*'False'"),
+    (_returns(terminated=True, truncated={}), "its truncated .*{}"),
+    (_returns(terminated=np.zeros(2, bool)), "its terminated .*an array of bool"),
+    (_raises("__init__", AssertionError("no wheels")), "make raised AssertionError: no wheels"),
+    (_raises("reset", KeyError("pole")), r"reset\(seed=0\) raised KeyError: 'pole'"),
+    (_raises("step", RuntimeError("out of\norder")), r"step 1 of seed 0 raised RuntimeError: out of order"),
+    (_raises("step", SystemExit("gone")), r"step 1 of seed 0 raised SystemExit: gone"),
+    (_raises("close", TypeError("late")), "close raised TypeError: late"),
+    ({"reset": lambda self: (ONES, {})}, "raised TypeError: .* its reset must take seed and options"),
+    ({"reset": lambda self, seed=None: (ONES, {})}, "raised TypeError: .* its reset must take seed and options"),
+]
+# fmt: on
 
 
-@pytest.mark.parametrize(
-    ("attributes", "message"),
-    [
-        (_resets(ONES), rf"reset\(seed=0\): it returned an array .* \(2,\), expected \(observation, info\); .*{OLD}"),
-        (_resets((0.1, 0.2)), rf"returned a tuple of 2, expected \(observation, info\); .*{OLD}"),
-        (_resets((ONES, {}, {})), r"returned a tuple of 3, expected \(observation, info\)"),
-        (_resets(None), r"returned None, expected \(observation, info\)"),
-        (_resets((None, {})), "observation is None, expected 2 numbers"),
-        (_resets((np.array([1, np.inf]), {})), r"reset\(seed=0\): observation 1 is inf, expected a finite number"),
-        ({"step": lambda self, action: (ONES, 1.0, False, {})}, f"returned a tuple of 4, {FIVE}; .*{OLD}"),
-        ({"step": lambda self, action: None}, f"returned None, {FIVE}"),
-        (_sees(1.0), "observation is 1.0, expected 2 numbers"),
-        (_sees(np.ones(1)), r"observation is an array of float64 and shape \(1,\), expected 2 numbers"),
-        (_sees(np.ones((1, 2))), r"shape \(1, 2\), expected 2 numbers"),
-        (_sees(np.ones(3), 1), r"step\(\[0.0\]\), step 1 of seed 0: its observation is an array .* \(3,\)"),
-        (_sees(["1", "2"]), r"observation is \['1', '2'\], expected 2 numbers"),
-        (_sees(np.ones(2, complex)), "an array of complex128"),
-        (_sees(np.ma.array([1.0, 2.0], mask=[True, False])), "expected 2 numbers"),
-        (_sees([1.0, [2.0, 3.0]]), "expected 2 numbers"),
-        (_sees(np.array([1.0, np.nan]), 1), "step 1 of seed 0: observation 1 is nan, expected a finite number"),
-        (_returns(reward=None), "step 1 of seed 0: its reward is None, expected a number"),
-        (_returns(reward=np.ones(2)), r"its reward is an array of float64 and shape \(2,\), expected a number"),
-        (_returns(reward="1.0"), "its reward is '1.0', expected a number"),
-        (_returns(reward=1j), "its reward is 1j, expected a number"),
-        (_returns(reward=np.float32("nan")), "its reward is nan, expected a finite number"),
-        (_returns(reward=-np.inf), "its reward is -inf, expected a finite number"),
-        (_returns(terminated=None), "its terminated is None, expected True or False"),
-        (_returns(terminated=0.5), "its terminated is 0.5, expected True or False"),
-        (_returns(terminated="False"), "its terminated is 'False', expected True or False"),
-        (_returns(terminated=True, truncated={}), "its truncated is {}, expected True or False"),
-        (_returns(terminated=np.zeros(2, bool)), "its terminated is an array of bool"),
-        (_raises("__init__", AssertionError("no wheels")), "make raised AssertionError: no wheels"),
-        (_raises("reset", KeyError("pole")), r"reset\(seed=0\) raised KeyError: 'pole'"),
-        (_raises("step", RuntimeError("out of\norder")), r"step 1 of seed 0 raised RuntimeError: out of order"),
-        (_raises("step", SystemExit("gone")), r"step 1 of seed 0 raised SystemExit: gone"),
-        (_raises("close", TypeError("late")), "close raised TypeError: late"),
-        ({"reset": lambda self: (ONES, {})}, "raised TypeError: .* its reset must take seed and options"),
-        ({"reset": lambda self, seed=None: (ONES, {})}, "raised TypeError: .* its reset must take seed and options"),
-    ],
-)
+@pytest.mark.parametrize(("attributes", "message"), MISFITS)
 def test_an_environment_that_does_not_fit_is_refused_in_one_sentence(registered, attributes, message):
     with pytest.raises(ValueError, match="^Probe0-v0: .*" + message) as caught:
-        GymEnv(registered(**attributes), backend="gymnasium")
+        GymEnv(registered(**attributes))
     assert "\n" not in str(caught.value)
     assert " raised " not in message or caught.value.__notes__
 
@@ -414,24 +384,22 @@ class Late(Probe):
         return np.full(2, self.shown) if self.steps >= 3 else seen, reward, *rest
 
 
-@pytest.mark.parametrize(
-    ("shown", "message"),
-    [
-        (None, r"step\(.*\), step 3 of seed \d+ raised RuntimeError: out of order"),
-        ([7.0], "step.* raised ValueError: could not broadcast"),
-        (np.nan, r"step 3 of seed \d+: observation 0 is nan, expected a finite number"),
-    ],
-)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_what_goes_wrong_later_is_told_and_closed(shown, message, workers):
+LATE = [
+    (None, r"step\(.*\), step 3 of seed \d+ raised RuntimeError: out of order"),
+    (np.ones(3), r"step.* raised ValueError: could not broadcast"),
+    (np.nan, r"step 3 of seed \d+: observation 0 .*nan"),
+]
+
+
+@pytest.mark.parametrize(("shown", "message", "workers"), [(*each, 1) for each in LATE] + [(*LATE[0], 2)])
+def test_a_later_fault_is_named_and_all_is_closed(shown, message, workers):
     pytest.importorskip("joblib")
     from untrained.wann.evolution.workers import Evaluator
 
-    shown = np.ones(3) if isinstance(shown, list) else shown
     gymnasium.register("Late-v0", Late, max_episode_steps=9, kwargs={"shown": shown})
     try:
         Probe.made = Probe.closed = 0
-        task = GymEnv("Late-v0", n_envs=3, backend="gymnasium")
+        task = GymEnv("Late-v0", n_envs=3)
         with pytest.raises(ValueError, match="^Late-v0: " + message) as caught, Evaluator(task, workers) as evaluator:
             evaluator.rewards(Packed.of([linear(2, 1)] * 8), WEIGHTS, 0)
         assert "\n" not in str(caught.value)
@@ -446,7 +414,7 @@ def test_where_actions_have_no_bounds_a_network_may_be_at_fault(registered):
         "actions": gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64),
         "step": lambda self, action: (np.full(2, action[0] * 1e200), float(action[0]), False, False, {}),
     }
-    task = GymEnv(registered(**grows), backend="gymnasium")
+    task = GymEnv(registered(**grows))
     assert np.isnan(task.rewards(Packed.of([linear(2, 1)]), [1e100, 2e100], 0)).all()
 
 
@@ -458,7 +426,7 @@ def test_an_environment_object_is_refused_with_what_to_pass():
         (Probe(), "'module:Name-v0'"),
         (None, "'module:Name-v0'"),
     ):
-        with pytest.raises(TypeError, match=f"takes the id of an environment, got a .*{what}"):
+        with pytest.raises(TypeError, match=f"id must be the id of an environment, got a .*{what}"):
             GymEnv(given)  # pyright: ignore
     env.close(), many.close()
 
@@ -483,7 +451,7 @@ def test_without_numba_it_is_the_same():
         "from untrained.wann.networks.batch import Packed\n"
         "net = Net(3, 1, range(1, 12), range(12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])\n"
         "big = Net(3, 1, [11, 4], [0, 1, 2], [1, 4])\n"
-        "task = GymEnv('Pendulum-v1', max_steps=20, backend='gymnasium')\n"
+        "task = GymEnv('Pendulum-v1', max_steps=20)\n"
         "print(*task.rewards(Packed.of([net, big]), [0.7, 1e300], 0).ravel())\n"
     )
     run = [sys.executable, "-W", "error", "-c"]
@@ -491,37 +459,7 @@ def test_without_numba_it_is_the_same():
     assert plainly.returncode == 0, plainly.stderr
     net = Net(3, 1, range(1, 12), range(12), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
     big = Net(3, 1, [11, 4], [0, 1, 2], [1, 4])
-    task = GymEnv("Pendulum-v1", max_steps=20, backend="gymnasium")
+    task = GymEnv("Pendulum-v1", max_steps=20)
     wanted = task.rewards(Packed.of([net, big]), [0.7, 1e300], 0).ravel()
     assert np.allclose(np.array(plainly.stdout.split(), float), wanted, rtol=1e-9, equal_nan=True)
     assert plainly.stderr == ""
-
-
-@pytest.mark.parametrize("id", ["CartPole-v1", "Pendulum-v1", "BipedalWalker-v3"])
-def test_envpool_obeys_the_same_laws(id):
-    pytest.importorskip("envpool")
-    inputs, outputs, limit, _ = CONTROL[id]
-    nets = [
-        *random_nets(3, 2, inputs, outputs, SMOOTH),
-        Net(inputs, outputs, [11] * outputs, range(outputs + 1), [0] * outputs),
-    ]
-    packed, weights = Packed.of(nets), np.array([-2.0, 1e200, 1.0])
-    assert GymEnv(id).backend == "envpool" and GymEnv(id, max_steps=5).max_steps == 5
-    whole = GymEnv(id, max_steps=limit).rewards(packed, weights, 1, reps=2)
-    assert np.isnan(whole[2, 1]) and np.isfinite(whole[:, [0, 2]]).all()
-    few = pickle.loads(pickle.dumps(GymEnv(id, n_envs=1, max_steps=limit)))
-    assert np.array_equal(
-        few.rewards(packed.chosen([2, 0]), weights[::-1], 1, reps=2), whole[[2, 0], ::-1], equal_nan=True
-    )
-    with pytest.raises(ValueError, match=f"{id[:-1]}9: envpool has no such environment; near it are .*{id[:6]}"):
-        GymEnv(id[:-1] + "9", backend="envpool")
-    with pytest.raises(ValueError, match="cannot be made with wheels"):
-        GymEnv(id, backend="envpool", wheels=3)
-
-
-def test_envpool_is_asked_for_by_name_when_it_is_missing():
-    if importlib.util.find_spec("envpool"):
-        pytest.skip("envpool is installed")
-    with pytest.raises(ImportError, match="pip install envpool"):
-        GymEnv("CartPole-v1", backend="envpool")
-    assert GymEnv("CartPole-v1").backend == "gymnasium"

@@ -1,4 +1,4 @@
-"""Episodes simulated by Gymnasium's environments, one after the other in Python."""
+"""Episodes of Gymnasium's environments, stepped one after the other in Python."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from untrained.wann.tasks import gym_answers
-from untrained.wann.tasks.episodes import Episodes
+from untrained.wann.tasks.gym_answers import fault_of_step, read_reset, read_step
 
 if TYPE_CHECKING:
     from gymnasium import Env
     from gymnasium.envs.registration import EnvSpec
 
 
-def described(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[EnvSpec, Any, Any, int | None]:
-    """The specification of an environment with these options, its two spaces, and its limit of steps.
+def describe(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[EnvSpec, Any, Any]:
+    """Return the specification of an environment with these options, and its two spaces.
 
     Raises:
         ImportError: Gymnasium or what the environment needs is not installed.
@@ -40,29 +39,34 @@ def described(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[
         near = f" Near it are {close}." if close else ""
         raise ValueError(f"{id}: no such environment. {_one_line(error)}{near}") from None
     try:
-        _loaded(spec.entry_point)
+        _import_once(spec.entry_point)
         env = gymnasium.make(spec, max_episode_steps=max_steps, disable_env_checker=True, **options)
     except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         raise ImportError(f"{id}: {_one_line(error)}") from None
-    except TypeError as error:
-        if not options:
-            raise _raised(id, "make", error) from error
-        raise ValueError(f"{id}: cannot be made with {', '.join(options)}: {_one_line(error)}") from None
     except (Exception, SystemExit) as error:
-        raise _raised(id, "make", error) from error
+        if options and isinstance(error, TypeError):
+            raise ValueError(f"{id}: cannot be made with {', '.join(options)}: {_one_line(error)}") from None
+        raise _failure(id, "make", error) from error
     try:
         with closing(env):
-            return env.spec, env.observation_space, env.action_space, env.spec.max_episode_steps
+            return env.spec, env.observation_space, env.action_space
     except (Exception, SystemExit) as error:
-        raise _raised(id, "its spaces or close", error) from error
+        raise _failure(id, "its spaces or close", error) from error
 
 
 @final
-class GymnasiumEpisodes(Episodes):
-    """One environment per running episode, made when it starts, or taken from `idle` and put back there.
+class Episodes:
+    """Episodes that run side by side, an environment each; an episode is the index of its seed, and runs once.
 
     Whatever an environment raises, or returns against its spaces, is a ValueError that names environment, call and
-    seed. All that run are stepped in every call; `finite`: their rewards must be.
+    seed.
+
+    Args:
+        spec: of the environment.
+        inputs: numbers in an observation.
+        seeds: one per episode.
+        idle: environments to reuse, and the place to put them back; None: a new one for every episode.
+        finite: rewards must be finite.
     """
 
     def __init__(
@@ -70,28 +74,29 @@ class GymnasiumEpisodes(Episodes):
     ) -> None:
         self._spec, self._inputs, self._seeds, self._idle, self._finite = spec, inputs, seeds.tolist(), idle, finite
         self._running: dict[int, Env] = {}
-        self._calls, self._begun = 0, np.zeros(len(seeds), np.int64)
+        self._steps = np.zeros(len(seeds), np.int64)
 
     def start(self, episodes: np.ndarray) -> np.ndarray:
+        """Start episodes, and return their first observations, float64 (n, inputs)."""
         observations = np.empty((len(episodes), self._inputs))
-        self._begun[episodes] = self._calls
         for row, episode in enumerate(episodes.tolist()):
-            self._running[episode] = env = self._idle.pop() if self._idle else self._made()
+            self._running[episode] = env = self._idle.pop() if self._idle else self._make()
             call = f"reset(seed={self._seeds[episode]})"
             try:
                 answer = env.reset(seed=self._seeds[episode])
             except (Exception, SystemExit) as error:
-                raise _raised(self._spec.id, call, error, _why_reset(env, error)) from error
+                raise _failure(self._spec.id, call, error, _hint_for_reset(env, error)) from error
             try:
-                observations[row] = gym_answers.of_reset(answer, self._inputs)
+                observations[row] = read_reset(answer, self._inputs)
             except ValueError as error:
                 raise ValueError(f"{self._spec.id}: {call}: {error}") from None
         return observations
 
     def step(self, episodes: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Step episodes, and return observations (n, inputs), rewards (n,) and ends (n,)."""
         observations, rewards = np.empty((len(episodes), self._inputs)), np.empty(len(episodes))
         ended = np.empty(len(episodes), bool)
-        self._calls += 1
+        self._steps[episodes] += 1
         # Discrete actions as Python's integers, with which environments calculate fastest.
         each: Iterable[Any] = actions.tolist() if actions.ndim == 1 else actions
         for row, (episode, action) in enumerate(zip(episodes.tolist(), each, strict=True)):
@@ -100,17 +105,17 @@ class GymnasiumEpisodes(Episodes):
                 answer = env.step(action)
             except (Exception, SystemExit) as error:
                 call = self._call(episode, action)
-                if wrong := _wrong_step(env, action):
-                    raise ValueError(f"{self._spec.id}: {call}: {wrong}") from error
-                raise _raised(self._spec.id, call, error) from error
+                if fault := _own_fault(env, action):
+                    raise ValueError(f"{self._spec.id}: {call}: {fault}") from error
+                raise _failure(self._spec.id, call, error) from error
             try:
-                seen, reward, over = gym_answers.of_step(answer, self._inputs, self._finite)
+                observations[row], rewards[row], ended[row] = read_step(answer, self._inputs, self._finite)
             except ValueError as error:
                 raise ValueError(f"{self._spec.id}: {self._call(episode, action)}: {error}") from None
-            observations[row], rewards[row], ended[row] = seen, reward, over
         return observations, rewards, ended
 
     def end(self, episodes: np.ndarray) -> None:
+        """Close the environments of these episodes, or keep them for reuse."""
         for episode in episodes.tolist():
             env = self._running.pop(episode)
             if self._idle is not None:
@@ -119,42 +124,42 @@ class GymnasiumEpisodes(Episodes):
             try:
                 env.close()
             except (Exception, SystemExit) as error:
-                raise _raised(self._spec.id, f"close() after seed {self._seeds[episode]}", error) from error
+                raise _failure(self._spec.id, f"close() after seed {self._seeds[episode]}", error) from error
 
     def close(self) -> None:
-        # Only after an error does anything still run; nobody knows in what state it is.
+        """Close what still runs: after an error an environment is in no known state, and is not reused."""
         close_all(list(self._running.values()))
         self._running.clear()
 
-    def _made(self) -> Env:
+    def _make(self) -> Env:
         try:
-            _loaded(self._spec.entry_point)
-            # Without the checker, which looks at every step; with the specification nothing is looked up by id.
+            _import_once(self._spec.entry_point)
+            # Without the checker, which checks every step; with the specification nothing is looked up by id.
             return _gymnasium().make(self._spec, disable_env_checker=True)
         except (Exception, SystemExit) as error:
-            raise _raised(self._spec.id, "make", error) from error
+            raise _failure(self._spec.id, "make", error) from error
 
     def _call(self, episode: int, action: Any) -> str:
         shown = action.tolist() if isinstance(action, np.ndarray) else action
-        return f"step({shown}), step {self._calls - self._begun[episode]} of seed {self._seeds[episode]}"
+        return f"step({shown}), step {self._steps[episode]} of seed {self._seeds[episode]}"
 
 
 def close_all(envs: list[Env]) -> None:
-    """Close and forget them; an error here must not hide the one before it."""
+    """Close and forget environments; an error here must not hide the one before it."""
     while envs:
         with suppress(Exception, SystemExit):
             envs.pop().close()
 
 
-def _raised(id: str, call: str, error: BaseException, why: str = "") -> ValueError:
-    """The one error for whatever an environment raises, with a note of where it happened."""
-    found = ValueError(f"{id}: {call} raised {type(error).__name__}: {_one_line(error)}{why}")
+def _failure(id: str, call: str, error: BaseException, hint: str = "") -> ValueError:
+    """Return the error for whatever an environment raises, with a note of its place in the environment's code."""
+    failure = ValueError(f"{id}: {call} raised {type(error).__name__}: {_one_line(error)}{hint}")
     trace = traceback.extract_tb(error.__traceback__)
-    found.add_note(f"raised in {trace[-1].filename}, line {trace[-1].lineno}" if trace else f"raised by {call}")
-    return found
+    failure.add_note(f"raised in {trace[-1].filename}, line {trace[-1].lineno}" if trace else f"raised by {call}")
+    return failure
 
 
-def _why_reset(env: Env, error: BaseException) -> str:
+def _hint_for_reset(env: Env, error: BaseException) -> str:
     if isinstance(error, TypeError):
         try:
             inspect.signature(env.unwrapped.reset).bind(seed=0, options=None)
@@ -163,11 +168,10 @@ def _why_reset(env: Env, error: BaseException) -> str:
     return ""
 
 
-def _wrong_step(env: Env, action: Any) -> str:
-    """A sentence about what the environment's own step returns, where it is that on which a wrapper failed."""
+def _own_fault(env: Env, action: Any) -> str:
+    """Return the fault of what the environment itself returns, if a wrapper failed on that."""
     with suppress(Exception, SystemExit):
-        answer = env.unwrapped.step(action)
-        return "" if gym_answers.is_step(answer) else gym_answers.wrong_step(answer)
+        return fault_of_step(env.unwrapped.step(action))
     return ""
 
 
@@ -175,12 +179,12 @@ def _import(id: str, module: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        where = ""
+        place = ""
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-            where = " where Python looks for modules (PYTHONPATH), nor in the folder that a command is typed in"
-        raise ImportError(f"{id}: {error}{where}") from None
+            place = " where Python looks for modules (PYTHONPATH), nor in the folder that a command is typed in"
+        raise ImportError(f"{id}: {error}{place}") from None
     except (Exception, SystemExit) as error:
-        raise _raised(id, f"importing {module}", error) from error
+        raise _failure(id, f"importing {module}", error) from error
 
 
 def _gymnasium() -> Any:
@@ -191,7 +195,7 @@ def _gymnasium() -> Any:
 
 
 @lru_cache
-def _loaded(entry_point: Any) -> None:
+def _import_once(entry_point: Any) -> None:
     """Import an environment's module for the first time in this process."""
     if isinstance(entry_point, str):
         with warnings.catch_warnings():
