@@ -72,10 +72,8 @@ untrained.sweep
 untrained.testing.check_method
 untrained.wann.Classify
 untrained.wann.Column
-untrained.wann.GymEnv
 untrained.wann.JitEnv
 untrained.wann.Regress
-untrained.wann.Task
 untrained.wann.WannRun
 untrained.wann.WannSettings
 untrained.wann.acrobot
@@ -173,13 +171,8 @@ wann/runs/report.py
 wann/runs/settings.py
 wann/tasks/__init__.py
 wann/tasks/control.py
-wann/tasks/envpool_backend.py
-wann/tasks/episodes.py
 wann/tasks/examples.py
-wann/tasks/gymnasium_backend.py
-wann/tasks/gymnasium_task.py
 wann/tasks/rollout.py
-wann/tasks/task.py
 wann/tuning/tune.py
 weights/laws.py
 weights/source.py

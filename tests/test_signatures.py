@@ -19,8 +19,10 @@ def _parameters(function):
 
 
 def _members(cls):
-    """Yield the public methods and properties that a class itself defines, by name."""
-    for name, member in sorted(vars(cls).items()):
+    """Yield the public methods and properties of a class and of its private bases, by name."""
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("untrained") and base not in PUBLIC.values()]
+    members = {name: member for base in [*bases, cls] for name, member in vars(base).items()}
+    for name, member in sorted(members.items()):
         if name.startswith("_"):
             continue
         if isinstance(member, staticmethod | classmethod):

@@ -204,7 +204,7 @@ def test_parts_and_seeds_start_elsewhere_and_repeat():
     assert task.rewards(networks, (1.0,), 0, reps=2)[0, 0] == rewards["train", 0]
     with pytest.raises(ValueError, match="part"):
         task.rewards(networks, (1.0,), 0, part="holdout")
-    with pytest.raises(ValueError, match="networks with"):
+    with pytest.raises(ValueError, match="networks must"):
         task.rewards(Packed.of([Net(1, 1, [1], [0, 1], [1])]), (1.0,), 0)
 
 

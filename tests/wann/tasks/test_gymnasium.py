@@ -274,7 +274,7 @@ def test_wrong_arguments_are_named(registered):
         "options": {"option": None},
     }
     assert task.rewards(Packed.of([linear(2, 1)]), [1.0], 0).tolist() == [[3.0]]
-    with pytest.raises(ValueError, match=r"\(2, 1\).*\(5, 1\)"):
+    with pytest.raises(ValueError, match=r"networks.*\(2, 1\).*\(5, 1\)"):
         task.rewards(Packed.of([linear(5, 1)]), [1.0], 0)
     with pytest.raises(ValueError, match=r"reps.*0"):
         task.rewards(Packed.of([linear(2, 1)]), [1.0], 0, reps=0)

@@ -475,9 +475,9 @@ def test_parts_that_are_not_there_are_an_error():
         task.scores(networks, (1.0,))
     with pytest.raises(ValueError, match="part"):
         task.rewards(networks, (1.0,), 0, part="holdout")
-    with pytest.raises(ValueError, match="networks with"):
+    with pytest.raises(ValueError, match="networks must"):
         task.rewards(Packed.of([random_net(0, 3, 3)]), (1.0,), 0)
-    with pytest.raises(ValueError, match="networks with"):
+    with pytest.raises(ValueError, match="networks must"):
         task.scores(Packed.of([random_net(0, 4, 2)]), (1.0,))
 
 

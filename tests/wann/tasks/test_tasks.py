@@ -447,7 +447,7 @@ def test_what_cannot_be_tuned_is_refused(of_digits):
         tune.tuned(Spy([0, 0]), TWO, method="adam")
     with pytest.raises(ValueError, match="no examples"):
         tune.tuned(Spy([0, 0]), TWO, method="gradient")
-    with pytest.raises(ValueError, match="networks with"):
+    with pytest.raises(ValueError, match="networks must"):
         tune.tuned(of_digits, TWO)
 
 

@@ -1,4 +1,4 @@
-"""What a network is to be good at."""
+"""Tasks: the rewards that networks are searched, chosen and reported by."""
 
 from __future__ import annotations
 
@@ -13,47 +13,58 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 
 Part = Literal["train", "validation", "test"]
-# One seed gives other numbers for every part, so that what is chosen or reported was never searched on.
+# One seed gives other numbers for every part: networks are not chosen or reported by what they were searched on.
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 class Task(ABC):
-    """Rewards for networks; higher is better.
+    """Base class of tasks, which reward networks; a higher reward is better.
 
-    A task can be pickled: a search may evaluate it on other threads, processes or machines.
+    A subclass sets `name`, `inputs` and `outputs`, and defines `rewards` and `identity`. It can be pickled: a search
+    may evaluate it on other threads, processes or machines. `untrained.testing.check_task` checks all this.
+
+    Example:
+        >>> class Sum(wann.Task):  # reward: the sum of the outputs for the input 1
+        ...     name, inputs, outputs, identity = "sum", 1, 1, lambda self: {}
+        ...     def rewards(self, networks, weights, seed, *, reps=1, part="train"):
+        ...         return torch.tensor([[networks.net(0)([[1.0]], w).sum() for w in weights]]).numpy()
+        >>> Sum().rewards(wann.Packed.of([wann.Net(1, 1, act=[1], edge_ptr=[0, 1], src=[1])]), (0.5, 2.0), seed=0)
+        array([[0.5, 2. ]])
     """
 
-    #: What it is called, in files and on screen.
+    #: Name in files and on screen.
     name: str
-    #: How its data were read, for people to check.
+    #: Description of how the data were read.
     about: str = ""
-    #: Inputs and outputs of a network for it.
+    #: Number of inputs of a network.
     inputs: int
+    #: Number of outputs of a network.
     outputs: int
-    #: What the inputs are, for pictures.
+    #: Names of the inputs, for pictures.
     input_names: tuple[str, ...] | None = None
-    #: The activations that a search uses for it.
+    #: Names of the activations that a search uses.
     activations: tuple[str, ...] = NAMES[:10]
-    #: Whether an evaluation lets other threads run meanwhile; otherwise workers are processes.
+    #: True if evaluations let other threads run; otherwise workers are processes.
     frees_threads: bool = True
-    #: What `scores` measures, as a heading, and whether a repetition of the same network gives another one.
+    #: Heading of `scores`.
     measure: str = "reward"
+    #: True if `scores` depend on the seed.
     by_chance: bool = True
 
     @abstractmethod
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
-        """The reward of every network at every shared weight.
+        """Return the reward of every network at every shared weight.
 
-        A pure function of its arguments: neither the other networks nor threads matter.
+        It is a pure function of its arguments: neither the other networks nor threads matter.
 
         Args:
             networks: P networks; their own weights, if they have any, are multiplied by the shared one.
             weights: V shared weights.
-            seed: of what is random: start states, or which examples; the same for all networks.
+            seed: of random start states or batches of examples; the same for all networks.
             reps: episodes to average over.
-            part: what the rewards are for: to search by, to choose by, or to report.
+            part: "train" to search by, "validation" to choose by, "test" to report.
 
         Returns:
             float64 (P, V); NaN or infinite where a network broke down.
@@ -65,31 +76,31 @@ class Task(ABC):
     def scores(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
     ) -> np.ndarray:
-        """What is reported of networks, where that is not the reward itself; as `rewards`."""
+        """Return the figures that are reported of networks, if not the rewards; as `rewards`."""
         return self.rewards(networks, weights, seed, reps=reps, part=part)
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What makes it this task and no other, JSON-able: a checkpoint is only resumed on the same task."""
+        """Return all that makes it this task, JSON-able: a checkpoint is only resumed on the same task."""
 
     def check(self, networks: Packed) -> None:
-        """Raise ValueError if the networks have other inputs or outputs than the task."""
-        given, expected = (networks.inputs, networks.outputs), (self.inputs, self.outputs)
-        if given != expected:
-            raise ValueError(f"{self.name}: got networks with {given} inputs and outputs, expected {expected}")
+        """Refuse networks that have other inputs or outputs than the task, with a ValueError."""
+        sizes, expected = (networks.inputs, networks.outputs), (self.inputs, self.outputs)
+        if sizes != expected:
+            raise ValueError(f"{self.name}: networks must have {expected} inputs and outputs, got {sizes}")
 
     def finished(self, net: Net) -> Net:
-        """A network with all that it needs outside of a search: how to scale inputs, names of classes."""
+        """Return a network with all that it needs outside of a search: scaling of inputs, names of classes."""
         return net
 
 
 def part_seed(seed: int, part: Part) -> int:
-    """The first of 2²⁰ seeds of 31 bits for the repetitions of a part; no other part has one of them.
+    """Return the first of 2²⁰ seeds of 31 bits for the repetitions of a part; other parts have others.
 
     Raises:
         ValueError: there is no such part.
     """
     if part not in PARTS:
-        raise ValueError(f"part: got {part!r}, expected one of {', '.join(PARTS)}")
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     words = np.random.SeedSequence([seed, PARTS.index(part)]).generate_state(1, np.uint64)
     return (PARTS.index(part) << 29) + int(words[0] % ((1 << 29) - (1 << 20)))
