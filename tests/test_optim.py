@@ -20,8 +20,8 @@ every_kind = pytest.mark.parametrize(("kind", "how"), KINDS.values(), ids=KINDS)
 CONV = ZOO["conv"]
 
 
-def masked(method=None, animal=CONV):
-    return ut.mask_(animal.build(), method or ut.EdgePopup(0.4), seed=1)
+def masked(method=None, case=CONV):
+    return ut.mask_(case.build(), method or ut.EdgePopup(0.4), seed=1)
 
 
 def ours(model, kind="SGD", how=None):
@@ -32,10 +32,10 @@ def of_torch(model, kind="SGD", how=None, **more):
     return getattr(torch.optim, kind)(ut.scores(model), **(how or {"lr": 0.5}), **more)
 
 
-def learned(model, optimizer, before_step=lambda model, optimizer: None, steps=3, animal=CONV):
+def learned(model, optimizer, before_step=lambda model, optimizer: None, steps=3, case=CONV):
     """The scores after some steps."""
     for step in range(steps):
-        model(animal.input(step)).square().mean().backward()
+        model(case.input(step)).square().mean().backward()
         before_step(model, optimizer)
         optimizer.step()
         optimizer.zero_grad()

@@ -82,7 +82,9 @@ class Checkpointed(nn.Module):
 
 
 @dataclass(frozen=True)
-class Animal:
+class ModelCase:
+    """A small model that masks must sit on."""
+
     make: Callable[[], nn.Module]
     shape: tuple[int, ...] = (3, 5, 8)
     compiles: bool = True
@@ -103,21 +105,21 @@ class Animal:
 
 
 ZOO = {
-    "mlp": Animal(lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 8))),
-    "conv": Animal(
+    "mlp": ModelCase(lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16), nn.Linear(16, 8))),
+    "conv": ModelCase(
         lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)),
         (4, 3, 8, 8),
     ),
-    "grouped conv": Animal(lambda: nn.Conv2d(4, 8, 3, groups=2), (2, 4, 6, 6)),
-    "transposed conv": Animal(lambda: nn.ConvTranspose2d(4, 6, 3, stride=2), (2, 4, 5, 5)),
-    "lstm": Animal(lambda: Recurrent(nn.LSTM), compiles=False),
-    "gru": Animal(lambda: Recurrent(nn.GRU), compiles=False),
-    "attention": Animal(Attention),
-    "encoder layer": Animal(lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)),
-    "tied": Animal(Tied),
-    "experts": Animal(Experts),
-    "reads weight": Animal(ReadsWeight),
-    "checkpointed": Animal(Checkpointed),
+    "grouped conv": ModelCase(lambda: nn.Conv2d(4, 8, 3, groups=2), (2, 4, 6, 6)),
+    "transposed conv": ModelCase(lambda: nn.ConvTranspose2d(4, 6, 3, stride=2), (2, 4, 5, 5)),
+    "lstm": ModelCase(lambda: Recurrent(nn.LSTM), compiles=False),
+    "gru": ModelCase(lambda: Recurrent(nn.GRU), compiles=False),
+    "attention": ModelCase(Attention),
+    "encoder layer": ModelCase(lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)),
+    "tied": ModelCase(Tied),
+    "experts": ModelCase(Experts),
+    "reads weight": ModelCase(ReadsWeight),
+    "checkpointed": ModelCase(Checkpointed),
 }
 
 
@@ -136,21 +138,21 @@ def naive_mask(scores: Sequence[Tensor], keep: float, *, signed: bool = False) -
     return [part.view(s.shape) for part, s in zip(kept.split([s.numel() for s in scores]), scores, strict=True)]
 
 
-def naive_masks(animal: Animal, masked: nn.Module, keep: float, *, together: bool = False) -> dict[str, Tensor]:
+def naive_masks(case: ModelCase, masked: nn.Module, keep: float, *, together: bool = False) -> dict[str, Tensor]:
     """The oracle's choice for a masked model, by the name of the tensor; together in the plain model's order."""
     found = states(masked)
-    scores = {name: found[name].scores for name, _ in animal.build().named_parameters() if name in found}
+    scores = {name: found[name].scores for name, _ in case.build().named_parameters() if name in found}
     if together:
         return dict(zip(scores, naive_mask(list(scores.values()), keep), strict=True))
     return {name: naive_mask([s], keep)[0] for name, s in scores.items()}
 
 
-def hand_baked(animal: Animal, masked: nn.Module, keep: float, *, together: bool = False) -> nn.Module:
+def hand_baked(case: ModelCase, masked: nn.Module, keep: float, *, together: bool = False) -> nn.Module:
     """The plain model with a masked model's effective weights, worked out naively; its parameters learn."""
-    kept = naive_masks(animal, masked, keep, together=together)
+    kept = naive_masks(case, masked, keep, together=together)
     all_names = states(masked, tied=True).items()
     effective = {name: torch.where(kept[state.name], state.frozen.detach(), 0) for name, state in all_names}
-    plain = animal.build().to(next(iter(effective.values())).dtype).train(masked.training)
+    plain = case.build().to(next(iter(effective.values())).dtype).train(masked.training)
     own = {name: tensor for name, tensor in masked.state_dict().items() if name in plain.state_dict()}
     plain.load_state_dict(own | effective)
     return plain

@@ -73,14 +73,14 @@ def step(model, optimizer, x):
 
 
 def replicated(rank, scope):
-    animal = ZOO["mlp"]
-    masked = mask_(animal.build(), EdgePopup(0.3, scope), seed=3)
+    case = ZOO["mlp"]
+    masked = mask_(case.build(), EdgePopup(0.3, scope), seed=3)
     alone, first = copy.deepcopy(masked), masks(masked)
     model = DistributedDataParallel(masked)
     optimizer = torch.optim.SGD(scores(masked), lr=20.0, momentum=0.9)
     alone_optimizer = torch.optim.SGD(scores(alone), lr=20.0, momentum=0.9)
     for number in range(5):
-        batches = [animal.input(seed=RANKS * number + r) for r in range(RANKS)]
+        batches = [case.input(seed=RANKS * number + r) for r in range(RANKS)]
         step(model, optimizer, batches[rank])
         step(alone, alone_optimizer, torch.cat(batches))
     for mine, whole in zip(scores(masked), scores(alone), strict=True):

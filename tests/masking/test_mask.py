@@ -23,7 +23,7 @@ from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.selection.topk import keep_count
 from untrained.weights.laws import KaimingNormal, SignedConstant
-from zoo import ZOO, Animal, hand_baked, naive_mask, naive_masks, states
+from zoo import ZOO, ModelCase, hand_baked, naive_mask, naive_masks, states
 
 KEEP = 0.3
 LAYER = EdgePopup(KEEP)
@@ -38,31 +38,31 @@ def scope(request):
 
 
 @pytest.fixture(params=ZOO)
-def animal(request):
+def case(request):
     return ZOO[request.param]
 
 
-def masked_animal(animal, scope="layer", seed=3):
+def masked_model(case, scope="layer", seed=3):
     # The model's own weights and biases: the default law has one magnitude and no bias, and could hide a mistake.
-    return mask_(animal.build(), EdgePopup(KEEP, scope), seed=seed, weights=None)
+    return mask_(case.build(), EdgePopup(KEEP, scope), seed=seed, weights=None)
 
 
 @pytest.fixture
-def masked(animal, scope):
-    return masked_animal(animal, scope)
+def masked(case, scope):
+    return masked_model(case, scope)
 
 
 def together(masked):
     return next(iter(states(masked).values())).group.method.together
 
 
-def naive_masks_of(animal, masked):
-    return naive_masks(animal, masked, KEEP, together=together(masked))
+def naive_masks_of(case, masked):
+    return naive_masks(case, masked, KEEP, together=together(masked))
 
 
-def plain_of(animal, masked):
+def plain_of(case, masked):
     """The model with the masked model's effective weights, worked out by hand; nothing of it learns."""
-    return hand_baked(animal, masked, KEEP, together=together(masked)).requires_grad_(False)
+    return hand_baked(case, masked, KEEP, together=together(masked)).requires_grad_(False)
 
 
 def loss_of(model, x):
@@ -128,37 +128,37 @@ def choices(monkeypatch):
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
-def test_forward_is_that_of_the_effective_weights(animal, masked, training, grad):
+def test_forward_is_that_of_the_effective_weights(case, masked, training, grad):
     masked.train(training)
     # torch picks its kernels by whether the weights want a gradient: ours do in the one case and not in the other.
-    plain, x = plain_of(animal, masked).requires_grad_(grad), animal.input()
+    plain, x = plain_of(case, masked).requires_grad_(grad), case.input()
     with torch.set_grad_enabled(grad):
         found, expected = masked(x), plain(x)
     assert torch.equal(found, expected)
     assert same(dict(masked.named_buffers()), dict(plain.named_buffers()))
 
 
-def test_inference_mode_changes_nothing(animal, masked):
+def test_inference_mode_changes_nothing(case, masked):
     masked.eval()
     with torch.inference_mode():
-        found = masked(animal.input())
-    assert torch.equal(found, evaluate(masked, animal.input()))
-    gradients(masked, animal.input())  # no tensor of inference mode has stayed behind to break this
+        found = masked(case.input())
+    assert torch.equal(found, evaluate(masked, case.input()))
+    gradients(masked, case.input())  # no tensor of inference mode has stayed behind to break this
 
 
 @pytest.mark.parametrize("root", [True, False], ids=["root", "inside"])
 def test_the_encoder_layer_takes_its_fast_path(scope, root, monkeypatch):
     layer, fast, calls = ZOO["encoder layer"], torch._transformer_encoder_layer_fwd, []
-    animal = layer if root else Animal(lambda: nn.Sequential(layer.make()))
-    masked = masked_animal(animal, scope).eval()
-    expected = evaluate(plain_of(animal, masked), layer.input())
+    case = layer if root else ModelCase(lambda: nn.Sequential(layer.make()))
+    masked = masked_model(case, scope).eval()
+    expected = evaluate(plain_of(case, masked), layer.input())
     monkeypatch.setattr(torch, "_transformer_encoder_layer_fwd", lambda *args: calls.append(args) or fast(*args))
     assert torch.equal(evaluate(masked, layer.input()), expected)
     assert len(calls) == 1
 
 
-def test_every_score_has_its_gradient(animal, masked):
-    plain, x = plain_of(animal, masked).requires_grad_(True), animal.input()
+def test_every_score_has_its_gradient(case, masked):
+    plain, x = plain_of(case, masked).requires_grad_(True), case.input()
     loss_of(plain, x).backward()
     weights, grads = dict(plain.named_parameters()), gradients(masked, x)
     for name, state in states(masked).items():
@@ -168,25 +168,25 @@ def test_every_score_has_its_gradient(animal, masked):
     assert {id(p) for p in masked.parameters() if p.grad is not None} == {id(s) for s in scores(masked)}
 
 
-def test_two_forwards_and_one_backward(animal, masked):
+def test_two_forwards_and_one_backward(case, masked):
     masked.eval()  # or the batch statistics would move in between
-    x, y = animal.input(1), animal.input(2)
+    x, y = case.input(1), case.input(2)
     apart = [gradients(masked, batch) for batch in (x, y)]
     masked.zero_grad()
     (loss_of(masked, x) + loss_of(masked, y)).backward()
     assert_near(grads_of(masked), {name: apart[0][name] + apart[1][name] for name in apart[0]})
 
 
-def test_gradients_accumulate_over_backward_passes(animal, masked):
-    once = gradients(masked.eval(), animal.input())
-    loss_of(masked, animal.input()).backward()
+def test_gradients_accumulate_over_backward_passes(case, masked):
+    once = gradients(masked.eval(), case.input())
+    loss_of(masked, case.input()).backward()
     assert same(grads_of(masked), {name: 2 * grad for name, grad in once.items()})
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_checkpointed_regions_keep_the_gradients(scope, use_reentrant):
-    animal = ZOO["checkpointed"]
-    masked, x = masked_animal(animal, scope), animal.input().requires_grad_()
+    case = ZOO["checkpointed"]
+    masked, x = masked_model(case, scope), case.input().requires_grad_()
     masked.use_reentrant = use_reentrant
     found = gradients(masked, x)
     masked.recompute = False
@@ -194,11 +194,11 @@ def test_checkpointed_regions_keep_the_gradients(scope, use_reentrant):
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_checkpointing_the_whole_model_keeps_the_gradients(animal, masked, use_reentrant):
-    if use_reentrant and animal is ZOO["tied"]:
+def test_checkpointing_the_whole_model_keeps_the_gradients(case, masked, use_reentrant):
+    if use_reentrant and case is ZOO["tied"]:
         pytest.skip("its input is indices, without the gradient that this kind of checkpoint needs")
     masked.eval()
-    x = animal.input().requires_grad_()
+    x = case.input().requires_grad_()
     found = gradients(masked, x, lambda x: checkpoint(masked, x, use_reentrant=use_reentrant))
     assert_near(found, gradients(masked, x))
 
@@ -208,24 +208,24 @@ def called_with(masked, given, x):
     return torch.func.functional_call(masked, given, x).square().mean()
 
 
-def test_scores_may_be_passed_in(animal, masked):
+def test_scores_may_be_passed_in(case, masked):
     masked.eval()
-    x, expected = animal.input(), gradients(masked, animal.input())
+    x, expected = case.input(), gradients(masked, case.input())
     given = {f"{name}_mask.scores": s.scores.detach().clone().requires_grad_() for name, s in states(masked).items()}
     found = torch.autograd.grad(called_with(masked, given, x), list(given.values()))
     assert_near(dict(zip(expected, found, strict=True)), expected)
 
 
 def test_torch_func_may_differentiate():
-    masked, x = masked_animal(ZOO["mlp"]), ZOO["mlp"].input()
+    masked, x = masked_model(ZOO["mlp"]), ZOO["mlp"].input()
     expected = gradients(masked, x)
     given = {f"{name}_mask.scores": state.scores.detach() for name, state in states(masked).items()}
     found = torch.func.grad(lambda given: called_with(masked, given, x))(given)
     assert_near({name.removesuffix("_mask.scores"): grad for name, grad in found.items()}, expected)
 
 
-def test_autocast_chooses_the_same(animal, masked):
-    plain, x = plain_of(animal, masked).requires_grad_(True), animal.input()
+def test_autocast_chooses_the_same(case, masked):
+    plain, x = plain_of(case, masked).requires_grad_(True), case.input()
     try:
         with torch.autocast("cpu", torch.bfloat16):
             expected = plain(x)
@@ -258,21 +258,21 @@ UPDATES = {
 
 
 @pytest.mark.parametrize("update", UPDATES)
-def test_the_choice_is_fresh_after_an_update(animal, masked, update):
+def test_the_choice_is_fresh_after_an_update(case, masked, update):
     optimizer, options = UPDATES[update]
     masked.eval()
-    x, before = animal.input(), masks(masked)
+    x, before = case.input(), masks(masked)
     evaluate(masked, x)
     loss_of(masked, x).backward()
     nudge(masked, optimizer, **options)
     assert not same(masks(masked), before)
-    assert torch.equal(evaluate(masked, x), evaluate(plain_of(animal, masked), x))
-    plain = plain_of(animal, masked).requires_grad_(True)
+    assert torch.equal(evaluate(masked, x), evaluate(plain_of(case, masked), x))
+    plain = plain_of(case, masked).requires_grad_(True)
     assert torch.equal(masked(x), plain(x))
 
 
-def test_each_tensor_is_chosen_once_per_forward(animal, masked, choices):
-    x = animal.input()
+def test_each_tensor_is_chosen_once_per_forward(case, masked, choices):
+    x = case.input()
     for grad in (True, False, True):
         choices.clear()
         with torch.set_grad_enabled(grad):
@@ -281,7 +281,7 @@ def test_each_tensor_is_chosen_once_per_forward(animal, masked, choices):
 
 
 def test_outside_a_forward_a_weight_is_read_as_the_scores_are_now(scope):
-    masked = masked_animal(ZOO["mlp"], scope)
+    masked = masked_model(ZOO["mlp"], scope)
     masked(ZOO["mlp"].input())
     for _ in range(2):
         expected = plain_of(ZOO["mlp"], masked)
@@ -303,13 +303,13 @@ class Fails(nn.Module):
 
 
 def test_a_forward_that_fails_leaves_no_choice_behind(scope):
-    animal = Animal(Fails)
-    masked, x = masked_animal(animal, scope), animal.input()
+    case = ModelCase(Fails)
+    masked, x = masked_model(case, scope), case.input()
     with pytest.raises(RuntimeError, match="on purpose"):
         masked(x)
     nudge(masked)
     masked.fail = False
-    plain = plain_of(animal, masked)
+    plain = plain_of(case, masked)
     plain.fail = False
     assert torch.equal(masked(x), plain(x))
 
@@ -336,20 +336,20 @@ class Generates(nn.Module):
 @pytest.mark.parametrize("call", ["embed", "generate"])
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
 def test_other_methods_read_masked_weights(scope, call, grad):
-    animal = Animal(Generates)
-    masked, x = masked_animal(animal, scope), animal.input()
+    case = ModelCase(Generates)
+    masked, x = masked_model(case, scope), case.input()
     for _ in range(2):
         with torch.set_grad_enabled(grad):
-            found, expected = getattr(masked, call)(x), getattr(plain_of(animal, masked), call)(x)
+            found, expected = getattr(masked, call)(x), getattr(plain_of(case, masked), call)(x)
         assert torch.equal(found, expected)
         assert found.requires_grad == grad
         nudge(masked)
 
 
-def test_threads_may_share_a_model(animal, masked):
+def test_threads_may_share_a_model(case, masked):
     masked.eval()
-    inputs = [animal.input(seed) for seed in range(16)]
-    plain = plain_of(animal, masked)
+    inputs = [case.input(seed) for seed in range(16)]
+    plain = plain_of(case, masked)
     expected = [evaluate(plain, x) for x in inputs]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda x: evaluate(masked, x), inputs))
@@ -359,9 +359,9 @@ def test_threads_may_share_a_model(animal, masked):
 
 
 def test_a_thread_that_leaves_first_takes_nothing_from_the_others(scope):
-    animal = Animal(Generates)
-    masked, x = masked_animal(animal, scope), animal.input()
-    expected = evaluate(plain_of(animal, masked), x)
+    case = ModelCase(Generates)
+    masked, x = masked_model(case, scope), case.input()
+    expected = evaluate(plain_of(case, masked), x)
     half_way, go_on = threading.Event(), threading.Event()
 
     def wait(module, args, output):
@@ -396,8 +396,8 @@ COPIES = {
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_copies_learn_apart(animal, masked, how):
-    x = animal.input()
+def test_copies_learn_apart(case, masked, how):
+    x = case.input()
     gradients(masked, x)  # a model in use holds more than a new one
     masked.eval()
     twin = COPIES[how](masked)
@@ -405,28 +405,28 @@ def test_copies_learn_apart(animal, masked, how):
     for learner, other in ((twin, masked), (masked, twin)):
         before = tensors_of(other)
         nudge(learner)
-        assert torch.equal(evaluate(learner, x), evaluate(plain_of(animal, learner), x))
+        assert torch.equal(evaluate(learner, x), evaluate(plain_of(case, learner), x))
         assert same(tensors_of(other), before)
-        assert torch.equal(evaluate(other, x), evaluate(plain_of(animal, other), x))
+        assert torch.equal(evaluate(other, x), evaluate(plain_of(case, other), x))
         nudge(learner)
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_baking_a_copy_leaves_the_original_masked(animal, masked, how):
+def test_baking_a_copy_leaves_the_original_masked(case, masked, how):
     masked.eval()
-    expected = evaluate(masked, animal.input())
+    expected = evaluate(masked, case.input())
     bake_(COPIES[how](masked))
-    assert same(masks(masked), naive_masks_of(animal, masked))
-    assert torch.equal(evaluate(masked, animal.input()), expected)
-    gradients(masked, animal.input())
+    assert same(masks(masked), naive_masks_of(case, masked))
+    assert torch.equal(evaluate(masked, case.input()), expected)
+    gradients(masked, case.input())
 
 
-def test_a_state_dict_restores_another_model(animal, masked, scope):
-    masked(animal.input())
-    other = mask_(animal.build(), EdgePopup(KEEP, scope), seed=9)
+def test_a_state_dict_restores_another_model(case, masked, scope):
+    masked(case.input())
+    other = mask_(case.build(), EdgePopup(KEEP, scope), seed=9)
     other.load_state_dict(masked.state_dict())
     assert same(masks(other), masks(masked))
-    assert torch.equal(evaluate(other.eval(), animal.input()), evaluate(masked.eval(), animal.input()))
+    assert torch.equal(evaluate(other.eval(), case.input()), evaluate(masked.eval(), case.input()))
 
 
 # Baking
@@ -452,13 +452,13 @@ def assert_plain(found, like):
     assert b"untrained" not in pickle.dumps(found)
 
 
-def test_baked_is_a_plain_copy(animal, masked):
+def test_baked_is_a_plain_copy(case, masked):
     masked.eval()
-    x, before = animal.input(), tensors_of(masked)
+    x, before = case.input(), tensors_of(masked)
     gradients(masked, x)
     with baked(masked) as plain:
-        assert_plain(plain, animal.build())
-        assert same(plain.state_dict(), plain_of(animal, masked).state_dict())
+        assert_plain(plain, case.build())
+        assert same(plain.state_dict(), plain_of(case, masked).state_dict())
         assert torch.equal(evaluate(plain, x), evaluate(masked, x))
         memory = {t.data_ptr() for t in plain.state_dict().values()}
         assert memory.isdisjoint(t.data_ptr() for t in masked.state_dict().values())
@@ -466,20 +466,20 @@ def test_baked_is_a_plain_copy(animal, masked):
     assert gradients(masked, x).keys() == states(masked).keys()
 
 
-def test_bake_leaves_nothing_of_ours(animal, masked):
+def test_bake_leaves_nothing_of_ours(case, masked):
     masked.eval()
-    x = animal.input()
+    x = case.input()
     gradients(masked, x)
-    expected, values = evaluate(masked, x), plain_of(animal, masked).state_dict()
+    expected, values = evaluate(masked, x), plain_of(case, masked).state_dict()
     assert bake_(masked) is masked
-    assert_plain(masked, animal.build())
+    assert_plain(masked, case.build())
     assert same(masked.state_dict(), values)
     assert torch.equal(evaluate(masked, x), expected)
     assert mask_(masked, LAYER) is masked  # and may be masked again
 
 
 def test_bake_leaves_other_peoples_hooks():
-    masked, calls = masked_animal(ZOO["mlp"]), []
+    masked, calls = masked_model(ZOO["mlp"]), []
     masked.register_forward_pre_hook(lambda *_: calls.append("before"))
     masked.register_forward_hook(lambda *_: calls.append("after"), always_call=True)
     bake_(masked)(ZOO["mlp"].input())
@@ -489,8 +489,8 @@ def test_bake_leaves_other_peoples_hooks():
 
 # Torch's own words about an RNN, masked or not: it looks for its list of weights among the buffers.
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.rnn._flat_weights:UserWarning")
-def test_a_baked_model_can_be_exported(animal, masked):
-    x = animal.input()
+def test_a_baked_model_can_be_exported(case, masked):
+    x = case.input()
     with baked(masked.eval()) as plain:
         exported = torch.export.export(plain, (x,)).module()
         # The exported graph has elementary kernels where the model has fused ones.
@@ -519,12 +519,12 @@ class Recorder:
         return compiler
 
 
-def five_steps(masked, call, animal):
+def five_steps(masked, call, case):
     """The losses of five steps, and the scores after them."""
     optimizer = torch.optim.Adam(scores(masked), lr=0.05)
     losses = []
     for step in range(5):
-        loss = loss_of(call, animal.input(step))
+        loss = loss_of(call, case.input(step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -550,13 +550,13 @@ def compile_in_place(masked, **options):
 
 
 @pytest.mark.parametrize("compiler", [torch.compile, compile_in_place])
-@pytest.mark.parametrize("animal", COMPILED)
-def test_a_compiled_model_learns_the_same(animal, scope, compiler, fresh_compiler):
-    masked, recorder = masked_animal(animal, scope), Recorder()
+@pytest.mark.parametrize("case", COMPILED)
+def test_a_compiled_model_learns_the_same(case, scope, compiler, fresh_compiler):
+    masked, recorder = masked_model(case, scope), Recorder()
     twin, first = copy.deepcopy(masked), masks(masked)
     compiled = compiler(masked, backend=recorder, fullgraph=True)
-    losses, learned = five_steps(masked, compiled, animal)
-    expected_losses, expected = five_steps(twin, twin, animal)
+    losses, learned = five_steps(masked, compiled, case)
+    expected_losses, expected = five_steps(twin, twin, case)
     assert torch.equal(losses, expected_losses)
     assert all(torch.equal(a, b) for a, b in zip(learned, expected, strict=True))
     assert not same(masks(masked), first)
@@ -569,12 +569,12 @@ def test_a_compiled_model_learns_the_same(animal, scope, compiler, fresh_compile
 @pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated:DeprecationWarning")
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
 def test_inductor_learns_the_same(scope, fresh_compiler):
-    animal = ZOO["mlp"]
-    masked = masked_animal(animal, scope)
+    case = ZOO["mlp"]
+    masked = masked_model(case, scope)
     twin = copy.deepcopy(masked)
-    losses, _ = five_steps(masked, torch.compile(masked, fullgraph=True), animal)
+    losses, _ = five_steps(masked, torch.compile(masked, fullgraph=True), case)
     # Inductor fuses and sums in another order.
-    torch.testing.assert_close(losses, five_steps(twin, twin, animal)[0])
+    torch.testing.assert_close(losses, five_steps(twin, twin, case)[0])
     assert same(masks(masked), masks(twin))
 
 
@@ -595,7 +595,7 @@ class Norms(nn.Module):
         return self.head(self.norm(self.conv(x)).mean((2, 3))) * self.scale
 
 
-NORMS = Animal(Norms, (2, 3, 6, 6))
+NORMS = ModelCase(Norms, (2, 3, 6, 6))
 
 
 def used_norms():
@@ -718,18 +718,18 @@ def test_drawn_weights(law):
     assert [n for n, p in model.named_parameters() if p.requires_grad] == ["conv.weight_mask.scores"]
 
 
-def test_every_tensor_is_drawn_by_its_name(animal, scope):
+def test_every_tensor_is_drawn_by_its_name(case, scope):
     seed = 2**64 - 1
-    for name, state in states(mask_(animal.build(), EdgePopup(KEEP, scope), seed=seed)).items():
+    for name, state in states(mask_(case.build(), EdgePopup(KEEP, scope), seed=seed)).items():
         assert torch.equal(state.frozen, SignedConstant().draw(state.frozen.shape, seed=seed, name=name))
 
 
-def test_a_seed_gives_one_search_whatever_torchs_own(animal):
-    first = states(mask_(animal.build(), LAYER, seed=11))
+def test_a_seed_gives_one_search_whatever_torchs_own(case):
+    first = states(mask_(case.build(), LAYER, seed=11))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(12345)
-        again = states(mask_(animal.build(), LAYER, seed=11))
-    other = states(mask_(animal.build(), LAYER, seed=12))
+        again = states(mask_(case.build(), LAYER, seed=11))
+    other = states(mask_(case.build(), LAYER, seed=12))
     assert first.keys() == again.keys() == other.keys()
     for name, state in first.items():
         assert torch.equal(again[name].frozen, state.frozen)
@@ -744,11 +744,11 @@ def test_tensors_of_one_shape_have_scores_of_their_own():
     assert not torch.equal(first, second)
 
 
-def test_torchs_own_generator_is_left_alone(animal, scope):
-    model, before = animal.build(), torch.get_rng_state()
+def test_torchs_own_generator_is_left_alone(case, scope):
+    model, before = case.build(), torch.get_rng_state()
     mask_(model, EdgePopup(KEEP, scope))
     masks(model)
-    gradients(model, animal.input())
+    gradients(model, case.input())
     with baked(model):
         assert torch.equal(torch.get_rng_state(), before)
 
@@ -809,21 +809,21 @@ def test_a_refused_model_is_as_it_was(options, message):
 
 
 @pytest.mark.parametrize("method", [Dense(), RandomSubnetwork(KEEP)], ids=str)
-def test_methods_that_do_not_learn_have_no_scores(animal, method):
-    model = mask_(animal.build(), method).eval()
+def test_methods_that_do_not_learn_have_no_scores(case, method):
+    model = mask_(case.build(), method).eval()
     assert scores(model) == []
     assert not any(p.requires_grad for p in model.parameters())
     keep = getattr(method, "keep", 1.0)
     assert kept(model) == {name: keep_count(keep, mask.numel()) for name, mask in masks(model).items()}
     with baked(model) as plain:
-        assert torch.equal(evaluate(model, animal.input()), evaluate(plain, animal.input()))
+        assert torch.equal(evaluate(model, case.input()), evaluate(plain, case.input()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_precisions(animal, scope, dtype):
-    masked = mask_(animal.build().to(dtype), EdgePopup(KEEP, scope), seed=3)
-    plain, x = plain_of(animal, masked).requires_grad_(True), animal.input().to(dtype)
-    assert same(masks(masked), naive_masks_of(animal, masked))
+def test_other_precisions(case, scope, dtype):
+    masked = mask_(case.build().to(dtype), EdgePopup(KEEP, scope), seed=3)
+    plain, x = plain_of(case, masked).requires_grad_(True), case.input().to(dtype)
+    assert same(masks(masked), naive_masks_of(case, masked))
     assert torch.equal(masked(x), plain(x))
     for name, grad in gradients(masked, x).items():
         assert grad.dtype == states(masked)[name].frozen.dtype == dtype
@@ -832,10 +832,10 @@ def test_other_precisions(animal, scope, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_masked_model_can_change_its_precision(animal, masked, dtype):
+def test_a_masked_model_can_change_its_precision(case, masked, dtype):
     masked.to(dtype)
-    assert same(masks(masked), naive_masks_of(animal, masked))
-    plain, x = plain_of(animal, masked).requires_grad_(True), animal.input().to(dtype)
+    assert same(masks(masked), naive_masks_of(case, masked))
+    plain, x = plain_of(case, masked).requires_grad_(True), case.input().to(dtype)
     assert torch.equal(masked(x), plain(x))
 
 
@@ -851,26 +851,26 @@ def test_parameters_that_are_no_floats_are_left_alone(weights):
 
 
 def test_memory_format_is_kept_and_changes_no_choice(scope):
-    animal = ZOO["conv"]
-    last = animal.build().to(memory_format=torch.channels_last)
+    case = ZOO["conv"]
+    last = case.build().to(memory_format=torch.channels_last)
     mask_(last, EdgePopup(KEEP, scope), seed=3, weights=None)
-    assert same(masks(last), masks(masked_animal(animal, scope)))
+    assert same(masks(last), masks(masked_model(case, scope)))
     assert last[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_masks_have_exact_counts(animal, scope):
-    masked = mask_(animal.build(), EdgePopup(0.07, scope))
+def test_masks_have_exact_counts(case, scope):
+    masked = mask_(case.build(), EdgePopup(0.07, scope))
     sizes = {name: mask.numel() for name, mask in masks(masked).items()}
     assert sizes == {name: state.frozen.numel() for name, state in states(masked).items()}
     if scope == "global":
         assert sum(kept(masked).values()) == keep_count(0.07, sum(sizes.values()))
     else:
         assert kept(masked) == {name: keep_count(0.07, size) for name, size in sizes.items()}
-    assert same(masks(masked), naive_masks(animal, masked, 0.07, together=scope == "global"))
+    assert same(masks(masked), naive_masks(case, masked, 0.07, together=scope == "global"))
 
 
 def test_equal_scores_are_told_apart_by_the_models_own_order():
-    masked = masked_animal(ZOO["attention"], "global")
+    masked = masked_model(ZOO["attention"], "global")
     for score in scores(masked):
         nn.init.ones_(score)
     found = masks(masked)
@@ -881,7 +881,7 @@ def test_equal_scores_are_told_apart_by_the_models_own_order():
 
 
 def test_nan_scores_raise_and_are_named(scope):
-    masked, x = masked_animal(ZOO["mlp"], scope), ZOO["mlp"].input()
+    masked, x = masked_model(ZOO["mlp"], scope), ZOO["mlp"].input()
     broken = states(masked)["3.weight"].scores
     with torch.no_grad():
         broken[0, 0] = float("nan")

@@ -10,7 +10,7 @@ from untrained.masking.bake import baked
 from untrained.masking.mask import mask_, masks, scores
 from untrained.masking.roles import axes
 from untrained.methods.edge_popup import EdgePopup
-from zoo import Animal, hand_baked, states
+from zoo import ModelCase, hand_baked, states
 
 pytest.importorskip("transformers")
 with warnings.catch_warnings():
@@ -35,7 +35,7 @@ def vit():
     return ViTForImageClassification(config)
 
 
-ZOO = {"gpt2": (Animal(gpt2), "input_ids"), "vit": (Animal(vit, (2, 3, 16, 16)), "pixel_values")}
+ZOO = {"gpt2": (ModelCase(gpt2), "input_ids"), "vit": (ModelCase(vit, (2, 3, 16, 16)), "pixel_values")}
 
 
 def tokens():
@@ -48,11 +48,11 @@ def scope(request):
 
 
 @pytest.fixture(params=ZOO)
-def case(request, scope):
-    """(animal, the masked model, its input by name)"""
-    animal, name = ZOO[request.param]
-    masked = mask_(animal.build(), EdgePopup(KEEP, scope), seed=3, weights=None)
-    return animal, masked.train(), {name: tokens() if name == "input_ids" else animal.input()}
+def masked_case(request, scope):
+    """(case, the masked model, its input by name)"""
+    case, name = ZOO[request.param]
+    masked = mask_(case.build(), EdgePopup(KEEP, scope), seed=3, weights=None)
+    return case, masked.train(), {name: tokens() if name == "input_ids" else case.input()}
 
 
 def gradients(model, batch):
@@ -61,16 +61,16 @@ def gradients(model, batch):
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_every_matrix_is_masked(case):
-    animal, masked, _ = case
-    assert states(masked).keys() == {name for name, p in animal.build().named_parameters() if axes(p.shape) >= 2}
+def test_every_matrix_is_masked(masked_case):
+    case, masked, _ = masked_case
+    assert states(masked).keys() == {name for name, p in case.build().named_parameters() if axes(p.shape) >= 2}
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_forward_is_that_of_the_effective_weights(case, scope, training):
-    animal, masked, batch = case
+def test_forward_is_that_of_the_effective_weights(masked_case, scope, training):
+    case, masked, batch = masked_case
     masked.train(training)
-    plain = hand_baked(animal, masked, KEEP, together=scope == "global").requires_grad_(False)
+    plain = hand_baked(case, masked, KEEP, together=scope == "global").requires_grad_(False)
     with torch.no_grad():
         expected = masked(**batch).logits
         assert torch.equal(expected, plain(**batch).logits)
@@ -78,9 +78,9 @@ def test_forward_is_that_of_the_effective_weights(case, scope, training):
             assert torch.equal(dense(**batch).logits, expected)
 
 
-def test_every_score_has_its_gradient(case, scope):
-    animal, masked, batch = case
-    weights = gradients(hand_baked(animal, masked, KEEP, together=scope == "global"), batch)
+def test_every_score_has_its_gradient(masked_case, scope):
+    case, masked, batch = masked_case
+    weights = gradients(hand_baked(case, masked, KEEP, together=scope == "global"), batch)
     found = gradients(masked, batch)
     assert len(found) == len(states(masked)) == len(scores(masked))
     for name, state in states(masked).items():
@@ -93,8 +93,8 @@ def test_every_score_has_its_gradient(case, scope):
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
 # Its forwards run again in the backward pass, after the root has left its own.
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_gradient_checkpointing_keeps_the_gradients(case, use_reentrant):
-    _, masked, batch = case
+def test_gradient_checkpointing_keeps_the_gradients(masked_case, use_reentrant):
+    _, masked, batch = masked_case
     expected = gradients(masked, batch)
     masked.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
     if use_reentrant:

@@ -1,4 +1,4 @@
-"""Every method keeps the law, on every animal of the zoo; and the check that says so notices when one does not."""
+"""Every method keeps the law, on every model of the zoo; and the check that says so notices when one does not."""
 
 import dataclasses
 import re
@@ -47,10 +47,10 @@ def test_the_law(method):
 
 
 @every_variant
-@pytest.mark.parametrize("animal", ZOO.values(), ids=ZOO)
-def test_every_method_sits_on_every_animal(method, animal, tmp_path):
-    model = ut.mask_(animal.build(), method, seed=1)
-    x = animal.input()
+@pytest.mark.parametrize("case", ZOO.values(), ids=ZOO)
+def test_every_method_sits_on_every_model(method, case, tmp_path):
+    model = ut.mask_(case.build(), method, seed=1)
+    x = case.input()
     torch.manual_seed(0)
     loss = model(x).square().sum()
     if method.learns:
@@ -62,7 +62,7 @@ def test_every_method_sits_on_every_animal(method, animal, tmp_path):
         expected = dense(x)
         assert torch.equal(model(x), expected)
         ut.save(model, tmp_path / "it.ticket")
-        assert torch.equal(ut.load(tmp_path / "it.ticket", animal.build()).eval()(x), expected)
+        assert torch.equal(ut.load(tmp_path / "it.ticket", case.build()).eval()(x), expected)
 
 
 def _has_sparse_tensor_cores():

@@ -12,8 +12,8 @@ import untrained as ut
 from zoo import ZOO
 
 
-def masked(animal="conv", method=None, **options):
-    return ut.mask_(ZOO[animal].build(), method or ut.EdgePopup(0.3), seed=1, **options)
+def masked(case="conv", method=None, **options):
+    return ut.mask_(ZOO[case].build(), method or ut.EdgePopup(0.3), seed=1, **options)
 
 
 def with_codes(model, name, change):
@@ -29,10 +29,10 @@ def naive_entropy(codes):
     return -sum(codes.count(c) / n * math.log2(codes.count(c) / n) for c in set(codes))
 
 
-@pytest.mark.parametrize("animal", ZOO)
+@pytest.mark.parametrize("case", ZOO)
 @pytest.mark.parametrize("method", [ut.EdgePopup(0.3), ut.EdgePopup(0.05, "global"), ut.Dense()], ids=str)
-def test_the_figures_are_the_naive_counts(animal, method):
-    model = masked(animal, method)
+def test_the_figures_are_the_naive_counts(case, method):
+    model = masked(case, method)
     found, ticket = ut.summary(model), ut.Ticket.of(model)
     stored = safetensors.torch.load(ticket.to_bytes())
     assert [t.name for t in found.tensors] == list(ticket.codes)
@@ -45,7 +45,7 @@ def test_the_figures_are_the_naive_counts(animal, method):
         assert t.dead_units == sum(all(c == 0 for c in unit.flatten().tolist()) for unit in codes)
         assert t.entropy_bits == pytest.approx(naive_entropy(flat), abs=1e-12)
         assert t.stored_bytes == stored[f"codes/{t.name}"].numel()
-    assert found.weights == sum(p.numel() for p in ZOO[animal].build().parameters() if p.ndim >= 2)
+    assert found.weights == sum(p.numel() for p in ZOO[case].build().parameters() if p.ndim >= 2)
     assert found.kept == sum(t.kept for t in found.tensors)
     assert found.whole_weights == 0
     assert found.extra_bytes == sum(t.numel() * t.element_size() for n, t in stored.items() if n.startswith("extra/"))
@@ -123,9 +123,9 @@ def test_a_model_without_elements_can_be_summed_up():
     assert "0 of 0 weights kept (0.0%)" in str(found)
 
 
-@pytest.mark.parametrize("animal", ZOO)
-def test_it_prints_one_line_a_tensor_and_the_totals(animal):
-    found = ut.summary(masked(animal))
+@pytest.mark.parametrize("case", ZOO)
+def test_it_prints_one_line_a_tensor_and_the_totals(case):
+    found = ut.summary(masked(case))
     head, *lines = str(found).splitlines()
     assert head.split()[:3] == ["tensor", "shape", "kept"]
     fates = {other.became for other in found.others}

@@ -83,28 +83,28 @@ def masked_mlp(method=METHODS[0], **options):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-@pytest.mark.parametrize("animal", ZOO)
-def test_what_is_saved_loads_bit_for_bit(animal, method, tmp_path):
-    assert_loads(ut.mask_(ZOO[animal].build(), method, seed=3), tmp_path / "a.ticket", ZOO[animal].build())
+@pytest.mark.parametrize("case", ZOO)
+def test_what_is_saved_loads_bit_for_bit(case, method, tmp_path):
+    assert_loads(ut.mask_(ZOO[case].build(), method, seed=3), tmp_path / "a.ticket", ZOO[case].build())
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
-@pytest.mark.parametrize("animal", ["mlp", "grouped conv", "experts"])
-def test_every_law_of_weights(animal, law, tmp_path):
-    masked = ut.mask_(ZOO[animal].build(), ut.EdgePopup(0.3), seed=2**64 - 1, weights=law)
-    assert_loads(masked, tmp_path / "a.ticket", ZOO[animal].build())
+@pytest.mark.parametrize("case", ["mlp", "grouped conv", "experts"])
+def test_every_law_of_weights(case, law, tmp_path):
+    masked = ut.mask_(ZOO[case].build(), ut.EdgePopup(0.3), seed=2**64 - 1, weights=law)
+    assert_loads(masked, tmp_path / "a.ticket", ZOO[case].build())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("animal", ["mlp", "conv"])
-def test_every_precision(animal, when, dtype, tmp_path):
-    plain, law = ZOO[animal].build(), ut.KaimingNormal()
+@pytest.mark.parametrize("case", ["mlp", "conv"])
+def test_every_precision(case, when, dtype, tmp_path):
+    plain, law = ZOO[case].build(), ut.KaimingNormal()
     if when == "before":
         masked = ut.mask_(plain.to(dtype), METHODS[0], weights=law)
     else:
         masked = ut.mask_(plain, METHODS[0], weights=law).to(dtype)
-    assert_loads(masked, tmp_path / "a.ticket", ZOO[animal].build().to(dtype))
+    assert_loads(masked, tmp_path / "a.ticket", ZOO[case].build().to(dtype))
 
 
 @pytest.mark.parametrize("keep", [1e-9, 0.01, 0.5, 0.99, 1.0, 1])
@@ -332,11 +332,11 @@ def test_buffers_of_any_strides_and_dtypes(tensor, tmp_path):
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("animal", ZOO)
-def test_a_pretrained_model_is_masked_and_loaded_again(animal, frozen, tmp_path):
-    masked = ut.mask_(ZOO[animal].build(), METHODS[0], weights=None)
-    masked(ZOO[animal].input())  # a norm in training mode goes on with its statistics
-    assert_loads(masked, tmp_path / "a.ticket", ZOO[animal].build().requires_grad_(not frozen))
+@pytest.mark.parametrize("case", ZOO)
+def test_a_pretrained_model_is_masked_and_loaded_again(case, frozen, tmp_path):
+    masked = ut.mask_(ZOO[case].build(), METHODS[0], weights=None)
+    masked(ZOO[case].input())  # a norm in training mode goes on with its statistics
+    assert_loads(masked, tmp_path / "a.ticket", ZOO[case].build().requires_grad_(not frozen))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -518,11 +518,11 @@ def test_saving_leaves_the_model_as_it_was(tmp_path):
 
 
 def many_tickets():
-    """sha256 of the bytes of one ticket of each animal."""
+    """sha256 of the bytes of one ticket of each model of the zoo."""
     digests = []
-    for animal in ZOO.values():
+    for case in ZOO.values():
         meta = dict.fromkeys({"one", "two", "three", "four"})  # a set has another order in each process
-        masked = ut.mask_(animal.build(), METHODS[0], weights=ut.KaimingNormal(scaled=True))
+        masked = ut.mask_(case.build(), METHODS[0], weights=ut.KaimingNormal(scaled=True))
         digests.append(hashlib.sha256(ut.Ticket.of(masked, meta).to_bytes()).hexdigest())
     return digests
 
@@ -843,10 +843,10 @@ def test_a_stranger_reads_every_law(law, dtype):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
-@pytest.mark.parametrize("animal", [name for name in ZOO if name != "tied"])
-def test_a_stranger_reads_every_model(animal, method):
-    masked = ut.mask_(ZOO[animal].build(), method, seed=5)
-    masked(ZOO[animal].input())
+@pytest.mark.parametrize("case", [name for name in ZOO if name != "tied"])
+def test_a_stranger_reads_every_model(case, method):
+    masked = ut.mask_(ZOO[case].build(), method, seed=5)
+    masked(ZOO[case].input())
     read, _ = stranger_reads(ut.Ticket.of(masked).to_bytes())
     assert read == spelled(ut.bake_(masked))
 
