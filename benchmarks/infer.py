@@ -40,8 +40,8 @@ def rows(size: int, batch: int, density: float) -> list[Timing]:
         "torch float32": lambda: F.linear(x, linear.weight),
         "torch bfloat16": lambda: F.linear(half_x, half),
         "torch int8 dynamic": lambda: int8(x),
-        "untrained: lookup": lambda: kernels.lookup(library, words, scale, None, x, size, size),
-        "untrained: indices": lambda: kernels.indices(library, places, starts, scale, None, x, size),
+        "untrained: lookup": lambda: kernels.product(library, words, None, scale, None, x, size, size),
+        "untrained: indices": lambda: kernels.product(library, places, starts, scale, None, x, size, size),
         "floor: reading the packed bytes": lambda: as_many_bytes.sum(),
     }
     if density > STILL_SPARSE:

@@ -60,13 +60,6 @@ untrained.optim.Adam
 untrained.optim.SGD
 untrained.optim.for_scores
 untrained.optim.fusable
-untrained.pack_
-untrained.packed.Layer
-untrained.packed.Packed
-untrained.packed.PackedConv
-untrained.packed.PackedLinear
-untrained.packed.layers
-untrained.packed.pack_
 untrained.read_run
 untrained.sweep
 untrained.testing.check_method
@@ -154,8 +147,6 @@ native/compiler.py
 native/library.py
 native/load.py
 optim.py
-packed/bench.py
-packed/modules.py
 report/__init__.py
 report/charts.py
 report/page.py

@@ -638,12 +638,9 @@ def sanitized_packed():
         for batch in (1, 3, 9):
             x, scale, bias = torch.randn(batch, columns, generator=generator), torch.tensor(0.5), torch.randn(rows)
             expected = x @ (0.5 * trits.float()).T + bias
-            lookup = packed_kernels.lookup(library, words_of(trits), scale, bias, x, rows, columns)
-            torch.testing.assert_close(lookup, expected)
-            places, starts = places_of(trits)
-            torch.testing.assert_close(
-                packed_kernels.indices(library, places, starts, scale, bias, x, columns), expected
-            )
+            for codes, starts in ((words_of(trits), None), places_of(trits)):
+                y = packed_kernels.product(library, codes, starts, scale, bias, x, rows, columns)
+                torch.testing.assert_close(y, expected)
 
 
 SANITIZED.append(sanitized_packed)

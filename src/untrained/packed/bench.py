@@ -1,4 +1,4 @@
-"""How fast a found network runs on this machine: dense, in bfloat16, in int8, and packed.
+"""Time a found network on this machine: dense, in bfloat16, in int8, and packed.
 
 One thread, process CPU time, the variants taking turns: what else runs on the machine then matters least.
 """
@@ -31,12 +31,12 @@ _CLEARLY = 1.1
 
 @dataclass(frozen=True)
 class Row:
-    """One variant at one batch size.
+    """Time, memory and error of one variant at one batch size.
 
     Attributes:
         batch: inputs at a time.
-        variant: how the network runs.
-        ms: of CPU time for a batch, the median over rounds; nan if it cannot run here.
+        variant: `DENSE`, `PACKED` or another way to run the network.
+        ms: of CPU time for a batch, the median over rounds.
         bytes: of weights in memory.
         error: the largest |Δ output| over the largest |output| of `DENSE`.
     """
@@ -60,7 +60,7 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
         there is none of them or torch cannot; without Linear or Conv weights of -σ, 0 and +σ packed is left out.
 
     Raises:
-        TicketError: its network is not one of ours.
+        TicketError: its network is not one of `untrained.models`.
         ValueError: a batch size below 1.
     """
     if not batches or min(batches) < 1:
@@ -68,30 +68,22 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
     dense = ticket.apply_(rebuild(ticket)).eval()
     shape = (ticket.built_by or {})["arguments"].get("shape")
     if shape is None:
-        raise TicketError("its network does not say the shape of its input")
+        raise TicketError("its network has no argument shape")
     rows = []
-    with one_thread(), torch.no_grad():
+    with _one_thread(), torch.no_grad():
         variants = _variants(dense)
         for batch in batches:
             x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu") * 2 - 1
-            outputs = {name: run(x) for name, (_, run) in variants.items()}
-            scale = outputs[DENSE].abs().max()
-            times = _interleaved({name: functools.partial(run, x) for name, (_, run) in variants.items()})
-            rows += [
-                Row(
-                    batch,
-                    name,
-                    1000 * times[name],
-                    _weight_bytes(model),
-                    ((outputs[name] - outputs[DENSE]).abs().max() / scale).item() if scale else 0.0,
-                )
-                for name, (model, _) in variants.items()
-            ]
+            seconds = _take_turns({name: functools.partial(run, x) for name, (_, run) in variants.items()})
+            expected = dense(x)
+            for name, (model, run) in variants.items():
+                error = ((run(x) - expected).abs().max() / expected.abs().max()).nan_to_num().item()
+                rows.append(Row(batch, name, 1000 * seconds[name], _weight_bytes(model), error))
     return rows
 
 
 def verdict(rows: Sequence[Row]) -> list[str]:
-    """For each batch size of `bench` a line that says which is fastest, dense unless another is so by a tenth."""
+    """Name the fastest variant for each batch size, in a line each: dense unless another one wins by a tenth."""
     lines = []
     for batch in dict.fromkeys(row.batch for row in rows):
         of_batch = {row.variant: row for row in rows if row.batch == batch}
@@ -108,8 +100,7 @@ def verdict(rows: Sequence[Row]) -> list[str]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for torch, and then as many as before."""
+def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -119,7 +110,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
-    """Model and call of each variant that this network and machine have."""
+    """Return the model and the call of each variant that this network and machine have."""
     half = copy.deepcopy(dense).bfloat16()
     variants: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {
         DENSE: (dense, dense),
@@ -136,11 +127,11 @@ def _variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Tensor],
 
 
 def _quantised(dense: nn.Module) -> nn.Module | None:
-    """The network with torch's int8 Linear layers; None: it has no Linear, or torch has no such thing."""
+    """Return the network with torch's int8 Linear layers; None: it has no Linear, or torch cannot."""
     if not any(type(module) is nn.Linear for module in dense.modules()):
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated, and says so
+        warnings.simplefilter("ignore")  # it is deprecated
         try:
             from torch.ao.quantization import quantize_dynamic
 
@@ -150,24 +141,24 @@ def _quantised(dense: nn.Module) -> nn.Module | None:
 
 
 def _weight_bytes(model: nn.Module) -> int:
-    """Of all tensors of two or more dimensions that a model computes with."""
+    """Count the bytes of all tensors of two or more dimensions that a model computes with."""
     others = [module for module in model.modules() if not isinstance(module, packed.Packed)]
     quantised: list[Any] = [weight() for module in others if callable(weight := getattr(module, "weight", None))]
     return sum(layer.bytes for layer in packed.layers(model)) + sum(w.numel() * w.element_size() for w in quantised)
 
 
-def _interleaved(variants: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of CPU time of each, the median over rounds in which all take turns."""
+def _take_turns(variants: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the seconds of CPU time of each variant, the median over rounds in which all take turns."""
 
-    def seconds(run: Callable[[], object], repeats: int) -> float:
+    def seconds(run: Callable[[], object], repeats: int = 1) -> float:
         start = time.process_time()
         for _ in range(repeats):
             run()
         return (time.process_time() - start) / repeats
 
-    first = {name: seconds(run, 1) for name, run in variants.items()}
-    repeats = {name: max(1, round(_LEAST_SECONDS / max(taken, 1e-6))) for name, taken in first.items()}
-    round_seconds = sum(first[name] * repeats[name] for name in variants)
-    rounds = min(21, max(3, round(_SECONDS / max(round_seconds, 1e-6))))
-    taken = [{name: seconds(run, repeats[name]) for name, run in variants.items()} for _ in range(rounds)]
-    return {name: statistics.median(times[name] for times in taken) for name in variants}
+    repeats = {name: max(1, round(_LEAST_SECONDS / max(seconds(run), 1e-6))) for name, run in variants.items()}
+    rounds: list[dict[str, float]] = []
+    stop = time.process_time() + _SECONDS
+    while len(rounds) < 3 or (len(rounds) < 21 and time.process_time() < stop):
+        rounds.append({name: seconds(run, repeats[name]) for name, run in variants.items()})
+    return {name: statistics.median(times[name] for times in rounds) for name in variants}

@@ -1,6 +1,6 @@
-"""Layers whose weights are packed trits: by kernels, or by torch from weights expanded once; also as torch's operators.
+"""Packed layers by kernels, or by torch from weights that are expanded once; also as operators of torch.
 
-A weight is (codes, starts, scale): words, and no starts; or places, and the starts of their lists. Its values are
+A weight is (codes, starts, scale): words and no starts, or places and the starts of their lists. Its values are
 scale · t.
 """
 
@@ -43,13 +43,13 @@ def linear(
     columns: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """y = scale · x tᵀ + bias, (…, rows) for x (…, columns), in the dtype of x.
+    """Return scale · x tᵀ + bias, (…, rows) for x (…, columns), in the dtype of x.
 
     Args:
-        x: the inputs; halves are computed in float32, and float64 by torch, and so is all that has a gradient.
+        x: the inputs; halves are computed in float32, float64 by torch, and by torch also what has a gradient.
         codes, starts, scale: the weight (rows, columns).
         bias: (rows), or None.
-        dtype: float32 or bfloat16: in what torch computes where there is no kernel, or it is faster than ours.
+        dtype: float32 or bfloat16, in which torch computes where there is no kernel or torch is faster.
 
     Raises:
         ValueError: x has not so many columns, or no floating dtype.
@@ -60,11 +60,8 @@ def linear(
         learns = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
         few = starts is not None or x.numel() // columns <= LOOKUP_UP_TO[dtype][level or "portable"]
         if kernels is not None and few and not learns:
-            own = bias if bias is None or bias.dtype is torch.float32 else bias.float()
-            if starts is None:
-                y = lookup(kernels, codes, scale, own, x.contiguous(), rows, columns)
-            else:
-                y = indices(kernels, codes, starts, scale, own, x.contiguous(), columns)
+            bias32 = bias if bias is None or bias.dtype is torch.float32 else bias.float()
+            y = product(kernels, codes, starts, scale, bias32, x.contiguous(), rows, columns)
             if y is not None:
                 return y
             dtype = torch.float32  # in which torch comes to what the dense layer does
@@ -78,106 +75,92 @@ def convolution(
     codes: Tensor,
     scale: Tensor,
     bias: Tensor | None,
-    shape: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
     dtype: torch.dtype,
+    shape: Sequence[int],
+    *geometry: Any,
 ) -> Tensor:
-    """The convolution of x with scale · t (outputs, inputs / groups, …), through torch; in 2d, channels come last.
+    """Return the convolution of x with scale · t (outputs, inputs / groups, …), through torch.
+
+    Args:
+        x: (batch, channels, …) or (channels, …); in 2d channels come last in memory.
+        codes, scale, shape: the weight and its shape.
+        bias, dtype: as in `linear`.
+        geometry: stride, padding, dilation and groups.
 
     Raises:
         ValueError: x has not so many channels or dimensions, or no floating dtype.
     """
-    inputs, dims = groups * shape[1], len(shape) - 2
-    right = x.dim() in (dims + 1, dims + 2) and x.shape[-dims - 1] == inputs
-    _check(x, right, f"(batch, {inputs}{', …' * dims})")
+    channels, dims = geometry[-1] * shape[1], len(shape) - 2
+    right = x.dim() in (dims + 1, dims + 2) and x.shape[-dims - 1] == channels
+    _check(x, right, f"(batch, {channels}{', …' * dims})")
     if x.dtype in _HALVES:
-        x32 = x.float()
-        return convolution(x32, codes, scale, bias, shape, stride, padding, dilation, groups, dtype).to(x.dtype)
+        return convolution(x.float(), codes, scale, bias, dtype, shape, *geometry).to(x.dtype)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _CONVOLUTIONS[len(shape)](_ordered(x), weight, bias, stride, padding, dilation, groups)
+        return _CONVOLUTIONS[len(shape)](_ordered(x), weight, bias, *geometry)
 
     return _ordered(_through_torch(run, x, (codes, None, scale, tuple(shape)), bias, dtype, (-1, *[1] * dims)))
 
 
 def expanded(codes: Tensor, starts: Tensor | None, scale: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """The weight: scale · t in float32 or float64, t itself in bfloat16; made once, and kept as long as its codes."""
+    """Return the weight, made once and kept as long as its codes: scale · t, but in bfloat16 t itself."""
     versions = _version(codes), _version(scale)
     kept = _kept.setdefault(codes, {})
     made, weight = kept.get(dtype, (None, None))
     if weight is None or made != versions:
         with torch.inference_mode(False), torch.no_grad():
-            trits = _trits(codes, starts, shape).to(codes.device, dtype).reshape(*shape)
+            columns = torch.Size(shape[1:]).numel()
+            if starts is None:
+                trits = trits_of_words(codes.cpu(), shape[0], columns)
+            else:
+                trits = trits_of_places(codes.cpu(), starts.cpu(), columns)
+            trits = trits.to(codes.device, dtype).reshape(*shape)
             weight = _ordered(trits if dtype is torch.bfloat16 else trits.mul_(scale.to(dtype)))
         kept[dtype] = versions, weight
     return weight
 
 
 def kept_bytes(codes: Tensor) -> int:
-    """The memory of the expanded weights that are kept for these codes."""
+    """Count the bytes of the expanded weights that are kept for these codes."""
     return sum(weight.nbytes for _, weight in _kept.get(codes, {}).values())
 
 
-def lookup(
-    kernels: ctypes.CDLL, words: Tensor, scale: Tensor, bias: Tensor | None, x: Tensor, rows: int, columns: int
+def product(
+    kernels: ctypes.CDLL,
+    codes: Tensor,
+    starts: Tensor | None,
+    scale: Tensor,
+    bias: Tensor | None,
+    x: Tensor,
+    rows: int,
+    columns: int,
 ) -> Tensor | None:
-    """scale · x tᵀ + bias (…, rows) for x (…, columns); everything float32 in C order on the CPU, t as words.
+    """Return scale · x tᵀ + bias (…, rows) for x (…, columns); everything float32 in C order on the CPU.
 
     None: x holds NaN, infinities, or numbers so large that sums of them are too large before they are scaled.
     """
-    out = _output(x, rows)
-    done = _functions(kernels)[0](
-        words.data_ptr(),
-        scale.data_ptr(),
-        None if bias is None else bias.data_ptr(),
-        x.data_ptr(),
-        out.data_ptr(),
-        rows,
-        columns,
-        x.numel() // columns,
-    )
-    return out if done else None
-
-
-def indices(
-    kernels: ctypes.CDLL, places: Tensor, starts: Tensor, scale: Tensor, bias: Tensor | None, x: Tensor, columns: int
-) -> Tensor | None:
-    """`lookup` with t as places."""
-    rows = starts.shape[0] - 1
-    out = _output(x, rows)
-    done = _functions(kernels)[1](
-        places.data_ptr(),
-        starts.data_ptr(),
-        scale.data_ptr(),
-        None if bias is None else bias.data_ptr(),
-        x.data_ptr(),
-        out.data_ptr(),
-        rows,
-        columns,
-        x.numel() // columns,
-        places.dtype is torch.int16,
-    )
-    return out if done else None
-
-
-def _output(x: Tensor, rows: int) -> Tensor:
     shape = x.shape  # asked once: every question to torch costs a tenth of a microsecond
     size = (shape[0], rows) if len(shape) == 2 else (*shape[:-1], rows)
-    return torch.empty(size, dtype=torch.float32, device=_CPU)
+    out = torch.empty(size, dtype=torch.float32, device=_CPU)
+    bias_at = None if bias is None else bias.data_ptr()
+    rest = scale.data_ptr(), bias_at, x.data_ptr(), out.data_ptr(), rows, columns, x.numel() // columns
+    lookup, indices = _functions(kernels)
+    if starts is None:
+        done = lookup(codes.data_ptr(), *rest)
+    else:
+        done = indices(codes.data_ptr(), starts.data_ptr(), *rest, codes.dtype is torch.int16)
+    return out if done else None
 
 
 @functools.cache
 def _functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(packed_lookup, packed_indices), told their types: ctypes then converts without objects of its own."""
+    """Return (packed_lookup, packed_indices) with their types: ctypes then converts without objects of its own."""
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
-    of_words, of_places = kernels.packed_lookup, kernels.packed_indices
-    of_words.argtypes = [pointer] * 5 + [integer] * 3
-    of_places.argtypes = [pointer] * 6 + [integer] * 3 + [ctypes.c_int32]
-    of_words.restype = of_places.restype = ctypes.c_int32
-    return of_words, of_places
+    lookup, indices = kernels.packed_lookup, kernels.packed_indices
+    lookup.argtypes = [pointer] * 5 + [integer] * 3
+    indices.argtypes = [pointer] * 6 + [integer] * 3 + [ctypes.c_int32]
+    lookup.restype = indices.restype = ctypes.c_int32
+    return lookup, indices
 
 
 def _through_torch(
@@ -188,7 +171,7 @@ def _through_torch(
     dtype: torch.dtype,
     channels: Sequence[int] = (-1,),
 ) -> Tensor:
-    """run(x, weight, bias) in float64 for such an x, else in dtype; autocast has no say."""
+    """Return run(x, weight, bias) in float64 for such an x, else in dtype; autocast changes nothing."""
     codes, starts, scale, shape = weight
     bias = None if bias is None else bias.to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
@@ -196,13 +179,6 @@ def _through_torch(
             y = run(x.bfloat16(), expanded(codes, starts, scale, shape, dtype), None).float() * scale
             return y if bias is None else y + bias.reshape(channels)
         return run(x, expanded(codes, starts, scale, shape, x.dtype), bias)
-
-
-def _trits(codes: Tensor, starts: Tensor | None, shape: Sequence[int]) -> Tensor:
-    rows, columns = shape[0], torch.Size(shape[1:]).numel()
-    if starts is None:
-        return trits_of_words(codes.cpu(), rows, columns)
-    return trits_of_places(codes.cpu(), starts.cpu(), columns)
 
 
 def _check(x: Tensor, fits: bool, expected: str) -> None:
@@ -213,12 +189,25 @@ def _check(x: Tensor, fits: bool, expected: str) -> None:
 
 
 def _ordered(tensor: Tensor) -> Tensor:
-    """In the order that torch's convolutions like best."""
+    """Return the tensor in the order in which torch's convolutions are fastest."""
     return tensor.contiguous(memory_format=torch.channels_last if tensor.dim() == 4 else torch.contiguous_format)
 
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
+
+
+def _fake_linear(
+    x: Tensor, codes: Tensor, starts: Tensor, scale: Tensor, bias: Tensor, rows: int, columns: int, dtype: torch.dtype
+) -> Tensor:
+    _check(x, x.dim() > 0 and x.shape[-1] == columns, f"(…, {columns})")
+    return x.new_empty((*x.shape[:-1], rows))
+
+
+def _fake_convolution(
+    x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor, dtype: torch.dtype, shape: Sequence[int], *geometry: Any
+) -> Tensor:
+    return _ordered(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, *geometry))
 
 
 def _no_gradient(*_: Any) -> None:
@@ -228,40 +217,15 @@ def _no_gradient(*_: Any) -> None:
     )
 
 
-_WEIGHT = "Tensor codes, Tensor? starts, Tensor scale, Tensor? bias"
-torch.library.define(
-    "untrained::packed_linear", f"(Tensor x, {_WEIGHT}, int rows, int columns, ScalarType dtype) -> Tensor"
-)
-torch.library.define(
-    "untrained::packed_convolution",
-    "(Tensor x, Tensor codes, Tensor scale, Tensor? bias, int[] shape, int[] stride, int[] padding, int[] dilation, "
-    "int groups, ScalarType dtype) -> Tensor",
-)
-torch.library.impl("untrained::packed_linear", "default", linear)
-torch.library.impl("untrained::packed_convolution", "default", convolution)
-torch.library.register_autograd("untrained::packed_linear", _no_gradient)
-torch.library.register_autograd("untrained::packed_convolution", _no_gradient)
+def _define_operator(name: str, run: Callable[..., Tensor], fake: Callable[..., Tensor], arguments: str) -> None:
+    name = f"untrained::packed_{name}"
+    torch.library.define(name, f"(Tensor x, Tensor codes, {arguments}) -> Tensor")
+    torch.library.impl(name, "default", run)
+    torch.library.register_fake(name, fake)
+    torch.library.register_autograd(name, _no_gradient)
 
 
-@torch.library.register_fake("untrained::packed_linear")
-def _(
-    x: Tensor, codes: Tensor, starts: Tensor, scale: Tensor, bias: Tensor, rows: int, columns: int, dtype: Any
-) -> Tensor:
-    _check(x, x.dim() > 0 and x.shape[-1] == columns, f"(…, {columns})")
-    return x.new_empty((*x.shape[:-1], rows))
-
-
-@torch.library.register_fake("untrained::packed_convolution")
-def _(
-    x: Tensor,
-    codes: Tensor,
-    scale: Tensor,
-    bias: Tensor,
-    shape: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-    dtype: Any,
-) -> Tensor:
-    return _ordered(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, stride, padding, dilation, groups))
+_WEIGHT = "Tensor scale, Tensor? bias"
+_GEOMETRY = "int[] shape, int[] stride, int[] padding, int[] dilation, int groups"
+_define_operator("linear", linear, _fake_linear, f"Tensor? starts, {_WEIGHT}, int rows, int columns, ScalarType dtype")
+_define_operator("convolution", convolution, _fake_convolution, f"{_WEIGHT}, ScalarType dtype, {_GEOMETRY}")

@@ -1,4 +1,6 @@
-"""Run a found network from its codes: Linear and Conv layers whose weights are all -σ, 0 or +σ, at two bits or less.
+"""Run a found network at two bits a weight or less: Linear and Conv layers whose weights are all -σ, 0 or +σ.
+
+`pack_` reads the values of a model's weights, not the codes of a ticket: it finds {-σ, 0, +σ} in any plain model.
 
 Measured by benchmarks/infer.py: weights 4096 x 4096, ms on one thread of a Zen 4 with AVX-512, dense by torch:
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeVar, final
+from typing import Any, NamedTuple, TypeVar, final
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +27,7 @@ from untrained.masking.bake import bake_, baked
 from untrained.masking.mask import is_masked
 from untrained.masking.state import MaskState
 from untrained.native.library import status
-from untrained.packed import kernels as packed_kernels
-from untrained.packed import trits
+from untrained.packed import kernels, trits
 
 SPARSE = 0.03
 """A Linear that keeps no larger share of its weights runs from their indices: the share where these lose nowhere."""
@@ -38,7 +39,13 @@ _EXACT = torch.float32, torch.bfloat16, torch.float16
 
 @dataclass(frozen=True)
 class Layer:
-    """How one weight of a model runs: its name, in words how, and the bytes that it takes in memory now."""
+    """Name of a weight, how it runs in words, and the bytes that it takes in memory now.
+
+    Example:
+        >>> model = ut.mask_(nn.Sequential(nn.Linear(64, 64)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> [layer.name for layer in ut.packed.layers(ut.pack_(model))]
+        ['0.weight']
+    """
 
     name: str
     how: str
@@ -48,12 +55,12 @@ class Layer:
 def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
     """Keep every Linear and Conv weight of {-σ, 0, +σ} as two bits or less, and run from them; in place.
 
-    y = σ · (x tᵀ) + b with t of {-1, 0, 1}. A Linear runs from its codes by kernels of ours: sums in float32, right to
-    1e-6 of the largest output. Batches that torch is faster at, and everything where there is no compiler, run
-    through torch from weights that are expanded once and kept, beside the codes, in `dtype`; so do convolutions. Inputs
-    with NaN, infinities or sums beyond float32, and those that a gradient is asked of, go through torch, too: such a
-    layer gives what the dense one gives, and passes the gradient on to its input, as a frozen one does. Biases stay and
-    are frozen. What is not of that kind stays as it is: `untrained.packed.modules.layers` says why.
+    y = σ · (x tᵀ) + b with t of {-1, 0, 1}. A Linear runs from its codes by kernels in C++: sums in float32, right to
+    1e-6 of the largest output. Convolutions, batches that torch is faster at, and everything where there is no
+    compiler run through torch from weights that are expanded once and kept, beside the codes, in `dtype`. Inputs with
+    NaN, infinities or sums beyond float32, and inputs that need a gradient, go through torch, too: there a layer gives
+    the same output and input gradient as the dense one. Biases stay and are frozen. `untrained.packed.layers` gives
+    the reason for each weight that is not packed.
 
     Args:
         model: a masked model, which is baked first, or any plain one, such as `untrained.load` gives.
@@ -66,39 +73,56 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
     Raises:
         ValueError: another dtype, a model masked in parts only, or there is nothing to pack; the model is unchanged
             then.
+
+    Example:
+        >>> model = ut.mask_(nn.Sequential(nn.Linear(64, 64)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> ut.pack_(model)(torch.ones(2, 64)).shape
+        torch.Size([2, 64])
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
     if is_masked(model):
         with baked(model) as plain:
-            packed = _all_packed(plain)
+            packed = _packed_weights(plain)
         bake_(model)
     elif any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("a part of this model is masked: bake_ that part, or pass the module that was masked")
     else:
-        packed = _all_packed(model)
+        packed = _packed_weights(model)
     modules = dict(model.named_modules())
     for name, codes in packed.items():
-        _become_(modules[name], codes, dtype)
+        _become_packed_(modules[name], codes, dtype)
     return model
 
 
 def layers(model: nn.Module) -> list[Layer]:
-    """How each weight of two or more dimensions runs, packed or not; expanded weights count once they are there."""
+    """Return how each weight of two or more dimensions runs, packed or not; expanded weights count once made.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+        >>> ut.packed.layers(model)[0].how
+        'left alone: weights take 64 values'
+    """
     found = []
     for name, module in model.named_modules():
         if isinstance(module, Packed):
-            tensors = [t for t in (module.codes, module.starts) if t is not None]
-            size = sum(t.nbytes for t in tensors) + packed_kernels.kept_bytes(module.codes)
+            tensors = [tensor for tensor in (module.codes, module.starts) if tensor is not None]
+            size = sum(tensor.nbytes for tensor in tensors) + kernels.kept_bytes(module.codes)
             found.append(Layer(_full(name, "weight"), module.how(), size))
     for name, uses in _weights(model).items():
         weight = uses[0].parameter
-        found.append(Layer(name, f"left alone: {_why_not(uses) or _values(weight)}", weight.nbytes))
+        found.append(Layer(name, f"left alone: {_reason(uses) or _values(weight)}", weight.nbytes))
     return found
 
 
 class Packed(nn.Module, ABC):
-    """What packed layers share: codes of the weight, its scale σ, and how they are moved and loaded."""
+    """Base of packed layers: codes of the weight, its scale σ, and how they are moved and loaded.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((32,)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> sum(isinstance(module, ut.packed.Packed) for module in ut.pack_(model).modules())
+        2
+    """
 
     codes: Tensor
     starts: Tensor | None
@@ -112,12 +136,12 @@ class Packed(nn.Module, ABC):
 
     @abstractmethod
     def how(self) -> str:
-        """How it runs, in words."""
+        """Return in words how the layer runs."""
 
     @property
     def weight(self) -> Tensor:
         """The weight σ · t in float32, expanded once and kept; for reading only."""
-        return packed_kernels.expanded(self.codes, self.starts, self.scale, self.shape, torch.float32)
+        return kernels.expanded(self.codes, self.starts, self.scale, self.shape, torch.float32)
 
     def extra_repr(self) -> str:
         return f"{self.shape}, {self.how()}, bias={self.bias is not None}"
@@ -131,12 +155,12 @@ class Packed(nn.Module, ABC):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
         codes, starts = (state_dict.get(prefix + name, getattr(self, name)) for name in ("codes", "starts"))
-        try:  # before anything is loaded: kernels trust what is in here
+        try:  # before anything is loaded: kernels do not check it
             if codes.dtype != self.codes.dtype:
-                raise ValueError(f"expected {self.codes.dtype}, got {codes.dtype}")
+                raise ValueError(f"dtype must be {self.codes.dtype}, got {codes.dtype}")
             if self.starts is not None:
                 trits.check_places(codes, starts, *self.shape)
-                self.codes = self.codes.new_empty(codes.shape)  # other weights, other numbers of places
+                self.codes = self.codes.new_empty(codes.shape)  # other weights have other numbers of places
         except ValueError as error:
             raise ValueError(f"{prefix}codes: {error}") from None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -144,7 +168,13 @@ class Packed(nn.Module, ABC):
 
 @final
 class PackedLinear(Packed):
-    """A Linear that runs from the codes of its weight (outputs, inputs)."""
+    """Linear layer that runs from the codes of its weight (outputs, inputs).
+
+    Example:
+        >>> model = ut.mask_(nn.Sequential(nn.Linear(64, 32)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> type(ut.pack_(model)[0]).__name__
+        'PackedLinear'
+    """
 
     def how(self) -> str:
         if status().library is None:
@@ -152,7 +182,7 @@ class PackedLinear(Packed):
         return "lookup" if self.starts is None else "indices"
 
     def forward(self, x: Tensor) -> Tensor:
-        run = packed_kernels.linear if _direct(x) else torch.ops.untrained.packed_linear.default
+        run = kernels.linear if _runs_directly(x) else torch.ops.untrained.packed_linear.default
         rows, columns = self.shape
         own: Any = self._buffers  # a microsecond sooner than self.codes
         return run(x, own["codes"], own["starts"], own["scale"], self._parameters["bias"], rows, columns, self.dtype)
@@ -160,7 +190,13 @@ class PackedLinear(Packed):
 
 @final
 class PackedConv(Packed):
-    """A Conv1d, Conv2d or Conv3d that keeps codes of its weight and computes through torch, in 2d channels last."""
+    """Conv1d, Conv2d or Conv3d that keeps codes of its weight and computes through torch, in 2d channels last.
+
+    Example:
+        >>> model = ut.mask_(nn.Sequential(nn.Conv2d(3, 16, 3)), ut.EdgePopup(keep=0.5), seed=0)
+        >>> type(ut.pack_(model)[0]).__name__
+        'PackedConv'
+    """
 
     stride: tuple[int, ...]
     padding: tuple[int, ...] | str
@@ -177,13 +213,13 @@ class PackedConv(Packed):
         if self.padding_mode != "zeros" or isinstance(padding, str):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode), (0,) * len(self.stride)
-        run = packed_kernels.convolution if _direct(x) else torch.ops.untrained.packed_convolution.default
-        geometry = self.shape, self.stride, padding, self.dilation, self.groups
-        return run(x, self.codes, self.scale, self.bias, *geometry, self.dtype)
+        run = kernels.convolution if _runs_directly(x) else torch.ops.untrained.packed_convolution.default
+        geometry = self.stride, padding, self.dilation, self.groups
+        return run(x, self.codes, self.scale, self.bias, self.dtype, self.shape, *geometry)
 
 
-def _direct(x: Tensor) -> bool:
-    """Whether to call without torch's operator, which is for compilers and tracers."""
+def _runs_directly(x: Tensor) -> bool:
+    """Return False for compilers and tracers, which need an operator of torch."""
     traced = torch.compiler.is_compiling() or jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     return type(x) is Tensor and not traced
 
@@ -192,8 +228,7 @@ def _dense(dtype: torch.dtype) -> str:
     return f"dense {str(dtype).removeprefix('torch.')}"
 
 
-@dataclass(frozen=True)
-class _Codes:
+class _Codes(NamedTuple):
     """A weight of {-σ, 0, +σ}; with `starts` the codes are places, else words."""
 
     codes: Tensor
@@ -201,8 +236,7 @@ class _Codes:
     scale: Tensor
 
 
-@dataclass(frozen=True)
-class _Use:
+class _Use(NamedTuple):
     """A parameter where it is used."""
 
     path: str
@@ -212,27 +246,27 @@ class _Use:
 
 
 def _weights(model: nn.Module) -> dict[str, list[_Use]]:
-    """The uses of every parameter of two or more dimensions, by its first name; several where it is tied."""
+    """Return the uses of every parameter of two or more dimensions, by its first name; several where it is tied."""
     uses: dict[int, list[_Use]] = {}
     for path, module in model.named_modules():
         for leaf, parameter in module._parameters.items():
             if parameter is not None and (nn.parameter.is_lazy(parameter) or parameter.ndim >= 2):
                 uses.setdefault(id(parameter), []).append(_Use(path, module, leaf, parameter))
-    return {_full(its[0].path, its[0].leaf): its for its in uses.values()}
+    return {_full(each[0].path, each[0].leaf): each for each in uses.values()}
 
 
 def _full(path: str, leaf: str) -> str:
     return f"{path}.{leaf}".lstrip(".")
 
 
-def _all_packed(model: nn.Module) -> dict[str, _Codes]:
-    """The codes of all weights that can be packed, by the path of their module."""
+def _packed_weights(model: nn.Module) -> dict[str, _Codes]:
+    """Return the codes of all weights that can be packed, by the path of their module."""
     packed, left = {}, []
     for name, uses in _weights(model).items():
-        why = _why_not(uses)
-        codes = None if why else _packed(uses[0].parameter, isinstance(uses[0].module, nn.Linear))
+        reason = _reason(uses)
+        codes = None if reason else _pack(uses[0].parameter, isinstance(uses[0].module, nn.Linear))
         if codes is None:
-            left.append(f"{name}: {why or _values(uses[0].parameter)}")
+            left.append(f"{name}: {reason or _values(uses[0].parameter)}")
         else:
             packed[uses[0].path] = codes
     if not packed:
@@ -241,13 +275,13 @@ def _all_packed(model: nn.Module) -> dict[str, _Codes]:
     return packed
 
 
-def _why_not(uses: list[_Use]) -> str | None:
-    """What keeps a parameter from being packed whatever its values; None: nothing."""
-    module, parameter = uses[0].module, uses[0].parameter
+def _reason(uses: list[_Use]) -> str | None:
+    """Return what keeps a parameter from being packed whatever its values; None: nothing."""
+    _, module, leaf, parameter = uses[0]
     if len(uses) > 1:
         return f"tied with {_full(uses[1].path, uses[1].leaf)!r}"
-    if type(module) not in (nn.Linear, *_CONVOLUTIONS) or uses[0].leaf != "weight":
-        return f"{uses[0].leaf} of {type(module).__name__}"
+    if type(module) not in (nn.Linear, *_CONVOLUTIONS) or leaf != "weight":
+        return f"{leaf} of {type(module).__name__}"
     if nn.parameter.is_lazy(parameter) or parameter.is_meta:
         return "it has no values yet"
     if parameter.dtype not in _EXACT:
@@ -256,18 +290,17 @@ def _why_not(uses: list[_Use]) -> str | None:
 
 
 @torch.no_grad()
-def _packed(weight: Tensor, may_be_sparse: bool) -> _Codes | None:
-    """The codes of a weight; None: its values are not -σ, 0 and +σ."""
+def _pack(weight: Tensor, may_be_sparse: bool) -> _Codes | None:
+    """Return the codes of a weight; None: its values are not -σ, 0 and +σ."""
     scale, signs = weight.abs().max(), weight.sign()
     if not scale.isfinite() or not torch.equal(signs * scale, weight):
         return None
     matrix = signs.to("cpu", torch.int8).flatten(1)
+    scale = scale.to(torch.float32, copy=True)
     if may_be_sparse and matrix.count_nonzero() <= SPARSE * matrix.numel():
-        codes, starts = trits.places_of(matrix)
-    else:
-        codes, starts = trits.words_of(matrix), None
-    device = weight.device
-    return _Codes(codes.to(device), None if starts is None else starts.to(device), scale.to(torch.float32, copy=True))
+        places, starts = trits.places_of(matrix)
+        return _Codes(places.to(weight.device), starts.to(weight.device), scale)
+    return _Codes(trits.words_of(matrix).to(weight.device), None, scale)
 
 
 def _values(weight: Tensor) -> str:
@@ -275,13 +308,12 @@ def _values(weight: Tensor) -> str:
     return f"weights take {count:,} values" + (", not -σ, 0 and +σ" if count <= 3 else "")
 
 
-def _become_(layer: nn.Module, weight: _Codes, dtype: torch.dtype) -> None:
-    """Make a layer of torch's a packed one; it stays the same object, for whoever else holds it."""
+def _become_packed_(layer: nn.Module, weight: _Codes, dtype: torch.dtype) -> None:
+    """Make a layer of torch's a packed one; it stays the same object, which others may hold."""
     shape = tuple(layer.weight.shape)  # pyright: ignore
     del layer.weight
     layer.__class__ = PackedLinear if isinstance(layer, nn.Linear) else PackedConv  # pyright: ignore
     layer.shape, layer.dtype = shape, dtype  # pyright: ignore
-    layer.register_buffer("codes", weight.codes)
-    layer.register_buffer("starts", weight.starts)
-    layer.register_buffer("scale", weight.scale)
+    for name, tensor in weight._asdict().items():
+        layer.register_buffer(name, tensor)
     layer.requires_grad_(False)

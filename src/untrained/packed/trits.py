@@ -1,9 +1,11 @@
-"""Matrices of trits as words or as places; what both are is written on top of packed.cpp.
+"""Pack matrices of trits (-1, 0, 1) as words or as places; packed.cpp describes both layouts.
 
-In numpy, so that what was packed here can be read where there is no compiler.
+In numpy, so that packed networks can be read where there is no compiler.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import torch
@@ -18,20 +20,19 @@ _FOUR = 4
 
 
 def words_of(trits: Tensor) -> Tensor:
-    """Trits (rows, columns), int8, as words (⌈rows/16⌉·16·⌈columns/18⌉): the bits of uint32, kept as int32."""
+    """Return trits (rows, columns), int8, as words (⌈rows/16⌉·16·⌈columns/18⌉): the bits of uint32, kept as int32."""
     rows, columns = trits.shape
     height, groups = -(-rows // _PADDING) * _PADDING, -(-columns // _COLUMNS)
     padded = np.zeros((height, groups * _COLUMNS), np.int8)
     padded[:rows, :columns] = trits.numpy()
-    numbers = padded.reshape(height, groups, len(_SHIFTS), len(_POWERS)) @ _POWERS
-    fives = np.abs(numbers).astype(np.uint32) | (numbers < 0).astype(np.uint32) << 4
+    fives = _five_bits(padded.reshape(height, groups, len(_SHIFTS), len(_POWERS)) @ _POWERS)
     words = np.bitwise_or.reduce(fives << _SHIFTS, axis=2)
     blocks = [words[at : at + _BLOCK].T.ravel() for at in range(0, height, _BLOCK)]
     return torch.from_numpy(np.concatenate(blocks).view(np.int32)).clone()  # where torch aligns it: a tenth faster
 
 
 def trits_of_words(words: Tensor, rows: int, columns: int) -> Tensor:
-    """The trits (rows, columns), int8, that `words_of` packed."""
+    """Return the trits (rows, columns), int8, that `words_of` packed."""
     height, groups = -(-rows // _PADDING) * _PADDING, -(-columns // _COLUMNS)
     flat = words.numpy().view(np.uint32)
     starts = range(0, height, _BLOCK)
@@ -40,20 +41,18 @@ def trits_of_words(words: Tensor, rows: int, columns: int) -> Tensor:
     return torch.from_numpy(_TRITS[fives].reshape(height, -1)[:rows, :columns].copy())
 
 
-def _trits_of_fives() -> np.ndarray:
-    digits = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T.astype(np.int8)
-    table = np.zeros((32, 3), np.int8)
-    for trits in digits:
-        number = int(trits @ _POWERS)
-        table[abs(number) | (number < 0) << 4] = trits
-    return table
+def _five_bits(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers of -13..13 as sign (1 bit) and magnitude (4 bits)."""
+    return np.abs(numbers).astype(np.uint32) | (numbers < 0).astype(np.uint32) << 4
 
 
-_TRITS = _trits_of_fives()
+_DIGITS = np.array(list(itertools.product([-1, 0, 1], repeat=3)), np.int8)
+_TRITS = np.zeros((32, 3), np.int8)  # by the five bits of their number
+_TRITS[_five_bits(_DIGITS @ _POWERS)] = _DIGITS
 
 
 def places_of(trits: Tensor) -> tuple[Tensor, Tensor]:
-    """Trits (rows, columns), int8, as places in (x, -x, 0) and the starts (rows + 1) of the rows' lists.
+    """Return trits (rows, columns), int8, as places in (x, -x, 0) and the starts (rows + 1) of the rows' lists.
 
     The places are the bits of uint16, kept as int16, when that will do, else int32: torch can neither pickle nor
     copy unsigned ones everywhere.
@@ -62,15 +61,15 @@ def places_of(trits: Tensor) -> tuple[Tensor, Tensor]:
     given = trits.numpy()
     row, place = np.nonzero(np.concatenate([given > 0, given < 0], axis=1))
     counts = np.bincount(row, minlength=rows)
-    lengths = -(-counts // _FOUR) * _FOUR
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.full(starts[-1], 2 * columns, np.uint16 if _narrow(columns) else np.uint32)
+    starts = np.concatenate([[0], np.cumsum(-(-counts // _FOUR) * _FOUR)])
+    narrow = 2 * columns < 1 << 16
+    places = np.full(starts[-1], 2 * columns, np.uint16 if narrow else np.uint32)
     places[np.arange(len(row)) + (starts[:-1] - (np.cumsum(counts) - counts))[row]] = place
-    return _signed(places), torch.from_numpy(starts.astype(np.int32))
+    return torch.from_numpy(places.view(np.int16 if narrow else np.int32)), torch.from_numpy(starts.astype(np.int32))
 
 
 def trits_of_places(places: Tensor, starts: Tensor, columns: int) -> Tensor:
-    """The trits (rows, columns), int8, that `places_of` packed."""
+    """Return the trits (rows, columns), int8, that `places_of` packed."""
     rows = len(starts) - 1
     found = np.zeros((rows, 2 * columns + 1), np.int8)
     found[np.repeat(np.arange(rows), np.diff(starts.numpy())), _unsigned(places)] = 1
@@ -78,7 +77,7 @@ def trits_of_places(places: Tensor, starts: Tensor, columns: int) -> Tensor:
 
 
 def check_places(places: Tensor, starts: Tensor, rows: int, columns: int) -> None:
-    """Refuse lists that would lead a kernel astray.
+    """Refuse lists that would lead a kernel beyond its inputs.
 
     Raises:
         ValueError: they are not what `places_of` gives for so many rows and columns.
@@ -87,16 +86,8 @@ def check_places(places: Tensor, starts: Tensor, rows: int, columns: int) -> Non
     whole = len(starts) == rows + 1 and starts.dtype == torch.int32 and starts[0] == lengths[-1] == 0
     if not whole or (lengths < 0).any() or (lengths % _FOUR).any():
         raise ValueError(f"the starts of its {rows} lists are damaged")
-    if len(places) and _unsigned(places.cpu()).max() > 2 * columns:
-        raise ValueError(f"its lists name columns beyond the {columns} that there are")
-
-
-def _narrow(columns: int) -> bool:
-    return 2 * columns < 1 << 16
-
-
-def _signed(places: np.ndarray) -> Tensor:
-    return torch.from_numpy(places.view(np.int16 if places.itemsize == 2 else np.int32))
+    if len(places) and (most := _unsigned(places.cpu()).max()) > 2 * columns:
+        raise ValueError(f"places must be at most {2 * columns}, for {columns} columns, got {most}")
 
 
 def _unsigned(places: Tensor) -> np.ndarray:
