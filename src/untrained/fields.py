@@ -1,28 +1,31 @@
-"""What the fields of our frozen dataclasses may be: read from their annotations, and checked."""
+"""Frozen dataclasses as configuration: the types and words of their fields, enforced, and classes by name."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import reprlib
 import types
 import typing
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+Entry = TypeVar("Entry")
 
 
 @functools.cache
 def kinds_of(cls: type) -> dict[str, frozenset[type]]:
-    """The types that each field of a dataclass may have; those of its words, for a Literal."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: frozenset(_kinds(hints[field.name])) for field in dataclasses.fields(cls)}
+    """Return the types that each field of a dataclass may have; for a Literal those of its words."""
+    return {name: frozenset(map(_kind, parts)) for name, parts in _parts_of(cls).items()}
 
 
 def check_fields(config: Any) -> None:
-    """Make numbers Python's own and whole numbers of float fields floats; raise unless each field is as annotated.
+    """Convert numbers to Python's own, whole numbers of float fields to floats, and check every field's type and words.
 
     Raises:
-        ValueError: a field is something else; the message names it.
+        ValueError: a field is not as annotated; the message names it.
     """
+    check_words(config)
     for name, kinds in kinds_of(type(config)).items():
         value = plain(getattr(config, name))
         if type(value) is int and int not in kinds and float in kinds:
@@ -37,6 +40,39 @@ def check_fields(config: Any) -> None:
             object.__setattr__(config, name, value)
 
 
+def check_words(config: Any) -> None:
+    """Check that every Literal field of a dataclass has one of its words.
+
+    Raises:
+        ValueError: a field has another word; the message names it.
+    """
+    for name, words in _parts_of(type(config)).items():
+        value = getattr(config, name)
+        if any(isinstance(word, str) for word in words) and value not in words:
+            raise ValueError(f"{name} must be {' or '.join(map(_quoted, words))}, got {_quoted(value)}")
+
+
+def final_classes(*modules: types.ModuleType) -> dict[str, type]:
+    """Return the final classes that modules define, by name."""
+    return {
+        name: cls
+        for module in modules
+        for name, cls in vars(module).items()
+        if isinstance(cls, type) and cls.__module__ == module.__name__ and getattr(cls, "__final__", False)
+    }
+
+
+def look_up(what: str, table: Mapping[str, Entry], name: Any) -> Entry:
+    """Return the entry of a table by its name.
+
+    Raises:
+        ValueError: there is none; the message lists all names.
+    """
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"unknown {what} {reprlib.repr(name)}; known: {', '.join(table)}")
+    return table[name]
+
+
 def plain(value: Any) -> Any:
     """Return a number or word of another library (numpy's, torch's) as Python's own; anything else as it is."""
     if isinstance(value, str):
@@ -44,11 +80,25 @@ def plain(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
-def _kinds(hint: Any) -> Iterator[type]:
-    if typing.get_origin(hint) is typing.Literal:
-        yield from map(type, typing.get_args(hint))
-    elif typing.get_origin(hint) in (typing.Union, types.UnionType):
+@functools.cache
+def _parts_of(cls: type) -> dict[str, list[Any]]:
+    """Return the types and words that the annotation of each field allows."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: list(_parts(hints[field.name])) for field in dataclasses.fields(cls)}
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """Yield the types of a union, and the words of a Literal as they are."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, typing.Literal):
         for part in typing.get_args(hint):
-            yield from _kinds(part)
+            yield from _parts(part)
     else:
-        yield typing.get_origin(hint) or hint
+        yield None if hint is type(None) else hint
+
+
+def _kind(part: Any) -> type:
+    return typing.get_origin(part) or (part if isinstance(part, type) else type(part))
+
+
+def _quoted(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

@@ -180,7 +180,7 @@ def test_a_method_without_a_number_to_keep_is_refused(method):
     "method", [ut.EdgePopup(0.5, structure=ut.NofM(2, 4)), ut.PartlyFrozen(ut.Bernoulli())], ids=str
 )
 def test_a_fixed_fraction_is_refused(method):
-    with pytest.raises(ValueError, match="erk needs a method that is told how much to keep"):
+    with pytest.raises(ValueError, match="erk needs a method that takes keep"):
         ut.erk(network(), method)
 
 

@@ -286,12 +286,6 @@ def test_a_wrong_keep_is_refused(method, keep):
         method(keep=keep)
 
 
-@pytest.mark.parametrize("scope", ["model", "", "Layer"])
-def test_a_wrong_scope_is_refused(scope):
-    with pytest.raises(ValueError, match=rf"^scope must be 'layer' or 'global' or 'normalised', got {scope!r}$"):
-        EdgePopup(scope=scope)
-
-
 @every_edge_popup
 def test_together_is_the_global_scope(method):
     assert method.together == (method.scope == "global")

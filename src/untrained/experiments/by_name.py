@@ -14,18 +14,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from untrained.methods import METHODS, Method, schedules
-from untrained.methods.structure import Block, NofM
-from untrained.weights import laws as weights
+from untrained.fields import final_classes, look_up
+from untrained.methods import METHODS, Method, schedules, structure
+from untrained.weights import laws
 from untrained.weights.laws import WeightLaw
 
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
 _KEEP = re.compile(r"[(,]\s*keep\s*=")
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
-_PARTS = {cls.__name__: cls for cls in (NofM, Block, *METHODS.values())} | {
-    cls.__name__: cls for cls in vars(schedules).values() if inspect.isclass(cls) and getattr(cls, "__final__", False)
-}
+_LAWS = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls for name, cls in final_classes(laws).items()}
+_PARTS = final_classes(structure, schedules) | {cls.__name__: cls for cls in METHODS.values()}
 Made = TypeVar("Made")
 
 
@@ -44,8 +43,13 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     """
     name, arguments = _taken_apart(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _made(text, own_class(name) if names_code([text]) else _known("method", METHODS, name), arguments)
+    method = _made(text, own_class(name) if names_code([text]) else look_up("method", METHODS, name), arguments)
     return method if keep is None or _KEEP.search(text) else method.keeping(keep)
+
+
+def takes_keep(text: str) -> bool:
+    """Return whether `method_of` uses its `keep` for this text: the method takes one, and the text gives none."""
+    return method_of(text).takes_keep and not _KEEP.search(text)
 
 
 def law_of(text: str) -> WeightLaw:
@@ -54,10 +58,8 @@ def law_of(text: str) -> WeightLaw:
     Raises:
         ValueError: there is no such law, or it has no such field.
     """
-    known = {_dashed(n): c for n, c in vars(weights).items() if inspect.isclass(c) and issubclass(c, WeightLaw)}
-    known = {name: cls for name, cls in known.items() if getattr(cls, "__final__", False)}
     name, arguments = _taken_apart(text)
-    return _made(text, _known("weights law", known, name), arguments)
+    return _made(text, look_up("weights law", _LAWS, name), arguments)
 
 
 def names_code(texts: Iterable[str]) -> bool:
@@ -153,18 +155,12 @@ def _arguments(call: ast.Call, *, fields_only: bool) -> dict[str, Any]:
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        made = _known("part", _PARTS, node.func.id)
+        made = look_up("part", _PARTS, node.func.id)
         return made(*map(_value, node.args), **_arguments(node, fields_only=False))
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
         raise ValueError(f"{ast.unparse(node)[:80]!r} is no word, number or known part") from None
-
-
-def _known(what: str, table: Mapping[str, type[Made]], name: str) -> type[Made]:
-    if name not in table:
-        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(table)}")
-    return table[name]
 
 
 def _made(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
@@ -176,7 +172,3 @@ def _made(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
         return cls(**arguments)
     except TypeError as error:
         raise ValueError(f"{text}: {error}") from None
-
-
-def _dashed(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()

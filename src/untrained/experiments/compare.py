@@ -15,7 +15,7 @@ import torch
 
 from untrained import plot
 from untrained.data.dataset import DataSet, load_data, located
-from untrained.experiments.by_name import anchored, law_of, method_of, split
+from untrained.experiments.by_name import anchored, law_of, method_of, split, takes_keep
 from untrained.experiments.run_folder import claimed, resume_command, write_settings
 from untrained.experiments.tables import of_lines
 from untrained.experiments.testbed import Lab, device_named
@@ -93,8 +93,9 @@ def grid_of(
         texts.remove("dense")  # the random network as it is tells nothing new
     keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
     for text in texts:
-        told = {method_of(text, keep) for keep in (0.3, 0.4, *settings.keeps())}
-        keeps[text] = settings.keeps() if len(told) > 1 else (None,)
+        keeps[text] = settings.keeps() if takes_keep(text) else (None,)
+        for keep in keeps[text]:
+            method_of(text, keep)  # raises before anything is written
     return [
         Cell(text, keep, seed, **place)
         for text, each in keeps.items()

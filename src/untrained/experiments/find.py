@@ -81,7 +81,7 @@ def find(
     lab = Lab(settings, data, device_named(settings.device), settings.seed)
     network = lab.masked(method)
     spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
-    keep = getattr(method.at(1.0), "keep", None)
+    keep = method.final_keep
     told = "" if keep is None else f"-{keep:g}"
     name = f"{settings.model}-{Path(settings.data).name}-{spelt}{told}-seed{settings.seed}"
     with claimed(settings, name, holds_run) as folder:

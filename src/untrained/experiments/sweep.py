@@ -12,6 +12,7 @@ from untrained import plot
 from untrained.experiments.by_name import law_of, split
 from untrained.experiments.compare import check, fill, grid_of
 from untrained.experiments.tables import of_lines
+from untrained.fields import check_words
 from untrained.models import NETWORKS
 from untrained.runs.settings import CompareSettings, SweepSettings
 from untrained.runs.table import TWIN, Cell, Line
@@ -38,6 +39,7 @@ class Sweep:
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
+    __post_init__ = check_words
 
     def _repr_html_(self) -> str:
         return of_lines(self.lines).html()

@@ -63,8 +63,7 @@ class Lab:
             law = law_of(self.setup.weights)
         elif self.setup.recipe == "paper" and method.paper is not None:
             law = method.paper.weights or law
-        told = method.keeping(0.5) != method.keeping(0.4)
-        by_tensor = erk(network, method) if self.setup.densities == "erk" and told else method
+        by_tensor = erk(network, method) if self.setup.densities == "erk" and method.takes_keep else method
         return mask_(network, by_tensor, seed=self.seed, weights=law)  # pyright: ignore[reportArgumentType]
 
     def batches(self, part: Literal["train", "val", "test"]) -> Any:

@@ -11,8 +11,6 @@ from torch import nn
 
 from untrained.masking.mask import candidates
 from untrained.methods.base import Method
-from untrained.methods.masks import share
-from untrained.methods.schedules import Schedule
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 
@@ -41,16 +39,16 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
     Source: Evci et al. 2020, "Rigging the Lottery", arXiv 1911.11134, section 3 (ERK); Mocanu et al. 2018 (ER).
     """
     keep = getattr(method, "keep", None)
-    if not isinstance(keep, float) or isinstance(getattr(getattr(method, "of", None), "keep", None), Schedule):
+    if not isinstance(keep, float):
         raise ValueError(f"erk needs a method whose keep is a number, got {method}")
-    if method.keeping(0.3) == method.keeping(0.2):
-        raise ValueError(f"erk needs a method that is told how much to keep, got {method}")
+    if not method.takes_keep:
+        raise ValueError(f"erk needs a method that takes keep, got {method}")
     if method.together:
         raise ValueError(f"erk gives every tensor a density of its own, and {method} ranks them together")
     shapes = {name: tuple(parameter.shape) for name, parameter in candidates(model).items()}
     if not shapes:
         raise ValueError(f"this {type(model).__name__} has nothing that can be masked")
-    densities = erk_densities(shapes, share(keep))
+    densities = erk_densities(shapes, keep)
     return {re.escape(name): method.keeping(density) for name, density in densities.items()}
 
 

@@ -18,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from untrained.fields import check_words
 from untrained.weights.laws import DTYPES
 
 Owners = dict[str, list[tuple[nn.Module, str]]]
@@ -41,6 +42,7 @@ class Role:
     kind: Literal["weight", "bias", "norm scale", "other"]
     padding: int | None = None
     surprise: str = ""
+    __post_init__ = check_words
 
 
 def roles(model: nn.Module) -> tuple[Owners, dict[str, nn.Parameter], dict[str, Role]]:

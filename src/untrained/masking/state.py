@@ -264,4 +264,5 @@ class Record:
 
     def source(self, name: str, weight: Tensor, method: Method | None) -> Source:
         """Return the source of the frozen values of a tensor; its method, as it ends, gives what is kept."""
-        return Source.of(weight, name, seed=self.seed, law=self.law, keep=getattr(method, "keep", 1.0))
+        keep = None if method is None else method.final_keep
+        return Source.of(weight, name, seed=self.seed, law=self.law, keep=keep)

@@ -152,9 +152,20 @@ class Method(abc.ABC):
                 moved[field.name] = value.at(progress)
         return dataclasses.replace(self, **moved) if moved else self  # pyright: ignore[reportArgumentType]
 
+    @property
+    def takes_keep(self) -> bool:
+        """True where `keeping` sets how much is kept: with a field `keep`, or a `keeping` of its own."""
+        has_field = any(field.name == "keep" for field in dataclasses.fields(self))  # pyright: ignore[reportArgumentType]
+        return has_field or type(self).keeping is not Method.keeping
+
+    @property
+    def final_keep(self) -> float | None:
+        """The fraction that `keep` is when the search ends; None where the scores decide how much is kept."""
+        return getattr(self.at(1.0), "keep", None)
+
     def keeping(self, keep: float) -> Self:
-        """The method as one would search with it for this fraction; itself, if it learns how much is kept."""
-        if not any(field.name == "keep" for field in dataclasses.fields(self)):  # pyright: ignore[reportArgumentType]
+        """Return the method to search with for this fraction; itself where it does not take one."""
+        if not self.takes_keep:
             return self
         return dataclasses.replace(self, keep=keep)  # pyright: ignore[reportArgumentType, reportCallIssue]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, final
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
@@ -25,7 +25,6 @@ from torch import Tensor
 from untrained.methods.base import Method
 from untrained.methods.masks import (
     annealed,
-    checked_choice,
     checked_keep,
     decode_mask,
     mean_magnitude,
@@ -49,7 +48,7 @@ class Biprop(Method):
     """
 
     keep: float | Schedule = 0.5
-    scope: str = "layer"
+    scope: Literal["layer", "global"] = "layer"
 
     law: ClassVar[WeightLaw] = KaimingNormal(scaled=True)
     paper: ClassVar[Paper | None] = Paper(
@@ -59,7 +58,6 @@ class Biprop(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
-        checked_choice("scope", self.scope, ("layer", "global"))
 
     @property
     def together(self) -> bool:

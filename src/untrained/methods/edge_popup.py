@@ -19,7 +19,6 @@ from torch import Tensor
 from untrained.methods.base import Method
 from untrained.methods.masks import (
     annealed,
-    checked_choice,
     checked_keep,
     groups,
     mean_magnitude,
@@ -32,8 +31,6 @@ from untrained.methods.schedules import Schedule
 from untrained.methods.structure import Structure
 from untrained.selection.straight_through import keep_top
 from untrained.weights.laws import SignedConstant
-
-Scope = Literal["layer", "global", "normalised"]
 
 
 @final
@@ -53,7 +50,7 @@ class EdgePopup(Method):
     """
 
     keep: float | Schedule = 0.5
-    scope: Scope = "layer"
+    scope: Literal["layer", "global", "normalised"] = "layer"
     signed: bool = False
     structure: Structure | None = None
 
@@ -64,7 +61,6 @@ class EdgePopup(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
-        checked_choice("scope", self.scope, ("layer", "global", "normalised"))
         if self.structure is not None:
             if self.structure.keep not in (None, self.keep):
                 raise ValueError(f"keep must be {self.structure.keep:g} with {self.structure}, got {self.keep}")
@@ -75,8 +71,12 @@ class EdgePopup(Method):
     def together(self) -> bool:
         return self.scope != "layer"
 
+    @property
+    def takes_keep(self) -> bool:
+        return self.structure is None or self.structure.keep is None
+
     def keeping(self, keep: float) -> Self:
-        if self.structure is not None and self.structure.keep is not None:
+        if not self.takes_keep:
             return self
         return replace(self, keep=annealed(keep) if self.together else keep)
 

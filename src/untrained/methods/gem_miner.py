@@ -20,14 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, final
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import (
-    checked_choice,
     checked_keep,
     checked_number,
     decode_mask,
@@ -54,7 +53,7 @@ class GemMiner(Method):
     """
 
     keep: float | Schedule = 0.5
-    scope: str = "global"
+    scope: Literal["layer", "global"] = "global"
     decay: float = 0.0
     drops: int = 10
 
@@ -70,7 +69,6 @@ class GemMiner(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
-        checked_choice("scope", self.scope, ("layer", "global"))
         checked_number("decay", self.decay, 0)
         checked_number("drops", self.drops, 0)
 

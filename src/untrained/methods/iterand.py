@@ -31,7 +31,7 @@ from untrained.methods.masks import (
     top_codes,
     uniform_scores,
 )
-from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.recipe import PAPER, Paper, Recipe
 from untrained.methods.schedules import Schedule
 from untrained.weights.laws import KaimingUniform, WeightLaw
 from untrained.weights.source import Source
@@ -59,7 +59,7 @@ class IteRand(Method):
     paper: ClassVar[Paper | None] = Paper(
         "Pruning Randomly Initialized Neural Networks with Iterative Randomization",
         "2106.09269",
-        Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch"),
+        PAPER,
         KaimingUniform(),
         epochs=100,
         batch_size=128,

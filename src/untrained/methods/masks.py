@@ -41,13 +41,6 @@ def annealed(keep: float) -> float | Schedule:
     return Cubic(0.5, keep, until=0.5) if keep < 0.5 else keep
 
 
-def checked_choice(name: str, given: object, known: Iterable[str]) -> None:
-    """Raise a ValueError unless `given` is one of the `known` words."""
-    known = list(known)
-    if given not in known:
-        raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {given!r}")
-
-
 def checked_number(name: str, given: float, low: float, high: float = math.inf) -> None:
     """Raise a ValueError unless low ≤ given ≤ high, and finite."""
     if isinstance(given, bool) or not isinstance(given, int | float) or not low <= given <= high or given == math.inf:

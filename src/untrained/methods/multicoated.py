@@ -16,21 +16,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
 from untrained.methods.masks import (
-    checked_choice,
     checked_keep,
     checked_number,
     decode_mask,
     decode_multiple,
     share,
 )
-from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.recipe import PAPER, Paper, Recipe
 from untrained.methods.schedules import Schedule
 from untrained.selection.topk import keep_of, top
 from untrained.weights.laws import SignedConstant, WeightLaw, fans
@@ -49,13 +48,13 @@ class Multicoated(Method):
 
     keep: float | Schedule = 0.5
     coats: int = 3
-    spacing: str = "linear"
+    spacing: Literal["linear", "uniform"] = "linear"
 
     law: ClassVar[WeightLaw] = SignedConstant(scaled=True)
     paper: ClassVar[Paper | None] = Paper(
         "Multicoated Supermasks Enhance Hidden Networks",
         "PMLR 162 (ICML 2022)",
-        Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch"),
+        PAPER,
         SignedConstant(scaled=True),
         epochs=100,
         batch_size=128,
@@ -65,7 +64,6 @@ class Multicoated(Method):
         super().__post_init__()
         object.__setattr__(self, "keep", checked_keep(self.keep))
         checked_number("coats", self.coats, 1, 127)
-        checked_choice("spacing", self.spacing, ("linear", "uniform"))
 
     @property
     def recipe(self) -> Recipe:
@@ -101,8 +99,11 @@ class Multicoated(Method):
         return decode_mask(self.coats + 1 - missing, first).to(torch.int8)
 
 
-@torch.compiler.assume_constant_result
 def _ratios(keep: float, coats: int, n: int) -> list[float]:
     """What to ask `top` for so that coat i + 1 keeps exactly ⌈keep·(N - i)/N·n⌉ of n, i = 1 … N - 1."""
     ratios = (Fraction(repr(keep)) * (coats - coat) / coats for coat in range(1, coats))
     return [keep_of(max(1, math.ceil(ratio * n)), max(1, n)) for ratio in ratios]
+
+
+# As torch.compiler.assume_constant_result does, which would import torch._dynamo: two seconds.
+_ratios._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]

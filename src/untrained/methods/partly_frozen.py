@@ -27,7 +27,7 @@ from untrained.methods.base import UNDECIDED, Method
 from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.masks import checked_number, decode_mask, groups, share, straight_through
 from untrained.methods.recipe import Paper, Recipe
-from untrained.methods.schedules import Cubic
+from untrained.methods.schedules import Cubic, Schedule
 from untrained.selection.topk import checked, keep_count, keep_of
 from untrained.weights.laws import WeightLaw
 from untrained.weights.source import Source
@@ -62,9 +62,13 @@ class PartlyFrozen(Method):
             raise ValueError(f"of must be a method that neither redraws, drops nor blocks, got {self.of}")
 
     @property
-    def keep(self) -> float:
+    def keep(self) -> float | Schedule:
         """The fraction of all weights that the inner method is asked to keep; 1 if it decides that itself."""
-        return share(getattr(self.of, "keep", 1.0))
+        return getattr(self.of, "keep", 1.0)
+
+    @property
+    def takes_keep(self) -> bool:
+        return self.of.takes_keep
 
     @property
     def recipe(self) -> Recipe:
@@ -181,10 +185,11 @@ class PartlyFrozen(Method):
             return self.of
         roles = [weight[1] for weight in group.values()]
         free, locked = (sum(int((role == kind).sum()) for role in roles) for kind in (_FREE, _LOCKED))
-        wanted = keep_count(self.keep, sum(role.numel() for role in roles)) - locked
+        keep = share(self.keep)
+        wanted = keep_count(keep, sum(role.numel() for role in roles)) - locked
         if wanted > free:
             raise ValueError(
-                f"{', '.join(map(repr, group))}: keep {self.keep} needs {wanted} weights more than the {locked} that "
+                f"{', '.join(map(repr, group))}: keep {keep} needs {wanted} weights more than the {locked} that "
                 f"are locked, and {free} are free"
             )
         if wanted < 1:

@@ -44,10 +44,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.optimizer not in ("sgd", "adam"):
-            raise ValueError(f"optimizer must be 'sgd' or 'adam', got {self.optimizer!r}")
-        if self.cosine not in ("step", "epoch"):
-            raise ValueError(f"cosine must be 'step' or 'epoch', got {self.cosine!r}")
         for name in ("momentum", "weight_decay", "warmup", "label_smoothing"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")

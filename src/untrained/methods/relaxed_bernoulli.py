@@ -20,13 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
 
 from untrained.methods.base import Method
-from untrained.methods.masks import checked_choice, checked_number
+from untrained.methods.masks import checked_number
 from untrained.methods.recipe import Recipe
 from untrained.methods.sampling import normal_noise, sigmoid_slope, uniform_noise
 from untrained.methods.schedules import Schedule
@@ -46,13 +46,12 @@ class RelaxedBernoulli(Method):
         width: the temperature of concrete gates, the standard deviation of gaussian ones.
     """
 
-    gate: str = "gaussian"
+    gate: Literal["gaussian", "concrete"] = "gaussian"
     sparsity: float | Schedule = 0.0
     width: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_choice("gate", self.gate, ("concrete", "gaussian"))
         if not isinstance(self.sparsity, Schedule):
             checked_number("sparsity", self.sparsity, 0)
             object.__setattr__(self, "sparsity", float(self.sparsity))

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, final
 import torch
 from torch import nn
 
+from untrained.fields import look_up
 from untrained.models.arguments import CHECKS, MAX_WEIGHTS
 
 NETWORKS: dict[str, Callable[..., "Network"]] = {}
@@ -51,12 +52,11 @@ def build(name: str, /, **arguments: Any) -> Network:
         >>> ut.models.build("conv4", width=0.1)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
-    if not isinstance(name, str) or name not in NETWORKS:
-        raise ValueError(f"unknown network {reprlib.repr(name)}; known: {', '.join(NETWORKS)}")
-    known = inspect.signature(NETWORKS[name]).parameters
+    builder = look_up("network", NETWORKS, name)
+    known = inspect.signature(builder).parameters
     if unknown := [key for key in arguments if key not in known]:
         raise ValueError(f"{name} has no argument {reprlib.repr(unknown[0])}; it has {', '.join(known)}")
-    return NETWORKS[name](**arguments)
+    return builder(**arguments)
 
 
 def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, Network]:

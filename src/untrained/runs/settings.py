@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from cyclopts import Parameter
 
+from untrained.fields import check_words
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -64,6 +66,7 @@ class Setup:
     amp: bool = False
 
     def __post_init__(self) -> None:
+        check_words(self)
         for name in ("out", "data_dir"):
             if isinstance(path := getattr(self, name), str | Path):
                 object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  ~nobody stays

@@ -17,7 +17,7 @@ from untrained.masking.bake import baked
 from untrained.masking.mask import codes, mask_, scores
 from untrained.methods.base import Method
 from untrained.methods.schedules import Schedule
-from untrained.tickets import header
+from untrained.testing.requirement import require, require_configuration, same_bits
 from untrained.tickets.codec import entropy
 from untrained.tickets.ticket import Ticket, load, save
 from untrained.weights.laws import KaimingNormal
@@ -42,8 +42,8 @@ def check_method(method: Method) -> None:
     """
     if not isinstance(method, Method):
         raise TypeError(f"check_method needs an instance of a Method, got {method!r}")
+    require_configuration(method, Method, method.at(1.0))
     for law in (
-        _is_its_configuration,
         _starts_from_its_generator,
         _uses_what_its_codes_mean,
         _does_not_mind_layout_or_threads,
@@ -56,27 +56,18 @@ def check_method(method: Method) -> None:
         law(method)
 
 
-def _is_its_configuration(method: Method) -> None:
-    cls = type(method)
-    _require(dataclasses.is_dataclass(method) and getattr(cls, "__final__", False), method, "is a @final @dataclass")
-    _require(hash(method) == hash(dataclasses.replace(method)), method, "is frozen, and equal to its copy")  # pyright: ignore
-    final = method.at(1.0)
-    described = header.from_json(header.to_json(header.describe(final)))
-    _require(header.revive(Method, described) == final, method, "has fields that JSON brings back: numbers, words")
-
-
 def _starts_from_its_generator(method: Method) -> None:
     before = torch.get_rng_state()
     for shape in _SHAPES.values():
         for dtype in (torch.float32, torch.float64, torch.bfloat16):
             weight = torch.randn(shape, generator=_generator(1)).to(dtype)
             first, again = (method.init_scores(weight.clone(), _generator(7)) for _ in range(2))
-            _require(_same(first, again), method, "draws its first scores from the generator alone")
-            _require(first.dtype == dtype and not first.requires_grad, method, "has first scores of the weight's dtype")
-            _require(bool(first.isfinite().all()), method, "has finite first scores")
+            require(same_bits(first, again), method, "draws its first scores from the generator alone")
+            require(first.dtype == dtype and not first.requires_grad, method, "has first scores of the weight's dtype")
+            require(bool(first.isfinite().all()), method, "has finite first scores")
             other = method.init_scores(torch.zeros_like(weight), _generator(7))
-            _require(_same(first, other), method, "does not look at the weight's values for its first scores")
-    _require(torch.equal(before, torch.get_rng_state()), method, "leaves torch's global generator alone")
+            require(same_bits(first, other), method, "does not look at the weight's values for its first scores")
+    require(torch.equal(before, torch.get_rng_state()), method, "leaves torch's global generator alone")
 
 
 def _uses_what_its_codes_mean(method: Method) -> None:
@@ -85,21 +76,19 @@ def _uses_what_its_codes_mean(method: Method) -> None:
             weights, its_scores = _problem(method, kind, dtype)
             copies = [{n: t.clone() for n, t in tensors.items()} for tensors in (weights, its_scores)]
             chosen, effective = method.codes(weights, its_scores), method.effective(weights, its_scores)
-            _require(list(chosen) == list(effective) == list(weights), method, "keeps the names in order")
+            require(list(chosen) == list(effective) == list(weights), method, "keeps the names in order")
             for name, shape in _SHAPES.items():
                 code = chosen[name]
-                _require(code.dtype == torch.int8 and code.shape == shape, method, "has int8 codes, one per weight")
+                require(code.dtype == torch.int8 and code.shape == shape, method, "has int8 codes, one per weight")
                 decoded = method.decode(weights[name], code)
-                _require(
+                require(
                     decoded.shape == shape and decoded.dtype == dtype, method, "decodes to the weight's shape, dtype"
                 )
-                _require(_same(effective[name], decoded), method, "uses what its codes mean, bit for bit")
-                _require(not decoded[code == 0].any(), method, "has code 0 for a dropped weight, which is 0")
-            _require(
-                all(_same(t, c[n]) for ts, c in zip((weights, its_scores), copies, strict=True) for n, t in ts.items()),
-                method,
-                "changes nothing that it is given",
-            )
+                require(same_bits(effective[name], decoded), method, "uses what its codes mean, bit for bit")
+                require(not decoded[code == 0].any(), method, "has code 0 for a dropped weight, which is 0")
+            pairs = zip((weights, its_scores), copies, strict=True)
+            unchanged = all(same_bits(t, copy_of[n]) for tensors, copy_of in pairs for n, t in tensors.items())
+            require(unchanged, method, "changes nothing that it is given")
 
 
 def _does_not_mind_layout_or_threads(method: Method) -> None:
@@ -116,7 +105,7 @@ def _does_not_mind_layout_or_threads(method: Method) -> None:
                 torch.set_num_threads(threads)
                 again = method.codes(last(weights), last(its_scores))
                 alike = all(torch.equal(chosen[n], again[n]) for n in chosen)
-                _require(alike, method, "does not mind layout or threads")
+                require(alike, method, "does not mind layout or threads")
     finally:
         torch.set_num_threads(before)
 
@@ -131,9 +120,9 @@ def _refuses_nan(method: Method) -> None:
             try:
                 choose(weights, its_scores)
             except ValueError as error:
-                _require(repr(name) in str(error), method, f"names the tensor whose scores are NaN, not: {error}")
+                require(repr(name) in str(error), method, f"names the tensor whose scores are NaN, not: {error}")
             else:
-                _require(False, method, "raises a ValueError for NaN scores")
+                require(False, method, "raises a ValueError for NaN scores")
 
 
 def _learns(method: Method) -> None:
@@ -143,34 +132,34 @@ def _learns(method: Method) -> None:
     grads = {name: torch.randn(weight.shape, generator=_generator(3)) for name, weight in effective.items()}
     total = torch.stack([(weight * grads[name]).sum() for name, weight in effective.items()]).sum()
     if not method.learns:
-        _require(not total.requires_grad, method, "gives no gradient, for it does not learn")
+        require(not total.requires_grad, method, "gives no gradient, for it does not learn")
         return
     total.backward()
     for score in learning.values():
         grad = score.grad
-        _require(grad is not None and bool(grad.isfinite().all()), method, "gives every score a finite gradient")
-        _require(bool(grad.any()), method, "gives scores a gradient that is not 0 everywhere")  # pyright: ignore
+        require(grad is not None and bool(grad.isfinite().all()), method, "gives every score a finite gradient")
+        require(bool(grad.any()), method, "gives scores a gradient that is not 0 everywhere")  # pyright: ignore
     price = method.penalty(weights, learning)
-    _require(price is None or (price.ndim == 0 and bool(price.isfinite())), method, "has a penalty that is one number")
+    require(price is None or (price.ndim == 0 and bool(price.isfinite())), method, "has a penalty that is one number")
 
 
 def _samples_from_its_noise(method: Method) -> None:
     weights, its_scores = _problem(method, "first", torch.float32)
     before = torch.get_rng_state()
     first, again, other = (method.sampled(weights, its_scores, torch.tensor(noise)) for noise in (5, 5, 6))
-    _require(all(_same(first[n], again[n]) for n in first), method, "samples the same from the same noise")
-    alike = all(_same(first[n], other[n]) for n in first)
-    _require(alike != method.samples, method, "samples from other noise something else, if and only if it `samples`")
-    _require(torch.equal(before, torch.get_rng_state()), method, "leaves torch's global generator alone")
+    require(all(same_bits(first[n], again[n]) for n in first), method, "samples the same from the same noise")
+    alike = all(same_bits(first[n], other[n]) for n in first)
+    require(alike != method.samples, method, "samples from other noise something else, if and only if it `samples`")
+    require(torch.equal(before, torch.get_rng_state()), method, "leaves torch's global generator alone")
 
 
 def _moves_only_what_chooses(method: Method) -> None:
     final, (weights, its_scores) = method.at(1.0), _problem(method, "normal", torch.float32)
     values = [getattr(final, field.name) for field in dataclasses.fields(final)]  # pyright: ignore
-    _require(not any(isinstance(value, Schedule) for value in values), method, "has no schedule left in the end")
+    require(not any(isinstance(value, Schedule) for value in values), method, "has no schedule left in the end")
     for name, code in method.at(0.0).codes(weights, its_scores).items():
         decoded = [moment.decode(weights[name], code) for moment in (method.at(0.0), final)]
-        _require(_same(*decoded), method, "decodes the same whatever the schedules say")
+        require(same_bits(*decoded), method, "decodes the same whatever the schedules say")
 
 
 def _survives_a_ticket(method: Method) -> None:
@@ -193,22 +182,22 @@ def _survives_a_ticket(method: Method) -> None:
             advance_(model, step + 1, 3)
         model.eval()
         with torch.no_grad(), baked(model) as dense:
-            _require(_same(model(x), dense(x)), method, "is in evaluation what `baked` makes of it")
+            require(same_bits(model(x), dense(x)), method, "is in evaluation what `baked` makes of it")
             path = Path(folder) / "checked.ticket"
             save(model, path)
             loaded = load(path, build()).eval()
-            _require(_same(dense(x), loaded(x)), method, "is loaded from its ticket bit for bit")
+            require(same_bits(dense(x), loaded(x)), method, "is loaded from its ticket bit for bit")
             again = mask_(build(), method, seed=3).eval()
             again.load_state_dict(copy.deepcopy(model.state_dict()))
             move_(again, 3, 3)
-            _require(
+            require(
                 all(torch.equal(c, codes(again)[n]) for n, c in codes(model).items()),
                 method,
                 "has all that it knows in the state_dict",
             )
         for encoded in Ticket.load(path).encoded().values():
             least = entropy(encoded.counts) * sum(encoded.counts) / 8
-            _require(len(encoded.data) <= 1.01 * least + 16, method, "is stored within 1 % of its codes' entropy")
+            require(len(encoded.data) <= 1.01 * least + 16, method, "is stored within 1 % of its codes' entropy")
 
 
 def _problem(method: Method, kind: str, dtype: torch.dtype) -> tuple[Tensors, Tensors]:
@@ -230,15 +219,3 @@ def _problem(method: Method, kind: str, dtype: torch.dtype) -> tuple[Tensors, Te
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Equal bit for bit: -0 is not 0."""
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    return torch.equal(*(t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (one, other)))
-
-
-def _require(holds: bool, method: Method, law: str) -> None:
-    if not holds:
-        raise AssertionError(f"{method} breaks a law: a method {law}")

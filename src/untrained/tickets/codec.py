@@ -19,7 +19,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from torch import Tensor
 
 from untrained.native import load as load_kernels
 
-Coding = Literal["bits", "ans"]
 _PRECISION = 24
 _BLOCK = 1 << 20
 _PADDING = "the bits after the last code are not zero"
@@ -37,7 +36,7 @@ _PADDING = "the bits after the last code are not zero"
 class Encoded:
     """The codes of one tensor as bytes."""
 
-    coding: Coding
+    coding: str
     values: tuple[int, ...]
     counts: tuple[int, ...]
     data: bytes

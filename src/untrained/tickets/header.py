@@ -70,7 +70,8 @@ class TensorEntry:
     def source(self, name: str, seed: int, law: WeightLaw | None, pretrained: Tensor | None = None) -> Source:
         """Return the source of its frozen values; its method gives what is kept."""
         like = self if pretrained is None else pretrained
-        return Source.of(like, name, seed=seed, law=law, keep=getattr(self.method, "keep", 1.0))
+        keep = None if self.method is None else self.method.final_keep
+        return Source.of(like, name, seed=seed, law=law, keep=keep)
 
     def given(self, name: str, seed: int) -> Tensor | None:
         """Return the codes that the seed alone gives to a masked tensor, UNDECIDED elsewhere; None if it gives none."""

@@ -40,14 +40,9 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
     return shape[1] * field, shape[0] * field
 
 
-def gain(nonlinearity: str) -> float:
-    """What the nonlinearity asks the weights' standard deviation to be multiplied by (as torch.nn.init)."""
-    if nonlinearity not in _GAINS:
-        raise ValueError(f"nonlinearity must be one of {', '.join(_GAINS)}; got {nonlinearity!r}")
-    return _GAINS[nonlinearity]
+Nonlinearity = Literal["relu", "leaky_relu", "linear", "sigmoid", "tanh", "selu", "elu"]
 
-
-_GAINS = {
+GAINS: dict[Nonlinearity, float] = {
     "relu": math.sqrt(2.0),
     "leaky_relu": math.sqrt(2.0 / (1.0 + 0.01**2)),
     "linear": 1.0,
@@ -56,6 +51,12 @@ _GAINS = {
     "selu": 0.75,
     "elu": math.sqrt(3.0),
 }
+"""Factors on the weights' standard deviation that nonlinearities ask for, as torch.nn.init."""
+
+
+def elements_per_block(units: Units) -> int:
+    """Return how many elements a block of the stream gives: one bit each for signs, else one word each."""
+    return 128 if units is signs else 4
 
 
 def chunks(n: int, per_block: int) -> Iterator[tuple[int, slice]]:
@@ -118,7 +119,7 @@ class WeightLaw(abc.ABC):
         seed = check_seed(seed)
         units, scale = self.units(), self.magnitude(shape, keep)
         weights = np.empty(math.prod(shape), np.float32)
-        for block, part in chunks(len(weights), 128 if units is signs else 4):
+        for block, part in chunks(len(weights), elements_per_block(units)):
             units(seed, name, (number << 32) + block, weights[part], scale)
         return torch.from_numpy(weights).reshape(tuple(shape))
 
@@ -135,7 +136,7 @@ class WeightLaw(abc.ABC):
         check_seed(seed)
         units, scale = self.units(), self.magnitude(numbers.shape, keep)
         flat, weights = numbers.contiguous().numpy().reshape(-1), np.empty(numbers.numel(), np.float32)
-        per_block, one_by_one = 128 if units is signs else 4, _ONE_BY_ONE.get(units)
+        per_block, one_by_one = elements_per_block(units), _ONE_BY_ONE.get(units)
         for block, part in chunks(len(weights), per_block):
             here, out = flat[part], weights[part]
             counts = np.bincount(here, minlength=256)
@@ -164,17 +165,11 @@ class _Kaiming(WeightLaw):
     """Laws of standard deviation gain/√fan."""
 
     fan: Literal["in", "out"] = "in"
-    nonlinearity: str = "relu"
+    nonlinearity: Nonlinearity = "relu"
     scaled: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.fan not in ("in", "out"):
-            raise ValueError(f"fan must be 'in' or 'out', got {self.fan!r}")
-        gain(self.nonlinearity)
-
     def scale(self, shape: Sequence[int]) -> float:
-        return gain(self.nonlinearity) / math.sqrt(fans(shape)[0 if self.fan == "in" else 1])
+        return GAINS[self.nonlinearity] / math.sqrt(fans(shape)[0 if self.fan == "in" else 1])
 
 
 @final
@@ -220,15 +215,11 @@ class KaimingUniform(_Kaiming):
 class _Xavier(WeightLaw):
     """Laws of standard deviation gain · √(2/(fan in + fan out)), the gain being 1 by default."""
 
-    nonlinearity: str = "linear"
+    nonlinearity: Nonlinearity = "linear"
     scaled: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        gain(self.nonlinearity)
-
     def scale(self, shape: Sequence[int]) -> float:
-        return gain(self.nonlinearity) * math.sqrt(2.0 / sum(fans(shape)))
+        return GAINS[self.nonlinearity] * math.sqrt(2.0 / sum(fans(shape)))
 
 
 @final

@@ -48,10 +48,10 @@ class Source:
     pretrained: Tensor | None = None
 
     @staticmethod
-    def of(like: Shaped, name: str, *, seed: int, law: WeightLaw | None, keep: float = 1.0) -> Source:
-        """Return the source of a tensor like this one; without a law its own values are that source."""
+    def of(like: Shaped, name: str, *, seed: int, law: WeightLaw | None, keep: float | None) -> Source:
+        """Return the source of a tensor like this one; without a law its own values are that source; keep None is all."""
         own = like if law is None and isinstance(like, Tensor) else None
-        return Source(seed, name, tuple(like.shape), like.dtype, law, keep, own)
+        return Source(seed, name, tuple(like.shape), like.dtype, law, 1.0 if keep is None else keep, own)
 
     def draw(self, number: int = 0) -> Tensor:
         """Draw `number` of the weights, or the pretrained ones, of which there is only one.

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, final
 
 from cyclopts import Parameter, Token
 
+from untrained.fields import check_words
+
 
 def task_of_file(task: str, file: str | Path) -> str:
     """Return the task that a file names, if it is one of ours or one that Gymnasium comes with.
@@ -86,6 +88,7 @@ class WannSettings:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        check_words(self)
         for name in ("generations", "minutes", "population", "islands", "workers", "trials", "max_steps"):
             given = getattr(self, name)
             if given is not None and not given > 0:
