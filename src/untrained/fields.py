@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import reprlib
 import types
 import typing
@@ -20,10 +21,12 @@ def kinds_of(cls: type) -> dict[str, frozenset[type]]:
 
 
 def check_fields(config: Any) -> None:
-    """Convert numbers to Python's own, whole numbers of float fields to floats, and check every field's type and words.
+    """Convert numbers to Python's own, whole numbers of float fields to floats, and check types, words and limits.
+
+    The limits are those of a class attribute `_limits`: {name: (lowest, highest)} of fields that hold finite numbers.
 
     Raises:
-        ValueError: a field is not as annotated; the message names it.
+        ValueError: a field is not as annotated, or outside its limits; the message names it.
     """
     check_words(config)
     for name, kinds in kinds_of(type(config)).items():
@@ -38,6 +41,11 @@ def check_fields(config: Any) -> None:
             raise ValueError(f"{name} must be of type {expected}, got {value!r}")
         if value is not getattr(config, name):
             object.__setattr__(config, name, value)
+    for name, (low, high) in getattr(config, "_limits", {}).items():
+        value = getattr(config, name)
+        if isinstance(value, int | float) and not (low <= value <= high and value < math.inf):
+            limits = f"{low:g} or more" if high == math.inf else f"in [{low:g}, {high:g}]"
+            raise ValueError(f"{name} must be {limits}, got {value!r}")
 
 
 def check_words(config: Any) -> None:

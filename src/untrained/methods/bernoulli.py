@@ -4,7 +4,7 @@
     ∂L/∂s = W ⊙ σ'(s) · r ⊙ ∂L/∂W_eff                 straight through the sample; r counts as a constant
 
 A new mask is drawn in every forward pass of training; evaluated and saved is the likelier code of each weight, 1 where
-σ(s) ≥ ½. (The authors sample when they evaluate, too.) Nothing asks for sparsity: how much is kept is learned.
+σ(s) ≥ ½. (The authors sample when they evaluate, too.) There is no target sparsity: how much is kept is learned.
 
 The learning rates of 100 and more in the authors' code are no misprint: σ'(s) ≤ ¼ and |W| ≈ 1/√(fan in) make the
 gradient that small, and s must travel several units before σ(s) is near 0 or 1.
@@ -15,38 +15,38 @@ arXiv 1905.01067, section 5 (dynamic weight rescaling in 5.2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import checked_number, decode_mask, rounded
+from untrained.methods.masks import decode_mask, round_to
 from untrained.methods.recipe import STEADY, Paper, Recipe
-from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
+from untrained.methods.sampling import BernoulliMask, sigmoid_slope
 from untrained.weights.laws import XavierConstant
 
 
 @final
 @dataclass(frozen=True)
-class Bernoulli(Method):
+class Bernoulli(BernoulliMask):
     """Bernoulli supermask: each weight is kept with its own learned probability σ(s).
 
     Args:
         rescale: dynamic weight rescaling: multiply what is kept by n/Σm.
         start: the first score of every weight; 0 is a probability of one half.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((30, 10)), ut.Bernoulli(start=-1.0), seed=0)
+        >>> sum(int(mask.sum()) for mask in ut.masks(model).values())
+        0
     """
 
     rescale: bool = True
     start: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number("start", self.start, -1e4, 1e4)
-
-    paper: ClassVar[Paper | None] = Paper(
+    _limits: ClassVar = {"start": (-1e4, 1e4)}
+    paper = Paper(
         "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
         "1905.01067",
         Recipe("sgd", lr=100.0, momentum=0.9, factor=STEADY),
@@ -54,20 +54,10 @@ class Bernoulli(Method):
         epochs=2000,
         batch_size=250,
     )
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("adam", lr=1.0, warmup=1.0, label_smoothing=0.05)
-
-    @property
-    def samples(self) -> bool:
-        return True
+    recipe = Recipe("adam", lr=1.0, warmup=1.0, label_smoothing=0.05)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return torch.full_like(weight, self.start)
-
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: likely_codes(scores[name], name) for name in weights}
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         return decode_mask(weight * self._factor(weight, codes), codes)
@@ -75,15 +65,10 @@ class Bernoulli(Method):
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
         return weight * self._factor(weight, codes) * sigmoid_slope(scores)
 
-    def sampled_codes(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
-    ) -> dict[str, Tensor]:
-        return {name: sampled_codes(scores[name], noise, name) for name in weights}
-
     def _factor(self, weight: Tensor, codes: Tensor) -> Tensor:
-        """r, rounded once to the weight's dtype."""
+        """Return r, rounded once to the weight's dtype."""
         if not self.rescale:
             return weight.new_ones(())
         # One division of two float64 tensors: a number by a tensor would be rounded twice.
         kept = (codes != 0).sum().clamp(min=1).double()
-        return rounded(torch.full_like(kept, codes.numel()) / kept, weight.dtype)
+        return round_to(torch.full_like(kept, codes.numel()) / kept, weight.dtype)

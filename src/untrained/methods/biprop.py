@@ -4,7 +4,7 @@
     ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff                    straight through m; α counts as a constant
 
 The backward pass multiplies by |W| sign(W) = W, and not by the α sign(W) of the forward pass: all edges now weigh the
-same, so that without |W| the magnitude of the frozen weight, by which α is to be near |W|, would have no say in which
+same, so that without |W| the magnitude of the frozen weight, by which α is to be near |W|, would not matter for which
 edges win. With signed constants |W| = α and biprop is edge-popup; its authors draw from a normal distribution.
 
 The real values are -α, 0 and α: one bit a weight and a sign that the seed gives. MPT-1/1 adds binary activations:
@@ -15,26 +15,17 @@ Source: Diffenderfer, Kailkhura, "Multi-Prize Lottery Ticket Hypothesis", ICLR 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, final
+from typing import Literal, Self, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import (
-    annealed,
-    checked_keep,
-    decode_mask,
-    mean_magnitude,
-    rounded,
-    top_codes,
-    uniform_scores,
-)
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import anneal, decode_mask, mean_magnitude, round_to, top_codes, uniform_scores
 from untrained.methods.recipe import PAPER, Paper
 from untrained.methods.schedules import Schedule
-from untrained.weights.laws import KaimingNormal, WeightLaw
+from untrained.weights.laws import KaimingNormal
 
 
 @final
@@ -45,35 +36,34 @@ class Biprop(Method):
     Args:
         keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n; or a schedule.
         scope: "layer" keeps that fraction of every tensor, "global" of all of them ranked together.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(100, 10), ut.Biprop(keep=0.1), seed=0)
+        >>> model.weight.unique().numel(), int(model.weight.count_nonzero())
+        (3, 100)
     """
 
     keep: float | Schedule = 0.5
     scope: Literal["layer", "global"] = "layer"
 
-    law: ClassVar[WeightLaw] = KaimingNormal(scaled=True)
-    paper: ClassVar[Paper | None] = Paper(
-        "Multi-Prize Lottery Ticket Hypothesis", "2103.09377", PAPER, KaimingNormal(scaled=True), 250, 128
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "keep", checked_keep(self.keep))
+    law = KaimingNormal(scaled=True)
+    paper = Paper("Multi-Prize Lottery Ticket Hypothesis", "2103.09377", PAPER, KaimingNormal(scaled=True), 250, 128)
 
     @property
     def together(self) -> bool:
         return self.scope == "global"
 
     def keeping(self, keep: float) -> Self:
-        return replace(self, keep=annealed(keep) if self.together else keep)
+        return replace(self, keep=anneal(keep) if self.together else keep)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return uniform_scores(weight, generator)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return top_codes(scores, self.keep, together=self.together, signed=False)
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
-        alpha = rounded(mean_magnitude(weight, codes != 0), weight.dtype)
+        alpha = round_to(mean_magnitude(weight, codes != 0), weight.dtype)
         return decode_mask(alpha * weight.sign(), codes)
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:

@@ -1,28 +1,30 @@
-"""Everything kept: the random network as it is, the other honest baseline."""
+"""Baseline that keeps everything: the random network as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
+from untrained.methods.base import Method, Tensors
 
 
 @final
 @dataclass(frozen=True)
 class Dense(Method):
-    """Every weight kept; its scores are zeros that nobody reads."""
+    """Every weight kept; the scores are zeros and not used.
 
-    @property
-    def learns(self) -> bool:
-        return False
+    Example:
+        >>> ut.masks(ut.mask_(nn.Linear(3, 1), ut.Dense(), seed=0))
+        {'weight': tensor([[True, True, True]])}
+    """
+
+    learns = False
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return torch.zeros_like(weight)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return {name: torch.ones_like(weight, dtype=torch.int8) for name, weight in weights.items()}

@@ -9,23 +9,14 @@ CVPR 2020, arXiv 1911.13299, section 3. The paper ranks by s; its authors' code 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self, final
+from typing import Literal, Self, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import (
-    annealed,
-    checked_keep,
-    groups,
-    mean_magnitude,
-    share,
-    top_codes,
-    uniform_scores,
-)
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import anneal, current, groups, mean_magnitude, top_codes, uniform_scores
 from untrained.methods.recipe import PAPER, Paper
 from untrained.methods.schedules import Schedule
 from untrained.methods.structure import Structure
@@ -47,6 +38,11 @@ class EdgePopup(Method):
         signed: rank by the score itself, as the paper writes it, instead of by its absolute value, as its code does.
             The gradient is then W ⊙ ∂L/∂W_eff.
         structure: patterns that the mask must have: `NofM(2, 4)` or `Block(32, 32)`; of every tensor alone.
+
+    Example:
+        >>> model = ut.mask_(ut.models.fc((300, 100)), ut.EdgePopup(keep=0.1, scope="global"), seed=0)
+        >>> sum(int(mask.sum()) for mask in ut.masks(model).values())
+        26620
     """
 
     keep: float | Schedule = 0.5
@@ -54,18 +50,17 @@ class EdgePopup(Method):
     signed: bool = False
     structure: Structure | None = None
 
-    paper: ClassVar[Paper | None] = Paper(
+    paper = Paper(
         "What's Hidden in a Randomly Weighted Neural Network?", "1911.13299", PAPER, SignedConstant(), 100, 128
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "keep", checked_keep(self.keep))
         if self.structure is not None:
             if self.structure.keep not in (None, self.keep):
                 raise ValueError(f"keep must be {self.structure.keep:g} with {self.structure}, got {self.keep}")
             if self.together:
-                raise ValueError(f"scope must be 'layer' with structure {self.structure}, got {self.scope!r}")
+                raise ValueError(f'scope must be "layer" with {self.structure}, got "{self.scope}"')
 
     @property
     def together(self) -> bool:
@@ -78,7 +73,7 @@ class EdgePopup(Method):
     def keeping(self, keep: float) -> Self:
         if not self.takes_keep:
             return self
-        return replace(self, keep=annealed(keep) if self.together else keep)
+        return replace(self, keep=anneal(keep) if self.together else keep)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         scores = uniform_scores(weight, generator)
@@ -88,20 +83,20 @@ class EdgePopup(Method):
         shape = self.structure.score_shape(weight.shape)
         return scores.flatten()[: torch.Size(shape).numel()].reshape(shape)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         if self.structure is None:
             return top_codes(self._ranked(scores), self.keep, together=self.together, signed=self.signed)
-        return {
-            name: self.structure.choose(scores[name], weight.shape, share(self.keep), signed=self.signed, name=name).to(
-                torch.int8
-            )
-            for name, weight in weights.items()
-        }
+        codes = {}
+        for name, weight in weights.items():
+            keep = current(self.keep)
+            mask = self.structure.choose(scores[name], weight.shape, keep, signed=self.signed, name=name)
+            codes[name] = mask.to(torch.int8)
+        return codes
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
         return weight if self.signed else scores.sign() * weight
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         if self.structure is not None:
             spread = {name: self.structure.spread(scores[name], weight.shape) for name, weight in weights.items()}
             return self.through(weights, spread, self.codes(weights, scores))
@@ -110,17 +105,17 @@ class EdgePopup(Method):
         effective = {}
         for group in groups(weights, self.together):
             frozen, ranked = [weights[name] for name in group], [scores[name] for name in group]
-            kept = keep_top(frozen, ranked, share(self.keep), self.signed, group)
+            kept = keep_top(frozen, ranked, current(self.keep), self.signed, group)
             effective |= dict(zip(group, kept, strict=True))
         return effective
 
-    def _ranked(self, scores: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def _ranked(self, scores: Tensors) -> Tensors:
         if self.scope != "normalised":
             return scores
-        return {name: _normalised(score.detach()) for name, score in scores.items()}
+        return {name: _normalise(score.detach()) for name, score in scores.items()}
 
 
-def _normalised(scores: Tensor) -> Tensor:
-    """s / mean|s|, in float64, where no two scores become one; a tensor of zeros as it is."""
+def _normalise(scores: Tensor) -> Tensor:
+    """Return s / mean|s|, in float64, where no two scores become equal; a tensor of zeros as it is."""
     mean = mean_magnitude(scores)
     return scores.double() / torch.where(mean > 0, mean, 1.0)

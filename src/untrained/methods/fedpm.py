@@ -14,7 +14,6 @@ arXiv 2309.10834, equation 3 in expectation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -22,25 +21,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import checked_number
+from untrained.methods.base import Tensors
+from untrained.methods.masks import draw
 from untrained.methods.recipe import STEADY, Paper, Recipe
-from untrained.methods.sampling import likely_codes, sampled_codes, sigmoid_slope
+from untrained.methods.sampling import BernoulliMask, sigmoid_slope
 from untrained.weights.laws import SignedConstant
 
 
 @final
 @dataclass(frozen=True)
-class FedPM(Method):
-    """FedPM's masks: Bern(σ(s)) with the gradient of its authors, and a price on entropy if you like.
+class FedPM(BernoulliMask):
+    """FedPM's masks: Bern(σ(s)) with the gradient of its authors, and a price on entropy.
 
     Args:
-        entropy: what a bit of entropy per weight costs in the loss.
+        entropy: price of a bit of entropy per weight in the loss.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(3, 1), ut.FedPM(entropy=0.1), seed=0)
+        >>> ut.penalty(model).ndim
+        0
     """
 
     entropy: float = 0.0
 
-    paper: ClassVar[Paper | None] = Paper(
+    _limits: ClassVar = {"entropy": (0, math.inf)}
+    paper = Paper(
         "Sparse Random Networks for Communication-Efficient Federated Learning",
         "2209.15328",
         Recipe("adam", lr=0.1, factor=STEADY),
@@ -49,34 +54,16 @@ class FedPM(Method):
         batch_size=128,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number("entropy", self.entropy, 0)
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("adam", lr=0.3, warmup=1.0, label_smoothing=0.05)
-
-    @property
-    def samples(self) -> bool:
-        return True
+    recipe = Recipe("adam", lr=0.3, warmup=1.0, label_smoothing=0.05)
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        theta = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu").clamp_(0.001, 0.999)
+        theta = draw(torch.rand, weight.shape, generator).clamp_(0.001, 0.999)
         return torch.logit(theta).to(weight)
-
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: likely_codes(scores[name], name) for name in weights}
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
         return weight * torch.sigmoid(scores) * sigmoid_slope(scores)
 
-    def sampled_codes(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
-    ) -> dict[str, Tensor]:
-        return {name: sampled_codes(scores[name], noise, name) for name in weights}
-
-    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
+    def penalty(self, weights: Tensors, scores: Tensors) -> Tensor | None:
         if not self.entropy:
             return None
         # H = softplus(s) - s·σ(s), in nats.

@@ -18,6 +18,7 @@ algorithm 1 and its authors' code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self, final
@@ -25,14 +26,8 @@ from typing import ClassVar, Literal, Self, final
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import (
-    checked_keep,
-    checked_number,
-    decode_mask,
-    groups,
-    share,
-)
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import current, decode_mask, draw, groups
 from untrained.methods.recipe import Paper, Recipe
 from untrained.methods.schedules import Geometric, Schedule
 from untrained.selection.topk import checked, keep_count, top
@@ -50,6 +45,10 @@ class GemMiner(Method):
         scope: "global" drops the lowest of all tensors together, "layer" of every tensor alike.
         decay: λ of the penalty λ Σ p²; the authors' is about 1e-4.
         drops: in how many jumps, all within the first four fifths of the search; 0: at once.
+
+    Example:
+        >>> [round(ut.GemMiner(keep=0.1).at(progress).keep, 2) for progress in (0.0, 0.4, 0.8)]
+        [1.0, 0.32, 0.1]
     """
 
     keep: float | Schedule = 0.5
@@ -57,7 +56,9 @@ class GemMiner(Method):
     decay: float = 0.0
     drops: int = 10
 
-    paper: ClassVar[Paper | None] = Paper(
+    _limits: ClassVar = {"decay": (0, math.inf), "drops": (0, math.inf)}
+    planes = 2
+    paper = Paper(
         "Rare Gems: Finding Lottery Tickets at Initialization",
         "2202.12002",
         Recipe("sgd", lr=0.1, momentum=0.9, cosine="epoch"),
@@ -66,34 +67,22 @@ class GemMiner(Method):
         batch_size=128,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "keep", checked_keep(self.keep))
-        checked_number("decay", self.decay, 0)
-        checked_number("drops", self.drops, 0)
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("adam", lr=0.03, warmup=1.0, label_smoothing=0.05)
+    recipe = Recipe("adam", lr=0.03, warmup=1.0, label_smoothing=0.05)
 
     @property
     def together(self) -> bool:
         return self.scope == "global"
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu").to(weight)
-
-    @property
-    def planes(self) -> int:
-        return 2
+        return draw(torch.rand, weight.shape, generator).to(weight)
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
         weight = source.draw()
         return torch.stack([weight, torch.zeros_like(weight)])
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return {
-            name: (checked(scores[name], name) > 0.5).to(torch.int8) * _left(weight).to(torch.int8)
+            name: (checked(scores[name], name) > 0.5).to(torch.int8) * _not_dropped(weight).to(torch.int8)
             for name, weight in weights.items()
         }
 
@@ -101,12 +90,14 @@ class GemMiner(Method):
         return decode_mask(weight[0], codes)
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight[0], _left(weight))
+        return decode_mask(weight[0], _not_dropped(weight))
 
-    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
+    def penalty(self, weights: Tensors, scores: Tensors) -> Tensor | None:
         if not self.decay:
             return None
-        return self.decay * torch.stack([(scores[n] * _left(w)).square().sum() for n, w in weights.items()]).sum()
+        return (
+            self.decay * torch.stack([(scores[n] * _not_dropped(w)).square().sum() for n, w in weights.items()]).sum()
+        )
 
     def at(self, progress: float) -> Self:
         if isinstance(self.keep, Schedule) or not self.drops:
@@ -114,19 +105,19 @@ class GemMiner(Method):
         return replace(self, keep=Geometric(1.0, self.keep, until=0.8, steps=self.drops).at(progress), drops=0)
 
     def stepped(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sources: Mapping[str, Source], step: int
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        self, weights: Tensors, scores: Tensors, sources: Mapping[str, Source], step: int
+    ) -> tuple[Tensors, Tensors]:
         marked, clamped = dict(weights), {name: score.clamp(0, 1) for name, score in scores.items()}
         for group in groups(scores, self.together):
-            left = sum(int(_left(weights[name]).sum()) for name in group)
-            if left > keep_count(share(self.keep), sum(scores[name].numel() for name in group)):
-                # What was dropped ranks below everything else.
+            left = sum(int(_not_dropped(weights[name]).sum()) for name in group)
+            if left > keep_count(current(self.keep), sum(scores[name].numel() for name in group)):
+                # A dropped weight ranks below everything else.
                 ranks = [clamped[name] - 2 * weights[name][1] for name in group]
-                for name, best in zip(group, top(ranks, share(self.keep), signed=True, names=group), strict=True):
+                for name, best in zip(group, top(ranks, current(self.keep), signed=True, names=group), strict=True):
                     marked[name] = torch.stack([weights[name][0], 1 - best.to(weights[name].dtype)])
         return marked, clamped
 
 
-def _left(weight: Tensor) -> Tensor:
-    """1 for what is not dropped yet."""
+def _not_dropped(weight: Tensor) -> Tensor:
+    """Return 1 where the weight is not dropped yet, and 0 elsewhere."""
     return 1 - weight[1]

@@ -16,6 +16,7 @@ arXiv 2106.09269, algorithm 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -23,21 +24,15 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import (
-    checked_keep,
-    checked_number,
-    decode_mask,
-    top_codes,
-    uniform_scores,
-)
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import decode_mask, top_codes, uniform_scores
 from untrained.methods.recipe import PAPER, Paper, Recipe
 from untrained.methods.schedules import Schedule
-from untrained.weights.laws import KaimingUniform, WeightLaw
+from untrained.weights.laws import KaimingUniform
 from untrained.weights.source import Source
 
 DRAWS = 255
-"""How many values a weight can have: those that a byte tells apart, beside 0."""
+"""The number of values a weight can have: as many as a byte has beside 0."""
 
 
 @final
@@ -49,14 +44,20 @@ class IteRand(Method):
         keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n, in every tensor; or a schedule.
         period: steps of the optimizer between two redraws.
         rate: probability that a dropped weight is drawn anew then.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(100, 10), ut.IteRand(keep=0.1, period=1, rate=1.0), seed=0)
+        >>> ut.advance_(model, 1, 10)  # draws all dropped weights anew
+        >>> int(model.weight.count_nonzero())
+        100
     """
 
     keep: float | Schedule = 0.5
     period: int = 300
     rate: float = 0.1
 
-    law: ClassVar[WeightLaw] = KaimingUniform()
-    paper: ClassVar[Paper | None] = Paper(
+    law = KaimingUniform()
+    paper = Paper(
         "Pruning Randomly Initialized Neural Networks with Iterative Randomization",
         "2106.09269",
         PAPER,
@@ -64,32 +65,21 @@ class IteRand(Method):
         epochs=100,
         batch_size=128,
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "keep", checked_keep(self.keep))
-        checked_number("period", self.period, 1)
-        checked_number("rate", self.rate, 0, 1)
+    recipe = Recipe("sgd", lr=4.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    planes = 2
+    _limits: ClassVar = {"period": (1, math.inf), "rate": (0, 1)}
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return uniform_scores(weight, generator)
 
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("sgd", lr=4.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
-
-    @property
-    def planes(self) -> int:
-        return 2
-
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
-        numbers = torch.zeros(source.shape, dtype=torch.uint8, device="cpu") if codes is None else _numbers(codes)
+        numbers = torch.zeros(source.shape, dtype=torch.uint8, device="cpu") if codes is None else _draw_numbers(codes)
         return torch.stack([source.draw_each(numbers), numbers.to(source.dtype)])
 
     def shown(self, source: Source, codes: Tensor) -> Tensor:
-        return decode_mask(source.draw_each(_numbers(codes)), codes)
+        return decode_mask(source.draw_each(_draw_numbers(codes)), codes)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         kept = top_codes(scores, self.keep, together=False, signed=True)
         return {
             # Rounded: an average of equal numbers may be a last bit below.
@@ -104,8 +94,8 @@ class IteRand(Method):
         return weight[0]
 
     def stepped(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], sources: Mapping[str, Source], step: int
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]] | None:
+        self, weights: Tensors, scores: Tensors, sources: Mapping[str, Source], step: int
+    ) -> tuple[Tensors, Tensors] | None:
         if step == 0 or step % self.period:
             return None
         redrawn = {}
@@ -117,6 +107,6 @@ class IteRand(Method):
         return redrawn, scores
 
 
-def _numbers(codes: Tensor) -> Tensor:
-    """The number of each weight's draw, uint8; that of a dropped one is 0."""
+def _draw_numbers(codes: Tensor) -> Tensor:
+    """Return the number of each weight's draw, uint8; 0 where it is dropped."""
     return torch.where(codes != 0, codes.view(torch.uint8) - 1, 0)

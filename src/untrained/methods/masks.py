@@ -1,99 +1,89 @@
-"""What methods share: first scores, groups, the top scores, what codes mean, the gradient past a choice."""
+"""Functions that methods share: first scores, groups, the top scores, decoding, the straight-through gradient."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from untrained.methods.schedules import Cubic, Schedule
 from untrained.selection.straight_through import transformed
-from untrained.selection.topk import keep_count, top
+from untrained.selection.topk import top
 from untrained.weights.laws import fans
 
 
-def checked_keep(keep: float | Schedule) -> float | Schedule:
-    """`keep` as a float, or a schedule that begins and ends in (0, 1].
-
-    Raises:
-        ValueError: it is outside (0, 1].
-    """
-    if isinstance(keep, Schedule):
-        for progress in (0.0, 1.0):
-            keep_count(keep.at(progress), 1)
-        return keep
-    keep_count(keep, 1)
-    return float(keep)
+def current(value: float | Schedule) -> float:
+    """Return the number; a schedule that no search has moved is at its beginning."""
+    return value.at(0.0) if isinstance(value, Schedule) else value
 
 
-def share(keep: float | Schedule) -> float:
-    """The fraction kept now; a schedule nobody moved is at its beginning."""
-    return keep.at(0.0) if isinstance(keep, Schedule) else keep
+def anneal(keep: float) -> float | Schedule:
+    """Return a schedule down to a `keep` below a half for scores ranked over all tensors.
 
-
-def annealed(keep: float) -> float | Schedule:
-    """The way down to a `keep` below a half for scores ranked over all tensors, so that no layer is cut too early.
-
-    Cubic from a half, as biprop's authors do in their first epochs, in the first half of the search.
+    Cubic from a half in the first half of the search, as biprop's authors do in their first epochs, so that no layer
+    is cut before its scores have learnt.
     """
     return Cubic(0.5, keep, until=0.5) if keep < 0.5 else keep
 
 
-def checked_number(name: str, given: float, low: float, high: float = math.inf) -> None:
-    """Raise a ValueError unless low ≤ given ≤ high, and finite."""
-    if isinstance(given, bool) or not isinstance(given, int | float) or not low <= given <= high or given == math.inf:
-        limits = f"{low:g} or more" if high == math.inf else f"in [{low:g}, {high:g}]"
-        raise ValueError(f"{name} must be {limits}, got {given!r}")
+def draw(kind: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Return float32 numbers by `torch.rand` or `torch.randn`, on the CPU, from this generator alone."""
+    return kind(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def uniform_scores(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """U(-b, b) with b = 1/√(fan in): torch's `kaiming_uniform_(a=√5)`, as edge-popup's authors start."""
-    drawn = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu") * 2 - 1
+    """Return U(-b, b) with b = 1/√(fan in): torch's `kaiming_uniform_(a=√5)`, as edge-popup's authors start."""
+    drawn = draw(torch.rand, weight.shape, generator) * 2 - 1
     return (drawn / math.sqrt(max(1, fans(weight.shape)[0]))).to(weight)
 
 
+def xavier_bound(weight: Tensor) -> float:
+    """Return b = √(6/(fan in + fan out)), the bound of Xavier-uniform scores."""
+    return math.sqrt(6 / max(1, sum(fans(weight.shape))))
+
+
 def groups(names: Iterable[str], together: bool) -> list[list[str]]:
-    """The tensors that are ranked with one another: all of them, or each alone."""
+    """Return the names of the tensors that are ranked with one another: all of them, or each alone."""
     return [list(names)] if together else [[name] for name in names]
 
 
 def top_codes(
     scores: Mapping[str, Tensor], keep: float | Schedule, *, together: bool, signed: bool
 ) -> dict[str, Tensor]:
-    """1 for the ⌈keep·n⌉ highest scores of each tensor, or of all of them together; 0 elsewhere."""
+    """Return 1 for the ⌈keep·n⌉ highest scores of each tensor, or of all of them together, and 0 elsewhere."""
     codes = {}
     for group in groups(scores, together):
-        chosen = top([scores[name] for name in group], share(keep), signed=signed, names=group)
+        chosen = top([scores[name] for name in group], current(keep), signed=signed, names=group)
         codes |= {name: mask.to(torch.int8) for name, mask in zip(group, chosen, strict=True)}
     return codes
 
 
 def decode_mask(weight: Tensor, codes: Tensor) -> Tensor:
-    """W where the code is not 0 (or the mask true), and +0 elsewhere."""
+    """Return W where the code is not 0 (or the mask true), and +0 elsewhere."""
     # "grad where x > ½, else 0": the same in one pass, where torch.where takes fifty times as long.
     return torch.ops.aten.threshold_backward(weight, codes.bool().to(weight.dtype), 0.5)
 
 
 def decode_multiple(weight: Tensor, codes: Tensor) -> Tensor:
-    """W · code, one rounding, and +0 where the code is 0."""
+    """Return W · code, rounded once, and +0 where the code is 0."""
     return decode_mask(weight * codes.to(weight.dtype), codes)
 
 
 def ternary_codes(scores: Tensor, threshold: float) -> Tensor:
-    """sign(s) where |s| > threshold, 0 elsewhere, as int8."""
+    """Return sign(s) where |s| > threshold, 0 elsewhere, as int8."""
     return torch.nn.functional.hardshrink(scores, threshold).sign().to(torch.int8)
 
 
 def mean_magnitude(values: Tensor, chosen: Tensor | None = None) -> Tensor:
-    """The mean of |x|, in whole units of max|x|·2⁻²² and so the same for any order, thread count and device.
+    """Return the mean of |x| in whole units of max|x|·2⁻²²: the same for any order, thread count and device.
 
         mean = (m·2⁻²²) · Σ ⌊|x|/m·2²²⌉ / count,   m = max|x|; every partial sum is an exact integer
 
     Args:
         values: x, fewer than 2³¹ elements; bfloat16 and float16 count as float32.
-        chosen: which of them to take; all by default. m is the maximum of those.
+        chosen: mask of the elements to take, also for m; None: all.
 
     Returns:
         A float64 scalar; 0 where there is nothing to take.
@@ -106,12 +96,12 @@ def mean_magnitude(values: Tensor, chosen: Tensor | None = None) -> Tensor:
     count = size.new_tensor(size.numel()) if chosen is None else chosen.sum()
     largest = size.max()
     largest = torch.where(largest > 0, largest, 1.0)
-    units = size.div_(largest).mul_(2.0**22).round_().sum(dtype=torch.float64)  # in the place of a copy of ours
+    units = size.div_(largest).mul_(2.0**22).round_().sum(dtype=torch.float64)  # in place: `size` is a copy
     return largest.double() * 2.0**-22 * units / count.double().clamp(min=1)
 
 
-def rounded(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """A float64 scalar in another dtype, by way of float32: said, so that it is the same everywhere."""
+def round_to(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert a float64 scalar by way of float32, so that it is rounded in the same way everywhere."""
     return value.to(torch.promote_types(dtype, torch.float32)).to(dtype)
 
 
@@ -127,7 +117,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class _TransformedStraightThrough(_StraightThrough):
-    """The same for torch.func, in the form that its transforms ask for and torch.compile refuses."""
+    """Straight-through estimator in the form that torch.func asks for and torch.compile refuses."""
 
     generate_vmap_rule = True
 
@@ -146,12 +136,6 @@ class _TransformedStraightThrough(_StraightThrough):
 
 
 def straight_through(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:
-    """`value` in the forward pass; in the backward pass ∂L/∂s = slope ⊙ ∂L/∂value.
-
-    Args:
-        value: the effective weight.
-        scores: what the gradient goes to.
-        slope: what it is multiplied by, of the scores' shape.
-    """
+    """Return the effective weight `value`, with the gradient ∂L/∂s = slope ⊙ ∂L/∂value; slope has the scores' shape."""
     function = _TransformedStraightThrough if transformed() else _StraightThrough
     return function.apply(value.detach(), scores, slope.detach())  # pyright: ignore[reportReturnType]

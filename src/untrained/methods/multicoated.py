@@ -13,7 +13,6 @@ Source: Okoshi et al., "Multicoated Supermasks Enhance Hidden Networks", ICML 20
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Literal, final
@@ -21,18 +20,12 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import (
-    checked_keep,
-    checked_number,
-    decode_mask,
-    decode_multiple,
-    share,
-)
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import current, decode_mask, decode_multiple, draw
 from untrained.methods.recipe import PAPER, Paper, Recipe
 from untrained.methods.schedules import Schedule
 from untrained.selection.topk import keep_of, top
-from untrained.weights.laws import SignedConstant, WeightLaw, fans
+from untrained.weights.laws import SignedConstant, fans
 
 
 @final
@@ -43,15 +36,20 @@ class Multicoated(Method):
     Args:
         keep: fraction of the weights that the first coat keeps, in (0, 1]; exactly ⌈keep·n⌉ of n; or a schedule.
         coats: N, from 1 (edge-popup) to 127.
-        spacing: how the further coats shrink, "linear" or "uniform".
+        spacing: rule by which the further coats shrink, "linear" or "uniform".
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(100, 10), ut.Multicoated(keep=0.4, coats=2, spacing="uniform"), seed=0)
+        >>> model.weight.abs().unique(return_counts=True)[1]
+        tensor([600, 200, 200])
     """
 
     keep: float | Schedule = 0.5
     coats: int = 3
     spacing: Literal["linear", "uniform"] = "linear"
 
-    law: ClassVar[WeightLaw] = SignedConstant(scaled=True)
-    paper: ClassVar[Paper | None] = Paper(
+    law = SignedConstant(scaled=True)
+    paper = Paper(
         "Multicoated Supermasks Enhance Hidden Networks",
         "PMLR 162 (ICML 2022)",
         PAPER,
@@ -59,22 +57,15 @@ class Multicoated(Method):
         epochs=100,
         batch_size=128,
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "keep", checked_keep(self.keep))
-        checked_number("coats", self.coats, 1, 127)
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("sgd", lr=0.5, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    recipe = Recipe("sgd", lr=0.5, momentum=0.9, warmup=1.0, label_smoothing=0.05)
+    _limits: ClassVar = {"coats": (1, 127)}
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         """N(0, 2/(fan out)), as the authors."""
-        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
+        drawn = draw(torch.randn, weight.shape, generator)
         return (drawn * math.sqrt(2 / max(1, fans(weight.shape)[1]))).to(weight)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return {name: self._coats(scores[name].detach(), name) for name in weights}
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
@@ -84,7 +75,7 @@ class Multicoated(Method):
         return self.coats * scores.sign() * weight
 
     def _coats(self, scores: Tensor, name: str) -> Tensor:
-        keep = share(self.keep)
+        keep = current(self.keep)
         (first,) = top([scores], keep, names=[name])
         if self.spacing == "uniform":
             inner = [top([scores], ratio, names=[name])[0] for ratio in _ratios(keep, self.coats, scores.numel())]
@@ -100,7 +91,7 @@ class Multicoated(Method):
 
 
 def _ratios(keep: float, coats: int, n: int) -> list[float]:
-    """What to ask `top` for so that coat i + 1 keeps exactly ⌈keep·(N - i)/N·n⌉ of n, i = 1 … N - 1."""
+    """Return the `keep` with which `top` gives coat i + 1 exactly ⌈keep·(N - i)/N·n⌉ of n, i = 1 … N - 1."""
     ratios = (Fraction(repr(keep)) * (coats - coat) / coats for coat in range(1, coats))
     return [keep_of(max(1, math.ceil(ratio * n)), max(1, n)) for ratio in ratios]
 

@@ -16,45 +16,61 @@ Tickets", arXiv 2402.14029.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import UNDECIDED, Method
+from untrained.methods.base import UNDECIDED, Method, Tensors
 from untrained.methods.edge_popup import EdgePopup
-from untrained.methods.masks import checked_number, decode_mask, groups, share, straight_through
-from untrained.methods.recipe import Paper, Recipe
+from untrained.methods.masks import current, decode_mask, groups, straight_through
 from untrained.methods.schedules import Cubic, Schedule
 from untrained.selection.topk import checked, keep_count, keep_of
-from untrained.weights.laws import WeightLaw
 from untrained.weights.source import Source
 
 _DROPPED, _LOCKED, _FREE = 0, 1, 2
 
 
+def _inner(name: str) -> Any:
+    """Return a property that is the inner method's."""
+    return property(lambda self: getattr(self.of, name))
+
+
 @final
 @dataclass(frozen=True)
 class PartlyFrozen(Method):
-    """Sparse or partly frozen start: a random set is dropped or locked on; the inner method chooses among the rest.
+    """Sparse or partly frozen start: a random set is dropped or locked on, and another method chooses from the rest.
 
     Args:
         of: the method that chooses; one of a single frozen value per weight, that drops nothing for good and has no
             structure.
         pruned: probability that a weight is dropped beforehand.
         locked: probability that a weight is kept beforehand.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(100, 10), ut.PartlyFrozen(ut.EdgePopup(keep=0.1), pruned=0.5), seed=0)
+        >>> int(ut.masks(model)["weight"].sum())
+        100
     """
 
     of: Method = field(default_factory=EdgePopup)
     pruned: float = 0.3
     locked: float = 0.0
 
+    _limits: ClassVar = {"pruned": (0, 1), "locked": (0, 1)}
+    planes = 2
+    law = _inner("law")
+    paper = _inner("paper")
+    recipe = _inner("recipe")
+    learns = _inner("learns")
+    samples = _inner("samples")
+    together = _inner("together")  # pyright: ignore[reportIncompatibleMethodOverride]
+    takes_keep = _inner("takes_keep")  # pyright: ignore[reportIncompatibleMethodOverride]
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        checked_number("pruned", self.pruned, 0, 1)
-        checked_number("locked", self.locked, 0, 1)
         if not self.pruned + self.locked < 1:
             raise ValueError(f"pruned + locked must be below 1, got {self.pruned} + {self.locked}")
         own = [name for name in ("frozen", "stepped") if getattr(type(self.of), name) is not getattr(Method, name)]
@@ -66,34 +82,6 @@ class PartlyFrozen(Method):
         """The fraction of all weights that the inner method is asked to keep; 1 if it decides that itself."""
         return getattr(self.of, "keep", 1.0)
 
-    @property
-    def takes_keep(self) -> bool:
-        return self.of.takes_keep
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.of.recipe
-
-    @property
-    def law(self) -> WeightLaw:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.of.law
-
-    @property
-    def paper(self) -> Paper | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.of.paper
-
-    @property
-    def learns(self) -> bool:
-        return self.of.learns
-
-    @property
-    def samples(self) -> bool:
-        return self.of.samples
-
-    @property
-    def together(self) -> bool:
-        return self.of.together
-
     def keeping(self, keep: float) -> Self:
         inner = self.of.keeping(keep)
         down = getattr(inner, "keep", None)
@@ -101,10 +89,6 @@ class PartlyFrozen(Method):
             down = replace(down, start=max(keep, min(down.start, 0.9 * (1 - self.pruned))))
             inner = replace(inner, keep=down)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return replace(self, of=inner)
-
-    @property
-    def planes(self) -> int:
-        return 2
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
         weight = source.draw()
@@ -117,24 +101,17 @@ class PartlyFrozen(Method):
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         return self.of.init_scores(weight, generator)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self._filled_up(weights, scores, lambda method, *free: method.codes(*free))
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
+        return self._choose(weights, scores, lambda method, *free: method.codes(*free))
 
-    def sampled_codes(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
-    ) -> dict[str, Tensor]:
-        return self._filled_up(weights, scores, lambda method, *free: method.sampled_codes(*free, noise))
+    def sampled_codes(self, weights: Tensors, scores: Tensors, noise: Tensor) -> dict[str, Tensor]:
+        return self._choose(weights, scores, lambda method, *free: method.sampled_codes(*free, noise))
 
-    def _filled_up(
-        self,
-        weights: Mapping[str, Tensor],
-        scores: Mapping[str, Tensor],
-        choose: Callable[..., Mapping[str, Tensor]],
-    ) -> dict[str, Tensor]:
-        """The codes chosen for the free weights, among those of the others."""
+    def _choose(self, weights: Tensors, scores: Tensors, choose: Callable[..., Tensors]) -> dict[str, Tensor]:
+        """Return the codes that the inner method chooses for the free weights, among those of the others."""
         codes = {}
         for method, group in self._groups(weights):
-            free = _free_of(group, scores)
+            free = _free_weights(group, scores)
             chosen = None if method is None else choose(method, *free)
             for name, (_, role) in group.items():
                 codes[name] = (role == _LOCKED).to(torch.int8)
@@ -149,22 +126,24 @@ class PartlyFrozen(Method):
         whole[free] = self.of.decode(values[free], codes[free])
         return whole
 
-    def effective(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def effective(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
+        return self._apply(weights, scores, lambda method, *free: method.effective(*free))
+
+    def sampled(self, weights: Tensors, scores: Tensors, noise: Tensor) -> dict[str, Tensor]:
+        return self._apply(weights, scores, lambda method, *free: method.sampled(*free, noise))
+
+    def _apply(self, weights: Tensors, scores: Tensors, use: Callable[..., Tensors]) -> dict[str, Tensor]:
+        """Return the inner method's effective weights in their places, among the dropped and the locked."""
         effective = {}
         for method, group in self._groups(weights):
-            free = _free_of(group, scores)
-            effective |= _whole(group, self._nothing(*free) if method is None else method.effective(*free))
+            free = _free_weights(group, scores)
+            for name, row in (self._keep_none(*free) if method is None else use(method, *free)).items():
+                values, role = group[name]
+                effective[name] = decode_mask(values, role == _LOCKED).masked_scatter(role == _FREE, row)
         return effective
 
-    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
-        effective = {}
-        for method, group in self._groups(weights):
-            free = _free_of(group, scores)
-            effective |= _whole(group, self._nothing(*free) if method is None else method.sampled(*free, noise))
-        return effective
-
-    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
-        return self.of.penalty(*_free_of(weights, scores))
+    def penalty(self, weights: Tensors, scores: Tensors) -> Tensor | None:
+        return self.of.penalty(*_free_weights(weights, scores))
 
     def _roles(self, source: Source) -> Tensor:
         chance = source.uniforms("start").double().add_(1).div_(2)
@@ -173,19 +152,19 @@ class PartlyFrozen(Method):
         roles[chance < self.pruned] = _DROPPED
         return roles
 
-    def _groups(self, weights: Mapping[str, Tensor]):
-        """(the inner method, asked for what is missing to `keep`, and its tensors) for all that are ranked together."""
+    def _groups(self, weights: Tensors) -> Iterator[tuple[Method | None, Tensors]]:
+        """Yield the inner method, set to keep the rest of `keep`, and its tensors for each group ranked together."""
         for names in groups(weights, self.together):
             group = {name: weights[name] for name in names}
-            yield self._asked_for_the_rest(group), group
+            yield self._inner_method(group), group
 
-    def _asked_for_the_rest(self, group: Mapping[str, Tensor]) -> Method | None:
-        """The inner method, set to keep what the locked weights leave of `keep`; None if they leave nothing."""
+    def _inner_method(self, group: Tensors) -> Method | None:
+        """Return the inner method, set to keep what the locked weights leave of `keep`; None if they leave nothing."""
         if not hasattr(self.of, "keep"):
             return self.of
         roles = [weight[1] for weight in group.values()]
         free, locked = (sum(int((role == kind).sum()) for role in roles) for kind in (_FREE, _LOCKED))
-        keep = share(self.keep)
+        keep = current(self.keep)
         wanted = keep_count(keep, sum(role.numel() for role in roles)) - locked
         if wanted > free:
             raise ValueError(
@@ -196,26 +175,16 @@ class PartlyFrozen(Method):
             return None
         return replace(self.of, keep=keep_of(wanted, free))  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def _nothing(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """No free weight kept, with the gradient that those not kept always have."""
+    def _keep_none(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
+        """Return zeros for all free weights, with the gradient of weights that are not kept."""
         kept = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         slopes = {n: self.of.slope(w, scores[n].detach(), kept[n].to(torch.int8)) for n, w in weights.items()}
         return {name: straight_through(kept[name], scores[name], slopes[name]) for name in weights}
 
 
-def _free_of(group: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The free weights and their scores, each tensor as a row."""
+def _free_weights(group: Tensors, scores: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the free weights and their scores, each tensor as a row."""
     for name in group:
-        checked(scores[name], name)  # NaN is NaN, even where nobody chooses
+        checked(scores[name], name)  # also where nothing is chosen
     free = {name: weight[1] == _FREE for name, weight in group.items()}
     return {n: group[n][0][free[n]] for n in group}, {n: scores[n][free[n]] for n in group}
-
-
-def _whole(group: Mapping[str, Tensor], chosen: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rows back in their places, among the dropped and the locked."""
-    whole = {}
-    for name, row in chosen.items():
-        values, role = group[name]
-        start = decode_mask(values, role == _LOCKED)
-        whole[name] = start.masked_scatter(role == _FREE, row)
-    return whole

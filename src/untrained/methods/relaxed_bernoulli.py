@@ -6,10 +6,10 @@
     penalty = sparsity · mean P(z > 0):   Φ((s + ½)/width), or σ(s - width·ln(0.1/1.1))
     evaluated, and saved:  z = 1 where s > 0, 0 elsewhere: the gate without noise, rounded
 
-There is no paper's recipe here: of the paper only the abstract was at hand.
+There is no paper's recipe here: of the paper only the abstract was available.
 
-The gradient is that of the formulas, everywhere 0 where a gate is clipped. The rounded gate's, should anybody ask for
-it, is that of the gate without noise. How much is kept follows from the price `sparsity`.
+The gradient is that of the formulas, 0 where a gate is clipped. The gradient of the rounded gate is that of the gate
+without noise. How much is kept follows from the price `sparsity`.
 
 Source: Tsayag, Lindenbaum 2026, arXiv 2603.08914 (frozen random weights; read in its abstract only); gaussian gates:
 Yamada et al. 2020, arXiv 1810.04247; hard concrete gates: Louizos et al. 2018, arXiv 1712.01312, equations 10-12.
@@ -18,15 +18,14 @@ Yamada et al. 2020, arXiv 1810.04247; hard concrete gates: Louizos et al. 2018, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import checked_number
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import current, draw
 from untrained.methods.recipe import Recipe
 from untrained.methods.sampling import normal_noise, sigmoid_slope, uniform_noise
 from untrained.methods.schedules import Schedule
@@ -38,47 +37,41 @@ _LOW, _SPAN = -0.1, 1.2
 @final
 @dataclass(frozen=True)
 class RelaxedBernoulli(Method):
-    """Relaxed Bernoulli gates (hard concrete, or gaussian): differentiable gates with a price on every open one.
+    """Relaxed Bernoulli gates (gaussian or hard concrete): differentiable gates with a price on every open one.
 
     Args:
         gate: "gaussian" or "concrete".
-        sparsity: what it costs in the loss that all gates are open; or a schedule.
+        sparsity: price in the loss of all gates being open; or a schedule.
         width: the temperature of concrete gates, the standard deviation of gaussian ones.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(3, 1), ut.RelaxedBernoulli(sparsity=0.1), seed=0)
+        >>> 0 < ut.penalty(model).item() < 0.1
+        True
     """
 
     gate: Literal["gaussian", "concrete"] = "gaussian"
     sparsity: float | Schedule = 0.0
     width: float = 0.5
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.sparsity, Schedule):
-            checked_number("sparsity", self.sparsity, 0)
-            object.__setattr__(self, "sparsity", float(self.sparsity))
-        checked_number("width", self.width, 1e-3)
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
-
-    @property
-    def samples(self) -> bool:
-        return True
+    recipe = Recipe("adam", lr=0.1, warmup=1.0, label_smoothing=0.05)
+    samples = True
+    _limits: ClassVar = {"sparsity": (0, math.inf), "width": (1e-3, math.inf)}
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """N(0, 0.01²): gates half open, and no two alike."""
-        return (0.01 * torch.randn(weight.shape, generator=generator, dtype=torch.float32, device="cpu")).to(weight)
+        """Draw N(0, 0.01²): gates half open, and no two alike."""
+        return (0.01 * draw(torch.randn, weight.shape, generator)).to(weight)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return {name: (checked(scores[name], name) > 0).to(torch.int8) for name in weights}
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
-        """The gate's without noise."""
-        inside = (self._stretched(scores, 0.0) - 0.5).abs() < 0.5
+        """Return the slope of the gate without noise."""
+        inside = (self._stretch(scores, 0.0) - 0.5).abs() < 0.5
         gate = sigmoid_slope(scores / self.width) * _SPAN / self.width if self.gate == "concrete" else 1.0
         return weight * gate * inside
 
-    def sampled(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor) -> dict[str, Tensor]:
+    def sampled(self, weights: Tensors, scores: Tensors, noise: Tensor) -> dict[str, Tensor]:
         effective = {}
         for name, weight in weights.items():
             like = checked(scores[name], name)
@@ -86,27 +79,24 @@ class RelaxedBernoulli(Method):
                 drawn = self.width * normal_noise(noise, like, name)
             else:
                 drawn = torch.logit(uniform_noise(noise, like, name))
-            effective[name] = weight * self._stretched(scores[name], drawn.to(like.dtype)).clamp(0, 1)
+            effective[name] = weight * self._stretch(scores[name], drawn.to(like.dtype)).clamp(0, 1)
         return effective
 
-    def penalty(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> Tensor | None:
-        price = self.sparsity.at(0.0) if isinstance(self.sparsity, Schedule) else self.sparsity
+    def penalty(self, weights: Tensors, scores: Tensors) -> Tensor | None:
+        price = current(self.sparsity)
         if not price:
             return None
-        return price * torch.stack([self._open(s).sum() for s in scores.values()]).sum() / _size(scores)
+        size = max(1, sum(s.numel() for s in scores.values()))
+        return price * torch.stack([self._open_chance(s).sum() for s in scores.values()]).sum() / size
 
-    def _stretched(self, scores: Tensor, noise: Tensor | float) -> Tensor:
-        """The gate before it is clipped; with noise 0 at its median."""
+    def _stretch(self, scores: Tensor, noise: Tensor | float) -> Tensor:
+        """Return the gate before it is clipped; with noise 0 its median."""
         if self.gate == "gaussian":
             return scores + 0.5 + noise
         return torch.sigmoid((scores + noise) / self.width) * _SPAN + _LOW
 
-    def _open(self, scores: Tensor) -> Tensor:
-        """P(z > 0)."""
+    def _open_chance(self, scores: Tensor) -> Tensor:
+        """Return P(z > 0)."""
         if self.gate == "gaussian":
             return torch.special.ndtr((scores + 0.5) / self.width)
         return torch.sigmoid(scores - self.width * math.log(-_LOW / (_SPAN + _LOW)))
-
-
-def _size(scores: Mapping[str, Tensor]) -> int:
-    return max(1, sum(s.numel() for s in scores.values()))

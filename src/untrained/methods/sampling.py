@@ -1,4 +1,4 @@
-"""What methods that sample share: noise that a recomputed region meets again, Bernoulli masks, their likely code."""
+"""Functions and a base class of methods that sample: noise that a recomputed region gets again, Bernoulli masks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from untrained.methods.base import Method, Tensors
 from untrained.selection.topk import checked
 
 
 @torch.library.custom_op("untrained::noise", mutates_args=())
-def _drawn(noise: Tensor, shape: Sequence[int], like: Tensor, name: str, normal: bool) -> Tensor:
+def _draw_noise(noise: Tensor, shape: Sequence[int], like: Tensor, name: str, normal: bool) -> Tensor:
     digest = hashlib.sha256(f"noise/{int(noise)}/{name}".encode()).digest()
     generator = torch.Generator(like.device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     if normal:
@@ -22,40 +23,35 @@ def _drawn(noise: Tensor, shape: Sequence[int], like: Tensor, name: str, normal:
     return drawn.clamp_(2.0**-25, 1 - 2.0**-24)
 
 
-@_drawn.register_fake
+@_draw_noise.register_fake
 def _(noise: Tensor, shape: Sequence[int], like: Tensor, name: str, normal: bool) -> Tensor:
     return torch.empty(tuple(shape), dtype=torch.float32, device=like.device)
 
 
 def uniform_noise(noise: Tensor, like: Tensor, name: str) -> Tensor:
-    """U(0, 1), float32 of the shape and on the device of `like`: a pure function of the noise and the tensor's name."""
-    return _drawn(noise, list(like.shape), like.detach(), name, False)
+    """Draw U(0, 1), float32 of the shape and on the device of `like`, from the noise and the tensor's name alone."""
+    return _draw_noise(noise, list(like.shape), like.detach(), name, False)
 
 
 def normal_noise(noise: Tensor, like: Tensor, name: str) -> Tensor:
-    """N(0, 1), as `uniform_noise`."""
-    return _drawn(noise, list(like.shape), like.detach(), name, True)
-
-
-def likely_codes(scores: Tensor, name: str) -> Tensor:
-    """1 where σ(s) ≥ ½, 0 elsewhere: the likelier code of a Bernoulli mask.
-
-    Raises:
-        ValueError: a score is NaN.
-    """
-    return (checked(scores, name) >= 0).to(torch.int8)
-
-
-def sampled_codes(scores: Tensor, noise: Tensor, name: str) -> Tensor:
-    """One sample of Bern(σ(s)): 1 where u < σ(s).
-
-    Raises:
-        ValueError: a score is NaN.
-    """
-    return (uniform_noise(noise, scores, name) < torch.sigmoid(checked(scores, name))).to(torch.int8)
+    """Draw N(0, 1), as `uniform_noise`."""
+    return _draw_noise(noise, list(like.shape), like.detach(), name, True)
 
 
 def sigmoid_slope(scores: Tensor) -> Tensor:
-    """σ'(s) = σ(s)·(1 - σ(s))."""
+    """Return σ'(s) = σ(s)·(1 - σ(s))."""
     theta = torch.sigmoid(scores)
     return theta * (1 - theta)
+
+
+class BernoulliMask(Method):
+    """Mask whose elements are Bern(σ(s)) while training, and the likelier of 0 and 1 (1 where σ(s) ≥ ½) otherwise."""
+
+    samples = True
+
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
+        return {name: (checked(scores[name], name) >= 0).to(torch.int8) for name in weights}
+
+    def sampled_codes(self, weights: Tensors, scores: Tensors, noise: Tensor) -> dict[str, Tensor]:
+        chances = {name: torch.sigmoid(checked(scores[name], name)) for name in weights}
+        return {n: (uniform_noise(noise, scores[n], n) < chance).to(torch.int8) for n, chance in chances.items()}

@@ -1,6 +1,6 @@
-"""Schedules: numbers that move while a search goes on. A plain number is one that stays.
+"""Schedules: numbers that change during a search, as functions of t, the share of the search that is done, 0..1.
 
-`Method.at(progress)` and `Recipe.rate` ask a schedule for its value at t, the share of the search that is done, 0..1.
+`Method.at(progress)` and `Recipe.rate` ask a schedule for its value at t.
 """
 
 from __future__ import annotations
@@ -8,13 +8,18 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from untrained.fields import check_fields
 
 
 class Schedule(abc.ABC):
-    """A number as a function of t, the share of the search that is done. A final schedule is a frozen dataclass."""
+    """Number as a function of t, the share of the search that is done. A final schedule is a frozen dataclass.
+
+    Example:
+        >>> isinstance(ut.Linear(1.0, 0.0), ut.Schedule)
+        True
+    """
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -24,13 +29,18 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def at(self, progress: float) -> float:
-        """The value at t = `progress`, 0 ≤ t ≤ 1."""
+        """Return the value at t = `progress`, 0 ≤ t ≤ 1."""
 
 
 @final
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """value, all the time."""
+    """Constant schedule: value at every t.
+
+    Example:
+        >>> ut.Constant(0.1).at(0.5)
+        0.1
+    """
 
     value: float
 
@@ -40,12 +50,12 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class _Ramp(Schedule):
-    """From `start` to `end`, which is reached at t = `until` and kept.
+    """Schedule from `start` to `end`, which is reached at t = `until` and kept.
 
     Args:
         start: the value at t = 0.
         end: the value from t = `until` on.
-        until: share of the search that the way takes, in (0, 1].
+        until: the share of the search after which `end` is reached, in (0, 1].
     """
 
     start: float
@@ -63,13 +73,18 @@ class _Ramp(Schedule):
 
     @abc.abstractmethod
     def _between(self, way: float) -> float:
-        """The value on the way, 0 < way < 1."""
+        """Return the value at t = way · until, 0 < way < 1."""
 
 
 @final
 @dataclass(frozen=True)
 class Linear(_Ramp):
-    """start + (end - start)·t/until."""
+    """Linear schedule: start + (end - start)·t/until.
+
+    Example:
+        >>> ut.Linear(1.0, 0.5, until=0.5).at(0.25)
+        0.75
+    """
 
     def _between(self, way: float) -> float:
         return self.start + (self.end - self.start) * way
@@ -78,9 +93,13 @@ class Linear(_Ramp):
 @final
 @dataclass(frozen=True)
 class Cubic(_Ramp):
-    """end + (start - end)·(1 - t/until)³: fast at first, slow at the end.
+    """Cubic schedule: end + (start - end)·(1 - t/until)³, fast at first, slow at the end.
 
     Source: Zhu & Gupta 2017, arXiv 1710.01878, equation 1; biprop's authors anneal the fraction kept by it.
+
+    Example:
+        >>> ut.Cubic(0.5, 0.25).at(0.5)
+        0.28125
     """
 
     def _between(self, way: float) -> float:
@@ -90,22 +109,26 @@ class Cubic(_Ramp):
 @final
 @dataclass(frozen=True)
 class Geometric(_Ramp):
-    """start·(end/start)^(t/until): the same share at every moment; `start` and `end` above 0.
+    """Geometric schedule: start·(end/start)^(t/until), the same factor in equal times; `start` and `end` above 0.
 
     Args:
-        steps: how many equal jumps to make instead of going smoothly; the first at t = until/steps. None: smoothly.
+        steps: number of equal jumps instead of a smooth curve; the first at t = until/steps. None: smooth.
+
+    Example:
+        >>> ut.Geometric(1.0, 0.25).at(0.5)
+        0.5
     """
 
     steps: int | None = None
+
+    _limits: ClassVar = {"steps": (1, math.inf)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.start > 0 and self.end > 0):
             raise ValueError(f"start and end must be above 0, got {self.start} and {self.end}")
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be 1 or more, got {self.steps}")
 
     def _between(self, way: float) -> float:
         if self.steps is not None:
-            way = math.floor(way * self.steps + 1e-9) / self.steps  # a step is not late for want of an ulp
+            way = math.floor(way * self.steps + 1e-9) / self.steps  # 1e-9: a rounding error must not delay a step
         return self.start * (self.end / self.start) ** way

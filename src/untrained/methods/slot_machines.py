@@ -11,20 +11,18 @@ ICML 2021, arXiv 2101.06475, section 3.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import checked_number
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import draw, xavier_bound
 from untrained.methods.recipe import STEADY, Paper, Recipe
 from untrained.methods.sampling import uniform_noise
 from untrained.selection.topk import checked
-from untrained.weights.laws import WeightLaw, XavierUniform, fans
+from untrained.weights.laws import XavierUniform
 from untrained.weights.source import Source
 
 
@@ -35,17 +33,19 @@ class SlotMachines(Method):
 
     Args:
         values: K, from 2 to 127.
-        greedy: show the value of the highest score; else draw it from softmax(s) while training.
+        greedy: use the value of the highest score; else draw it from softmax(s) while training.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(100, 10), ut.SlotMachines(values=4), seed=0)
+        >>> ut.scores(model)[0].shape, int((model.weight == 0).sum())
+        (torch.Size([4, 10, 100]), 0)
     """
 
     values: int = 8
     greedy: bool = True
 
-    law: ClassVar[WeightLaw] = XavierUniform()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number("values", self.values, 2, 127)
+    law = XavierUniform()
+    _limits: ClassVar = {"values": (2, 127)}
 
     @property
     def paper(self) -> Paper:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -54,22 +54,21 @@ class SlotMachines(Method):
         return Paper(title, "2101.06475", learnt, XavierUniform(), 120 if self.greedy else 160, 128)
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe:  # pyright: ignore[reportIncompatibleVariableOverride]
         if self.greedy:
             return Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
         return Recipe("adam", lr=1.0, warmup=1.0, label_smoothing=0.05)
 
     @property
-    def samples(self) -> bool:
+    def samples(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return not self.greedy
 
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        """U(0, b), b = √(6/(fan in + fan out)), of shape (K, *shape)."""
-        drawn = torch.rand((self.values, *weight.shape), generator=generator, dtype=torch.float32, device="cpu")
-        return (drawn * math.sqrt(6 / max(1, sum(fans(weight.shape))))).to(weight)
+        """Draw U(0, b), b = √(6/(fan in + fan out)), of shape (K, *shape)."""
+        return (draw(torch.rand, (self.values, *weight.shape), generator) * xavier_bound(weight)).to(weight)
 
     @property
-    def planes(self) -> int:
+    def planes(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.values
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
@@ -77,12 +76,11 @@ class SlotMachines(Method):
 
     def shown(self, source: Source, codes: Tensor) -> Tensor:
         if codes.numel() and not 1 <= int(codes.min()) <= int(codes.max()) <= self.values:
-            raise ValueError(
-                f"{source.name!r} has codes {int(codes.min())} … {int(codes.max())}, not 1 … {self.values}"
-            )
+            given = f"{int(codes.min())} … {int(codes.max())}"
+            raise ValueError(f"the codes of {source.name!r} must be in 1 … {self.values}, got {given}")
         return source.draw_each(codes.view(torch.uint8) - 1)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return {name: _highest(checked(scores[name], name)) for name in weights}
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
@@ -91,14 +89,12 @@ class SlotMachines(Method):
             shown = torch.where(codes == number + 1, weight[number], shown)
         return shown
 
-    def sampled_codes(
-        self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], noise: Tensor
-    ) -> dict[str, Tensor]:
+    def sampled_codes(self, weights: Tensors, scores: Tensors, noise: Tensor) -> dict[str, Tensor]:
         return {name: _sample(checked(scores[name], name), noise, name) for name in weights}
 
 
 def _highest(scores: Tensor) -> Tensor:
-    """1 + the index of the highest along the first axis, the lowest such; plane by plane, far faster than argmax."""
+    """Return 1 + the lowest index of the highest along the first axis; plane by plane, far faster than argmax."""
     best, codes = scores[0], torch.ones(scores.shape[1:], dtype=torch.int8, device=scores.device)
     for number in range(1, len(scores)):
         codes = torch.where(scores[number] > best, number + 1, codes)
@@ -107,7 +103,7 @@ def _highest(scores: Tensor) -> Tensor:
 
 
 def _sample(scores: Tensor, noise: Tensor, name: str) -> Tensor:
-    """1 + j with probability softmax(s)_j: how many cumulative probabilities a uniform number has passed."""
+    """Return 1 + j with probability softmax(s)_j: the number of cumulative probabilities below a uniform number."""
     chances = torch.softmax(scores.to(torch.promote_types(scores.dtype, torch.float32)), 0)
     uniform = uniform_noise(noise, scores[0], name)
     codes, passed = torch.ones_like(uniform), torch.zeros_like(uniform)

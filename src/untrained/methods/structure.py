@@ -1,4 +1,4 @@
-"""Structure: masks whose zeros come in patterns that hardware can use.
+"""Structures: masks whose zeros come in patterns that hardware can use.
 
 A weight is seen as (units, inputs, …): N:M groups run along the inputs, blocks are tiles of the matrix (units, inputs ·
 the rest).
@@ -10,7 +10,7 @@ import abc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -20,7 +20,12 @@ from untrained.selection.topk import checked, top
 
 
 class Structure(abc.ABC):
-    """Which patterns a mask may have. A final structure is a frozen dataclass."""
+    """Pattern that a mask must have. A final structure is a frozen dataclass.
+
+    Example:
+        >>> ut.NofM(2, 4).keep, ut.Block(32, 32).keep
+        (0.5, None)
+    """
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -32,15 +37,15 @@ class Structure(abc.ABC):
 
     @abc.abstractmethod
     def score_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of the scores of a weight of this shape."""
+        """Return the shape of the scores of a weight of this shape."""
 
     @abc.abstractmethod
     def spread(self, scores: Tensor, shape: Sequence[int]) -> Tensor:
-        """The score of every weight, differentiable; of the weight's shape."""
+        """Return the score of every weight, of the weight's shape; differentiable."""
 
     @abc.abstractmethod
     def choose(self, scores: Tensor, shape: Sequence[int], keep: float, *, signed: bool, name: str) -> Tensor:
-        """The mask, boolean, of the weight's shape; ties go to the lowest index.
+        """Return the boolean mask of the weight's shape; of equal scores the lowest index wins.
 
         Raises:
             ValueError: a score is NaN.
@@ -59,6 +64,11 @@ class NofM(Structure):
         m: weights of a group.
 
     Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv 2104.08378.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(8, 1), ut.EdgePopup(structure=ut.NofM(2, 4)), seed=0)
+        >>> ut.masks(model)["weight"].view(2, 4).sum(1)
+        tensor([2, 2])
     """
 
     n: int
@@ -67,7 +77,7 @@ class NofM(Structure):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 1 <= self.n <= self.m:
-            raise ValueError(f"NofM needs 1 ≤ n ≤ m, got {self.n} and {self.m}")
+            raise ValueError(f"n must be in 1 … m, got {self.n} of {self.m}")
 
     @property
     def keep(self) -> float:
@@ -89,7 +99,7 @@ class NofM(Structure):
         counts = torch.full((groups, 1), self.n, device=scores.device)
         if groups:
             counts[-1] = -(-self.n * (inputs - (groups - 1) * self.m) // self.m)
-        # argsort of the order is each one's place in it.
+        # argsort of the order gives each element's place in it.
         mask = (order.argsort(-1) < counts).flatten(-2)[..., :inputs]
         return mask.movedim(-1, 1).contiguous()
 
@@ -97,23 +107,24 @@ class NofM(Structure):
 @final
 @dataclass(frozen=True)
 class Block(Structure):
-    """Whole blocks of height × width: one score a block, exactly ⌈keep · blocks⌉ of them kept; those at the edges are
-    smaller.
+    """Blocks of height × width, smaller at the edges: one score a block, exactly ⌈keep · blocks⌉ blocks kept.
 
     Args:
         height: units of a block.
         width: inputs (times kernel positions) of a block.
 
     Source: SuperBlock (Meta, 2024) for trained weights.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 64), ut.EdgePopup(structure=ut.Block(32, 16)), seed=0)
+        >>> ut.scores(model)[0].shape, int(ut.masks(model)["weight"].sum())
+        (torch.Size([2, 4]), 2048)
     """
 
     height: int
     width: int
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.height, self.width) < 1:
-            raise ValueError(f"Block needs a height and a width of 1 or more, got {self.height} and {self.width}")
+    _limits: ClassVar = {"height": (1, math.inf), "width": (1, math.inf)}
 
     def score_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return -(-shape[0] // self.height), -(-math.prod(shape[1:]) // self.width)

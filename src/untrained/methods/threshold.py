@@ -13,15 +13,15 @@ Superposition", NeurIPS 2020, arXiv 2006.14769, appendix A.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from untrained.methods.base import Method
-from untrained.methods.masks import checked_number, decode_multiple, ternary_codes, uniform_scores
+from untrained.methods.base import Method, Tensors
+from untrained.methods.masks import decode_multiple, ternary_codes, uniform_scores
 from untrained.methods.recipe import Paper, Recipe
 from untrained.methods.schedules import Geometric
 from untrained.selection.topk import checked
@@ -36,13 +36,19 @@ class Threshold(Method):
         threshold: τ.
         ternary: keep where |s| > τ, with the sign of the score: codes -1, 0, 1.
         start: the first score of every weight; None: U(-b, b), b = 1/√(fan in), as edge-popup.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(100, 10), ut.Threshold(), seed=0, weights=None)
+        >>> bool(ut.masks(model)["weight"].all())  # at first everything is kept
+        True
     """
 
     threshold: float = 5e-3
     ternary: bool = False
     start: float | None = 1e-2
 
-    paper: ClassVar[Paper | None] = Paper(
+    _limits: ClassVar = {"threshold": (0, math.inf), "start": (-1e4, 1e4)}
+    paper = Paper(
         "Piggyback: Adapting a Single Network to Multiple Tasks by Learning to Mask Weights",
         "1801.06519",
         Recipe("adam", lr=1e-4, factor=Geometric(1.0, 0.1, steps=1, until=0.5)),
@@ -51,22 +57,12 @@ class Threshold(Method):
         batch_size=32,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checked_number("threshold", self.threshold, 0)
-        if self.start is not None:
-            checked_number("start", self.start, -1e4, 1e4)
-
-    @property
-    def recipe(self) -> Recipe:
-        return Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
-
     def init_scores(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         if self.start is None:
             return uniform_scores(weight, generator)
         return torch.full_like(weight, self.start)
 
-    def codes(self, weights: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         codes = {name: ternary_codes(checked(scores[name], name), self.threshold) for name in weights}
         return codes if self.ternary else {name: code.clamp(min=0) for name, code in codes.items()}
 

@@ -1,8 +1,8 @@
-"""The exact choice on a GPU, in Triton: a radix select in which nothing waits for the device.
+"""Exact choice on a GPU, in Triton: a radix select in which nothing waits for the device.
 
 Ranks become unsigned integers of the same order, and are read digit by digit, the highest digit first. For each digit
-a histogram over all tensors, among the ranks that begin with the digits found so far, tells the next digit of the
-lowest rank kept, the threshold. The kept are the ranks above it, and of those equal to it the first in C order, whose
+a histogram over all tensors, among the ranks that begin with the digits found so far, gives the next digit of the
+threshold, the lowest rank kept. Kept are the ranks above it, and of those equal to it the first in C order, whose
 places come from a count per block and its running sum. For T tensors that is 4·T histograms (2·T in half precision), T
 counts, a sum and T writes.
 
@@ -33,7 +33,7 @@ _SIGNED = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, signed: bool) -> list[Tensor] | None:
-    """The weights with the `count` highest scores of them all and +0 elsewhere; None: no way here.
+    """Return the weights with the `count` highest scores of them all and +0 elsewhere; None: no kernel for these.
 
     A NaN among the scores makes NaN of every element of the result. The first call for a device, a dtype and a
     `signed` compiles, and waits for the device once, to see that the choice is right; no later one waits.
@@ -56,10 +56,10 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
 
 @functools.cache
 def _works(dtype: torch.dtype, device: torch.device, signed: bool) -> bool:
-    """Whether Triton can compile for this device and chooses rightly there, with ties in three blocks.
+    """Return True where Triton compiles for this device and chooses correctly, with ties in three blocks.
 
     Raises:
-        ImportError: it does not, and UNTRAINED_NATIVE insists.
+        ImportError: it does not, and UNTRAINED_NATIVE requires it.
     """
     asked = os.environ.get("UNTRAINED_NATIVE", "")
     if asked == "0":
@@ -78,10 +78,10 @@ def _works(dtype: torch.dtype, device: torch.device, signed: bool) -> bool:
 
 
 def _choose(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, signed: bool) -> list[Tensor]:
-    """`keep_top` for what it takes, on the current device and stream."""
+    """Choose as `keep_top` does, on the current device and stream."""
     device, digits = scores[0].device, scores[0].itemsize
     kind = {"DIGITS": digits, "INFINITY": _INFINITY[scores[0].dtype], "SIGNED": signed, "BLOCK": BLOCK}
-    kind |= {"num_warps": _WARPS, "enable_fp_fusion": False}  # said, or a Triton warns of its default
+    kind |= {"num_warps": _WARPS, "enable_fp_fusion": False}  # given, or a Triton warns of its default
     ranked = [score.contiguous().view(_UNSIGNED[digits]) for score in scores]
     blocks = [triton.cdiv(score.numel(), BLOCK) for score in scores]
     firsts = [sum(blocks[:i]) for i in range(len(blocks))]
@@ -110,7 +110,7 @@ def _choose(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, sig
 
 @triton.jit
 def _keys(bits, INFINITY: tl.constexpr, DIGITS: tl.constexpr, SIGNED: tl.constexpr):
-    """(integers in the order of the ranks, equal where these are, -0 and +0 too; whether each is NaN)."""
+    """Return (integers in the order of the ranks, equal where these are, -0 and +0 too; the mask of NaN)."""
     HIGHEST: tl.constexpr = (1 << (8 * DIGITS - 1)) - 1
     bits = bits.to(tl.uint32)
     magnitude = bits & HIGHEST
@@ -122,14 +122,14 @@ def _keys(bits, INFINITY: tl.constexpr, DIGITS: tl.constexpr, SIGNED: tl.constex
 
 @triton.jit
 def _state(table, DIGIT: tl.constexpr, DIGITS: tl.constexpr):
-    """The threshold's first DIGIT digits; how many of the ranks that begin with them are kept; how many there are."""
+    """Return the threshold's first DIGIT digits; of the ranks that begin with them the number kept, and the number."""
     state = table + DIGITS * _BINS + DIGIT * _STATE
     return tl.load(state).to(tl.uint32, bitcast=True), tl.load(state + 1), tl.load(state + 2)
 
 
 @triton.jit
 def _descend(table, DIGIT: tl.constexpr, DIGITS: tl.constexpr):
-    """`_state` of DIGIT from that of DIGIT - 1 and its histogram; each program for itself, the first for later."""
+    """Return `_state` of DIGIT from that of DIGIT - 1 and its histogram; the first program stores it."""
     prefix, left, among = _state(table, DIGIT - 1, DIGITS)
     bins = tl.arange(0, _BINS)
     found = tl.load(table + (DIGIT - 1) * _BINS + bins)
@@ -193,7 +193,7 @@ def _count_ties(
     SIGNED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """How many ranks of each block equal the threshold; not read where all of them are kept."""
+    """Count the ranks of each block that equal the threshold; not read where all of them are kept."""
     threshold, left, among = _descend(table, DIGITS, DIGITS)
     block = tl.program_id(0)
     if left < among:
@@ -219,7 +219,7 @@ def _write(
     SIGNED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The weight where the rank is above the threshold or among the first `left` equal to it, and +0 elsewhere."""
+    """Write the weight where the rank is above the threshold or among the first `left` equal to it, else +0."""
     threshold, left, among = _state(table, DIGITS, DIGITS)
     block = tl.program_id(0)
     offsets = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

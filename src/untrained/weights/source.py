@@ -49,7 +49,7 @@ class Source:
 
     @staticmethod
     def of(like: Shaped, name: str, *, seed: int, law: WeightLaw | None, keep: float | None) -> Source:
-        """Return the source of a tensor like this one; without a law its own values are that source; keep None is all."""
+        """Return the source of a tensor like this one; without a law its own values; keep None is all."""
         own = like if law is None and isinstance(like, Tensor) else None
         return Source(seed, name, tuple(like.shape), like.dtype, law, 1.0 if keep is None else keep, own)
 
