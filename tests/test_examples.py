@@ -14,8 +14,6 @@ PUBLIC_MODULES = [ut, *(getattr(ut, name) for name in "export models optim packe
 # Public names that have no example yet.
 _MISSING = set(
     """
-untrained.Batches
-untrained.DataSet
 untrained.KaimingNormal
 untrained.KaimingUniform
 untrained.Prototype
@@ -30,7 +28,6 @@ untrained.XavierNormal
 untrained.XavierUniform
 untrained.compare
 untrained.find
-untrained.load_data
 untrained.optim.Adam
 untrained.optim.SGD
 untrained.optim.for_scores
@@ -96,11 +93,6 @@ _PENDING = set(
     """
 cli/ticket.py
 cli/wann.py
-data/dataset.py
-data/image_files.py
-data/image_folders.py
-data/known.py
-data/splits.py
 experiments/by_name.py
 experiments/compare.py
 experiments/find.py

@@ -173,8 +173,8 @@ def test_attributes() -> None:
 
 
 def test_arguments_out_of_range_are_refused() -> None:
-    with pytest.raises(ValueError, match="batch_size: got 0"):
+    with pytest.raises(ValueError, match=r"batch_size.*got 0"):
         make_batches(5, 0)
     for rank, world in ((2, 2), (-1, 2), (0, 0)):
-        with pytest.raises(ValueError, match=f"rank: got {rank} of a world of {world}"):
+        with pytest.raises(ValueError, match=f"rank.*got {rank} of a world of {world}"):
             make_batches(5, 2).shard(rank, world)

@@ -35,8 +35,8 @@ class OnDemand:
     [
         (torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64), r"float32 \(2, 1, 2, 2\)"),
         (torch.zeros(2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), r"uint8 \(2, 2\)"),
-        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2), r"labels: got float32 \(2,\)"),
-        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "2 images and 3"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(2), r"labels.*float32 \(2,\)"),
+        (torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "labels.*3 and 2"),
     ],
 )
 def test_split_refuses_other_forms(images: Tensor, labels: Tensor, message: str) -> None:
@@ -136,19 +136,19 @@ def test_only_training_batches_are_shuffled_and_augmented(augment: bool) -> None
 
 
 def test_batches_need_a_known_part() -> None:
-    with pytest.raises(ValueError, match="part: got 'dev'"):
+    with pytest.raises(ValueError, match=r"part.*'dev'"):
         make_data_set(False).batches("dev", 3)  # pyright: ignore[reportArgumentType]
 
 
 def test_labels_out_of_range_are_refused() -> None:
     split = make_split(4)
-    with pytest.raises(ValueError, match=r"letters: label 3 in the train part, expected 0\.\.2"):
+    with pytest.raises(ValueError, match=r"letters: labels of the train part .*0\.\.2, got 3"):
         DataSet("letters", split, split, split, tuple("abc"), (0.0,), (1.0,), False)
 
 
 def test_one_class_is_too_few_to_learn() -> None:
     same = Split(make_split(4).images, torch.full((4,), 2))
-    with pytest.raises(ValueError, match="letters: all examples are of one class, expected at least two"):
+    with pytest.raises(ValueError, match=r"letters: .*two classes, got one"):
         DataSet("letters", same, same, same, tuple("abcd"), (0.0,), (1.0,), False)
 
 
@@ -161,10 +161,10 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
 def test_validation_fractions_out_of_range_are_refused(fraction: float) -> None:
-    with pytest.raises(ValueError, match="val_fraction: got"):
+    with pytest.raises(ValueError, match=f"val_fraction.*{fraction}"):
         load_data("digits", val_fraction=fraction)
 
 
 def test_a_size_is_for_folders_only() -> None:
-    with pytest.raises(ValueError, match="size: got 32 for digits"):
+    with pytest.raises(ValueError, match=r"size.*digits, got 32"):
         load_data("digits", size=32)

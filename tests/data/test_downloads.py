@@ -185,7 +185,7 @@ def test_a_server_that_never_ends_is_left(
 ) -> None:
     monkeypatch.setattr(downloads, "_LARGEST_BYTES", 3 * len(CONTENT))
     server.endless, server.length = True, str(1 << 50) if announced else None
-    with pytest.raises(ValueError, match=r"data\.bin: the server sends more than 768,000 bytes"):
+    with pytest.raises(ValueError, match=r"data\.bin: .*768,000 bytes"):
         fetch(server.url, tmp_path, MD5)
     assert names(tmp_path) == ["data.bin.lock"]
 

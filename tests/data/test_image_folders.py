@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from untrained.data import image_files, image_folders
 from untrained.data.dataset import load_data
-from untrained.data.image_files import ImageFiles, common_form
+from untrained.data.image_files import ImageFiles, find_form
 
 Image = pytest.importorskip("PIL.Image")
 ImageOps = pytest.importorskip("PIL.ImageOps")
@@ -165,7 +165,7 @@ def test_sizes_that_differ_need_a_size(tmp_path: Path) -> None:
     assert load_data(str(tmp_path), size=5).shape == (3, 5, 5)
     assert load_data(str(tmp_path), size=(5, 7)).shape == (3, 5, 7)
     for size in (0, 5_000_000):
-        with pytest.raises(ValueError, match=f"size: got {size}, expected 1 to 4096 pixels"):
+        with pytest.raises(ValueError, match=f"size.*4096.*{size}"):
             load_data(str(tmp_path), size=size)
 
 
@@ -347,7 +347,7 @@ def decoded(folder: Path, image: object, name: str = "x.png", **options: object)
 
 
 def read(paths: Sequence[Path]) -> np.ndarray:
-    return ImageFiles(paths, common_form(paths, None))[torch.arange(len(paths))].numpy()
+    return ImageFiles(paths, find_form(paths, None))[torch.arange(len(paths))].numpy()
 
 
 @given(alpha=st.integers(0, 255), grey=st.integers(0, 255))
@@ -444,7 +444,7 @@ def test_images_are_upright_as_their_exif_has_it(
     kept.save(tmp_path / name, exif=exif, quality=95)
     Image.fromarray(upright).save(tmp_path / "plain.png")
     paths = [tmp_path / name, tmp_path / "plain.png"]
-    form = common_form(paths, size)
+    form = find_form(paths, size)
     assert form.shape == (3, 16, 24)
     pixels = ImageFiles(paths, form)[torch.arange(2)].numpy().astype(int)
     assert np.abs(pixels[0] - pixels[1]).mean() < 5
@@ -461,7 +461,7 @@ def _turned(image: object, orientation: int) -> np.ndarray:
 def test_an_image_of_another_size_than_its_header_gives_is_refused(tmp_path: Path) -> None:
     for name, size in (("x.png", (6, 4)), ("y.png", (6, 4))):
         write_image(tmp_path / name, 5, size)
-    files = ImageFiles([tmp_path / "x.png", tmp_path / "y.png"], common_form([tmp_path / "x.png"], None))
+    files = ImageFiles([tmp_path / "x.png", tmp_path / "y.png"], find_form([tmp_path / "x.png"], None))
     write_image(tmp_path / "y.png", 5, (4, 6))
     with pytest.raises(ValueError, match=r"y\.png: got an image of 4 x 6 pixels, expected 6 x 4"):
         files[torch.arange(2)]
@@ -473,9 +473,9 @@ def test_huge_images_are_named_and_large_ones_decoded_a_few_at_a_time(
     write_classes(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     paths = sorted(tmp_path.rglob("*.png"))
-    assert common_form(paths, None).threads == 16
+    assert find_form(paths, None).threads == 16
     monkeypatch.setattr(image_files, "_PIXELS_AT_ONCE", 3 * 24)
-    assert common_form(paths, None).threads == 3
+    assert find_form(paths, None).threads == 3
     for limit in (20, 10):  # Pillow warns above its limit, and raises above twice that
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with pytest.raises(ValueError, match=r"00\.png: unreadable image \(DecompressionBomb") as error:

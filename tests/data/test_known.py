@@ -195,7 +195,7 @@ def test_idx_files_are_found_as_programs_unpack_them(
 def test_idx_labels_out_of_range_are_named(tmp_path: Path) -> None:
     write_idx(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.array([0, 1, 10, 2]))))
-    with pytest.raises(ValueError, match=r"t10k-labels.*: label 10 of example 2, expected 0\.\.9"):
+    with pytest.raises(ValueError, match=r"mnist: labels of the test part.*0\.\.9, got 10"):
         load_data("mnist", tmp_path)
 
 
@@ -290,8 +290,8 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
         ({"data": np.ones((2, 3071), np.uint8), "fine_labels": [1, 2]}, r"\(2, 3071\), expected uint8"),
         ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [1]}, r"expected uint8 \(1, 3072\)"),
         ({"data": "text", "fine_labels": [1]}, "got data of str"),
-        ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [1, 100]}, "label 100 of example 1"),
-        ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [-1, 0]}, "label -1 of example 0"),
+        ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [1, 100]}, "got 100"),
+        ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [-1, 0]}, "got -1"),
         ({"data": np.ones((2, 3072), np.uint8), "fine_labels": [0.5, 1]}, "Cannot cast"),
         ({"data": np.ones((2, 3072), "O"), "fine_labels": [1, 2]}, "an array of O8, expected numbers"),
         ([1, 2], "TypeError"),
@@ -301,7 +301,7 @@ def test_other_pickles_are_refused(tmp_path: Path, batch: object, message: str) 
     folder = tmp_path / "cifar-100-python"
     write_cifar(folder, "cifar100")
     (folder / "test").write_bytes(pickle.dumps(batch))
-    with pytest.raises(ValueError, match=f"test: .*{message}"):
+    with pytest.raises(ValueError, match=f"test.*{message}"):
         load_data("cifar100", tmp_path)
 
 

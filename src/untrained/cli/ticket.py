@@ -38,7 +38,7 @@ def evaluate(
     import torch
 
     from untrained.data.batches import Batches
-    from untrained.data.dataset import Split, folder_named, load_data
+    from untrained.data.dataset import Split, find_folder, load_data
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.ticket import Ticket, naming, rebuild
 
@@ -48,7 +48,7 @@ def evaluate(
         meta = _task_of(read)
         network = read.apply_(rebuild(read))
     name, (_, height, width) = data or meta["data"], meta["shape"]
-    test = load_data(name, data_dir, size=None if folder_named(name) is None else (height, width))
+    test = load_data(name, data_dir, size=None if find_folder(name) is None else (height, width))
     labels = [unicodedata.normalize("NFC", label) for label in meta["labels"]]
     if list(test.shape) != meta["shape"] or sorted(test.labels) != sorted(labels):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Batches of a split: ordered, augmented, normalised and shared out among ranks."""
+"""Batches of a split: shuffled, augmented, normalised and sharded among processes."""
 
 import copy
 import hashlib
@@ -18,25 +18,28 @@ _CROP_PADDING = 4
 class Batches:
     """Batches of normalised images float32 (b, channels, height, width) and labels int64 (b,).
 
-    Order and augmentation depend on the seed and the epoch alone, and torch's global generator is never
-    touched. Augmentation is the usual one: a mirror image half of the time, and a crop of the image
-    padded with 4 black pixels on each side, that is, padded before it is normalised.
+    Order and augmentation depend on the seed and the epoch alone, and torch's global generator is never touched.
+    Augmentation is a mirror image half of the time, and a crop of the image padded with 4 black pixels on each side.
 
     Args:
-        split: The examples.
-        batch_size: Examples per batch and rank; the last batch may be smaller. Where it would be a single example,
-            which norm layers cannot learn from, this joins the batch before.
-        mean: Mean per channel, on the 0..1 scale.
-        std: Standard deviation per channel, on the 0..1 scale.
-        shuffle: Whether each epoch has an order of its own.
-        augment: Whether to crop at random and mirror.
-        seed: Of the order and the augmentation.
-        device: Where the batches go.
-        rank: Which share this is, 0..world-1.
-        world: How many shares there are.
+        split: the examples.
+        batch_size: examples per batch and rank; the last batch may be smaller. A single example left over joins the
+            batch before, as norm layers cannot learn from one.
+        mean, std: mean and standard deviation per channel, on the 0..1 scale.
+        shuffle: give each epoch an order of its own.
+        augment: crop at random and mirror.
+        seed: of the order and the augmentation.
+        device: where the batches go.
+        rank, world: number of this share, 0..world-1, and of all shares.
 
     Raises:
-        ValueError: The batch size is below 1 or the rank out of range.
+        ValueError: the batch size is below 1 or the rank out of range.
+
+    Example:
+        >>> data = ut.load_data("digits")
+        >>> x, y = next(iter(ut.Batches(data.train, 32, mean=data.mean, std=data.std, shuffle=True)))
+        >>> x.shape, y.shape
+        (torch.Size([32, 1, 8, 8]), torch.Size([32]))
     """
 
     def __init__(
@@ -54,43 +57,26 @@ class Batches:
         world: int = 1,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size: got {batch_size}, expected at least 1")
-        self.split = split
-        self.batch_size = batch_size
-        self._mean = tuple(mean)
-        self._std = tuple(std)
-        self._shuffle = shuffle
-        self._augment = augment
-        self._seed = seed
-        self._device = torch.device(device)
-        self._epoch = 0
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        self.split, self.batch_size = split, batch_size
+        self._mean, self._std = tuple(mean), tuple(std)
+        self._shuffle, self._augment = shuffle, augment
+        self._seed, self._device, self._epoch = seed, torch.device(device), 0
         self._set_share(rank, world)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order and augmentation the next iteration has.
-
-        Args:
-            epoch: Number of the epoch; 0 until it is set.
-        """
+        """Set the epoch, 0 at first, whose order and augmentation the next iteration has."""
         self._epoch = epoch
 
     def shard(self, rank: int, world: int) -> Self:
-        """Take one rank's share, which has as many batches as every other.
+        """Return the share of a rank, 0..world-1, which has as many batches as every other.
 
-        Batch i of all ranks together is batch i of one process with `world` times the batch size; but a last
-        one of one example per rank joins the batch before. Shares are disjoint; but where training (shuffled)
-        examples do not go round, the epoch's first are used again so that no rank runs short, and in other
-        parts the last batch of a rank may be empty.
-
-        Args:
-            rank: Which share, 0..world-1.
-            world: How many shares there are.
-
-        Returns:
-            The batches of this share.
+        Batch i of all ranks together is batch i of one process with `world` times the batch size, except that a last
+        batch of one example per rank joins the batch before. Shares are disjoint, except that shuffled examples which
+        cannot be divided evenly are filled up with the first of the epoch; otherwise a rank's last batch may be empty.
 
         Raises:
-            ValueError: The rank is out of range.
+            ValueError: the rank is out of range.
         """
         share = copy.copy(self)
         share._set_share(rank, world)
@@ -119,9 +105,8 @@ class Batches:
 
     def _set_share(self, rank: int, world: int) -> None:
         if not 0 <= rank < world:
-            raise ValueError(f"rank: got {rank} of a world of {world}, expected 0..world-1")
-        self._rank = rank
-        self._world = world
+            raise ValueError(f"rank must be in 0..world-1, got {rank} of a world of {world}")
+        self._rank, self._world = rank, world
 
     def _count(self) -> int:
         count = len(self.split)
@@ -134,7 +119,7 @@ class Batches:
         return torch.randperm(len(self.split), generator=_generator(self._seed, epoch), device="cpu")[numbers]
 
     def _draw_moves(self, epoch: int, number: int, images: int) -> Tensor:
-        # Every rank draws for all of them and takes its own, so the moves do not depend on the world.
+        # Every rank draws for all ranks and takes its own, so that the moves do not depend on the world.
         generator = _generator(self._seed, epoch, number)
         count = max(self.batch_size * self._world, images)
         shifts = torch.randint(2 * _CROP_PADDING + 1, (count, 2), generator=generator, device="cpu")

@@ -1,4 +1,4 @@
-"""Data sets of images: what they are, and how they are loaded."""
+"""Data sets of labelled images, loaded by name or from a folder."""
 
 import warnings
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from untrained.data.image_folders import read_image_folder
 from untrained.data.known import KNOWN_NAMES, read_known
 from untrained.data.splits import Images, Split
 
-__all__ = ["Batches", "DataSet", "Split", "folder_named", "load_data", "located"]
+__all__ = ["Batches", "DataSet", "Split", "find_folder", "load_data", "resolve_name"]
 
 _STATISTICS_IMAGES = 10_000
 _BYTES_AT_ONCE = 1 << 26
@@ -24,17 +24,21 @@ class DataSet:
     """Labelled images in three parts.
 
     Args:
-        name: What the data set is called.
-        train: The part to learn from.
-        val: The part to choose and stop by, held out from the official training part.
-        test: The official test part.
-        labels: Class names.
-        mean: Mean per channel, on the 0..1 scale.
-        std: Standard deviation per channel, on the 0..1 scale.
-        augment: Whether training images may be cropped at random and mirrored.
+        name: of the data set.
+        train: the part to learn from.
+        val: the part to choose and stop by, held out from the official training part.
+        test: the official test part.
+        labels: class names.
+        mean, std: mean and standard deviation per channel, on the 0..1 scale.
+        augment: training images may be cropped at random and mirrored.
 
     Raises:
-        ValueError: A label is out of range, or there is one class only.
+        ValueError: a label is out of range, or there is one class only.
+
+    Example:
+        >>> data = ut.load_data("digits")
+        >>> data.shape, data.classes, len(data.train)
+        ((1, 8, 8), 10, 1147)
     """
 
     name: str
@@ -52,10 +56,10 @@ class DataSet:
             wrong = labels[(labels < 0) | (labels >= self.classes)]
             if len(wrong):
                 raise ValueError(
-                    f"{self.name}: label {int(wrong[0])} in the {part} part, expected 0..{self.classes - 1}"
+                    f"{self.name}: labels of the {part} part must be in 0..{self.classes - 1}, got {int(wrong[0])}"
                 )
         if len(torch.cat([self.train.labels, self.val.labels, self.test.labels]).unique()) < 2:
-            raise ValueError(f"{self.name}: all examples are of one class, expected at least two")
+            raise ValueError(f"{self.name}: examples must be of at least two classes, got one")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,7 +69,7 @@ class DataSet:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.labels)
 
     def batches(
@@ -76,22 +80,19 @@ class DataSet:
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> Batches:
-        """Batch a part: training examples shuffled (and augmented if that is right), others in order.
+        """Return the batches of a part: training examples shuffled (and augmented if `augment`), others in order.
 
         Args:
-            part: Which part.
-            batch_size: Examples per batch.
-            seed: Of the order and the augmentation.
-            device: Where the batches go.
-
-        Returns:
-            The batches, which may be iterated any number of times.
+            part: "train", "val" or "test".
+            batch_size: examples per batch.
+            seed: of the order and the augmentation.
+            device: where the batches go.
 
         Raises:
-            ValueError: The part is unknown or the batch size below 1.
+            ValueError: the part is unknown or the batch size below 1.
         """
         if part not in ("train", "val", "test"):
-            raise ValueError(f"part: got {part!r}, expected 'train', 'val' or 'test'")
+            raise ValueError(f"part must be 'train', 'val' or 'test', got {part!r}")
         training = part == "train"
         return Batches(
             getattr(self, part),
@@ -116,32 +117,32 @@ def load_data(
     """Load a data set by its name, or from a folder of images.
 
     Args:
-        name: `digits` (comes with the package), `mnist`, `fashion-mnist`, `kmnist`, `cifar10`,
-            `cifar100`, or a folder such as `folder/{train,test}/class/*.jpg` or `folder/class/*.png`. Images are
-            read as a viewer shows them: upright, on white where transparent, and with 8 of their 16 bits.
-        data_dir: Folder that holds the usual layout of a known data set, or takes its download; None: the
-            user's cache folder.
-        val_fraction: Share of the training part held out as validation part, 0..1; always the same
-            examples. `digits`, and folders with both `val` and `test`, have a validation part of their own.
-        size: Side in pixels (or height and width) to which the images of a folder are scaled and cropped.
-        download: Whether to download a known data set that is not there.
-
-    Returns:
-        The data set.
+        name: `digits` (comes with the package), `mnist`, `fashion-mnist`, `kmnist`, `cifar10`, `cifar100`, or a folder
+            such as `folder/{train,test}/class/*.jpg` or `folder/class/*.png`. Images are read as a viewer shows them:
+            upright, on white where transparent, and with 8 of their 16 bits.
+        data_dir: folder with the usual layout of a known data set, or for its download; None: the user's cache folder.
+        val_fraction: share of the training part held out as validation part, 0..1; always the same examples. `digits`,
+            and folders with both `val` and `test`, have a validation part already.
+        size: side in pixels (or height and width) to which the images of a folder are scaled and cropped.
+        download: download a known data set that is missing.
 
     Raises:
-        ValueError: The name or an argument is not valid, or a file is damaged.
-        FileNotFoundError: Files are missing.
-        ConnectionError: A download failed.
-        ImportError: An extra is needed: `untrained[download]` or `untrained[images]`.
+        ValueError: the name or an argument is not valid, or a file is damaged.
+        FileNotFoundError: files are missing.
+        ConnectionError: a download failed.
+        ImportError: an extra is needed: `untrained[download]` or `untrained[images]`.
+
+    Example:
+        >>> ut.load_data("digits").labels
+        ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
     if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction: got {val_fraction}, expected between 0 and 1")
+        raise ValueError(f"val_fraction must be in (0, 1), got {val_fraction}")
     if name in KNOWN_NAMES:
         if size is not None:
-            raise ValueError(f"size: got {size} for {name}, expected none: it is for folders of images")
+            raise ValueError(f"size must be None for {name}, got {size}: it is for folders of images")
         source = read_known(name, None if data_dir is None else _expanded(data_dir), download)
-    elif (folder := folder_named(name)) is not None:
+    elif (folder := find_folder(name)) is not None:
         source = read_image_folder(folder, size)
     else:
         raise ValueError(f"data set {name!r}: expected one of {', '.join(KNOWN_NAMES)}, or a folder of images")
@@ -152,15 +153,15 @@ def load_data(
     return DataSet(name, train, val, source.test, source.labels, mean, std, source.augment)
 
 
-def folder_named(name: str) -> Path | None:
-    """Find the folder of images that a data set's name means, which may begin with `~`; None: it means no folder."""
+def find_folder(name: str) -> Path | None:
+    """Return the folder of images with this name, which may begin with `~`; None if it is no folder."""
     folder = _expanded(name)
     return folder if name not in KNOWN_NAMES and folder.is_dir() else None
 
 
-def located(name: str) -> str:
-    """Name a data set in a way that means the same from every folder."""
-    folder = folder_named(name)
+def resolve_name(name: str) -> str:
+    """Return a data set's name with the whole path of its folder, if it is one."""
+    folder = find_folder(name)
     return name if folder is None else str(folder.resolve())
 
 
@@ -172,7 +173,7 @@ def _expanded(path: str | Path) -> Path:
 
 
 def _measure(name: str, images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    # Counts of the 256 values are exact; images evenly spread over all classes do for a big source.
+    # Counts of the 256 values are exact; of a large data set, images evenly spread over all classes will do.
     chosen = torch.arange(0, len(images), -(-len(images) // _STATISTICS_IMAGES), device="cpu")
     first = images[chosen[:1]]
     counts = torch.zeros(first.shape[1], 256, dtype=torch.float64, device="cpu")
@@ -186,5 +187,5 @@ def _measure(name: str, images: Images) -> tuple[tuple[float, ...], tuple[float,
     if (weights == 1).any(1).all():
         shown = ", ".join(f"{value:.0f}" for value in 255 * mean)
         warnings.warn(f"{name}: all images are the same, each pixel is {shown}: nothing can be learnt", stacklevel=3)
-    # A channel of one value has no scale: it is only centred.
+    # A channel of one value is only centred.
     return tuple(mean.tolist()), tuple(deviation or 1.0 for deviation in std.tolist())

@@ -17,47 +17,36 @@ _SLOWEST, _WINDOW_SECONDS = 500, 60.0  # bytes a second, over such a time: a mod
 
 
 def cache_folder() -> Path:
-    """Say where downloads are kept when no folder is given.
-
-    Returns:
-        The user's cache folder for this package.
+    """Return the user's cache folder for downloads.
 
     Raises:
-        ImportError: The extra `untrained[download]` is not installed.
+        ImportError: the extra `untrained[download]` is not installed.
     """
     return Path(_load_pooch().os_cache("untrained"))
 
 
 def fetch(url: str, folder: Path, md5: str) -> Path:
-    """Download a file unless it is there already, going on from a `.part` file if one was left.
+    """Download a file into a folder unless it is there, from where a `.part` file ends, and return its path.
 
-    Of several processes one downloads and the others wait for it.
-
-    Args:
-        url: Where the file is.
-        folder: Where it goes; it keeps its name.
-        md5: Checksum, hexadecimal.
-
-    Returns:
-        The path of the file.
+    Of several processes one downloads and the others wait for it. `md5` is hexadecimal.
 
     Raises:
-        ConnectionError: The file could not be downloaded.
-        ValueError: What arrived has another checksum, or does not end.
-        OSError: The folder cannot be written.
-        ImportError: The extra `untrained[download]` is not installed.
+        ConnectionError: the file could not be downloaded.
+        ValueError: the download has another checksum, or does not end.
+        OSError: the folder cannot be written.
+        ImportError: the extra `untrained[download]` is not installed.
     """
     _load_pooch()
     import requests
     import urllib3
 
     target = folder / url.rsplit("/", 1)[1]
-    if _holds(target, md5):
+    if _has_md5(target, md5):
         return target
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone(target):
-            if not _holds(target, md5):  # another process may have downloaded it meanwhile
+        with _sole_downloader(target):
+            if not _has_md5(target, md5):  # another process may have downloaded it meanwhile
                 _download(url, target, md5)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ConnectionError(
@@ -71,11 +60,11 @@ def _download(url: str, target: Path, md5: str) -> None:
     part = target.with_name(target.name + ".part")
     continued = part.exists()
     _transfer(url, part)
-    if continued and not _holds(part, md5):
-        # The part was of another file, or the server sent another range: only the whole file helps.
+    if continued and not _has_md5(part, md5):
+        # The part belonged to another file, or the server sent another range.
         part.unlink()
         _transfer(url, part)
-    if not _holds(part, md5):
+    if not _has_md5(part, md5):
         part.unlink()
         raise ValueError(
             f"{url}: the download has a wrong checksum, expected md5 {md5}, and was deleted. "
@@ -84,13 +73,13 @@ def _download(url: str, target: Path, md5: str) -> None:
     part.replace(target)
 
 
-def _holds(path: Path, md5: str) -> bool:
+def _has_md5(path: Path, md5: str) -> bool:
     return path.is_file() and _load_pooch().file_hash(str(path), alg="md5") == md5
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Wait until no other process downloads the same file."""
+def _sole_downloader(target: Path) -> Iterator[None]:
+    """Hold the lock of a download, which other processes wait for."""
     from filelock import FileLock, Timeout
 
     path = target.with_name(target.name + ".lock")
@@ -104,7 +93,7 @@ def _alone(target: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-    with suppress(OSError):  # only now, when the file is there: who waited for this lock has nothing left to do
+    with suppress(OSError):  # only now, when the file is there and a process that waits has nothing left to do
         path.unlink()
 
 
@@ -114,36 +103,36 @@ def _transfer(url: str, part: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     # Ranges count the bytes of the file itself, so the server must not compress what it sends.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as answer:
-        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # the part is as long as the file, or longer: the checksum decides
-        answer.raise_for_status()
+        response.raise_for_status()
         # A server without ranges answers 200 and sends the file from its first byte.
-        start = have if answer.status_code == requests.codes.partial_content else 0
-        length = answer.headers.get("Content-Length", "")
+        start = have if response.status_code == requests.codes.partial_content else 0
+        length = response.headers.get("Content-Length", "")
         total = start + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         if total is not None and total > _LARGEST_BYTES:
-            raise _too_long(url)
-        size, last, then = start, start, time.monotonic()
+            raise _endless(url)
+        size, last, since = start, start, time.monotonic()
         with part.open("ab" if start else "wb") as file, _progress(part.stem, start, total) as advance:
-            while size <= _LARGEST_BYTES and (chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=False)):
+            while size <= _LARGEST_BYTES and (chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False)):
                 file.write(chunk)
                 advance(len(chunk))
                 size += len(chunk)
-                seconds = time.monotonic() - then
+                seconds = time.monotonic() - since
                 if seconds > _WINDOW_SECONDS:
                     if size - last < _SLOWEST * seconds:
                         raise requests.ConnectionError(f"fewer than {_SLOWEST} bytes a second arrive")
-                    last, then = size, time.monotonic()
+                    last, since = size, time.monotonic()
     if size > _LARGEST_BYTES:
         part.unlink()
-        raise _too_long(url)
+        raise _endless(url)
     if total is not None and size < total:
         raise requests.ConnectionError(f"connection closed after {size} of {total} bytes")
 
 
-def _too_long(url: str) -> ValueError:
-    return ValueError(f"{url}: the server sends more than {_LARGEST_BYTES:,} bytes, and no data set here is as long")
+def _endless(url: str) -> ValueError:
+    return ValueError(f"{url}: a data set must have {_LARGEST_BYTES:,} bytes at most, and the server sends more")
 
 
 @contextmanager

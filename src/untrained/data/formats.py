@@ -1,4 +1,4 @@
-"""The file formats of the known data sets: IDX, and CIFAR's binary records and pickles."""
+"""File formats of the known data sets: IDX, and CIFAR's binary records and pickles."""
 
 import gzip
 import io
@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, final
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from untrained.data.splits import Split
 
@@ -20,40 +19,24 @@ _CIFAR_BYTES = 3 * 32 * 32
 _MOST_BYTES = 1 << 30  # of one file, unpacked: twenty times the largest that is published
 
 
-def read_idx(images: Path, labels: Path, classes: int) -> Split:
-    """Read a pair of IDX files, plain or gzip.
-
-    Args:
-        images: File of uint8 images (n, height, width).
-        labels: File of uint8 labels (n,).
-        classes: How many classes there are.
-
-    Returns:
-        The examples, with one channel.
+def read_idx(images: Path, labels: Path) -> Split:
+    """Read a pair of IDX files, plain or gzip: uint8 images (n, height, width) and labels (n,).
 
     Raises:
-        ValueError: A file is truncated or of another kind, or a label is out of range.
+        ValueError: a file is truncated or of another kind, or their lengths differ.
     """
     pixels = _read_idx_array(images, dimensions=3)
     numbers = _read_idx_array(labels, dimensions=1)
     if len(pixels) != len(numbers):
         raise ValueError(f"{labels}: got {len(numbers)} labels, expected {len(pixels)} as in {images}")
-    return Split(torch.from_numpy(pixels[:, None]), _checked_labels(labels, numbers, classes))
+    return Split(torch.from_numpy(pixels[:, None]), torch.from_numpy(numbers.astype(np.int64)))
 
 
-def read_cifar_binary(path: Path, label_bytes: int, classes: int) -> Split:
-    """Read a file of CIFAR records: label bytes (the last is the class), then 3,072 bytes of pixels.
-
-    Args:
-        path: The file.
-        label_bytes: Label bytes per record: 1 in CIFAR-10, 2 in CIFAR-100.
-        classes: How many classes there are.
-
-    Returns:
-        The examples, (n, 3, 32, 32).
+def read_cifar_binary(path: Path, label_bytes: int) -> Split:
+    """Read a file of CIFAR records: label bytes (1 or 2, the last is the class), then 3,072 bytes of pixels.
 
     Raises:
-        ValueError: The file is no whole number of records, or a label is out of range.
+        ValueError: the file is no whole number of records.
     """
     record = label_bytes + _CIFAR_BYTES
     raw = np.frombuffer(bytearray(_read_bounded(path)), np.uint8)
@@ -61,31 +44,24 @@ def read_cifar_binary(path: Path, label_bytes: int, classes: int) -> Split:
         raise ValueError(f"{path}: got {len(raw)} bytes, expected a whole number of records of {record} bytes")
     records = raw.reshape(-1, record)
     images = records[:, label_bytes:].reshape(-1, *_CIFAR_SHAPE)
-    return Split(torch.from_numpy(images), _checked_labels(path, records[:, label_bytes - 1], classes))
+    return Split(torch.from_numpy(images), torch.from_numpy(records[:, label_bytes - 1].astype(np.int64)))
 
 
-def read_cifar_pickle(path: Path, label_key: str, classes: int) -> Split:
-    """Read a file of CIFAR's Python version without running anything it names.
-
-    Args:
-        path: The file.
-        label_key: Where the labels are: "labels" in CIFAR-10, "fine_labels" in CIFAR-100.
-        classes: How many classes there are.
-
-    Returns:
-        The examples, (n, 3, 32, 32).
+def read_cifar_pickle(path: Path, label_key: str) -> Split:
+    """Read a file of CIFAR's Python version, a pickled dict, without running anything it names.
 
     Raises:
-        ValueError: The file names anything but arrays, is damaged, or a label is out of range.
+        ValueError: the file names anything but arrays, or is damaged.
     """
     raw = _read_bounded(path)
     try:
-        # A memo's number may be anything, and the unpickler makes room for as many.
+        # The unpickler makes room for as many entries as a memo's number, which may be anything.
         if any("PUT" in opcode.name and (argument or 0) > len(raw) for opcode, argument, _ in pickletools.genops(raw)):
             raise pickle.UnpicklingError("a memo with a number larger than the file")
         # Python 2 wrote these files: its strings are bytes.
         batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
-        data, labels = _plain(batch["data"]), np.asarray(_plain(batch[label_key])).astype(np.int64, casting="same_kind")
+        data = _to_numpy(batch["data"])
+        labels = np.asarray(_to_numpy(batch[label_key])).astype(np.int64, casting="same_kind")
     # A damaged pickle raises nearly anything.
     except Exception as error:
         raise ValueError(f"{path}: no CIFAR pickle ({type(error).__name__}: {error})") from error
@@ -93,8 +69,7 @@ def read_cifar_pickle(path: Path, label_key: str, classes: int) -> Split:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape != expected or labels.ndim != 1:
         got = f"{getattr(data, 'dtype', type(data).__name__)} {getattr(data, 'shape', '')}"
         raise ValueError(f"{path}: got data of {got}, expected uint8 {expected}")
-    images = torch.from_numpy(np.array(data).reshape(-1, *_CIFAR_SHAPE))
-    return Split(images, _checked_labels(path, labels, classes))
+    return Split(torch.from_numpy(np.array(data).reshape(-1, *_CIFAR_SHAPE)), torch.from_numpy(labels))
 
 
 def _read_idx_array(path: Path, dimensions: int) -> np.ndarray:
@@ -118,7 +93,7 @@ def _read_idx_stream(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
     count = math.prod(shape)
     if count > _MOST_BYTES:
         raise ValueError(f"{path}: got shape {shape} of {count} bytes, expected {_MOST_BYTES} bytes at most")
-    # No more than the header says, and a byte to see that it ends there: a small gzip file may hold gigabytes.
+    # No more than the header gives, and a byte to see that it ends there: a small gzip file may hold gigabytes.
     raw = bytearray(file.read(count + 1))
     if len(raw) != count:
         more = " or more" if len(raw) > count else ""
@@ -134,17 +109,9 @@ def _read_bounded(path: Path) -> bytes:
     return raw
 
 
-def _checked_labels(path: Path, labels: np.ndarray, classes: int) -> Tensor:
-    wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise ValueError(f"{path}: label {labels[first]} of example {first}, expected 0..{classes - 1}")
-    return torch.from_numpy(labels.astype(np.int64))
-
-
 @final
 class _Dtype:
-    """The dtype of a pickled array, as its short name such as `u1`."""
+    """Stand-in for the dtype of a pickled array, with its short name such as `u1`."""
 
     def __init__(self, name: str, *_: object) -> None:
         self.name = name
@@ -156,17 +123,17 @@ class _Dtype:
 
 @final
 class _Array:
-    """The facts of a pickled array: NumPy itself is not called, since a pickle could give it anything."""
+    """Stand-in for a pickled array: NumPy itself is not called, since a pickle could give it anything."""
 
     def __init__(self, *_: object) -> None:
-        self.state: tuple[Any, ...] = ()
+        self.state: tuple[Any, ...] = ()  # shape, dtype, Fortran order, bytes
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state[1:]
 
 
 def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str, *_: object) -> _Array:
-    # Protocol 5 has arrays like this.
+    """Stand in for numpy's `_frombuffer`, with which protocol 5 makes arrays."""
     if order not in ("C", "F"):
         raise pickle.UnpicklingError(f"an array of order {order!r}, expected C or F")
     array = _Array()
@@ -174,41 +141,37 @@ def _from_buffer(raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str, 
     return array
 
 
-def _bytes_of(text: str, encoding: str) -> bytes:
-    # Python 3 writes bytes like this for protocols below 3.
+def _encode(text: str, encoding: str) -> bytes:
+    """Stand in for `_codecs.encode`, with which Python 3 makes bytes in protocols below 3."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"text in {encoding!r}, expected latin1")
     return text.encode("latin1")
 
 
-def _plain(value: object) -> Any:
-    """The array that a pickle describes, or what else the value is."""
+def _to_numpy(value: object) -> Any:
+    """Return the array that a pickle describes; any other value as it is."""
     if not isinstance(value, _Array):
         return value
-    shape, dtype, in_fortran_order, raw = value.state
-    # Text is what Python 2 wrote: its strings are bytes.
-    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    shape, dtype, fortran_order, raw = value.state
     if dtype.name not in ("u1", "i1", "i2", "i4", "i8", "f4", "f8"):
         raise pickle.UnpicklingError(f"an array of {dtype.name}, expected numbers")
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2 wrote strings
     kind = np.dtype(dtype.name).newbyteorder(">" if dtype.order == ">" else "<")
-    return np.frombuffer(raw, kind).reshape(shape, order="F" if in_fortran_order else "C")
+    return np.frombuffer(raw, kind).reshape(shape, order="F" if fortran_order else "C")
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _bytes_of,
-    **{
-        (f"numpy.{core}.{module}", function): ours
-        for core in ("core", "_core")
-        for module, function, ours in (("multiarray", "_reconstruct", _Array), ("numeric", "_frombuffer", _from_buffer))
-    },
+    ("_codecs", "encode"): _encode,
 }
+for _core in ("numpy.core", "numpy._core"):
+    _ALLOWED |= {(f"{_core}.multiarray", "_reconstruct"): _Array, (f"{_core}.numeric", "_frombuffer"): _from_buffer}
 
 
 @final
 class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds plain values and the facts of arrays, and refuses every other name: a pickle may name any function."""
+    """Unpickler of plain values and arrays; it refuses every other name, as a pickle may name any function."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         try:

@@ -16,7 +16,7 @@ _SIXTEEN_BITS = frozenset("I;16 I;16L I;16B I;16N".split())
 _GREY = frozenset("1 L LA La I".split()) | _SIXTEEN_BITS
 _TRANSPARENT = frozenset("LA La PA RGBA RGBa".split())
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
-# EPS runs Ghostscript, IPTC may hold one; the others are found, and not decoded, by Pillow itself.
+# EPS runs Ghostscript, and IPTC may hold one; Pillow recognises the others without decoding them.
 _NOT_READ = frozenset("EPS IPTC WMF BUFR GRIB HDF5 MPEG".split())
 _PIXELS_AT_ONCE = 1 << 27  # decoded by all threads together
 
@@ -24,14 +24,13 @@ _PIXELS_AT_ONCE = 1 << 27  # decoded by all threads together
 @final
 @dataclass(frozen=True)
 class Form:
-    """What all images of a folder become.
+    """The form that all images of a folder are decoded to.
 
     Attributes:
         channels: 1 (grey) or 3 (red, green, blue).
-        height: in pixels.
-        width: in pixels.
-        scaled: whether images of another size are scaled and cropped at their centre; otherwise they are refused.
-        threads: how many images are decoded at a time.
+        height, width: in pixels.
+        scaled: images of another size are scaled and cropped at their centre; otherwise they are refused.
+        threads: images decoded at a time.
     """
 
     channels: int
@@ -48,12 +47,7 @@ class Form:
 
 @final
 class ImageFiles:
-    """Image files that are decoded when they are asked for.
-
-    Args:
-        paths: The files.
-        form: What they become.
-    """
+    """Images that are decoded from their files, to one form, when they are indexed."""
 
     def __init__(self, paths: Sequence[Path], form: Form) -> None:
         self._paths = tuple(paths)
@@ -66,24 +60,19 @@ class ImageFiles:
         paths = [self._paths[index] for index in indices.tolist()]
         images = np.empty((len(paths), *self._form.shape), np.uint8)
 
-        def decode(place: int) -> None:
+        def decode(place: int) -> None:  # straight into its place, so that no second copy of all images is held
             images[place] = _decode(paths[place], self._form)
 
         with ThreadPoolExecutor(self._form.threads) as pool:
-            for _ in pool.map(decode, range(len(paths))):
-                pass
+            list(pool.map(decode, range(len(paths))))
         return torch.from_numpy(images)
 
 
-def common_form(paths: Sequence[Path], size: tuple[int, int] | None) -> Form:
-    """Find the form that images have in common.
-
-    Args:
-        paths: The files.
-        size: Height and width to scale and crop them to; None: they have one size already.
+def find_form(paths: Sequence[Path], size: tuple[int, int] | None) -> Form:
+    """Return the form that images have in common, with this height and width, if given, instead of their own.
 
     Raises:
-        ValueError: An image is unreadable, too big or of floats, or sizes differ and no `size` is given.
+        ValueError: an image is unreadable, too big or of floats, or sizes differ and no `size` is given.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", load_pillow().DecompressionBombWarning)
@@ -96,22 +85,18 @@ def common_form(paths: Sequence[Path], size: tuple[int, int] | None) -> Form:
     width, height = headers[0][1]
     for path, (_, other) in zip(paths, headers, strict=True):
         if other != (width, height):
-            raise _other_size(path, other, (width, height), f" as in {paths[0]}")
+            raise _size_error(path, other, (width, height), f" as in {paths[0]}")
     return Form(channels, height, width, scaled=False, threads=threads)
 
 
-def endings() -> frozenset[str]:
-    """Give the endings, in lower case, of the files that Pillow (with its plugins) decodes here."""
-    kinds = set(_formats())
+def list_endings() -> frozenset[str]:
+    """Return the endings, in lower case, of the files that Pillow (with its plugins) decodes here."""
+    kinds = set(_list_formats())
     return frozenset(ending for ending, kind in load_pillow().registered_extensions().items() if kind in kinds)
 
 
 def load_pillow() -> Any:
-    """Import Pillow's `Image`.
-
-    Raises:
-        ImportError: The extra `untrained[images]` is not installed.
-    """
+    """Import Pillow's `Image`, or raise an ImportError that names the extra `untrained[images]`."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -119,23 +104,23 @@ def load_pillow() -> Any:
     return Image
 
 
-def _formats() -> tuple[str, ...]:
+def _list_formats() -> tuple[str, ...]:
     pillow = load_pillow()
     pillow.init()
     return tuple(kind for kind in pillow.OPEN if kind not in _NOT_READ)
 
 
 def _read_header(path: Path) -> tuple[str, tuple[int, int]]:
-    """The mode, and (width, height) when upright."""
+    """Return the mode, and (width, height) when upright."""
     pillow = load_pillow()
     try:
-        with pillow.open(path, formats=_formats()) as image:
-            # The base class, since that of PNG decodes the whole file; and a TIFF has its upright size already.
+        with pillow.open(path, formats=_list_formats()) as image:
+            # The base class's method: that of PNG decodes the whole file. A TIFF has its upright size already.
             turned = image.format != "TIFF" and pillow.Image.getexif(image).get(0x0112) in _TURNED
             mode, size = image.mode, image.size[::-1] if turned else image.size
     # Pillow's decoders raise nearly anything on a damaged file.
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     if mode == "F":
         raise ValueError(f"{path}: an image of floats, whose black and white are not given; expected whole numbers")
     return mode, size
@@ -146,37 +131,33 @@ def _decode(path: Path, form: Form) -> np.ndarray:
 
     pillow = load_pillow()
     try:
-        with pillow.open(path, formats=_formats()) as image:
+        with pillow.open(path, formats=_list_formats()) as image:
             upright = ImageOps.exif_transpose(image)
-            picture = _flattened(upright, image.format).convert("L" if form.channels == 1 else "RGB")
+            picture = _flatten(upright, image.format).convert("L" if form.channels == 1 else "RGB")
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     size = form.width, form.height
     if picture.size != size:
         if not form.scaled:
-            raise _other_size(path, picture.size, size)
+            raise _size_error(path, picture.size, size)
         picture = ImageOps.fit(picture, size, pillow.Resampling.BILINEAR)
     return np.asarray(picture).reshape(form.height, form.width, form.channels).transpose(2, 0, 1)
 
 
-def _flattened(image: Any, kind: str) -> Any:
-    """The image with 8 bits, and on white where it is transparent."""
+def _flatten(image: Any, kind: str) -> Any:
+    """Return the image with 8 bits, and on white where it is transparent."""
     pillow = load_pillow()
     if image.mode == "I" or image.mode in _SIXTEEN_BITS:
-        # Files of 16 bits have mode I, too, in these formats; in others its range is anyone's guess.
-        return _of_eight_bits(image, sixteen=image.mode != "I" or kind in ("PNG", "PPM"))
-    if image.mode in _TRANSPARENT or "transparency" in image.info or _has_clear_colours(image):
+        # Files of 16 bits have mode I, too, in these formats; in others its range is not known.
+        return _convert_to_8_bits(image, sixteen=image.mode != "I" or kind in ("PNG", "PPM"))
+    palette = image.palette.mode if image.mode == "P" and image.palette is not None else ""
+    if image.mode in _TRANSPARENT or "transparency" in image.info or palette.endswith("A"):
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        white = pillow.new("RGBA", image.size, "white")
-        return pillow.alpha_composite(white, image)
+        return pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
     return image
 
 
-def _has_clear_colours(image: Any) -> bool:
-    return image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A")
-
-
-def _of_eight_bits(image: Any, *, sixteen: bool) -> Any:
+def _convert_to_8_bits(image: Any, *, sixteen: bool) -> Any:
     values = np.asarray(image).astype(np.int64)
     if (clear := image.info.get("transparency")) is not None:
         values = np.where(values == clear, 65535, values)
@@ -187,12 +168,12 @@ def _of_eight_bits(image: Any, *, sixteen: bool) -> Any:
     return load_pillow().fromarray(values.astype(np.uint8))
 
 
-def _other_size(path: Path, got: tuple[int, int], expected: tuple[int, int], where: str = "") -> ValueError:
+def _size_error(path: Path, got: tuple[int, int], expected: tuple[int, int], where: str = "") -> ValueError:
     return ValueError(
         f"{path}: got an image of {got[0]} x {got[1]} pixels, expected {expected[0]} x {expected[1]}{where}; "
         "give a size to scale and crop all images to"
     )
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def _read_error(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path}: unreadable image ({type(error).__name__}: {error})")

@@ -29,7 +29,7 @@ class _IdxSource:
 
     folder: str
     url: str
-    md5: Sequence[str]
+    md5: str
     labels: Sequence[str]
     mean: float
     std: float
@@ -43,7 +43,7 @@ class _CifarLayout:
     folder: str
     train: Sequence[str]
     test: str
-    read: Callable[..., Split]  # (path, classes=…)
+    read: Callable[[Path], Split]
 
 
 @final
@@ -61,43 +61,37 @@ class _CifarSource:
 
 _IDX = {
     "mnist": _IdxSource(
-        folder="MNIST",
-        url="https://ossci-datasets.s3.amazonaws.com/mnist/",
-        md5="""
-            f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432
-            9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c
-        """.split(),
-        labels=_DIGITS,
+        "MNIST",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873 d53e105ee54ea40749a09fcbcd1e9432 "
+        "9fb629c4189551a2d022fa330f9573f3 ec29112dd5afa0611ce80d1b7f02629c",
+        _DIGITS,
         mean=0.1307,
         std=0.3081,
     ),
     "fashion-mnist": _IdxSource(
-        folder="FashionMNIST",
-        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-        md5="""
-            8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe
-            bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310
-        """.split(),
-        labels="T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(","),
+        "FashionMNIST",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d 25c81989df183df01b3e8a0aad5dffbe "
+        "bef4ecab320f06d8554ea6380940ec79 bb300cfdad3c16e7a12a480ee83cd310",
+        "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(","),
         mean=0.2860,
         std=0.3530,
     ),
     "kmnist": _IdxSource(
-        folder="KMNIST",
-        url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-        md5="""
-            bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344
-            5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134
-        """.split(),
-        labels="o ki su tsu na ha ma ya re wo".split(),
+        "KMNIST",
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        "bdb82020997e1d708af4cf47b453dcf7 e144d726b3acfaa3e44228e80efcd344 "
+        "5c965bf0a639b31b8f53240b1b52f4d7 7320c461ea6c1c855c0b718fb2a4b134",
+        "o ki su tsu na ha ma ya re wo".split(),
         mean=0.1918,
         std=0.3483,
     ),
 }
 
 _FIVE = [f"data_batch_{number}" for number in range(1, 6)]
-_BINARY, _PICKLE = partial(read_cifar_binary, label_bytes=1), partial(read_cifar_pickle, label_key="labels")
-_BINARY_100, _PICKLE_100 = partial(_BINARY, label_bytes=2), partial(_PICKLE, label_key="fine_labels")
+_BINARY, _BINARY_100 = (partial(read_cifar_binary, label_bytes=count) for count in (1, 2))
+_PICKLE, _PICKLE_100 = (partial(read_cifar_pickle, label_key=key) for key in ("labels", "fine_labels"))
 
 _CIFAR = {
     "cifar10": _CifarSource(
@@ -177,12 +171,11 @@ def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) 
         raise FileNotFoundError(f"{missing}; or allow the download")
     images, labels, test_images, test_labels = (
         path or _fetch(f"{source.url}{file}.gz", home, md5, missing)
-        for path, file, md5 in zip(files, _IDX_FILES, source.md5, strict=True)
+        for path, file, md5 in zip(files, _IDX_FILES, source.md5.split(), strict=True)
     )
-    classes = len(source.labels)
     return SourceData(
-        train=read_idx(images, labels, classes),
-        test=read_idx(test_images, test_labels, classes),
+        train=read_idx(images, labels),
+        test=read_idx(test_images, test_labels),
         labels=tuple(source.labels),
         augment=False,
         statistics=((source.mean,), (source.std,)),
@@ -213,7 +206,7 @@ def _read_cifar_source(name: str, source: _CifarSource, root: Path, download: bo
     if found is None:
         raise FileNotFoundError(f"{missing}; or allow the download")
     layout, folder = found
-    *train, test = (layout.read(folder / file, classes=len(source.labels)) for file in (*layout.train, layout.test))
+    *train, test = (layout.read(folder / file) for file in (*layout.train, layout.test))
     images = torch.cat([torch.as_tensor(batch.images, device="cpu") for batch in train])
     return SourceData(
         train=Split(images, torch.cat([batch.labels for batch in train])),

@@ -1,4 +1,4 @@
-"""Labelled images, and how a data set that comes in one piece is divided into parts."""
+"""Splits: labelled images in memory, or decoded when they are used."""
 
 from dataclasses import dataclass
 from typing import Protocol, final
@@ -10,7 +10,7 @@ from untrained.data.holdout import hold_out
 
 
 class Images(Protocol):
-    """Images that are picked by number: a uint8 tensor, or a source that decodes them when asked."""
+    """Images picked by index: a uint8 tensor, or files that are decoded on demand."""
 
     def __len__(self) -> int: ...
 
@@ -19,12 +19,7 @@ class Images(Protocol):
 
 @final
 class ChosenImages:
-    """Some images of a lazily decoded source.
-
-    Args:
-        images: The source.
-        indices: Which of its images, int64 (n,).
-    """
+    """The images at these indices, int64 (n,), of images that are decoded on demand."""
 
     def __init__(self, images: Images, indices: Tensor) -> None:
         self._images = images
@@ -40,14 +35,14 @@ class ChosenImages:
 @final
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set.
+    """A part of a data set.
 
     Args:
-        images: uint8 (n, channels, height, width), 0..255, or a source that decodes such images lazily.
-        labels: The class of each image, int64 (n,).
+        images: uint8 (n, channels, height, width), 0..255, or such images decoded on demand.
+        labels: the class of each image, int64 (n,).
 
     Raises:
-        ValueError: A tensor has another type or shape, or the two differ in length.
+        ValueError: a tensor has another type or shape, or the two differ in length.
     """
 
     images: Images
@@ -55,33 +50,22 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
-            raise ValueError(f"labels: got {_form(self.labels)}, expected int64 (n,)")
+            raise ValueError(f"labels must be int64 (n,), got {_form(self.labels)}")
         if isinstance(self.images, Tensor) and (self.images.dtype != torch.uint8 or self.images.dim() != 4):
-            raise ValueError(f"images: got {_form(self.images)}, expected uint8 (n, channels, height, width)")
+            raise ValueError(f"images must be uint8 (n, channels, height, width), got {_form(self.images)}")
         if len(self.images) != len(self.labels):
-            raise ValueError(f"got {len(self.images)} images and {len(self.labels)} labels, expected as many")
+            raise ValueError(f"labels must be as many as images, got {len(self.labels)} and {len(self.images)}")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def divide(self, count: int) -> tuple["Split", "Split"]:
-        """Divide into the examples kept and `count` held out, as `hold_out` does.
-
-        Raises:
-            ValueError: no example would be kept or held out.
-        """
+        """Return the examples kept and `count` held out, as `hold_out` divides them."""
         kept, held = map(torch.from_numpy, hold_out(len(self), count))
         return self.choose(kept), self.choose(held)
 
     def choose(self, indices: Tensor) -> "Split":
-        """Take some of the examples.
-
-        Args:
-            indices: Which examples, int64 (n,).
-
-        Returns:
-            A split of these examples, in this order.
-        """
+        """Return a split of the examples at these indices, int64 (n,), in their order."""
         lazy = not isinstance(self.images, Tensor)
         images = ChosenImages(self.images, indices) if lazy else self.images[indices]
         return Split(images, self.labels[indices])
@@ -90,15 +74,13 @@ class Split:
 @final
 @dataclass(frozen=True, eq=False)
 class SourceData:
-    """What a source of images holds, before it becomes a data set.
+    """The official parts of a data set, as they are read.
 
-    Args:
-        train: The part to learn from.
-        test: The official test part.
-        labels: Class names.
-        augment: Whether a shifted or mirrored image keeps its class.
-        val: The source's own validation part; None: to be held out from `train`.
-        statistics: Mean and standard deviation per channel, 0..1; None: to be computed from `train`.
+    Attributes:
+        train, test, labels: see `DataSet`.
+        augment: a shifted or mirrored image keeps its class.
+        val: None: to be held out from `train`.
+        statistics: mean and standard deviation per channel, 0..1; None: to be computed from `train`.
     """
 
     train: Split

@@ -14,7 +14,7 @@ from typing import Any, final
 import torch
 
 from untrained import plot
-from untrained.data.dataset import DataSet, load_data, located
+from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import anchored, law_of, method_of, split, takes_keep
 from untrained.experiments.run_folder import claimed, resume_command, write_settings
 from untrained.experiments.tables import of_lines
@@ -196,7 +196,7 @@ def _deaf_children() -> Iterator[None]:
 def _anchored(settings: Setup) -> Setup:
     """Without relative paths, which mean something else to a worker that was started elsewhere."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
-    return replace(settings, data_dir=data_dir, data=located(settings.data))
+    return replace(settings, data_dir=data_dir, data=resolve_name(settings.data))
 
 
 def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:

@@ -11,7 +11,7 @@ from typing import Any, final
 from torch import nn
 
 from untrained import plot
-from untrained.data.dataset import load_data, located
+from untrained.data.dataset import load_data, resolve_name
 from untrained.experiments.by_name import method_of
 from untrained.experiments.run_folder import claimed, resume_command, write_settings
 from untrained.experiments.tables import of_networks
@@ -77,7 +77,7 @@ def find(
     """
     settings = replace(settings or Settings(), **changes)
     method = _method(settings)
-    data = load_data(located(settings.data), settings.data_dir, size=settings.size)
+    data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
     lab = Lab(settings, data, device_named(settings.device), settings.seed)
     network = lab.masked(method)
     spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
