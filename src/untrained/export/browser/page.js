@@ -1,4 +1,4 @@
-// The page: what one gives the network, and what it says.
+// The page: the network's input, and its answer.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const { program, labels, kind } = facts;
@@ -6,7 +6,7 @@ const at = (id) => document.getElementById(id);
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 const mostBars = 10;
 const quickEnough = 40; // milliseconds for an answer while the pen still moves
-const ownTensors = { tensors: null };
+let own = null; // the tensors of the page's own ticket
 let lastInput = null; // pixels from 0 to 1, or plain numbers
 let lastTrace = null;
 let lastTook = Infinity;
@@ -59,9 +59,9 @@ function showBars(probabilities, best, ranked) {
 // Answers for an input; `done`: it is final, so that it may be said aloud.
 function answer(input, done = true) {
   lastInput = input;
-  if (!input || !ownTensors.tensors) return;
+  if (!input || !own) return;
   const started = performance.now();
-  const values = runNetwork(program, ownTensors.tensors, normalised(input));
+  const values = runNetwork(program, own, normalised(input));
   const logits = values[values.length - 1];
   if (!logits.every(Number.isFinite)) return fail("The network gave something that is not a number.");
   const probabilities = probabilitiesOf(logits);
@@ -69,9 +69,8 @@ function answer(input, done = true) {
   const best = order[0];
   const ranked = labels.length > mostBars ? order.slice(0, mostBars) : Array.from(labels.keys());
   showBars(probabilities, best, ranked);
-  lastTrace = { layers: traceBack(program, ownTensors.tensors, values, best), program, label: best, labels };
-  lastTrace.shownLabels = ranked;
-  lastTrace.url = kind === "numbers" ? null : at("seen").toDataURL();
+  lastTrace = { layers: traceBack(program, own, values, best), program, label: best, labels, shownLabels: ranked };
+  lastTrace.url = seen?.toDataURL();
   showTrace();
   lastTook = performance.now() - started;
   if (done) say(`${labels[best]}, at ${percent(probabilities[best])}`);
@@ -86,128 +85,127 @@ function showTrace() {
   at("shown").textContent = drawTrace(at("diagram"), lastTrace);
 }
 
-function say(text) {
-  at("verdict").className = "";
+function say(text, kind = "") {
+  at("verdict").className = kind;
   at("verdict").textContent = text;
 }
 
-function fail(text) {
-  at("verdict").className = "wrong";
-  at("verdict").textContent = text;
-}
+const fail = (text) => say(text, "wrong");
 
 function forget() {
   lastInput = lastTrace = null;
   at("bars").replaceChildren();
   at("others").hidden = at("carried").hidden = true;
   at("waiting").hidden = false;
-  if (ownTensors.tensors) say(invitation);
+  if (own) say(invitation);
 }
 
 // ---------------------------------------------------------------- pictures
 const invitation = { drawing: "Draw on the board.", picture: "Choose a picture.", numbers: "Give it numbers." }[kind];
 
-function setUpPictures() {
-  const [channels, rows, columns] = program.shape;
-  const [board, seen] = [at("board"), at("seen")];
-  const ink = board.getContext("2d", { willReadFrequently: true });
-  let untouched = true; // the board holds no stroke of a pen
+const [board, seen] = [at("board"), at("seen")];
+const ink = board?.getContext("2d", { willReadFrequently: true });
+let untouched = true; // the board holds no stroke of a pen
 
-  const clear = () => {
-    ink.fillStyle = "#000";
-    ink.fillRect(0, 0, board.width, board.height);
-    show(seen, new Float32Array(channels * rows * columns), program.shape);
-    untouched = true;
-    forget();
-  };
-  const give = (pixels, done) => {
-    show(seen, pixels, program.shape);
-    answer(pixels, done);
-  };
-  const giveBoard = (done) => {
-    const [plane] = planesOf(board, 1);
-    const pixels = fitted(plane, board.width, columns, rows, facts.fit);
-    if (pixels) give(pixels, done);
-  };
-  // Pixels that are right already, enlarged on the board.
-  const giveExact = (pixels) => {
-    clear();
-    show(seen, pixels, program.shape);
-    ink.imageSmoothingEnabled = false;
-    ink.drawImage(seen, 0, 0, board.width, board.height);
-    answer(pixels);
-  };
+function clearBoard() {
+  ink.fillStyle = "#000";
+  ink.fillRect(0, 0, board.width, board.height);
+  show(seen, new Float32Array(product(program.shape)), program.shape);
+  untouched = true;
+  forget();
+}
 
-  if (kind === "drawing") {
-    board.classList.add("drawable");
-    let pen = null;
-    let waiting = false;
-    const spot = (event) => {
-      const box = board.getBoundingClientRect();
-      return [((event.clientX - box.left) * board.width) / box.width, ((event.clientY - box.top) * board.height) / box.height];
-    };
-    const line = (from, to) => {
-      ink.strokeStyle = "#fff";
-      [ink.lineWidth, ink.lineCap, ink.lineJoin] = [0.09 * board.width, "round", "round"];
-      ink.beginPath();
-      ink.moveTo(...from);
-      ink.lineTo(...to);
-      ink.stroke();
-    };
-    board.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || pen) return;
-      event.preventDefault();
-      if (untouched) clear();
-      untouched = false;
-      board.setPointerCapture(event.pointerId);
-      pen = { id: event.pointerId, last: spot(event) };
-      line(pen.last, pen.last);
+function give(pixels, done = true) {
+  show(seen, pixels, program.shape);
+  answer(pixels, done);
+}
+
+function giveBoard(done) {
+  const [, rows, columns] = program.shape;
+  const [plane] = planesOf(board, 1);
+  const pixels = fitted(plane, board.width, columns, rows, facts.fit);
+  if (pixels) give(pixels, done);
+}
+
+// Pixels that are right already, enlarged on the board.
+function giveExact(pixels) {
+  clearBoard();
+  show(seen, pixels, program.shape);
+  ink.imageSmoothingEnabled = false;
+  ink.drawImage(seen, 0, 0, board.width, board.height);
+  answer(pixels);
+}
+
+function setUpPen() {
+  let pen = null;
+  let waiting = false;
+  const spot = (event) => {
+    const box = board.getBoundingClientRect();
+    return [((event.clientX - box.left) * board.width) / box.width, ((event.clientY - box.top) * board.height) / box.height];
+  };
+  const line = (from, to) => {
+    ink.strokeStyle = "#fff";
+    [ink.lineWidth, ink.lineCap, ink.lineJoin] = [0.09 * board.width, "round", "round"];
+    ink.beginPath();
+    ink.moveTo(...from);
+    ink.lineTo(...to);
+    ink.stroke();
+  };
+  board.classList.add("drawable");
+  board.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || pen) return;
+    event.preventDefault();
+    if (untouched) clearBoard();
+    untouched = false;
+    board.setPointerCapture(event.pointerId);
+    pen = { id: event.pointerId, last: spot(event) };
+    line(pen.last, pen.last);
+  });
+  board.addEventListener("pointermove", (event) => {
+    if (pen?.id !== event.pointerId) return;
+    for (const part of event.getCoalescedEvents?.() ?? [event]) {
+      const next = spot(part);
+      line(pen.last, next);
+      pen.last = next;
+    }
+    if (waiting || lastTook > quickEnough) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      if (pen) giveBoard(false);
     });
-    board.addEventListener("pointermove", (event) => {
-      if (!pen || pen.id !== event.pointerId) return;
-      for (const part of event.getCoalescedEvents?.() ?? [event]) {
-        const next = spot(part);
-        line(pen.last, next);
-        pen.last = next;
-      }
-      if (waiting || lastTook > quickEnough) return;
-      waiting = true;
-      requestAnimationFrame(() => {
-        waiting = false;
-        if (pen) giveBoard(false);
-      });
-    });
-    const lift = (event) => {
-      if (!pen || pen.id !== event.pointerId) return;
+  });
+  for (const lifted of ["pointerup", "pointercancel"]) {
+    board.addEventListener(lifted, (event) => {
+      if (pen?.id !== event.pointerId) return;
       pen = null;
       giveBoard(true);
-    };
-    board.addEventListener("pointerup", lift);
-    board.addEventListener("pointercancel", lift);
-  } else {
-    board.height = Math.max(1, Math.round((board.width * rows) / columns));
+    });
   }
+}
 
-  const take = (file) => {
-    const image = new Image();
-    const url = URL.createObjectURL(file);
-    image.onload = () => {
-      URL.revokeObjectURL(url);
-      if (kind === "picture" || (image.width === columns && image.height === rows)) {
-        giveExact(cropped(image, channels, rows, columns));
-      } else {
-        clear();
-        putOnBoard(image, board);
-        untouched = false;
-        giveBoard(true);
-      }
-    };
-    image.onerror = () => {
-      URL.revokeObjectURL(url);
-      fail("This file is not a picture that the browser can read.");
-    };
-    image.src = url;
+function take(file) {
+  const [channels, rows, columns] = program.shape;
+  const image = new Image();
+  const url = URL.createObjectURL(file);
+  image.onload = () => {
+    URL.revokeObjectURL(url);
+    if (kind === "picture" || (image.width === columns && image.height === rows)) {
+      return giveExact(cropped(image, channels, rows, columns));
+    }
+    clearBoard();
+    putOnBoard(image, board);
+    untouched = false;
+    giveBoard(true);
   };
+  image.onerror = () => {
+    URL.revokeObjectURL(url);
+    fail("This file is not a picture that the browser can read.");
+  };
+  image.src = url;
+}
+
+function setUpFiles() {
   at("file").addEventListener("change", () => {
     if (at("file").files.length) take(at("file").files[0]);
     at("file").value = ""; // the same one may be chosen again
@@ -222,32 +220,40 @@ function setUpPictures() {
     board.classList.remove("over");
     if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
   });
-  at("clear").addEventListener("click", clear);
-  at("pixels").textContent = `${columns} × ${rows}`;
-  clear();
+}
 
-  if (!facts.examples) return;
+function setUpExamples({ pixels, labels }) {
   at("examples").hidden = false;
-  const stored = bytesOf(facts.examples.pixels);
-  const size = channels * rows * columns;
-  facts.examples.labels.forEach((label, i) => {
-    const pixels = Float32Array.from(stored.subarray(i * size, (i + 1) * size), (level) => level / 255);
+  const [stored, size] = [bytesOf(pixels), product(program.shape)];
+  labels.forEach((label, i) => {
+    const image = Float32Array.from(stored.subarray(i * size, (i + 1) * size), (level) => level / 255);
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("aria-label", `Example: ${label}`);
     const thumb = document.createElement("canvas");
-    show(thumb, pixels, program.shape);
+    show(thumb, image, program.shape);
     button.append(thumb);
-    button.addEventListener("click", () => giveExact(pixels));
+    button.addEventListener("click", () => giveExact(image));
     document.querySelector(".thumbs").append(button);
   });
+}
+
+function setUpPictures() {
+  const [, rows, columns] = program.shape;
+  if (kind === "drawing") setUpPen();
+  else board.height = Math.max(1, Math.round((board.width * rows) / columns));
+  setUpFiles();
+  at("clear").addEventListener("click", clearBoard);
+  at("pixels").textContent = `${columns} × ${rows}`;
+  clearBoard();
+  if (facts.examples) setUpExamples(facts.examples);
 }
 
 // ---------------------------------------------------------------- the ticket
 function readOwn() {
   const bytes = bytesOf(facts.ticket);
   const { head, tensors, total, checked } = readTicket(bytes, facts.masks);
-  ownTensors.tensors = tensors;
+  own = tensors;
   at("seed").textContent = head.seed;
   at("sha256").textContent = head.sha256;
   const how = checked === "weights_sha256" ? `all ${thousands(total)} weights` : "a sample of the weights";
@@ -278,11 +284,12 @@ const ready = new Promise((resolve) => requestAnimationFrame(() => setTimeout(re
   return true;
 });
 
-// For those who look under the bonnet, and for tests.
+// For the console of the browser, and for tests.
+const valuesOf = (image) => runNetwork(program, own, Float32Array.from(image));
 window.untrained = {
   ready,
-  logits: (image) => Array.from(runNetwork(program, ownTensors.tensors, Float32Array.from(image)).pop()),
+  logits: (image) => Array.from(valuesOf(image).pop()),
   read: (base64) => readTicket(bytesOf(base64), facts.masks),
-  trace: (image, label) => traceBack(program, ownTensors.tensors, runNetwork(program, ownTensors.tensors, Float32Array.from(image)), label),
+  trace: (image, label) => traceBack(program, own, valuesOf(image), label),
   input: () => lastInput && Array.from(lastInput),
 };
