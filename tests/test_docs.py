@@ -105,24 +105,16 @@ def visit(chromium, site):
     assert not faults, faults
 
 
-LOOKS = [(width, dark) for width in (1400, 400) for dark in (False, True)]
 SHOWN = ["index.html", "story.html", "quick-start.html", "questions.html", "reference.html"]
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_pages_fit_and_can_be_read_by_all(visit, name):
-    axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
-    for width, dark in LOOKS:
+    browsing = pytest.importorskip("browsing", reason="needs axe_playwright_python")
+    for width, dark in browsing.LOOKS:
         page = visit(name, width=width, dark=dark)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        found = axe_playwright.Axe().run(page).response["violations"]
-        faults = {
-            f"{fault['id']}: {node['html'][:160]} {node['failureSummary'][:300]}"
-            for fault in found
-            if fault["impact"] in ("serious", "critical")
-            for node in fault["nodes"]
-        }
-        assert not faults, (width, dark, sorted(faults)[:8], len(faults))
+        browsing.refuse_faults(page)
         assert ("slate" in (page.get_attribute("body", "data-md-color-scheme") or "")) == dark
 
 
