@@ -10,8 +10,9 @@ import numpy as np
 
 from untrained.wann.networks.activations import FUNCTIONS, NAMES
 
-#: The six shared weights of the paper ("standard" in the authors' files).
 WEIGHTS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
+"""The six shared weights of the paper ("standard" in the authors' files)."""
+
 _TYPES: dict[str, type[np.generic]] = {"act": np.int8, "edge_ptr": np.int64, "src": np.int32}
 _TYPES |= dict.fromkeys(("weights", "offset", "scale"), np.float64)
 
