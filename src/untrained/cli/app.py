@@ -20,6 +20,7 @@ from untrained.search.run_files import CONFIG
 from untrained.terminal.text import printable
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
+NO_PICTURE = "none: it needs matplotlib (pip install 'untrained[plot]')"
 
 _LONGEST = 1_000  # characters of an error that are told
 # What torch says in a RuntimeError.

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from untrained.cli.app import CONFIG_HELP, app
+from untrained.cli.app import CONFIG_HELP, NO_PICTURE, app
 from untrained.runs.settings import CompareSettings, Settings, SweepSettings
 from untrained.search.run_files import TABLE
 from untrained.terminal.text import say
 
 if TYPE_CHECKING:
     from untrained.runs.table import Line
-
-NO_PICTURE = "none: it needs matplotlib (pip install 'untrained[plot]')"
 
 
 @app.command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from untrained.cli.app import CONFIG_HELP, NO_PICTURE
 from untrained.search.run_files import FOUND
 from untrained.terminal.text import print_table, say
 from untrained.wann.runs.settings import WannSettings, task_of_file
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from untrained.wann.networks.net import Net
     from untrained.wann.tasks.task import Task
     from untrained.wann.tuning.tune import Column
-
-_CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
 
 app = App(
     name="wann",
@@ -41,7 +40,7 @@ app = App(
 def search(
     settings: Annotated[WannSettings, Parameter(name="*")] = WannSettings(),  # noqa: B008  a frozen dataclass
     *,
-    config: Annotated[Path | None, Parameter(help=_CONFIG_HELP)] = None,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
 ) -> None:
     """Search for weight agnostic networks (Gaier & Ha 2019).
 
@@ -74,10 +73,7 @@ def search(
     sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
     print(f"connections: reward   {sizes}")
     say(f"network  {run.folder / FOUND}  (shared weight {run.shared:.2f})")
-    if run.picture is None:
-        print("picture  none: it needs matplotlib (pip install 'untrained[plot]')")
-    else:
-        say(f"picture  {run.picture}")
+    say(f"picture  {run.picture or NO_PICTURE}")
     say(f"report   {run.report}")
 
 

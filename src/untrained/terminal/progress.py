@@ -1,4 +1,4 @@
-"""One line that tells how a run is going, in a terminal or a notebook; silent when nobody is looking."""
+"""Progress bars on a terminal or in a notebook; no output elsewhere."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from untrained.terminal.text import printable
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SECONDS_BETWEEN_LOOKS = 0.2
+_INTERVAL = 0.2  # seconds between two updates
 TITLE, SAYS = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[says]}", markup=False)
 
 
 def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
-    """Make a bar of rich's on standard error, or in a notebook's cell.
+    """Return a progress bar on standard error or in a notebook's cell.
 
-    Args:
-        columns: what it shows.
-        quiet: show nothing; also when standard error is no terminal, and this is no notebook.
+    It shows nothing if `quiet`, or if standard error is no terminal and this is no notebook.
     """
     console = Console(stderr=True)
     if console.is_jupyter and not quiet:
@@ -37,12 +35,12 @@ def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
 
 @final
 class _CellBar(RichProgress):
-    """A bar as the output of a notebook's cell; rich's own needs widgets there. Its last state stays."""
+    """Progress bar as the output of a notebook's cell, where rich's own needs widgets. Its last state stays."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
         super().__init__(*columns, console=console)
         self._handle: Any = None
-        self._last_look = 0.0
+        self._last_update = 0.0
 
     def start(self) -> None:
         from IPython.display import display
@@ -55,15 +53,15 @@ class _CellBar(RichProgress):
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         super().advance(task_id, advance)
-        self._look()
+        self._refresh()
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
         super().update(task_id, **changes)
-        self._look()
+        self._refresh()
 
-    def _look(self) -> None:
-        if self._handle is not None and time.monotonic() - self._last_look >= _SECONDS_BETWEEN_LOOKS:
-            self._last_look = time.monotonic()
+    def _refresh(self) -> None:
+        if self._handle is not None and time.monotonic() - self._last_update >= _INTERVAL:
+            self._last_update = time.monotonic()
             self._handle.update(self._text(), raw=True)
 
     def _text(self) -> dict[str, str]:
@@ -75,21 +73,14 @@ class _CellBar(RichProgress):
 
 @final
 class Progress:
-    """A progress bar over the batches of all epochs.
-
-    Args:
-        title: what is being done.
-        epochs: how many epochs.
-        batches: batches per epoch.
-        quiet: show nothing.
-    """
+    """Progress bar over the batches of all epochs, with `batches` in each."""
 
     def __init__(self, title: str, epochs: int, batches: int, *, quiet: bool = False) -> None:
         self._bar = bar(TITLE, BarColumn(), MofNCompleteColumn(), SAYS, TimeRemainingColumn(), quiet=quiet)
         self._task = self._bar.add_task(printable(title), total=epochs * batches, says="")
         self._batches, self._batch_says, self._epoch_says = batches, "", ""
-        self._last_look = time.monotonic()
-        self._start_of_epoch = self._last_look
+        self._last_update = time.monotonic()
+        self._start_of_epoch = self._last_update
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -99,13 +90,13 @@ class Progress:
         self._bar.stop()
 
     def batch_done(self, totals: Tensor) -> None:
-        """Move on by a batch; `totals` are the epoch's (loss, right answers, examples) so far."""
+        """Advance by a batch; `totals` are the epoch's (loss, right answers, examples) so far."""
         self._bar.advance(self._task)
         now = time.monotonic()
-        # Reading the totals waits for the device, so do it only when somebody could see it.
-        if self._bar.disable or now - self._last_look < _SECONDS_BETWEEN_LOOKS:
+        # Reading the totals waits for the device, so it is done only for what is shown.
+        if self._bar.disable or now - self._last_update < _INTERVAL:
             return
-        self._last_look = now
+        self._last_update = now
         loss, right, examples = totals.tolist()
         self._batch_says = f"loss {loss / examples:.3f}  accuracy {right / examples:.1%}"
         if now > self._start_of_epoch:  # a coarse clock may stand still for a batch
@@ -113,17 +104,18 @@ class Progress:
         self._bar.update(self._task, says=self._batch_says + self._epoch_says)
 
     def epoch_done(self, row: Mapping[str, float | int]) -> None:
-        """Note the end of an epoch, and bring the bar there (a resumed run starts in the middle)."""
+        """Show the end of an epoch, and move the bar there: a resumed run starts in the middle."""
         self._start_of_epoch = time.monotonic()
         self._epoch_says = f"  validation {row['val_accuracy']:.1%}" if "val_accuracy" in row else ""
         self._epoch_says += f"  flips {row['flips']:.2%}" if "flips" in row else ""
-        says = self._batch_says + self._epoch_says  # here too: no batch may follow that is late enough to be shown
+        # Shown here too, as no batch may follow that is late enough to be shown.
+        says = self._batch_says + self._epoch_says
         self._bar.update(self._task, completed=row["epoch"] * self._batches, says=says)
 
 
 @contextmanager
 def counting(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar over things that take long; what it yields is called for each, with its news."""
+    """Show a progress bar; yield a function to call with a status text after each item."""
     with bar(TITLE, BarColumn(), MofNCompleteColumn(), SAYS, TimeRemainingColumn()) as shown:
         task = shown.add_task(title, total=total, completed=done, says="")
         yield lambda says: shown.update(task, advance=1, says=printable(says))

@@ -1,4 +1,4 @@
-"""Text for people to read, in a terminal or a notebook: nothing in it can steer a terminal, forge a line or be HTML."""
+"""Text and tables for terminals, notebooks, pages and pictures: safe from control sequences, false lines and HTML."""
 
 from __future__ import annotations
 
@@ -47,19 +47,13 @@ def say(text: object) -> None:
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print a line for every fact."""
+    """Print a line for each fact."""
     for name, value in facts.items():
         say(f"{name:<14}{value}")
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None) -> None:
-    """Print a table: text to the left, numbers (all columns but the first) to the right.
-
-    Args:
-        titles: of the columns.
-        rows: the cells of each row.
-        bold: the first cell of the row that stands out.
-    """
+    """Print a table: the first column to the left, the others to the right; the row that begins with `bold` is bold."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -78,14 +72,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str 
 def html_table(
     titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None, notes: Sequence[str] = ()
 ) -> str:
-    """Give a table as HTML for a notebook's `_repr_html_`, with everything in it escaped.
-
-    Args:
-        titles: of the columns.
-        rows: the cells of each row.
-        bold: the first cell of the row that stands out.
-        notes: sentences below the table.
-    """
+    """Return a table like that of `print_table`, and notes below it, as escaped HTML."""
 
     def line(tag: str, cells: Sequence[str], weight: str) -> str:
         sides = ("left", *["right"] * len(cells))
