@@ -1,4 +1,4 @@
-"""A run's folder as data: what a search has left there, for pictures and pages; nothing is computed anew."""
+"""A run as data, read from the files in its folder, for pictures and pages."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _LARGEST = 1e100
 @final
 @dataclass(frozen=True)
 class Row:
-    """One network of a comparison.
+    """Result of one network in the table of a run.
 
     Attributes:
-        name: what it is.
+        name: the network, such as "found subnetwork".
         accuracy: on the test data, 0..1.
         val_accuracy: on the validation data, 0..1.
         weights: number of weights of the network.
         kept: number of weights that are kept.
         file_bytes: bytes to ship it.
-        seconds: what its epochs took, those before a resume included; None when nothing had to be done.
+        seconds: time of its epochs, those before a resume included; None for a network without any.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Row:
 @final
 @dataclass(frozen=True)
 class Mistakes:
-    """The answers a network is most wrong about.
+    """Wrongly classified test images whose true class has the lowest probability.
 
     Attributes:
         images: uint8 (n, channels, height, width).
-        labels: what is right, of each.
-        predicted: what it says.
-        probability: what it gives the right class, 0..1, the smallest first.
+        labels: true class of each image.
+        predicted: class that the network predicts.
+        probability: probability of the true class, 0..1, the smallest first.
     """
 
     images: Tensor
@@ -72,20 +72,26 @@ class Mistakes:
 @final
 @dataclass(frozen=True)
 class Run:
-    """What there is of a run. What is missing or damaged is empty or None, and `gaps` says so.
+    """Contents of a run's folder. A missing or damaged part is empty or None, and a sentence in `gaps`.
 
     Attributes:
-        folder: where it was read.
-        settings: those of `find`, as its config.toml names them; empty where another loop has searched.
-        rows: the metrics, a row per epoch, as `History` has them.
-        twin: those of the trained twin.
-        table: the networks that were compared, the random ones first.
-        trace: the lines of `trace.jsonl`, from epoch 0.
-        ticket: what was found.
-        sha256: of the ticket's file.
-        answers: those on the test data.
+        folder: the folder.
+        settings: settings of `find`, as in config.toml; empty after another loop.
+        rows: metrics, a row per epoch, as in `History`.
+        twin: metrics of the trained twin.
+        table: results of the networks that were compared, the random ones first.
+        trace: lines of trace.jsonl, from epoch 0.
+        ticket: the found ticket.
+        sha256: hash of the ticket's file.
+        answers: the network's answers on the test data.
         mistakes: the worst of them.
-        gaps: sentences that say what is not there.
+        gaps: sentences about missing and damaged files.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
+        >>> _ = ut.fit(model, [(torch.randn(8, 64), torch.arange(8))], epochs=2, out="run", title=None)
+        >>> [row["epoch"] for row in ut.read_run("run").rows]
+        [1, 2]
     """
 
     folder: Path
@@ -102,17 +108,17 @@ class Run:
 
     @property
     def labels(self) -> list[str]:
-        """Names of the classes; their numbers where the ticket has none."""
+        """Names of the classes; their numbers if the ticket has none."""
         names = self.ticket.meta.get("labels")
         if isinstance(names, list) and names:
             return [str(name) for name in names]
-        last = max(self.ticket.codes.values(), key=lambda codes: codes.ndim).shape[0] if self.answers is None else 0
-        count = int(max(self.answers.labels.max(), self.answers.predicted.max())) + 1 if self.answers else last
+        answers = self.answers
+        count = 0 if answers is None else int(max(answers.labels.max(), answers.predicted.max())) + 1
         return [str(number) for number in range(count)]
 
     @property
     def samples(self) -> tuple[trace.Sample, ...]:
-        """What of the network is drawn."""
+        """The parts of the network's tensors that are drawn."""
         return trace.choose_samples({name: tuple(codes.shape) for name, codes in self._in_order()})
 
     @property
@@ -132,11 +138,16 @@ def read_run(folder: str | Path) -> Run:
 
     Raises:
         ValueError: there is no ticket in it, or a damaged one.
+
+    Example:
+        >>> ut.save(ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0), "found.ticket")
+        >>> ut.read_run(".").kept
+        {'weight': 0.5}
     """
     folder, gaps = Path(folder), []
     path = folder / TICKET
     if not path.is_file():
-        raise ValueError(f"{folder} holds no run that a report could show: there is no {TICKET} in it")
+        raise ValueError(f"{folder} holds no run: there is no {TICKET} in it")
     ticket = Ticket.load(path)
     rows = read_rows(folder / METRICS, "epoch", gaps)
     shapes = {name: tuple(codes.shape) for name, codes in ticket.codes.items()}
@@ -144,7 +155,7 @@ def read_run(folder: str | Path) -> Run:
     sound = trace.valid_lines(traced, shapes)
     if len(sound) < len(traced):
         gaps.append(f"{TRACE} is damaged: what does not fit the ticket is not shown.")
-    said, mistakes = _read_answers(folder / ANSWERS, gaps)
+    answers, mistakes = _read_answers(folder / ANSWERS, gaps)
     return Run(
         folder,
         read_settings(folder / CONFIG, gaps),
@@ -154,7 +165,7 @@ def read_run(folder: str | Path) -> Run:
         sound,
         ticket,
         hashlib.sha256(path.read_bytes()).hexdigest(),
-        said,
+        answers,
         mistakes,
         gaps,
     )
@@ -167,17 +178,11 @@ def write_table(folder: Path, rows: Sequence[Row]) -> None:
         unfinished.write_text(json.dumps({"networks": networks}, indent=1) + "\n", encoding="utf-8")
 
 
-def write_answers(folder: Path, said: Answers, split: Split) -> None:
-    """Write the answers of a network, and the images that it is most wrong about.
-
-    Args:
-        folder: of the run.
-        said: the answers, in the order of the images.
-        split: the images.
-    """
-    wrong = (said.labels != said.predicted).nonzero()[:, 0]
-    worst = wrong[said.probability[wrong].argsort()[:_WORST]]
-    tensors = {**said._asdict(), "worst": worst, "images": split.images[worst].contiguous()}
+def write_answers(folder: Path, answers: Answers, split: Split) -> None:
+    """Write the answers of a network to the images of a split, and the images that it is most wrong about."""
+    wrong = (answers.labels != answers.predicted).nonzero()[:, 0]
+    worst = wrong[answers.probability[wrong].argsort()[:_WORST]]
+    tensors = {**answers._asdict(), "worst": worst, "images": split.images[worst].contiguous()}
     tensors = {name: tensor.int() if tensor.dtype == torch.int64 else tensor for name, tensor in tensors.items()}
     with written_whole(folder / ANSWERS) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(tensors))
@@ -185,39 +190,45 @@ def write_answers(folder: Path, said: Answers, split: Split) -> None:
 
 def _read_answers(path: Path, gaps: list[str]) -> tuple[Answers | None, Mistakes | None]:
     if not path.is_file():
-        gaps.append(
-            f"There is no {path.name} in this run's folder: what the network says of test images was not noted."
-        )
+        gaps.append(f"There is no {path.name} in this run's folder: the answers to the test images were not noted.")
         return None, None
     try:
         tensors = safetensors.torch.load(path.read_bytes())
-        said = Answers(*(tensors[name] for name in Answers._fields))
-        worst, images = tensors["worst"], tensors["images"]
-        whole = [said.labels, said.predicted, worst]
-        if any(tensor.ndim != 1 or tensor.dtype not in (torch.int32, torch.int64) for tensor in whole):
-            raise ValueError("of another form")
-        if said.probability.ndim != 1 or not said.probability.is_floating_point():
-            raise ValueError("of another form")
-        if images.ndim != 4 or images.dtype != torch.uint8 or 0 in images.shape[1:] or len(worst) > _WORST:
-            raise ValueError("of another form")
-        said = said._replace(labels=said.labels.long(), predicted=said.predicted.long())
-        if not len(said.labels) == len(said.predicted) == len(said.probability) > 0 or len(images) != len(worst):
-            raise ValueError("they do not belong together")
-        classes = torch.cat([said.labels, said.predicted])
-        if not 0 <= int(classes.min()) <= int(classes.max()) < _MOST_CLASSES or not said.probability.isfinite().all():
-            raise ValueError("out of range")
-        worst = worst.long()
-        if len(worst) and not 0 <= int(worst.min()) <= int(worst.max()) < len(said.labels):
-            raise ValueError("out of range")
-        its = (said.labels[worst].tolist(), said.predicted[worst].tolist(), said.probability[worst].tolist())
+        labels, predicted, worst = (_integers(tensors[name]) for name in ("labels", "predicted", "worst"))
+        probability, images = tensors["probability"], tensors["images"]
+        good = (
+            probability.ndim == 1
+            and probability.is_floating_point()
+            and bool(probability.isfinite().all())
+            and len(labels) == len(predicted) == len(probability) > 0
+            and _in_range(torch.cat([labels, predicted]), _MOST_CLASSES)
+            and images.ndim == 4
+            and images.dtype == torch.uint8
+            and 0 not in images.shape[1:]
+            and len(images) == len(worst) <= _WORST
+            and _in_range(worst, len(labels))
+        )
+        if not good:
+            raise ValueError("out of range, or of another form")
     except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError):
-        gaps.append(f"{path.name} is damaged: what the network says of the test images is not shown.")
+        gaps.append(f"{path.name} is damaged: the answers to the test images are not shown.")
         return None, None
-    return said, Mistakes(images, *map(tuple, its))
+    columns = ((each[worst].tolist()) for each in (labels, predicted, probability))
+    return Answers(labels, predicted, probability), Mistakes(images, *map(tuple, columns))
+
+
+def _integers(tensor: Tensor) -> Tensor:
+    if tensor.ndim != 1 or tensor.dtype not in (torch.int32, torch.int64):
+        raise ValueError("no list of integers")
+    return tensor.long()
+
+
+def _in_range(numbers: Tensor, end: int) -> bool:
+    return not len(numbers) or 0 <= int(numbers.min()) <= int(numbers.max()) < end
 
 
 def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
-    """Rows of a .jsonl file whose `key` rises, up to the first that is none; `gaps` takes what is wrong."""
+    """Read the rows of a .jsonl file up to the first damaged one, `key` rising; add a sentence to `gaps` if one is."""
     if not path.is_file():
         gaps.append(f"There is no {path.name} in this run's folder.")
         return []
@@ -232,12 +243,12 @@ def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
 
 
 def is_number(value: object) -> bool:
-    """Whether it can be drawn: a finite number, not absurdly large."""
+    """Return True for a finite number with |x| < 1e100."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def read_settings(path: Path, gaps: list[str]) -> dict[str, Any]:
-    """A config.toml, or nothing; `gaps` takes what is wrong."""
+    """Read a config.toml; a damaged one is empty, and a sentence in `gaps`."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (ValueError, RecursionError):
@@ -247,7 +258,7 @@ def read_settings(path: Path, gaps: list[str]) -> dict[str, Any]:
 
 def _read_table(path: Path, gaps: list[str]) -> list[Row]:
     if not path.is_file():
-        gaps.append("There is nothing that it was compared with.")
+        gaps.append(f"There is no {path.name} in this run's folder: no baselines were measured.")
         return []
     try:
         rows = [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["networks"]]
@@ -258,5 +269,5 @@ def _read_table(path: Path, gaps: list[str]) -> list[Row]:
                 raise ValueError("out of range")
         return rows
     except (ValueError, LookupError, TypeError, RecursionError):
-        gaps.append(f"{path.name} is damaged: what it was compared with is not shown.")
+        gaps.append(f"{path.name} is damaged: the baselines are not shown.")
         return []

@@ -1,4 +1,4 @@
-"""The settings of a search or of many: flags of `find`, `compare` and `sweep`, keys of their TOML files. No torch."""
+"""Settings of `find`, `compare` and `sweep`: their flags, and the keys of their TOML files. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from cyclopts import Parameter
 
-from untrained.fields import check_words
+from untrained.fields import check_fields
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,7 +22,7 @@ _MOST_SEEDS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What all networks of one comparison have in common.
+    """Settings that all networks of one comparison share.
 
     Args:
         model: Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
@@ -66,23 +66,25 @@ class Setup:
     amp: bool = False
 
     def __post_init__(self) -> None:
-        check_words(self)
         for name in ("out", "data_dir"):
             if isinstance(path := getattr(self, name), str | Path):
                 object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  ~nobody stays
+        if isinstance(self.widths, list):
+            object.__setattr__(self, "widths", tuple(self.widths))
+        check_fields(self)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")
 
     def to_toml(self) -> str:
-        """The settings that describe the search, as TOML that `--config` reads."""
+        """Return the settings that describe the search, as TOML that `--config` reads."""
         return to_toml(self)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Settings(Setup):
-    """What `find` is to do.
+    """Settings of `find`.
 
     Args:
         method: How the subnetwork is found: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
@@ -113,7 +115,7 @@ class Settings(Setup):
 
 @dataclass(frozen=True, kw_only=True)
 class GridSettings(Setup):
-    """What `compare` and `sweep` have in common.
+    """Settings that `compare` and `sweep` share.
 
     Args:
         methods: Which methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
@@ -131,36 +133,27 @@ class GridSettings(Setup):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be 1 or more, got {self.seeds}")
-        if self.seeds > _MOST_SEEDS:
-            raise ValueError(f"seeds must be {_MOST_SEEDS:,} or fewer, got {self.seeds:,}")
+        if not 1 <= self.seeds <= _MOST_SEEDS:
+            raise ValueError(f"seeds must be in [1, {_MOST_SEEDS:,}], got {self.seeds:,}")
         if self.jobs == 0:
             raise ValueError("jobs must not be 0")
         self.keeps()
 
     def keeps(self) -> tuple[float, ...]:
-        """The fractions of `keep`, each once.
-
-        Raises:
-            ValueError: there is none, or one is no number in (0, 1].
-        """
-        keeps = _numbers("keep", self.keep)
-        if not keeps or not all(0 < keep <= 1 for keep in keeps):
-            raise ValueError(f"keep must be in (0, 1], got {self.keep!r}")
-        return keeps
+        """Return the fractions of `keep`, each once."""
+        return _numbers("keep", self.keep, 1)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class CompareSettings(GridSettings):
-    """What `compare` is to do: all that `GridSettings` say, nothing more."""
+    """Settings of `compare`: those of `GridSettings`."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings(GridSettings):
-    """What `sweep` is to do. One of keep, width and weights has several values; the others have one.
+    """Settings of `sweep`. One of keep, width and weights has several values; the others have one.
 
     Args:
         keep: Fractions of the weights kept, with commas between them.
@@ -176,36 +169,32 @@ class SweepSettings(GridSettings):
         self.factors()
 
     def factors(self) -> tuple[float, ...]:
-        """The factors of `width`, each once.
-
-        Raises:
-            ValueError: there is none, or one is no number in (0, 64].
-        """
-        factors = _numbers("width", self.width)
-        if not factors or not all(0 < factor <= _WIDEST for factor in factors):
-            raise ValueError(f"width must be in (0, {_WIDEST}], got {self.width!r}")
-        return factors
+        """Return the factors of `width`, each once."""
+        return _numbers("width", self.width, _WIDEST)
 
 
 def to_toml(settings: DataclassInstance) -> str:
-    """Settings as TOML: all fields but `out`, `resume` and what is None."""
+    """Return settings as TOML: all fields but `out`, `resume` and those that are None."""
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    lines = [
-        f"{name.replace('_', '-')} = {_value(value)}"
-        for name, value in chosen.items()
-        if value is not None and name not in ("out", "resume")
-    ]
-    return "\n".join(lines) + "\n"
+    lines = []
+    for name, value in chosen.items():
+        if value is not None and name not in ("out", "resume"):
+            # JSON's strings, numbers, booleans and lists of them are TOML too.
+            text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+            lines.append(f"{name.replace('_', '-')} = {text}\n")
+    return "".join(lines)
 
 
-def _numbers(name: str, text: str) -> tuple[float, ...]:
-    """The numbers between the commas, each once."""
+def _numbers(name: str, text: str, most: float) -> tuple[float, ...]:
+    """Return the numbers between the commas, each once.
+
+    Raises:
+        ValueError: there is none, or one is no number in (0, most].
+    """
     try:
-        return tuple(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
+        numbers = tuple(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
     except ValueError:
         raise ValueError(f"{name} must be numbers with commas between them, got {text!r}") from None
-
-
-def _value(value: object) -> str:
-    # JSON's strings, numbers, booleans and lists of them are TOML too.
-    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    if not numbers or not all(0 < number <= most for number in numbers):
+        raise ValueError(f"{name} must be in (0, {most}], got {text!r}")
+    return numbers

@@ -1,4 +1,4 @@
-"""The table of a comparison or a sweep: its networks, a line for those that differ in the seed alone, and its files."""
+"""The table of a comparison or a sweep: a cell for each network, a line for the seeds of one setting, and files."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ RANDOM = "random-subnetwork"  # the method that chooses at random, shown beside 
 @final
 @dataclass(frozen=True)
 class Cell:
-    """One network of the grid.
+    """Result of one network of the grid.
 
     Attributes:
-        method: the method as text, or `TWIN`.
-        keep: the fraction it was told to keep; None when it learns that itself.
-        seed: of everything.
+        method: the method as text, or "trained twin".
+        keep: fraction to keep; None for methods that learn it.
+        seed: seed of the network.
         accuracy: on the test data, 0..1; NaN if the search failed, as the next two.
         val_accuracy: on the validation data.
-        seconds: of one epoch.
-        weights: of the network.
-        kept: how many are kept.
+        seconds: time of one epoch.
+        weights: number of weights of the network.
+        kept: number of weights that are kept.
         file_bytes: bytes to ship it.
-        error: why the search failed, or nothing.
+        error: the reason if the search failed.
         width: factor on the network's units, in a sweep over widths.
-        law: that of the frozen weights as text, in a sweep over laws.
+        law: law of the frozen weights as text, in a sweep over laws.
     """
 
     method: str
@@ -61,37 +61,34 @@ class Cell:
 
     @property
     def place(self) -> tuple[str, float | None, float | None, str | None]:
-        """(method, keep, width, law): what the seeds of one line share."""
+        """The (method, keep, width, law) that the seeds of one line share."""
         return self.method, self.keep, self.width, self.law
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
-        name = f"{_spelt(self.method)}-{'learned' if self.keep is None else self.keep}"
+        """The name of its folder."""
+        name = f"{_file_name(self.method)}-{'learned' if self.keep is None else self.keep}"
         name += "" if self.width is None else f"-width{self.width}"
-        name += "" if self.law is None else f"-{_spelt(self.law)}"
+        name += "" if self.law is None else f"-{_file_name(self.law)}"
         return f"{name}-seed{self.seed}"
 
 
 @final
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: one method, fraction kept, width and law, over the seeds.
+    """Line of the table: means over the seeds of one method, fraction kept, width and law.
 
     Attributes:
-        method: the method as text.
-        keep: the fraction it was told to keep; None when it learns that itself.
-        seeds: how many searches did not fail.
-        accuracy: mean on the test data, 0..1.
+        method, keep, width, law: as of a `Cell`.
+        seeds: number of searches that did not fail.
+        accuracy: on the test data, 0..1.
         std: sample standard deviation of that over seeds; 0 for one seed.
-        val_accuracy: mean on the validation data.
-        kept: mean share of the weights that is kept.
-        bits: mean bits per weight of the file.
-        file_bytes: mean bytes to ship it.
-        seconds: mean seconds of an epoch.
-        error: why a search failed, if one did.
-        width: factor on the network's units, in a sweep over widths.
-        law: that of the frozen weights as text, in a sweep over laws.
+        val_accuracy: on the validation data.
+        kept: share of the weights that is kept.
+        bits: bits per weight of the file.
+        file_bytes: bytes to ship it.
+        seconds: time of an epoch.
+        error: the reason if a search failed.
     """
 
     method: str
@@ -110,7 +107,7 @@ class Line:
 
 
 def lines_of(cells: Iterable[Cell]) -> list[Line]:
-    """The table of these networks: a line for all that differ in the seed alone, in the order they come."""
+    """Return the table of these networks: a line for all that differ in the seed alone, in the order of the cells."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.place, []).append(cell)
@@ -128,38 +125,29 @@ def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
 def _line(group: Sequence[Cell]) -> Line:
     method, keep, width, law = group[0].place
     good = [cell for cell in group if not cell.error]
-    errors = [cell.error for cell in group if cell.error]
-    if not good:
-        nan = float("nan")
-        return Line(method, keep, 0, nan, nan, nan, nan, nan, nan, nan, errors[0], width, law)
+    error = next((cell.error for cell in group if cell.error), "")
     accuracies = [cell.accuracy for cell in good]
-    return Line(
-        method,
-        keep,
-        len(good),
-        statistics.fmean(accuracies),
-        statistics.stdev(accuracies) if len(good) > 1 else 0.0,
-        statistics.fmean(cell.val_accuracy for cell in good),
-        statistics.fmean(cell.kept / cell.weights for cell in good),
-        statistics.fmean(8 * cell.file_bytes / cell.weights for cell in good),
-        statistics.fmean(cell.file_bytes for cell in good),
-        statistics.fmean(cell.seconds for cell in good),
-        errors[0] if errors else "",
-        width,
-        law,
-    )
+    columns = [
+        accuracies,
+        [cell.val_accuracy for cell in good],
+        [cell.kept / cell.weights for cell in good],
+        [8 * cell.file_bytes / cell.weights for cell in good],
+        [cell.file_bytes for cell in good],
+        [cell.seconds for cell in good],
+    ]
+    accuracy, *means = (statistics.fmean(column) if good else math.nan for column in columns)
+    std = statistics.stdev(accuracies) if len(good) > 1 else 0.0 if good else math.nan
+    return Line(method, keep, len(good), accuracy, std, *means, error, width, law)
 
 
-def _spelt(text: str) -> str:
-    """The text as part of a file's name."""
-    spelt = re.sub(r"[^\w.-]+", "-", text)[-60:]
-    if spelt != text:  # others may be spelt alike
-        spelt += "-" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    return spelt
+def _file_name(text: str) -> str:
+    """Return a text as part of a file's name; a hash tells changed texts apart."""
+    name = re.sub(r"[^\w.-]+", "-", text)[-60:]
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def read_cell(folder: Path, cell: Cell) -> Cell | None:
-    """The cell as an earlier run left it; one that failed or is damaged is searched again."""
+    """Read a cell of an earlier run; None if it is missing, failed or damaged, so that it is searched again."""
     path = folder / CELLS / f"{cell.name}.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -174,7 +162,7 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
 
 
 def write_cell(folder: Path, cell: Cell) -> None:
-    """Note a finished network."""
+    """Write the result of a network."""
     facts = asdict(cell)
     with written_whole(folder / CELLS / f"{cell.name}.json") as unfinished:
         unfinished.write_text(json.dumps({**facts, "sha256": _sha256(facts)}) + "\n", encoding="utf-8")
@@ -199,7 +187,7 @@ def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) ->
 
 
 def _without_nan(value: Any) -> Any:
-    """NaN is no JSON: null instead."""
+    """Return the value with None for every NaN, which JSON does not have."""
     if isinstance(value, dict):
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list):
