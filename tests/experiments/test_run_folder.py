@@ -18,7 +18,7 @@ from untrained import plot
 from untrained.cli import main
 from untrained.experiments import compare as comparison
 from untrained.experiments import testbed as lab
-from untrained.experiments.run_folder import claimed, open_folder, resume_command, write_settings
+from untrained.experiments.run_folder import choose_folder, claim_folder, resume_command, write_settings
 from untrained.files import sole_writer
 from untrained.methods.recipe import SCORES
 from untrained.runs.settings import CompareSettings, Settings, SweepSettings
@@ -58,11 +58,11 @@ def refused(capsys, *arguments):
 
 
 def test_a_new_folder_is_named_and_not_made():
-    assert open_folder(Settings(), "name", never) == Path("runs/name")
-    assert open_folder(Settings(out=Path("a/b")), "name", never) == Path("a/b")
+    assert choose_folder(Settings(), "name", never) == Path("runs/name")
+    assert choose_folder(Settings(out=Path("a/b")), "name", never) == Path("a/b")
     assert list(Path().iterdir()) == []
     for number in ("", "-2", "-3"):
-        folder = open_folder(CompareSettings(), "name", never)
+        folder = choose_folder(CompareSettings(), "name", never)
         assert folder == Path(f"runs/name{number}")
         folder.mkdir(parents=True)
         write_settings(folder, CompareSettings())
@@ -110,10 +110,10 @@ def test_jobs_device_and_place_of_the_data_may_change_and_nothing_else():
     free = {"jobs": 3, "device": "cpu", "data_dir": Path("elsewhere")}
     for name, value in free.items():
         settings = CompareSettings(out=Path("run"), resume=True, **{name: value})
-        assert open_folder(settings, "name", always) == Path("run")
+        assert choose_folder(settings, "name", always) == Path("run")
     for name, value in {"keep": "0.3", "seeds": 1, "methods": "", "epochs": 2, "amp": True, "folded": True}.items():
         with pytest.raises(ValueError, match=f"has {name} = .*, not .*--out"):
-            open_folder(CompareSettings(out=Path("run"), resume=True, **{name: value}), "name", always)
+            choose_folder(CompareSettings(out=Path("run"), resume=True, **{name: value}), "name", always)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_settings_come_back_from_their_file_as_they_were(settings):
     given = {name.replace("-", "_") for name in read}
     assert all(getattr(settings, name) is None for name in vars(settings).keys() - given - {"out", "resume"})
     again = type(settings)(out=Path("run"), resume=True, **{name: getattr(settings, name) for name in given})
-    assert open_folder(again, "name", always) == Path("run")
+    assert choose_folder(again, "name", always) == Path("run")
 
 
 @pytest.mark.parametrize(("first", "second"), [(FIND, COMPARE), (COMPARE, FIND)], ids=["compare", "find"])
@@ -193,7 +193,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
     def enough(*_, **__):
         raise ValueError("the settings are read")
 
-    for module, name in ((lab.Lab, "baseline"), (comparison, "_all"), (experiment, "_search")):
+    for module, name in ((lab.Testbed, "baseline"), (comparison, "_all"), (experiment, "_search")):
         monkeypatch.setattr(module, name, enough)
     config, named = Path("config.toml"), 0
     for field in dataclasses.fields(COMMANDS[command]):
@@ -257,7 +257,7 @@ def read(command, method):
 def test_a_folder_that_another_writes_into_is_refused_before_anything(capsys, monkeypatch, command, begun):
     if begun:
         main([*command, "--out", "run"])
-    monkeypatch.setattr(lab.Lab, "_measure", None)  # what is measured first
+    monkeypatch.setattr(lab.Testbed, "_measure", None)  # what is measured first
     with sole_writer(Path("run")):
         before = contents("run")
         with ThreadPoolExecutor(1) as pool:
@@ -284,7 +284,7 @@ def test_runs_without_out_that_begin_at_once_have_folders_of_their_own():
 
     def begin():
         barrier.wait()
-        with claimed(Settings(), "name", never) as folder:
+        with claim_folder(Settings(), "name", never) as folder:
             assert never(barrier.wait()) is False
             return folder
 
@@ -305,7 +305,7 @@ def test_a_run_that_ended_meanwhile_is_not_written_over():
 
     with (
         pytest.raises(ValueError, match="holds a run already"),
-        claimed(Settings(out=Path("run")), "name", while_we_load),
+        claim_folder(Settings(out=Path("run")), "name", while_we_load),
     ):
         raise AssertionError("it was written over")
 
@@ -360,7 +360,7 @@ def test_settings_are_utf_8_whatever_the_locale():
         "from untrained.experiments.run_folder import *; from untrained.runs.settings import *\n"
         "settings = Settings(data='bilder-\\xe4', out=Path('run'), resume=True)\n"
         "Path('run').mkdir(); write_settings(Path('run'), settings)\n"
-        "open_folder(settings, 'name', lambda folder: True)"
+        "choose_folder(settings, 'name', lambda folder: True)"
     )
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **plain}, check=True)

@@ -1,4 +1,4 @@
-"""Methods and laws as text, for the command line: `edge-popup(scope=global)`, `mine.py:MyMethod`, `kaiming-normal`."""
+"""Methods and laws from text: `edge-popup(scope=global)`, `mine.py:MyMethod`, `kaiming-normal`."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ Made = TypeVar("Made")
 
 
 def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
-    """The method that a text names.
+    """Return the method that a text names.
 
     Args:
-        text: a name of `METHODS`, or `FILE.py:CLASS` or `package.module:CLASS` for one of your own; behind it, if you
-            like, fields in brackets: words, numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
-        keep: the fraction to keep, for methods that are told; a `keep=` in the brackets wins.
-        fields: more fields; those that are None are not meant.
+        text: a name of `METHODS`, `FILE.py:CLASS` or `package.module:CLASS`, optionally with fields in brackets: words,
+            numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
+        keep: fraction to keep, for methods that take it; a `keep=` in the brackets wins.
+        fields: more fields, left out where None.
 
     Raises:
         ValueError: there is no such method, or it has no such field.
         FileNotFoundError: there is no such file.
     """
-    name, arguments = _taken_apart(text)
+    name, arguments = _parse(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _made(text, own_class(name) if names_code([text]) else look_up("method", METHODS, name), arguments)
+    method = _build(text, own_class(name) if names_code([text]) else look_up("method", METHODS, name), arguments)
     return method if keep is None or _KEEP.search(text) else method.keeping(keep)
 
 
@@ -53,29 +53,29 @@ def takes_keep(text: str) -> bool:
 
 
 def law_of(text: str) -> WeightLaw:
-    """The law of frozen weights that a text names, such as `signed-constant` or `kaiming-normal(scaled=True)`.
+    """Return the law of frozen weights that a text names, such as `kaiming-normal(scaled=True)`.
 
     Raises:
         ValueError: there is no such law, or it has no such field.
     """
-    name, arguments = _taken_apart(text)
-    return _made(text, look_up("weights law", _LAWS, name), arguments)
+    name, arguments = _parse(text)
+    return _build(text, look_up("weights law", _LAWS, name), arguments)
 
 
 def names_code(texts: Iterable[str]) -> bool:
-    """Whether a method, or one of a list, is a class of somebody's own, whose file or module `method_of` would run."""
+    """Return True if a method, or one in a list, names a file or module, which `method_of` would run."""
     return any(":" in text.partition("(")[0] for each in texts for text in split(each))
 
 
-def anchored(text: str) -> str:
-    """The text with the path of a file of one's own made absolute, for another process."""
+def with_absolute_path(text: str) -> str:
+    """Return the text with an absolute path to the file that it names, for processes in other folders."""
     name = text.partition("(")[0].strip()
     place, colon, _ = name.rpartition(":")
     return text.replace(place, str(Path(place).resolve()), 1) if colon and place.endswith(".py") else text
 
 
 def split(texts: str) -> list[str]:
-    """The texts of a list, at the commas outside of brackets."""
+    """Split a list at the commas outside of brackets."""
     parts, depth = [""], 0
     for character in texts:
         depth += (character == "(") - (character == ")")
@@ -87,7 +87,7 @@ def split(texts: str) -> list[str]:
 
 
 def own_class(name: str) -> type[Method]:
-    """The Method that `FILE.py:CLASS` or `package.module:CLASS` means; the file is run.
+    """Import the Method that `FILE.py:CLASS` or `package.module:CLASS` names, which runs the file.
 
     Raises:
         ValueError: it is no final Method, or the file cannot be run.
@@ -98,7 +98,7 @@ def own_class(name: str) -> type[Method]:
         module = _module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except FileNotFoundError:
         raise
-    except (Exception, SystemExit) as error:  # whatever somebody's own file raises
+    except (Exception, SystemExit) as error:  # a file may raise anything
         raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     cls = getattr(module, cls_name, None)
     if not (inspect.isclass(cls) and issubclass(cls, Method)):
@@ -111,7 +111,7 @@ def own_class(name: str) -> type[Method]:
 def _module_of(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {str(path)!r}")
-    # One name for one file, once only: a class that was defined twice would be two methods of one name.
+    # Each file has one module, as a class that is defined twice would be two methods of one name.
     name = f"untrained_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
@@ -127,12 +127,12 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _taken_apart(text: str) -> tuple[str, dict[str, Any]]:
-    """(name, fields in the brackets behind it)."""
+def _parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Return (name, fields in the brackets)."""
     match = _SPELLING.fullmatch(text.strip())
     if match is None or len(text) > _LONGEST:
         raise ValueError(f"{text[:80]!r} is not a name, or a name with fields in brackets")
-    # Words need no quotes, not even those that Python keeps for itself, such as global.
+    # Words need no quotes, not even Python's keywords, such as global.
     quoted = _WORD.sub(r"='\1'", match[2] or "()")
     try:
         call = ast.parse(f"_{quoted}", mode="eval").body
@@ -163,7 +163,7 @@ def _value(node: ast.expr) -> Any:
         raise ValueError(f"{ast.unparse(node)[:80]!r} is no word, number or known part") from None
 
 
-def _made(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
+def _build(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
     known = inspect.signature(cls).parameters
     for name in arguments:
         if name not in known:

@@ -15,10 +15,10 @@ import torch
 
 from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
-from untrained.experiments.by_name import anchored, law_of, method_of, split, takes_keep
-from untrained.experiments.run_folder import claimed, resume_command, write_settings
+from untrained.experiments.by_name import law_of, method_of, split, takes_keep, with_absolute_path
+from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.tables import of_lines
-from untrained.experiments.testbed import Lab, device_named
+from untrained.experiments.testbed import Testbed, device_named
 from untrained.methods import METHODS
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
@@ -67,9 +67,9 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
         KeyboardInterrupt: after Ctrl-C; it says how to go on.
     """
     settings = replace(settings or CompareSettings(), **changes)
-    grid = grid_of(settings)
-    check(settings)
-    folder, lines, cells = fill(settings, grid, lambda cell: settings, "compare")
+    grid = make_grid(settings)
+    validate(settings)
+    folder, lines, cells = run_grid(settings, grid, lambda cell: settings, "compare")
     picture = None
     if plot.available():
         picture = folder / PICTURE
@@ -78,7 +78,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     return Comparison(lines, cells, folder, picture)
 
 
-def grid_of(
+def make_grid(
     settings: GridSettings, places: Callable[[str], Iterable[Mapping[str, Any]]] = lambda method: ({},)
 ) -> list[Cell]:
     """Every network, its results still missing: method x keep x place x seed, the twin and the random ones first.
@@ -105,19 +105,19 @@ def grid_of(
     ]
 
 
-def check(setup: Setup) -> None:
+def validate(setup: Setup) -> None:
     """Tell once, before anything is written, what is wrong with joblib, data, network or law.
 
     Raises:
         ValueError, FileNotFoundError, ConnectionError, ImportError: as `compare`.
     """
     _joblib()
-    Lab(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
+    Testbed(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
     if setup.weights != "recommended":
         law_of(setup.weights)
 
 
-def fill(
+def run_grid(
     settings: GridSettings, grid: Sequence[Cell], setup_of: Callable[[Cell], Setup], command: str
 ) -> tuple[Path, tuple[Line, ...], tuple[Cell, ...]]:
     """Search what is missing of a grid, note every network at once, and write the table: (folder, lines, cells).
@@ -129,7 +129,7 @@ def fill(
         command: what was called, and what goes on after Ctrl-C.
     """
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
-    with claimed(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
+    with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
         if not (folder / CELLS).is_dir():
             write_settings(folder, settings)
         (folder / CELLS).mkdir(exist_ok=True)
@@ -167,7 +167,9 @@ def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> I
         own = -1 if device_named(settings.device).type == "cpu" else 1
         jobs = own if configured in (None, 1) else None
     work = [
-        joblib.delayed(run_cell)(_anchored(setup), cell, anchored(cell.method), folder / CELLS / cell.name)
+        joblib.delayed(run_cell)(
+            _with_absolute_paths(setup), cell, with_absolute_path(cell.method), folder / CELLS / cell.name
+        )
         for cell, setup in cells.items()
     ]
     try:
@@ -175,13 +177,13 @@ def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> I
     except ValueError:  # a backend that returns everything at the end
         yield from joblib.Parallel(n_jobs=jobs)(work)
     else:
-        with _deaf_children():
+        with _children_ignore_sigint():
             results = pool(work)  # starts the workers
         yield from results
 
 
 @contextlib.contextmanager
-def _deaf_children() -> Iterator[None]:
+def _children_ignore_sigint() -> Iterator[None]:
     """Processes that start in here leave Ctrl-C to us: we stop them, and they have nothing to say about it."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may say who hears what
         yield
@@ -193,7 +195,7 @@ def _deaf_children() -> Iterator[None]:
         signal.signal(signal.SIGINT, heard)
 
 
-def _anchored(settings: Setup) -> Setup:
+def _with_absolute_paths(settings: Setup) -> Setup:
     """Without relative paths, which mean something else to a worker that was started elsewhere."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
     return replace(settings, data_dir=data_dir, data=resolve_name(settings.data))
@@ -211,7 +213,7 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        lab = Lab(settings, _data(settings), device_named(settings.device), cell.seed, quiet=True)
+        lab = Testbed(settings, _data(settings), device_named(settings.device), cell.seed, quiet=True)
         resume = holds_run(folder)
         if cell.method == TWIN:
             row, _ = lab.train_twin(folder, resume=resume)

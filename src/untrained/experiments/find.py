@@ -13,9 +13,9 @@ from torch import nn
 from untrained import plot
 from untrained.data.dataset import load_data, resolve_name
 from untrained.experiments.by_name import method_of
-from untrained.experiments.run_folder import claimed, resume_command, write_settings
+from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.tables import of_networks
-from untrained.experiments.testbed import Lab, device_named
+from untrained.experiments.testbed import Testbed, device_named
 from untrained.masking.mask import masks
 from untrained.methods.base import Method
 from untrained.methods.dense import Dense
@@ -78,18 +78,18 @@ def find(
     settings = replace(settings or Settings(), **changes)
     method = _method(settings)
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
-    lab = Lab(settings, data, device_named(settings.device), settings.seed)
+    lab = Workbench(settings, data, device_named(settings.device), settings.seed)
     network = lab.masked(method)
     spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
     keep = method.final_keep
     told = "" if keep is None else f"-{keep:g}"
     name = f"{settings.model}-{Path(settings.data).name}-{spelt}{told}-seed{settings.seed}"
-    with claimed(settings, name, holds_run) as folder:
+    with claim_folder(settings, name, holds_run) as folder:
         return _run(settings, lab, network, keep, folder, log)
 
 
 def _run(
-    settings: Settings, lab: Lab, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
+    settings: Settings, lab: Testbed, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
 ) -> Found:
     """Measure, search and write in a folder that nobody else writes into."""
     rows = [lab.baseline(RANDOM_NETWORK, Dense())]

@@ -1,4 +1,4 @@
-"""The folder of a run: a new one, or that of a run to go on with, never that of another."""
+"""The folder of a run: a new one, or that of the run to resume, never that of another run."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
 
 
 @contextmanager
-def claimed(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Iterator[Path]:
-    """The folder that the run goes to, made and closed to other writers; on any error before, nothing is written.
+def claim_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Iterator[Path]:
+    """Make the folder of a run and lock it against other writers; on an error before that, nothing is written.
 
     Args:
-        settings: `out` and `resume` of them, and the rest to compare with those of the run that is there.
-        name: of the folder under runs, when no `out` is given.
-        begun: tells whether a folder holds a run that has got somewhere.
+        settings: settings of the run; those of a run to resume must be the same.
+        name: name of the folder under runs, if `settings.out` is None.
+        begun: returns True for a folder that holds results to resume from.
 
     Raises:
         ValueError: there is nothing to resume, or the folder holds another run.
         OSError: another run writes there now, or the folder cannot be made.
     """
-    folder = open_folder(settings, name, begun)
+    folder = choose_folder(settings, name, begun)
     while settings.out is None:
         try:
             folder.mkdir(parents=True)
             break
         except FileExistsError:  # another run was first
-            folder = open_folder(settings, name, begun)
+            folder = choose_folder(settings, name, begun)
     with sole_writer(folder):
-        open_folder(settings, name, begun)  # again, as another run may have ended there meanwhile
+        choose_folder(settings, name, begun)  # again, as another run may have ended there meanwhile
         yield folder
 
 
-def open_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Path:
-    """Where the run goes; nothing is written yet. Arguments and errors are those of `claimed`."""
+def choose_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Path:
+    """Return the folder of a run, not made yet; arguments and errors are those of `claim_folder`."""
     if settings.out is None:
         if settings.resume:
             raise ValueError("--resume needs --out, the folder of the run to go on with")
@@ -69,13 +69,13 @@ def open_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Pa
 
 
 def write_settings(folder: Path, settings: Setup) -> None:
-    """Note in the folder what the run is."""
+    """Write the settings of a run into its folder."""
     with written_whole(folder / CONFIG) as unfinished:
         unfinished.write_text(settings.to_toml(), encoding="utf-8")
 
 
 def resume_command(command: str, folder: Path, settings: Setup) -> str:
-    """The command that goes on with a run; methods of one's own are in it, as code that a file names is not run."""
+    """Return the command that resumes a run, with its methods if they are code, which no file may name."""
     words = ["untrained", command, "--out", str(folder), "--resume"]
     for name in ("methods", "method"):
         given = getattr(settings, name, ())

@@ -10,7 +10,7 @@ from typing import Any, Literal, final
 
 from untrained import plot
 from untrained.experiments.by_name import law_of, split
-from untrained.experiments.compare import check, fill, grid_of
+from untrained.experiments.compare import make_grid, run_grid, validate
 from untrained.experiments.tables import of_lines
 from untrained.fields import check_words
 from untrained.models import NETWORKS
@@ -91,11 +91,11 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         same["weights"] = law or laws[0]
         return CompareSettings(**same)
 
-    grid = grid_of(settings, places)
-    check(at())
-    if axis == "width" and not _WIDTHS & _known(settings).keys():
+    grid = make_grid(settings, places)
+    validate(at())
+    if axis == "width" and not _WIDTHS & _look_up(settings).keys():
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
-    folder, lines, cells = fill(settings, grid, lambda cell: at(cell.width, cell.law), "sweep")
+    folder, lines, cells = run_grid(settings, grid, lambda cell: at(cell.width, cell.law), "sweep")
     picture = None
     if plot.available():
         picture = folder / PICTURE
@@ -122,13 +122,13 @@ def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
     return several[0]
 
 
-def _known(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
+def _look_up(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(NETWORKS[settings.model]).parameters
 
 
 def _scaled(settings: SweepSettings, factor: float) -> dict[str, Any]:
     """The settings of a network so many times as wide; of width 1 those of the network itself, to the byte."""
-    known = _known(settings) if settings.model in NETWORKS else {}
+    known = _look_up(settings) if settings.model in NETWORKS else {}
     if factor != 1 and "widths" in known:
         own = known["widths"].default if settings.widths is None else settings.widths
         return {"width": None, "widths": tuple(max(1, round(factor * width)) for width in own)}

@@ -1,4 +1,4 @@
-"""The tables of what was found as text: of one search beside its baselines, and of a comparison or a sweep."""
+"""Tables of results as text: of one search and its baselines, and of a comparison or a sweep."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from untrained.terminal.text import html_table, print_table
 @final
 @dataclass(frozen=True)
 class Table:
-    """A table of text, for a terminal or a notebook.
+    """Table of text, for a terminal or a notebook.
 
     Attributes:
-        titles: of the columns.
-        rows: the cells of each row.
-        bold: the first cell of the row that stands out, if one does.
+        titles: titles of the columns.
+        rows: cells of each row.
+        bold: first cell of the row in bold, if any.
         notes: sentences below the table.
     """
 
@@ -33,12 +33,12 @@ class Table:
         print_table(self.titles, self.rows, self.bold)
 
     def html(self) -> str:
-        """Give the table and its notes as HTML."""
+        """Return the table and its notes as HTML."""
         return html_table(self.titles, self.rows, self.bold, self.notes)
 
 
 def of_networks(rows: Sequence[Row]) -> Table:
-    """Give the table of one search: the found subnetwork beside what it is compared with."""
+    """Return the table of one search: the found subnetwork and its baselines."""
     cells = tuple(
         (
             row.name,
@@ -53,12 +53,12 @@ def of_networks(rows: Sequence[Row]) -> Table:
 
 
 def of_lines(lines: Sequence[Line]) -> Table:
-    """Give the table of a comparison or a sweep; searches that failed are told in its notes."""
+    """Return the table of a comparison or a sweep; its notes name the searches that failed."""
     places = {
         "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
         "weights": [line.law or "" for line in lines],
     }
-    # What all lines have in common is left out.
+    # A column that is empty in all lines is left out.
     places = {title: texts for title, texts in places.items() if any(texts)}
     cells = tuple(
         (

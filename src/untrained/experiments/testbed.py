@@ -1,4 +1,4 @@
-"""The bench on which networks are compared: the same data, network, seed and number of epochs for all."""
+"""The common ground of a comparison: the same data, network, seed and number of epochs for all."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _EVALUATION_BATCH = 500
 
 @final
 @dataclass(frozen=True)
-class Lab:
-    """What all networks of one comparison share.
+class Testbed:
+    """Network, data, budget and seed that all networks of one comparison share.
 
     Attributes:
         setup: network, budget and recipe.
-        data: what is learnt.
-        device: where.
-        seed: gives weights, first scores and the order of the images.
+        data: the data set.
+        device: the device of the network.
+        seed: seed of the weights, the first scores and the order of the images.
         quiet: show no progress.
     """
 
@@ -49,7 +49,7 @@ class Lab:
     quiet: bool = False
 
     def network(self) -> nn.Module:
-        """The network, not masked yet."""
+        """Return the network, not masked yet."""
         chosen: dict[str, Any] = {"shape": self.data.shape, "classes": self.data.classes}
         for name, unless in (("width", None), ("widths", None), ("activation", "relu"), ("folded", False)):
             if (value := getattr(self.setup, name)) != unless:
@@ -57,7 +57,7 @@ class Lab:
         return build(self.setup.model, **chosen).to(self.device)
 
     def masked(self, method: Method) -> nn.Module:
-        """The network, masked as the setup has it."""
+        """Return the network, masked as the setup demands."""
         network, law = self.network(), "recommended"
         if self.setup.weights != "recommended":
             law = law_of(self.setup.weights)
@@ -67,12 +67,12 @@ class Lab:
         return mask_(network, by_tensor, seed=self.seed, weights=law)  # pyright: ignore[reportArgumentType]
 
     def batches(self, part: Literal["train", "val", "test"]) -> Any:
-        """Batches of a part of the data."""
+        """Return batches of a part of the data."""
         size = self.setup.batch_size if part == "train" else _EVALUATION_BATCH
         return self.data.batches(part, size, seed=self.seed, device=self.device)
 
     def baseline(self, name: str, method: Method) -> Row:
-        """A network that learns nothing but its running statistics."""
+        """Measure a network that learns nothing but its running statistics."""
         network = calibrate_(self.masked(method), self.batches("train"))
         accuracy, val_accuracy = self._measure(network)
         size = len(Ticket.of(network, self._facts(accuracy, val_accuracy)).to_bytes())
@@ -101,7 +101,7 @@ class Lab:
 
     def train_twin(self, folder: Path, *, resume: bool) -> tuple[Row, History]:
         """Train the weights of the same network, from torch's own initial ones."""
-        # What torch's own layers draw, from a generator that no other thread has.
+        # The weights that torch's own layers draw, from a generator that no other thread has.
         twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for parameter in twin.parameters():
@@ -126,7 +126,7 @@ class Lab:
         return Row(name, *(measured or self._measure(network)), weights, kept, size, seconds)
 
     def _measure(self, network: nn.Module) -> tuple[float, float]:
-        """(test accuracy, validation accuracy)."""
+        """Return (test accuracy, validation accuracy)."""
         return evaluate(network, self.batches("test"), amp=self.setup.amp).accuracy, self._val_accuracy(network)
 
     def _val_accuracy(self, network: nn.Module) -> float:
@@ -147,7 +147,7 @@ class Lab:
         )
 
     def _facts(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
-        """What the ticket's `meta` says, so that it can be evaluated without anything else."""
+        """Return the ticket's `meta`, with all that an evaluation needs."""
         data = self.data
         measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
         return {
@@ -162,10 +162,10 @@ class Lab:
 
 
 def device_named(name: str | None) -> torch.device:
-    """The device; by default the GPU if there is one.
+    """Return the device; by default the GPU if there is one.
 
     Raises:
-        ValueError: it cannot be used.
+        ValueError: the device cannot be used.
     """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -180,7 +180,7 @@ def _weights(network: nn.Module) -> int:
 
 
 def _untied(network: nn.Module) -> dict[str, Tensor]:
-    """Every tensor once, whatever names it has."""
+    """Return each tensor of the state once, even if it has several names."""
     seen = {tensor.data_ptr(): name for name, tensor in reversed(network.state_dict().items()) if tensor.numel()}
     return {
         name: tensor for name, tensor in network.state_dict().items() if name in seen.values() or not tensor.numel()
