@@ -225,7 +225,7 @@ def test_whatever_goes_wrong_is_one_line(error, told, capsys, monkeypatch):
         (["find", "--data", "no\nsuch\x1b[2J"], r"data set 'no\nsuch\x1b[2J'"),
         (["verify", "no\nsuch\u202e.ticket"], r"no such\u202e.ticket: no such file"),
         (["sweep"], "keep"),
-        (["compare", "--seeds", "9" * 15], "seeds must be 10,000 or fewer, got 999,999,999,999,999"),
+        (["compare", "--seeds", "9" * 15], "seeds must be in [1, 10,000], got 999,999,999,999,999"),
         (["nosuch"], "nosuch"),
         (["find", "--config", "."], "--config: no such file: '.'"),
     ],

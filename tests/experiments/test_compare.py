@@ -411,7 +411,7 @@ BROKEN = {
     "keep of nothing": (["--keep", ""], "--keep is empty"),
     "keep is nan": (["--keep", "nan"], "keep must be in (0, 1]"),
     "keep of words": (["--keep", "half"], "keep must be numbers"),
-    "no seed": (["--seeds", "0"], "seeds must be 1 or more, got 0"),
+    "no seed": (["--seeds", "0"], "seeds must be in [1, 10,000], got 0"),
     "no job": (["--jobs", "0"], "jobs must not be 0"),
     "no epoch": (["--epochs", "0"], "epochs must be 1 or more"),
     "no file": (["--method", "missing.py:A"], "no such file: 'missing.py'"),

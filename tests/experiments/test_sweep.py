@@ -174,7 +174,7 @@ def test_one_axis_and_no_more(axes):
         ({"weights": " , "}, "weights must be laws with commas between them, got ' , '"),
         ({"keep": "0.1,0.2", "methods": "nope"}, "unknown method 'nope'"),
         ({"keep": "0.1,0.2", "weights": "nonsense"}, "unknown weights law 'nonsense'"),
-        ({"keep": "0.1,0.2", "seeds": 0}, "seeds must be 1 or more, got 0"),
+        ({"keep": "0.1,0.2", "seeds": 0}, "seeds must be in [1, 10,000], got 0"),
         ({"keep": "0.1,0.2", "jobs": 0}, "jobs must not be 0"),
         ({"width": "1,2", "model": "mnist-conv", "widths": None}, "mnist-conv has no width"),
         ({"width": "1,2", "model": "foo"}, "unknown network 'foo'"),

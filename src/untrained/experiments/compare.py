@@ -1,4 +1,4 @@
-"""Many methods, fractions kept and seeds on one budget: the grid, the searches side by side, the table, the picture."""
+"""Many methods, fractions kept and seeds on one budget: the grid, parallel searches, the table, the picture."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from untrained.terminal.progress import counting
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """Results of `compare`.
 
     Attributes:
-        lines: the table: the twin, the random subnetworks, then the methods as they were named.
+        lines: the table: the twin, the random subnetworks, then the methods in the order of their names.
         cells: every single network.
-        folder: where everything was written: results.csv, results.json, picture.png, and a folder per network.
+        folder: the folder of results.csv, results.json, picture.png, and a folder per network.
         picture: the picture, or None when matplotlib is not installed.
     """
 
@@ -51,20 +51,25 @@ class Comparison:
 def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparison:
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
 
-    The trained twin and random subnetworks are always among them. Nothing is chosen by anything: the last epoch counts,
-    validation data is reported beside test data. Searches run side by side by joblib, a core each; under
-    `joblib.parallel_config(backend="dask")` or `"ray"` on a cluster. Every finished network is written at once, so that
-    a comparison that was interrupted goes on with `resume=True`.
+    The trained twin and random subnetworks are always among them. There is no model selection: results are those of
+    the last epoch, on validation and test data. joblib runs the searches in parallel, a core each; under
+    `joblib.parallel_config(backend="dask")` or `"ray"` on a cluster. Each finished network is written at once, so an
+    interrupted comparison goes on with `resume=True`.
 
     Args:
-        settings: what to do.
+        settings: the settings; default `CompareSettings()`.
         changes: fields of `CompareSettings` to change, such as `methods="edge-popup,biprop"`.
 
     Raises:
         ValueError: a setting is out of range, an unknown method, or the folder holds another run.
         OSError: another run writes into the folder now, or it cannot be written.
-        FileNotFoundError, ConnectionError, ImportError: the data set or joblib is not to be had.
-        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+        FileNotFoundError, ConnectionError, ImportError: the data set or joblib cannot be found.
+        KeyboardInterrupt: after Ctrl-C, with the command that resumes the run.
+
+    Example:
+        >>> found = ut.compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=1, out="run")
+        >>> [line.method for line in found.lines]
+        ['trained twin', 'random-subnetwork', 'biprop']
     """
     settings = replace(settings or CompareSettings(), **changes)
     grid = make_grid(settings)
@@ -81,16 +86,16 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
 def make_grid(
     settings: GridSettings, places: Callable[[str], Iterable[Mapping[str, Any]]] = lambda method: ({},)
 ) -> list[Cell]:
-    """Every network, its results still missing: method x keep x place x seed, the twin and the random ones first.
+    """Return a cell without results for each method, keep, place and seed; the twin and the random ones come first.
 
     Args:
         settings: methods, fractions kept and seeds.
-        places: of a method, the fields of its cells that say where else it is searched.
+        places: a function that returns further fields of a method's cells, such as widths.
     """
     texts = list(METHODS) if settings.methods == "all" else split(settings.methods)
     texts = [RANDOM, *texts, *settings.method]
     if settings.methods == "all":
-        texts.remove("dense")  # the random network as it is tells nothing new
+        texts.remove("dense")  # the whole random network is in the table of `find`
     keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
     for text in texts:
         keeps[text] = settings.keeps() if takes_keep(text) else (None,)
@@ -106,11 +111,7 @@ def make_grid(
 
 
 def validate(setup: Setup) -> None:
-    """Tell once, before anything is written, what is wrong with joblib, data, network or law.
-
-    Raises:
-        ValueError, FileNotFoundError, ConnectionError, ImportError: as `compare`.
-    """
+    """Raise the errors of `compare` for joblib, data, network and law, before anything is written."""
     _joblib()
     Testbed(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
     if setup.weights != "recommended":
@@ -120,13 +121,13 @@ def validate(setup: Setup) -> None:
 def run_grid(
     settings: GridSettings, grid: Sequence[Cell], setup_of: Callable[[Cell], Setup], command: str
 ) -> tuple[Path, tuple[Line, ...], tuple[Cell, ...]]:
-    """Search what is missing of a grid, note every network at once, and write the table: (folder, lines, cells).
+    """Search the missing cells of a grid, write each one at once, then the table; return (folder, lines, cells).
 
     Args:
-        settings: the folder, whether to go on there, and how many jobs.
+        settings: the folder, whether to resume, and the number of jobs.
         grid: all cells, in the order of the table.
-        setup_of: what the network of a cell is made of and searched with.
-        command: what was called, and what goes on after Ctrl-C.
+        setup_of: a function that returns the settings of a cell's network.
+        command: the command that resumes the run after Ctrl-C.
     """
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
@@ -134,7 +135,7 @@ def run_grid(
             write_settings(folder, settings)
         (folder / CELLS).mkdir(exist_ok=True)
 
-        done = {cell.name: cell for cell in map(functools.partial(read_cell, folder), grid) if cell is not None}
+        done = {cell.name: read for cell in grid if (read := read_cell(folder, cell)) is not None}
         missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
         try:
             with counting(command, len(grid), len(done)) as advance:
@@ -159,19 +160,17 @@ def _joblib() -> Any:
 
 
 def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
-    """Every cell with its results, as they come."""
+    """Yield every cell with its results, as they are done."""
     joblib = _joblib()
     _, configured = joblib.parallel.get_active_backend()
     jobs = settings.jobs
-    if jobs is None:  # what joblib is told; else a core each, or the one GPU for one after the other
-        own = -1 if device_named(settings.device).type == "cpu" else 1
-        jobs = own if configured in (None, 1) else None
-    work = [
-        joblib.delayed(run_cell)(
-            _with_absolute_paths(setup), cell, with_absolute_path(cell.method), folder / CELLS / cell.name
-        )
-        for cell, setup in cells.items()
-    ]
+    if jobs is None and configured in (None, 1):
+        # Without joblib.parallel_config: a core each, or the one GPU for one after the other.
+        jobs = -1 if device_named(settings.device).type == "cpu" else 1
+    work = []
+    for cell, setup in cells.items():
+        setup, method = _with_absolute_paths(setup), with_absolute_path(cell.method)
+        work.append(joblib.delayed(run_cell)(setup, cell, method, folder / CELLS / cell.name))
     try:
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # a backend that returns everything at the end
@@ -184,44 +183,45 @@ def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> I
 
 @contextlib.contextmanager
 def _children_ignore_sigint() -> Iterator[None]:
-    """Processes that start in here leave Ctrl-C to us: we stop them, and they have nothing to say about it."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may say who hears what
+    """Make worker processes started in this block ignore SIGINT; the parent terminates them."""
+    if threading.current_thread() is not threading.main_thread():  # other threads cannot set handlers
         yield
         return
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, handler)
 
 
 def _with_absolute_paths(settings: Setup) -> Setup:
-    """Without relative paths, which mean something else to a worker that was started elsewhere."""
+    """Return the settings without relative paths, for workers in other folders."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
     return replace(settings, data_dir=data_dir, data=resolve_name(settings.data))
 
 
 def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:
-    """One network of the grid, searched on one thread; goes on where it was interrupted.
+    """Search one network of the grid on one thread, resuming if it was interrupted, and return its results.
 
     Args:
-        settings: what its network is made of and searched with.
-        cell: which.
-        method_text: its method, with nothing in it that depends on where the worker is.
-        folder: for its ticket, metrics and checkpoint.
+        settings: settings of the network.
+        cell: the network's place in the grid.
+        method_text: its method, with absolute paths.
+        folder: the folder of its ticket, metrics and checkpoint.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        lab = Testbed(settings, _data(settings), device_named(settings.device), cell.seed, quiet=True)
+        data = _load(settings.data, settings.data_dir, settings.size)
+        testbed = Testbed(settings, data, device_named(settings.device), cell.seed, quiet=True)
         resume = holds_run(folder)
         if cell.method == TWIN:
-            row, _ = lab.train_twin(folder, resume=resume)
+            row, _ = testbed.train_twin(folder, resume=resume)
         elif not (method := method_of(method_text, cell.keep)).learns:
-            row = lab.baseline(cell.method, method)
+            row = testbed.baseline(cell.method, method)
         else:
-            row, _ = lab.search(lab.masked(method), cell.method, folder, resume=resume)
-    except Exception as error:  # it diverged, does not go with this network, or is somebody's own: the others go on
+            row, _ = testbed.search(testbed.masked(method), cell.method, folder, resume=resume)
+    except Exception as error:  # a search that diverged or does not suit the network does not end the others
         says = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return replace(cell, error=" ".join(str(says).split()) or "failed")
     finally:
@@ -237,10 +237,6 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     )
 
 
-def _data(settings: Setup) -> DataSet:
-    return _loaded(settings.data, settings.data_dir, settings.size)
-
-
 @functools.lru_cache(maxsize=1)
-def _loaded(data: str, data_dir: Path | None, size: int | None) -> DataSet:
+def _load(data: str, data_dir: Path | None, size: int | None) -> DataSet:
     return load_data(data, data_dir, size=size)

@@ -1,4 +1,4 @@
-"""One search from beginning to end, beside the three networks that it has to be compared with."""
+"""One search from beginning to end, and its three baselines."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from untrained.search.run_files import PICTURE, TICKET, TWIN_FOLDER
 @final
 @dataclass(frozen=True)
 class Found:
-    """What `find` found.
+    """Results of `find`.
 
     Attributes:
         rows: the random network, a random subnetwork, the found subnetwork, and the trained twin unless left out.
         history: the search, epoch by epoch.
-        folder: where everything was written.
+        folder: the folder of all files.
         ticket: the found network's file.
-        cut: masked tensors of which nothing at all is kept, so that nothing passes through them.
+        cut: masked tensors without any weight kept, which no signal passes.
         picture: the picture, or None when matplotlib is not installed.
         report: one HTML page about the run.
     """
@@ -61,19 +61,24 @@ def find(
 ) -> Found:
     """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings, picture and report.
 
-    Validation data draws the curves; the test data is looked at once, for the table. A run that was interrupted
-    leaves a checkpoint and a ticket, and goes on with `resume=True`.
+    The curves are those of the validation data; the test data is used once, for the table. An interrupted run leaves a
+    checkpoint and a ticket, and goes on with `resume=True`.
 
     Args:
-        settings: what to do.
-        log: called with every row of the search, as by `fit`; what it raises ends the run, which can be gone on with.
+        settings: the settings; default `Settings()`.
+        log: called with every row of the search, as by `fit`; an error that it raises ends the run, to be resumed.
         changes: fields of `Settings` to change, such as `keep=0.3`.
 
     Raises:
         ValueError: a setting is out of range, or the folder holds another run.
         OSError: another run writes into the folder now, or it cannot be written.
-        FileNotFoundError, ConnectionError, ImportError: the data set is not to be had.
-        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+        FileNotFoundError, ConnectionError, ImportError: the data set cannot be found.
+        KeyboardInterrupt: after Ctrl-C, with the command that resumes the run.
+
+    Example:
+        >>> found = ut.find(widths=(8,), epochs=1, out="run")
+        >>> [row.name for row in found.rows]
+        ['random network', 'random subnetwork', 'found subnetwork', 'trained twin']
     """
     settings = replace(settings or Settings(), **changes)
     method = _method(settings)
@@ -91,7 +96,7 @@ def find(
 def _run(
     settings: Settings, lab: Testbed, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
 ) -> Found:
-    """Measure, search and write in a folder that nobody else writes into."""
+    """Measure, search and write in a folder that is locked against other writers."""
     rows = [lab.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)

@@ -1,4 +1,4 @@
-"""Accuracy along one axis: the fraction of the weights kept, the width of the network, or the law of its weights."""
+"""Accuracy along one axis: the fraction kept, the width of the network, or the law of its weights."""
 
 from __future__ import annotations
 
@@ -24,14 +24,11 @@ Axis = Literal["keep", "width", "weights"]
 @final
 @dataclass(frozen=True)
 class Sweep:
-    """What `sweep` found.
+    """Results of `sweep`.
 
     Attributes:
-        axis: what was varied: "keep", "width" or "weights".
-        lines: the table: the twin, the random subnetworks, then the methods as they were named, each along the axis.
-        cells: every single network.
-        folder: where everything was written: results.csv, results.json, picture.png, and a folder per network.
-        picture: the picture, or None when matplotlib is not installed.
+        axis: the setting that was varied: "keep", "width" or "weights".
+        lines, cells, folder, picture: as of `compare`; the lines of each method go along the axis.
     """
 
     axis: Axis
@@ -49,23 +46,25 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     """Search with every value of one setting, the rest being equal, and draw accuracy against it.
 
     The setting is the one of `keep`, `width` and `weights` that has several values. The trained twin and random
-    subnetworks are always among the networks: a twin at every width, and at width 1 whether it was asked for or not,
-    since wide random networks are to be measured by that one; one twin for all fractions kept and laws, which are
-    nothing to it. Every cell is what `compare` finds with these settings, bit for bit. Nothing is chosen by anything,
-    searches run side by side, and a sweep that was interrupted goes on with `resume=True`, all as in `compare`.
+    subnetworks are always among the networks: a twin at every width, and always at width 1, the baseline of wide random
+    networks; one twin for all fractions kept and laws, which do not change it. Every cell has the same bits as in
+    `compare` with these settings. Model selection, parallel searches and `resume=True` are as in `compare`.
 
     Args:
-        settings: what to do.
+        settings: the settings; default `SweepSettings()`.
         changes: fields of `SweepSettings` to change, such as `keep="0.1,0.3,0.5"`.
 
     Raises:
-        ValueError: none of the three has several values, or more than one of them; a setting is out of range, an
-            unknown method or law, or the folder holds another run.
-        OSError: another run writes into the folder now, or it cannot be written.
-        FileNotFoundError, ConnectionError, ImportError: the data set or joblib is not to be had.
-        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+        ValueError: none of the three has several values, or more than one of them; and as in `compare`.
+        OSError, FileNotFoundError, ConnectionError, ImportError, KeyboardInterrupt: as in `compare`.
 
     Source: Ramanujan et al. 2019, arXiv 1911.13299: the figures on k%, on width, and on the distribution of weights.
+
+    Example:
+        >>> small = dict(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=1)
+        >>> found = ut.sweep(keep="0.3,0.6", out="run", **small)
+        >>> found.axis, len(found.lines)
+        ('keep', 5)
     """
     settings = replace(settings or SweepSettings(), **changes)
     laws = tuple(dict.fromkeys(split(settings.weights)))
@@ -84,7 +83,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         return ({},)
 
     def at(width: float | None = None, law: str | None = None) -> CompareSettings:
-        """What `compare` is told to get the same network."""
+        """Return the settings of `compare` for the same network."""
         same: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(CompareSettings)}
         one = factors[0] if axis != "width" else 1.0
         same |= _scaled(settings, one if width is None else width)
@@ -93,7 +92,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
 
     grid = make_grid(settings, places)
     validate(at())
-    if axis == "width" and not _WIDTHS & _look_up(settings).keys():
+    if axis == "width" and not {"width", "widths"} & _parameters(settings).keys():
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
     folder, lines, cells = run_grid(settings, grid, lambda cell: at(cell.width, cell.law), "sweep")
     picture = None
@@ -103,11 +102,8 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     return Sweep(axis, lines, cells, folder, picture)
 
 
-_WIDTHS = {"width", "widths"}
-
-
 def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
-    """The one setting of several values."""
+    """Return the one setting of several values."""
     if not laws:
         raise ValueError(f"weights must be laws with commas between them, got {settings.weights!r}")
     values: dict[Axis, int] = {"keep": len(settings.keeps()), "width": len(settings.factors()), "weights": len(laws)}
@@ -122,13 +118,13 @@ def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
     return several[0]
 
 
-def _look_up(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
+def _parameters(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(NETWORKS[settings.model]).parameters
 
 
 def _scaled(settings: SweepSettings, factor: float) -> dict[str, Any]:
-    """The settings of a network so many times as wide; of width 1 those of the network itself, to the byte."""
-    known = _look_up(settings) if settings.model in NETWORKS else {}
+    """Return the width settings of a network `factor` times as wide; for 1, exactly those of the network."""
+    known = _parameters(settings) if settings.model in NETWORKS else {}
     if factor != 1 and "widths" in known:
         own = known["widths"].default if settings.widths is None else settings.widths
         return {"width": None, "widths": tuple(max(1, round(factor * width)) for width in own)}
@@ -136,16 +132,16 @@ def _scaled(settings: SweepSettings, factor: float) -> dict[str, Any]:
 
 
 def _title(settings: SweepSettings, axis: Axis, laws: tuple[str, ...]) -> str:
-    """What all networks of the picture have in common."""
+    """Return the settings that all networks of the picture share."""
     model = settings.model
     if settings.widths:
         model += f" {'-'.join(map(str, settings.widths))}"
     if settings.factors()[0] != 1 and axis != "width":
         model += f", width {settings.width}"
-    said = [f"{model} on {Path(settings.data).name}", f"{settings.epochs} epoch{'s' * (settings.epochs > 1)}"]
+    parts = [f"{model} on {Path(settings.data).name}", f"{settings.epochs} epoch{'s' * (settings.epochs > 1)}"]
     if axis != "keep":
-        said.append(f"{100 * settings.keeps()[0]:g} % kept")
+        parts.append(f"{100 * settings.keeps()[0]:g} % kept")
     if axis != "weights" and laws != ("recommended",):
-        said.append(laws[0])
+        parts.append(laws[0])
     seeds = "one seed" if settings.seeds == 1 else f"mean and standard deviation of {settings.seeds} seeds"
-    return f"{', '.join(said)}\n{seeds}"
+    return f"{', '.join(parts)}\n{seeds}"

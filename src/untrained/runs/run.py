@@ -152,8 +152,8 @@ def read_run(folder: str | Path) -> Run:
     rows = read_rows(folder / METRICS, "epoch", gaps)
     shapes = {name: tuple(codes.shape) for name, codes in ticket.codes.items()}
     traced = read_rows(folder / TRACE, "epoch", gaps)
-    sound = trace.valid_lines(traced, shapes)
-    if len(sound) < len(traced):
+    valid = trace.valid_lines(traced, shapes)
+    if len(valid) < len(traced):
         gaps.append(f"{TRACE} is damaged: what does not fit the ticket is not shown.")
     answers, mistakes = _read_answers(folder / ANSWERS, gaps)
     return Run(
@@ -162,7 +162,7 @@ def read_run(folder: str | Path) -> Run:
         rows,
         read_rows(folder / TWIN_FOLDER / METRICS, "epoch", gaps) if (folder / TWIN_FOLDER).is_dir() else [],
         _read_table(folder / RESULTS, gaps),
-        sound,
+        valid,
         ticket,
         hashlib.sha256(path.read_bytes()).hexdigest(),
         answers,

@@ -126,18 +126,17 @@ def _line(group: Sequence[Cell]) -> Line:
     method, keep, width, law = group[0].place
     good = [cell for cell in group if not cell.error]
     error = next((cell.error for cell in group if cell.error), "")
-    accuracies = [cell.accuracy for cell in good]
-    columns = [
-        accuracies,
-        [cell.val_accuracy for cell in good],
-        [cell.kept / cell.weights for cell in good],
-        [8 * cell.file_bytes / cell.weights for cell in good],
-        [cell.file_bytes for cell in good],
-        [cell.seconds for cell in good],
-    ]
-    accuracy, *means = (statistics.fmean(column) if good else math.nan for column in columns)
-    std = statistics.stdev(accuracies) if len(good) > 1 else 0.0 if good else math.nan
-    return Line(method, keep, len(good), accuracy, std, *means, error, width, law)
+    columns = {
+        "accuracy": [cell.accuracy for cell in good],
+        "val_accuracy": [cell.val_accuracy for cell in good],
+        "kept": [cell.kept / cell.weights for cell in good],
+        "bits": [8 * cell.file_bytes / cell.weights for cell in good],
+        "file_bytes": [cell.file_bytes for cell in good],
+        "seconds": [cell.seconds for cell in good],
+    }
+    means = {name: statistics.fmean(column) if good else math.nan for name, column in columns.items()}
+    std = statistics.stdev(columns["accuracy"]) if len(good) > 1 else 0.0 if good else math.nan
+    return Line(method, keep, len(good), std=std, error=error, width=width, law=law, **means)
 
 
 def _file_name(text: str) -> str:
