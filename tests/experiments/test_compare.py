@@ -30,7 +30,7 @@ from untrained.data.dataset import load_data
 from untrained.experiments import compare as comparison
 from untrained.experiments import testbed as lab
 from untrained.experiments.compare import compare
-from untrained.experiments.testbed import Testbed
+from untrained.experiments.testbed import Workbench
 from untrained.methods import METHODS
 from untrained.models import build
 from untrained.runs.table import Cell, Line, lines_of
@@ -770,7 +770,7 @@ def recorded(monkeypatch, settings):
     """What every cell does, in order: ("train", "val" or "test", sha256 of what was read) and {tensor: frozen}."""
     parts = {len(getattr(load_data("digits"), part)): part for part in ("train", "val", "test")}
     log = {}
-    true_iter, true_cell, true_masked = Batches.__iter__, comparison.run_cell, Testbed.masked
+    true_iter, true_cell, true_masked = Batches.__iter__, comparison.run_cell, Workbench.masked
     current = [None]
 
     def read(self):
@@ -797,7 +797,7 @@ def recorded(monkeypatch, settings):
 
     monkeypatch.setattr(Batches, "__iter__", read)
     monkeypatch.setattr(comparison, "run_cell", run)
-    monkeypatch.setattr(Testbed, "masked", masked)
+    monkeypatch.setattr(Workbench, "masked", masked)
     compare(jobs=1, widths=(8,), out=Path("recorded"), **settings)
     return log
 
@@ -881,8 +881,8 @@ def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_al
                 shade = number * 30 + 5 * (label == "b") + (part == "test")
                 pil.new("L", (8, 8), shade).save(folder / f"{number}.png")
     seen = []
-    true_batches = Testbed.batches
-    monkeypatch.setattr(Testbed, "batches", lambda self, part: (seen.append(part), true_batches(self, part))[1])
+    true_batches = Workbench.batches
+    monkeypatch.setattr(Workbench, "batches", lambda self, part: (seen.append(part), true_batches(self, part))[1])
     setup = {"model": "resnet18", "width": 0.02, "data": "images", "batch_size": 8}
     found = compare(**setup, methods="", epochs=1, seeds=1, jobs=1, out=Path("run"))
     assert seen.count("test") == 2 and [line.error for line in found.lines] == ["", ""]

@@ -193,7 +193,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
     def enough(*_, **__):
         raise ValueError("the settings are read")
 
-    for module, name in ((lab.Testbed, "baseline"), (comparison, "_all"), (experiment, "_search")):
+    for module, name in ((lab.Workbench, "baseline"), (comparison, "_all"), (experiment, "_search")):
         monkeypatch.setattr(module, name, enough)
     config, named = Path("config.toml"), 0
     for field in dataclasses.fields(COMMANDS[command]):
@@ -257,7 +257,7 @@ def read(command, method):
 def test_a_folder_that_another_writes_into_is_refused_before_anything(capsys, monkeypatch, command, begun):
     if begun:
         main([*command, "--out", "run"])
-    monkeypatch.setattr(lab.Testbed, "_measure", None)  # what is measured first
+    monkeypatch.setattr(lab.Workbench, "_measure", None)  # what is measured first
     with sole_writer(Path("run")):
         before = contents("run")
         with ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""The command line itself: its name, its file of settings, and what it says when something is wrong."""
+"""The command line itself: its app, its file of settings, and its errors of one line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cyclopts.config import Toml
 
 from untrained._version import __version__
 from untrained.search.run_files import CONFIG
-from untrained.terminal.text import printable
+from untrained.terminal.text import printable, shorten
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
 NO_PICTURE = "none: it needs matplotlib (pip install 'untrained[plot]')"
 
-_LONGEST = 1_000  # characters of an error that are told
-# What torch says in a RuntimeError.
+_LONGEST = 1_000  # characters of an error that are printed
+# Parts of torch's RuntimeErrors.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 _NO_SPACE = ("inline_container.cc", "PytorchStreamWriter")
 
@@ -49,29 +49,26 @@ app = App(
     untrained wann                     networks whose connections share one weight
     ```
 
-    What goes wrong is one line, and the exit code is 2; with `--traceback` it is shown where it comes from.
+    An error is one line, and the exit code is 2; `--traceback` shows where it comes from.
     """,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; whatever goes wrong is one line on standard error and exit code 2.
-
-    `--traceback` shows where an error comes from, instead.
-    """
+    """Run the command line; an error is one line on standard error and exit code 2, or with `--traceback` raised."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     shows = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without our ± and × gets question marks
-    told, warnings.formatwarning = warnings.formatwarning, _one_warning
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ± and × shows question marks
+    format_before, warnings.formatwarning = warnings.formatwarning, _format_warning
     try:
         _refuse_empty(arguments)
         app.config = _config_of(arguments)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a full disk can still be told
-    except BrokenPipeError:  # whoever read us has seen enough
+            sys.stdout.flush()  # here, where a full disk is still an error
+    except BrokenPipeError:  # the reader closed the pipe
         _forget_output()
     except KeyboardInterrupt as interrupt:
         print(f"\nuntrained: {printable(str(interrupt) or 'interrupted')}", file=sys.stderr)
@@ -79,38 +76,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if shows:
             raise
-        print(f"untrained: {_told(error)}", file=sys.stderr)
+        print(f"untrained: {_one_line(error)}", file=sys.stderr)
         _forget_output()
         sys.exit(2)
     finally:
-        app.config = ()  # one call's file of settings is none of the next one's
-        warnings.formatwarning = told
+        app.config = ()  # the next call has its own file of settings
+        warnings.formatwarning = format_before
 
 
-def _told(error: Exception) -> str:
-    """An error and its notes as one line; one that is neither about what was given nor about the machine, as such."""
-    says = " ".join(" ".join((str(error), *getattr(error, "__notes__", ()))).split())
-    says = printable(says if len(says) <= _LONGEST else f"{says[:_LONGEST]} …")
-    told_by_torch = isinstance(error, RuntimeError)
-    if isinstance(error, MemoryError) or (told_by_torch and any(part in says for part in _NO_MEMORY)):
-        return f"not enough memory: {says}" if says else "not enough memory"
-    if told_by_torch and any(part in says for part in _NO_SPACE):
-        return f"a file could not be written whole: {says}"
-    if isinstance(error, (CycloptsError, ValueError, OSError, ImportError)) and says:
-        return says
-    kind = type(error).__name__
+def _one_line(error: Exception) -> str:
+    """Return an error and its notes as one line, with a hint if neither the input nor the machine explains it."""
+    text = printable(shorten(" ".join((str(error), *getattr(error, "__notes__", ()))), _LONGEST))
+    from_torch = isinstance(error, RuntimeError)
+    if isinstance(error, MemoryError) or (from_torch and any(part in text for part in _NO_MEMORY)):
+        return f"not enough memory: {text}" if text else "not enough memory"
+    if from_torch and any(part in text for part in _NO_SPACE):
+        return f"a file could not be written whole: {text}"
+    if isinstance(error, (CycloptsError, ValueError, OSError, ImportError)) and text:
+        return text
     hint = "unexpected; --traceback shows where from: if that is untrained, please report it"
-    return f"{kind}: {says or 'no message'} ({hint})"
+    return f"{type(error).__name__}: {text or 'no message'} ({hint})"
 
 
-def _one_warning(
+def _format_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     return f"untrained: warning: {printable(' '.join(str(message).split()))}\n"
 
 
 def _forget_output() -> None:
-    """Leave out what is still to be printed, which Python would try again at its end."""
+    """Drop output that is not printed yet, which Python would print again at its end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # no such file, closed, or None
         sys.stdout.flush()
         return
@@ -119,7 +114,7 @@ def _forget_output() -> None:
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuse an argument without a character: a variable of the shell that is not set, and as a path this folder."""
+    """Refuse an empty argument: an unset variable of the shell, which as a path would be this folder."""
     for number, argument in enumerate(arguments):
         flag, equals, value = argument.partition("=")
         before = arguments[number - 1] if number else ""
@@ -130,7 +125,7 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ...]:
-    """The file of settings behind --config, or of the run to resume: it must be known before the flags are read."""
+    """Return the settings file of --config or of the run to resume, before the flags are parsed."""
     path = _value_of("--config", arguments)
     if path is None and "--resume" in arguments and (out := _value_of("--out", arguments)) is not None:
         own = Path(out) / CONFIG
@@ -147,7 +142,7 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ..
 
 
 def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse the Python that a file of settings names: a file may come from anywhere, a flag is the user's own."""
+    """Refuse code that a file of settings names: a file may come from anywhere, a flag comes from the user."""
     from untrained.experiments.by_name import names_code
 
     for argument in arguments:

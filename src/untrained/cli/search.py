@@ -1,4 +1,4 @@
-"""The commands that search: one network, every method, or along one axis."""
+"""Commands that search: `find`, `compare` and `sweep`."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ def find(
     *,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
 ) -> None:
-    """Find a subnetwork, and compare it with what it must be compared with.
+    """Find a subnetwork and compare it with its baselines.
 
     Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
     subnetwork, and the same network with its weights trained.
 
     Writes into the folder of `--out`: found.ticket, report.html (a page about the run), picture.png, config.toml,
-    metrics.jsonl, checkpoint.pt and what the page is made from, and the twin's into its folder twin.
-    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on from there with the run's
-    own settings.
+    metrics.jsonl, checkpoint.pt and the data of the page, and the twin's files into its folder twin.
+    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on with the run's settings.
 
     ```
     untrained find --widths 512 512 --data mnist --data-dir data --epochs 5
@@ -62,11 +61,11 @@ def compare(
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
 
     Prints one table: mean ± standard deviation over the seeds, bits per weight on disk, seconds an epoch. The trained
-    twin and random subnetworks are always in it. Nothing is chosen by the test data, or by anything else: the last
-    epoch counts.
+    twin and random subnetworks are always in it. There is no model selection: results are those
+    of the last epoch.
 
     Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
-    Ctrl-C loses nothing that was finished; `--resume` goes on.
+    Ctrl-C keeps all finished networks; `--resume` goes on.
 
     ```
     untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
@@ -87,14 +86,14 @@ def sweep(
     *,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
 ) -> None:
-    """Accuracy along one axis: the fraction kept, the width of the network, or the law of its frozen weights.
+    """Measure accuracy along one axis: the fraction kept, the width, or the law of the frozen weights.
 
     The figures of the paper (Ramanujan et al. 2019). Give several values, with commas between them, to one of `--keep`,
-    `--width` and `--weights`. The trained twin and random subnetworks are always beside; for widths also the twin at
-    width 1. Searches run side by side, as those of `compare` do, and nothing is chosen by anything.
+    `--width` and `--weights`. The trained twin and random subnetworks are always included; for widths also the twin at
+    width 1. There is no model selection: results are those of the last epoch.
 
     Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
-    Ctrl-C loses nothing that was finished; `--resume` goes on.
+    Ctrl-C keeps all finished networks; `--resume` goes on.
 
     ```
     untrained sweep --keep 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9

@@ -1,4 +1,4 @@
-"""The commands about what was found: its accuracy, its cost, its speed, and other forms of it."""
+"""Commands about tickets and runs: `eval`, `info`, `verify`, `bench`, `report` and `export`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def evaluate(
     method: str | None = None,
     amp: bool = False,
 ) -> None:
-    """Accuracy of a ticket's network on test data, and the sha256 of its file.
+    """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
         ticket: The ticket; its network must be one of ours.
@@ -42,10 +42,10 @@ def evaluate(
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.ticket import Ticket, naming, rebuild
 
-    _know(method)
+    _import_method(method)
     read = Ticket.load(ticket)
     with naming(ticket):
-        meta = _task_of(read)
+        meta = _read_task(read)
         network = read.apply_(rebuild(read))
     name, (_, height, width) = data or meta["data"], meta["shape"]
     test = load_data(name, data_dir, size=None if find_folder(name) is None else (height, width))
@@ -55,9 +55,8 @@ def evaluate(
             f"{ticket} is for images {tuple(meta['shape'])} of {_classes(meta['labels'])}; "
             f"{test.name} has {test.shape} of {_classes(test.labels)}"
         )
-    classes = torch.tensor(
-        [labels.index(label) for label in test.labels], device="cpu"
-    )  # another order in older tickets
+    # Older tickets have the classes in another order.
+    classes = torch.tensor([labels.index(label) for label in test.labels], device="cpu")
     batches = Batches(Split(test.test.images, classes[test.test.labels]), 500, mean=meta["mean"], std=meta["std"])
     result = measure(network, batches, amp=amp)
     say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")
@@ -66,12 +65,12 @@ def evaluate(
 
 @app.command
 def info(ticket: Path | None = None, /, *, method: str | None = None, system: bool = False) -> None:
-    """What a ticket says of itself, what it keeps, and what it costs; or what runs here.
+    """Print a ticket's facts, the weights it keeps and its size; or the facts of this machine.
 
     Args:
         ticket: The ticket.
         method: FILE.py:CLASS of a method of your own that the ticket was found by.
-        system: Say instead which versions, threads and kernels are used on this machine, and why.
+        system: Print instead the versions, threads and kernels used on this machine, and why.
     """
     from untrained.tickets.summary import summary
     from untrained.tickets.ticket import Ticket
@@ -81,7 +80,7 @@ def info(ticket: Path | None = None, /, *, method: str | None = None, system: bo
     if ticket is None:
         print_facts(_system())
         return
-    _know(method)
+    _import_method(method)
     read = Ticket.load(ticket)
     print_facts(_facts(read))
     print(f"\n{summary(read)}")
@@ -97,7 +96,7 @@ def verify(ticket: Path, /, *, method: str | None = None) -> None:
     """
     from untrained.tickets.ticket import Ticket, naming
 
-    _know(method)
+    _import_method(method)
     read = Ticket.load(ticket)
     with naming(ticket):
         read.verify()
@@ -106,20 +105,20 @@ def verify(ticket: Path, /, *, method: str | None = None) -> None:
 
 @app.command
 def bench(ticket: Path, /, *, batch: str = "1,8,64", method: str | None = None) -> None:
-    """How fast a ticket's network runs here: dense, bfloat16, int8, and packed into about two bits per weight.
+    """Time a ticket's network here: dense, bfloat16, int8, and packed into about two bits per weight.
 
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
 
     Args:
         ticket: The ticket; its network must be one of ours.
-        batch: How many inputs at a time: sizes with commas between them.
+        batch: Numbers of inputs at a time, with commas between them.
         method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
     from untrained.packed.bench import bench as run
     from untrained.packed.bench import verdict
     from untrained.tickets.ticket import Ticket, naming
 
-    _know(method)
+    _import_method(method)
     if not all(size.strip().isdecimal() for size in batch.split(",")):
         raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
     read = Ticket.load(ticket)
@@ -132,9 +131,9 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: str | None = None) 
 
 @app.command
 def report(run: Path, /) -> None:
-    """Write report.html into the folder of a run: one page about what was found, and how, for your browser.
+    """Write report.html into the folder of a run: one page about its results, for your browser.
 
-    It needs no network, and nothing is computed anew. `find` and `wann` write it themselves when they are done.
+    The page needs no network, and nothing is computed again. `find` and `wann` write it at their end.
 
     Args:
         run: The run's folder: of `find`, `wann`, a network of `compare`, or `fit(out=…)`.
@@ -161,21 +160,21 @@ def export(
     out: Path | None = None,
     method: str | None = None,
 ) -> None:
-    """Write a ticket's network for something else.
+    """Write a ticket's network in another format.
 
     html: one page that draws the weights from the seed and runs the network in a browser, to draw into and share.
     onnx: for ONNX runtimes. safetensors, torch: every weight as a plain tensor, for `load_state_dict`.
 
     Args:
         ticket: The ticket; its network must be one of ours.
-        to: What to write.
-        out: The file (default: beside the ticket, with the ending that suits).
+        to: The format.
+        out: The file (default: beside the ticket, with the ending of the format).
         method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
     from untrained import export as formats
     from untrained.tickets.ticket import Ticket, naming
 
-    _know(method)
+    _import_method(method)
     out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
     if out.resolve() == ticket.resolve():
         raise ValueError(f"--out: {out} is the ticket itself")
@@ -191,8 +190,8 @@ def export(
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _know(method: str | None) -> None:
-    """Import somebody's own method, so that tickets may name it."""
+def _import_method(method: str | None) -> None:
+    """Import a method of the user, so that tickets may name it."""
     if method is not None:
         from untrained.experiments.by_name import own_class
 
@@ -204,19 +203,17 @@ def _classes(labels: Sequence[str]) -> str:
     return f"{len(labels)} classes ({shown})"
 
 
-def _task_of(ticket: Ticket) -> dict[str, Any]:
-    """The facts in `meta` that an evaluation needs, checked."""
+def _read_task(ticket: Ticket) -> dict[str, Any]:
+    """Return the facts in `meta` that an evaluation needs, checked."""
     from untrained.tickets.header import TicketError
 
     meta = ticket.meta
-    lists = {name: meta.get(name) for name in ("shape", "labels", "mean", "std")}
-    kinds = {"shape": int, "labels": str, "mean": float, "std": float}
-    right = isinstance(meta.get("data"), str) and all(
-        isinstance(given, list) and given and all(type(entry) is kinds[name] for entry in given)
-        for name, given in lists.items()
-    )
-    if not right or len(meta["shape"]) != 3 or not len(meta["mean"]) == len(meta["std"]) == meta["shape"][0]:
-        raise TicketError("it does not say what data it is for; evaluate it from Python")
+    good = isinstance(meta.get("data"), str)
+    for name, kind in {"shape": int, "labels": str, "mean": float, "std": float}.items():
+        values = meta.get(name)
+        good = good and isinstance(values, list) and values and all(type(value) is kind for value in values)
+    if not good or len(meta["shape"]) != 3 or not len(meta["mean"]) == len(meta["std"]) == meta["shape"][0]:
+        raise TicketError("it does not name its data; evaluate it from Python")
     return dict(meta)
 
 
@@ -229,15 +226,15 @@ def _system() -> dict[str, object]:
 
     kernels = status()
     if kernels.library is None:
-        says = f"none: {kernels.reason}; torch's own operations are used, and nothing is lost but speed"
+        text = f"none: {kernels.reason}; torch's own operations are used, and only speed is lost"
     else:
-        says = f"{kernels.level}, of {', '.join(levels())} here, in {kernels.library._name}"
+        text = f"{kernels.level}, of {', '.join(levels())} here, in {kernels.library._name}"
     return {
         "untrained": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "kernels": says,
+        "kernels": text,
     }
 
 

@@ -18,7 +18,7 @@ from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import law_of, method_of, split, takes_keep, with_absolute_path
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.tables import of_lines
-from untrained.experiments.testbed import Testbed, device_named
+from untrained.experiments.testbed import Workbench, device_named
 from untrained.methods import METHODS
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
@@ -113,7 +113,7 @@ def make_grid(
 def validate(setup: Setup) -> None:
     """Raise the errors of `compare` for joblib, data, network and law, before anything is written."""
     _joblib()
-    Testbed(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
+    Workbench(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
     if setup.weights != "recommended":
         law_of(setup.weights)
 
@@ -213,14 +213,14 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     torch.set_num_threads(1)
     try:
         data = _load(settings.data, settings.data_dir, settings.size)
-        testbed = Testbed(settings, data, device_named(settings.device), cell.seed, quiet=True)
+        bench = Workbench(settings, data, device_named(settings.device), cell.seed, quiet=True)
         resume = holds_run(folder)
         if cell.method == TWIN:
-            row, _ = testbed.train_twin(folder, resume=resume)
+            row, _ = bench.train_twin(folder, resume=resume)
         elif not (method := method_of(method_text, cell.keep)).learns:
-            row = testbed.baseline(cell.method, method)
+            row = bench.baseline(cell.method, method)
         else:
-            row, _ = testbed.search(testbed.masked(method), cell.method, folder, resume=resume)
+            row, _ = bench.search(bench.masked(method), cell.method, folder, resume=resume)
     except Exception as error:  # a search that diverged or does not suit the network does not end the others
         says = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return replace(cell, error=" ".join(str(says).split()) or "failed")

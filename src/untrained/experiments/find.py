@@ -15,7 +15,7 @@ from untrained.data.dataset import load_data, resolve_name
 from untrained.experiments.by_name import method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.tables import of_networks
-from untrained.experiments.testbed import Testbed, device_named
+from untrained.experiments.testbed import Workbench, device_named
 from untrained.masking.mask import masks
 from untrained.methods.base import Method
 from untrained.methods.dense import Dense
@@ -94,7 +94,7 @@ def find(
 
 
 def _run(
-    settings: Settings, lab: Testbed, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
+    settings: Settings, lab: Workbench, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
 ) -> Found:
     """Measure, search and write in a folder that is locked against other writers."""
     rows = [lab.baseline(RANDOM_NETWORK, Dense())]

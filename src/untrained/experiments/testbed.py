@@ -31,7 +31,7 @@ _EVALUATION_BATCH = 500
 
 @final
 @dataclass(frozen=True)
-class Testbed:
+class Workbench:
     """Network, data, budget and seed that all networks of one comparison share.
 
     Attributes:
