@@ -340,7 +340,7 @@ def test_the_confusion_counts_every_answer(found):
     spec, shown = charts.confusion(run)
     assert shown == 10
     for value in spec["data"]["values"]:
-        right, said = int(value["right"]), int(value["said"])
+        right, said = int(value["label"]), int(value["predicted"])
         assert value["n"] == sum(
             (a, b) == (right, said)
             for a, b in zip(run.answers.labels.tolist(), run.answers.predicted.tolist(), strict=True)

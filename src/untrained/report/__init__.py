@@ -1,3 +1,3 @@
-"""One self-contained HTML page about a run."""
+"""Self-contained HTML page about a run."""
 
 from untrained.report.run_page import write_report as write_report

@@ -1,4 +1,4 @@
-"""The command line that does a run again."""
+"""The command that repeats a run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _LONGEST = 10_000
 
 
 def command_of(words: str, default: DataclassInstance, settings: Mapping[str, Any]) -> str:
-    """The command with the settings that are not the default ones; nothing where no settings are known.
+    """Return the command with all settings that differ from the default; "" if no settings are known.
 
     Args:
-        words: what it begins with, such as "untrained find".
-        default: settings as they are when nothing is said.
-        settings: those of the run, as its config.toml names them.
+        words: the first words of the command, such as "untrained find".
+        default: default settings.
+        settings: settings of the run, as in its config.toml.
     """
     line = words.split()
     for field in fields(default):
-        name, usual = field.name.replace("_", "-"), getattr(default, field.name)
+        name, default_value = field.name.replace("_", "-"), getattr(default, field.name)
         value = settings.get(name)
-        if value is None or value == (list(usual) if isinstance(usual, tuple) else usual):
+        if value is None or value == (list(default_value) if isinstance(default_value, tuple) else default_value):
             continue
         if isinstance(value, bool):
             line.append(f"--{name}" if value else f"--no-{name}")

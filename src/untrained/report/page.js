@@ -31,7 +31,7 @@
     };
   };
 
-  // Vega writes down what goes wrong while it draws, and goes on.
+  // Vega logs faults while it draws, and goes on.
   const faults = [];
   const logger = { level: () => logger, error: (fault) => faults.push(fault) };
   logger.warn = logger.info = logger.debug = () => logger;
@@ -51,14 +51,14 @@
     const svg = place.querySelector("svg");
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", place.previousElementSibling.textContent);
-    // A reader hears the caption, not hundreds of marks.
+    // A screen reader reads the caption, not hundreds of marks.
     svg.querySelectorAll("[role], [aria-roledescription], [aria-label]").forEach((each) => {
       each.removeAttribute("role"); each.removeAttribute("aria-roledescription"); each.removeAttribute("aria-label");
     });
     [...svg.children].forEach((each) => each.setAttribute("aria-hidden", "true"));
   };
 
-  // A chart that cannot be drawn does not keep the others from it.
+  // The other charts are drawn even if this one cannot be.
   const redraw = (place) => {
     views.get(place)?.finalize();
     views.delete(place);

@@ -1,4 +1,4 @@
-"""A page about a run, as one HTML file: sections of text, tables, pictures and Vega-Lite charts, and a template."""
+"""A page as one HTML file: sections of text, tables, images and Vega-Lite charts, and a template."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from jinja2 import Environment, StrictUndefined
 @final
 @dataclass(frozen=True)
 class Chart:
-    """A Vega-Lite chart.
+    """Vega-Lite chart.
 
     Attributes:
-        says: what it shows, in a sentence: its caption, and its name for those who do not see it.
-        spec: its specification, without width and colours, which are the page's.
-        wide: whether it takes a whole line.
+        caption: a sentence about it, which screen readers read instead of its marks.
+        spec: specification without width and colours, which the page sets.
+        wide: True for a whole line of the page.
     """
 
-    says: str
+    caption: str
     spec: Mapping[str, Any]
     wide: bool = True
 
@@ -29,37 +29,36 @@ class Chart:
 @final
 @dataclass(frozen=True)
 class Table:
-    """A table: its first column names the rows, the others are numbers."""
+    """Table whose first column names the rows; the others are numbers."""
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
-    says: str = ""
     bold: int | None = None
 
 
 @final
 @dataclass(frozen=True)
 class Image:
-    """A small picture made of pixels, given as a data URI."""
+    """Small image of pixels: a data URI, a description for screen readers, and a caption."""
 
     source: str
-    says: str
+    description: str
     caption: str = ""
 
 
 @final
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
+    """Part of the page.
 
     Attributes:
-        title: its heading.
+        title: heading.
         text: paragraphs.
-        table: a table, below the text.
-        charts: charts, below that.
-        images: rows of images, each under a line of its own.
-        code: what can be typed.
-        steps: what a slider goes through; the charts' parameter `epoch` is the place in this list.
+        table: table below the text.
+        charts: charts below that.
+        images: (heading, images) of each row.
+        code: lines to type.
+        steps: names of the slider's places; the charts' parameter `epoch` is the number of the place.
     """
 
     title: str
@@ -72,20 +71,13 @@ class Section:
 
 
 def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
-    """The page as HTML. All text is escaped: names of classes may come from anybody.
-
-    Args:
-        title: of the page.
-        lead: paragraphs below it.
-        sections: what follows.
-    """
-    room = files("untrained.report")
+    """Return the page as HTML; `lead` are the paragraphs below the title. All text is escaped: it may be hostile."""
+    package = files("untrained.report")
     charts = [chart for section in sections for chart in section.charts]
-    vega = [_script(name) for name in ("vega.min.js", "vega-lite.min.js")] if charts else []
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     # A browser's JSON has no NaN, and would draw nothing at all.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
-    template = environment.from_string(room.joinpath("page.html").read_text(encoding="utf-8"))
+    template = environment.from_string(package.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
         title=title,
         lead=lead,
@@ -93,9 +85,9 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
         specs=[chart.spec for chart in charts],
         numbers={id(chart): number for number, chart in enumerate(charts)},
         id=id,
-        css=room.joinpath("page.css").read_text(encoding="utf-8"),
-        script=room.joinpath("page.js").read_text(encoding="utf-8"),
-        vega=vega,
+        css=package.joinpath("page.css").read_text(encoding="utf-8"),
+        script=package.joinpath("page.js").read_text(encoding="utf-8"),
+        vega=[_script(name) for name in ("vega.min.js", "vega-lite.min.js")] if charts else [],
     )
 
 

@@ -21,18 +21,20 @@ from untrained.tickets.summary import summary
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write report.html into a run's folder: one page about what was found, and how, that needs no network.
+    """Write report.html into a run's folder, one page that needs no network, and return its path.
 
-    It is made from what the run has left there, whether it got to its end or not; nothing is computed anew.
+    The page shows the files of the run, finished or not; nothing is computed again.
 
     Args:
-        folder: of a run of `find`, `fit(out=…)`, or a network of `compare`.
-
-    Returns:
-        The page.
+        folder: the folder of a run of `find`, of `fit(out=…)`, or of a network of `compare`.
 
     Raises:
         ValueError: there is no ticket in it, or a damaged one.
+
+    Example:
+        >>> ut.save(ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0), "found.ticket")
+        >>> ut.write_report(".").name
+        'report.html'
     """
     run = read_run(folder)
     page = render(_title(run), _lead(run), [section for part in _PARTS for section in part(run)])
@@ -44,115 +46,96 @@ def write_report(folder: str | Path) -> Path:
 
 def _title(run: Run) -> str:
     network, data = run.ticket.built_by, run.ticket.meta.get("data")
-    what = "A network" if network is None else clean(network["name"])
+    title = "A network" if network is None else clean(network["name"])
     if isinstance(data, str):
-        what += f" on {clean(Path(data).name)}"
-    return f"{what}: a subnetwork of {'untrained' if run.ticket.law else 'pretrained'} weights"
+        title += f" on {clean(Path(data).name)}"
+    return f"{title}: a subnetwork of {'untrained' if run.ticket.law else 'pretrained'} weights"
 
 
 def _lead(run: Run) -> list[str]:
-    size = summary(run.ticket)
-    share = f"{size.kept:,} of {size.weights:,}"
-    part = f"({size.kept / max(1, size.weights):.1%})"
-    if run.ticket.law is None:
-        lead = f"{share} pretrained weights {part} are kept, each as it was. "
-    else:
-        lead = f"{share} random weights {part} are kept; not one of them was trained. "
+    size, pretrained = summary(run.ticket), run.ticket.law is None
+    kind, fate = ("pretrained", "each as it was") if pretrained else ("random", "not one of them was trained")
+    part = f"{size.kept / max(1, size.weights):.1%}"
+    lead = f"{size.kept:,} of {size.weights:,} {kind} weights ({part}) are kept; {fate}. "
     accuracy = run.ticket.meta.get("accuracy")
     if isinstance(accuracy, float) and 0 <= accuracy <= 1:
         lead += f"It is right on {accuracy:.2%} of the test images. "
-    if run.ticket.law is None:
-        lead += f"Beside the pretrained model it is {size.file_bytes:,} bytes."
-    else:
-        lead += f"All of it is one seed and {size.file_bytes:,} bytes."
-    return [lead, *run.gaps]
+    lead += "Beside the pretrained model it is" if pretrained else "All of it is one seed and"
+    return [f"{lead} {size.file_bytes:,} bytes.", *run.gaps]
 
 
 def _networks(run: Run) -> Iterator[Section]:
     if not run.table:
         return
-    rows = [
-        (
-            clean(row.name),
-            f"{row.accuracy:.2%}",
-            f"{row.val_accuracy:.2%}",
-            f"{row.kept:,}",
-            f"{row.file_bytes:,}",
-            "" if row.seconds is None else f"{row.seconds:,.1f}",
-        )
-        for row in run.table
-    ]
+    rows = []
+    for row in run.table:
+        seconds = "" if row.seconds is None else f"{row.seconds:,.1f}"
+        shares = f"{row.accuracy:.2%}", f"{row.val_accuracy:.2%}"
+        rows.append((clean(row.name), *shares, f"{row.kept:,}", f"{row.file_bytes:,}", seconds))
     titles = ("network", "test accuracy", "validation accuracy", "weights kept", "bytes to ship", "seconds")
-    names = [row.name for row in run.table]
-    bold = names.index(FOUND) if FOUND in names else None
     kinds = {
         RANDOM_NETWORK: "as it was drawn",
         RANDOM_SUBNETWORK: "with a random mask",
-        FOUND: "with what was found",
+        FOUND: "with the found mask",
         TWIN: "with its weights trained as usual",
     }
-    told = ", ".join(kinds[name] for name in names if name in kinds)
-    text = (
-        f"The same network: {told}. Validation data draws the curves below; the test data was looked at once, for this "
-        "table."
-    )
+    names = [row.name for row in run.table]
+    text = f"The same network: {', '.join(kinds[name] for name in names if name in kinds)}."
+    text += " The curves below are those of the validation data; the test data was used once, for this table."
+    bold = names.index(FOUND) if FOUND in names else None
     yield Section("What was compared", (text,), Table(titles, rows, bold=bold))
 
 
 def _curves(run: Run) -> Iterator[Section]:
-    lines = {row.name: row.val_accuracy for row in run.table if row.name.startswith("random")}
+    levels = {row.name: row.val_accuracy for row in run.table if row.name in (RANDOM_NETWORK, RANDOM_SUBNETWORK)}
     shown = []
-    for column, title, factor, flat in (
-        ("val_accuracy", "accuracy on validation data, %", 100.0, lines),
+    for column, title, factor, lines in (
+        ("val_accuracy", "accuracy on validation data, %", 100.0, levels),
         ("val_loss", "loss on validation data, nats", 1.0, {}),
         ("train_loss", "loss on training data, nats", 1.0, {}),
     ):
         if any(column in row for row in run.rows):
-            says = f"{title.partition(',')[0].capitalize()} over the epochs"
-            says += ", beside networks that learn nothing." if flat else "."
-            shown.append(Chart(says, charts.curves(run, column, title, factor, flat), wide=not shown))
+            caption = f"{title.partition(',')[0].capitalize()} over the epochs"
+            caption += ", and of networks that learn nothing." if lines else "."
+            shown.append(Chart(caption, charts.curves(run, column, title, factor, lines), wide=not shown))
     if shown:
         yield Section("How it learned", charts=shown)
 
 
 def _subnetwork(run: Run) -> Iterator[Section]:
-    if not run.trace or not run.samples:
-        return
     samples = run.samples
-    steps = [_step(line["epoch"]) for line in run.trace]
-    cut = any(len(s.outputs) < s.shape[0] or len(s.inputs) * s.group < s.shape[1] for s in samples)
+    if not run.trace or not samples:
+        return
     text = (
-        "A line is a weight that is kept; a thick one was taken up in that epoch. Move the slider to see edges pop up."
+        "A line is a weight that is kept; it is thick in the epoch that adds it. Move the slider to see edges pop up."
     )
     if any(sample.weights_per_edge > 1 for sample in samples):
-        text += (
-            " Where a line stands for several weights (a kernel, or all pixels of a channel), it is the stronger, "
-            "the more of them are kept."
-        )
-    if cut or len(samples) < len(run.kept):
-        text += " A fair sample is drawn, evenly spaced and not chosen by anything: at most 16 units of a layer"
-        text += f", and {len(samples)} of {len(run.kept)} layers." if len(samples) < len(run.kept) else "."
-    if len(samples) < len(run.kept) or not all(sample.follows for sample in samples[1:]):
+        text += " Where a line stands for several weights (a kernel, or all pixels of a channel), it is the stronger,"
+        text += " the more of them are kept."
+    all_layers = len(samples) == len(run.kept)
+    cut = any(len(s.outputs) < s.shape[0] or len(s.inputs) * s.group < s.shape[1] for s in samples)
+    if cut or not all_layers:
+        text += " The picture shows a sample, evenly spaced: at most 16 units of a layer"
+        text += "." if all_layers else f", and {len(samples)} of {len(run.kept)} layers."
+    if not all_layers or not all(sample.follows for sample in samples[1:]):
         text += " Layers are joined where their sizes fit."
     chart = Chart("The subnetwork, from its inputs on the left to its outputs on the right.", charts.subnetwork(run))
-    yield Section("The subnetwork", (text,), charts=[chart], steps=steps)
+    yield Section("The subnetwork", (text,), charts=[chart], steps=_steps(run))
 
 
 def _layers(run: Run) -> Iterator[Section]:
-    shown = [Chart("What each layer keeps, in per cent of its weights.", charts.kept(run))]
-    text = []
+    shown, text = [Chart("The share of each layer's weights that is kept.", charts.kept(run))], []
     if any(each["flips"] for line in run.trace for each in line["tensors"].values()):
-        shown.append(Chart("How much of each layer's mask changed during an epoch.", charts.flips(run)))
+        shown.append(Chart("The share of each layer's mask that changed during an epoch.", charts.flips(run)))
         text = ["Where the mask hardly flips any more the search has settled; elsewhere it would go on changing."]
     yield Section("Layer by layer", text, charts=shown)
     if run.trace and run.samples:
-        steps = [_step(line["epoch"]) for line in run.trace]
         shown = [
             Chart(clean(sample.name.removesuffix(".weight"), 30), charts.scores(run, sample.name), wide=False)
             for sample in run.samples
         ]
-        text = "How many weights have which score. The scores are what is learned."
-        yield Section("Scores", (text,), charts=shown, steps=steps)
+        text = "Histograms of the scores, which are all that is learned."
+        yield Section("Scores", (text,), charts=shown, steps=_steps(run))
 
 
 def _filters(run: Run) -> Iterator[Section]:
@@ -175,57 +158,40 @@ def _answers(run: Run) -> Iterator[Section]:
     if run.answers is None:
         return
     spec, shown = charts.confusion(run)
-    classes = len(run.labels)
-    says = "Rows are what is right, columns what the network says; colours are per cent of the row."
-    if shown < classes:
-        says += f" The {shown} of {classes:,} classes that are confused most."
-    wrong = int((run.answers.labels != run.answers.predicted).sum())
-    text = f"{wrong:,} of {len(run.answers.labels):,} test images are told wrong."
-    images = []
-    if run.mistakes is not None and len(run.mistakes.labels):
-        found, labels = run.mistakes, run.labels
-        each = zip(found.images, found.labels, found.predicted, found.probability, strict=True)
+    names, wrong = run.labels, int((run.answers.labels != run.answers.predicted).sum())
+    caption = "Rows: true class. Columns: predicted class. Colours: per cent of the row."
+    caption += f" The {shown} of {len(names):,} classes that are confused most." if shown < len(names) else ""
+    text = f"{wrong:,} of {len(run.answers.labels):,} test images are classified wrongly."
+    images, found = [], run.mistakes
+    if found is not None and len(found.labels):
         shots = []
-        for image, right, said, probability in each:
-            told = f"says {_label(labels, said)}, is {_label(labels, right)} ({probability:.1%})"
-            shots.append(Image(photograph(image), told, told))
-        images = [("most wrong: those whose right class was given the least, in brackets", shots)]
-    yield Section("Where it is wrong", (text,), charts=[Chart(says, spec)], images=images)
+        for image, label, predicted, share in zip(
+            found.images, found.labels, found.predicted, found.probability, strict=True
+        ):
+            both = f"says {_class_name(names, predicted)}, is {_class_name(names, label)} ({share:.1%})"
+            shots.append(Image(photograph(image), both, both))
+        images = [("most wrong: true class with the lowest probability, in brackets", shots)]
+    yield Section("Where it is wrong", (text,), charts=[Chart(caption, spec)], images=images)
 
 
 def _cost(run: Run) -> Iterator[Section]:
-    size = summary(run.ticket)
-    rows = [
-        (
-            clean(t.name),
-            "×".join(map(str, t.shape)),
-            f"{t.kept:,}",
-            f"{t.dead_units:,}",
-            f"{8 * t.stored_bytes / max(1, t.weights):.3f}",
-            f"{t.stored_bytes:,}",
-        )
-        for t in size.tensors
-    ]
-    text = (
-        f"The ticket is {size.file_bytes:,} bytes, {size.bits_per_weight:.3f} bits a weight; as 32-bit floats the "
-        f"network would be {size.fp32_bytes:,} bytes, {size.fp32_bytes / size.file_bytes:.1f} times as many."
-    )
+    size, rows = summary(run.ticket), []
+    for t in size.tensors:
+        bits = f"{8 * t.stored_bytes / max(1, t.weights):.3f}"
+        shape = "×".join(map(str, t.shape))
+        rows.append((clean(t.name), shape, f"{t.kept:,}", f"{t.dead_units:,}", bits, f"{t.stored_bytes:,}"))
+    text = f"The ticket is {size.file_bytes:,} bytes, {size.bits_per_weight:.3f} bits a weight; as 32-bit floats the "
+    text += f"network would be {size.fp32_bytes:,} bytes, {size.fp32_bytes / size.file_bytes:.1f} times as many."
     if size.extra_bytes:
         text += (
-            f" Of these, {size.extra_bytes:,} bytes are tensors that no seed gives: running statistics of norm layers, "
-            "or what was trained as usual."
+            f" Of these, {size.extra_bytes:,} bytes are tensors that no seed gives: running statistics of norm layers,"
         )
+        text += " or weights trained as usual."
     titles = ("tensor", "shape", "weights kept", "dead units", "bits a weight", "bytes")
     yield Section("What it costs to ship", (text,), Table(titles, rows))
 
 
 def _again(run: Run) -> Iterator[Section]:
-    facts = {
-        "seed": run.ticket.seed,
-        "sha256 of the ticket's file": run.sha256,
-        "sha256 of the weights it gives": run.ticket.weights_sha256,
-        "made with": f"untrained {__version__}",
-    }
     text = "The ticket gives the same weights anywhere; verify draws them again and checks."
     if run.ticket.law is None:
         text = "The ticket gives the same weights anywhere, on the same pretrained model."
@@ -234,17 +200,24 @@ def _again(run: Run) -> Iterator[Section]:
         text = f"The same command gives the same ticket, with the same versions and threads. {text}"
     elif command:
         text = f"This run was interrupted after epoch {len(run.rows)}; the command is that of the whole run. {text}"
-    said = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
-    code = [command, f"untrained verify {TICKET}", said]
+    facts = {
+        "seed": run.ticket.seed,
+        "sha256 of the ticket's file": run.sha256,
+        "sha256 of the weights it gives": run.ticket.weights_sha256,
+        "made with": f"untrained {__version__}",
+    }
+    lines = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+    code = [command, f"untrained verify {TICKET}", lines]
     yield Section("Do it again", (text,), code=[line for line in code if line])
 
 
-def _step(epoch: int) -> str:
-    return "first scores" if epoch == 0 else f"epoch {epoch}"
+def _steps(run: Run) -> list[str]:
+    """Return the names of the slider's places."""
+    return [f"epoch {line['epoch']}" if line["epoch"] else "first scores" for line in run.trace]
 
 
-def _label(labels: Sequence[str], number: int) -> str:
-    return (clean(labels[number], 20) if number < len(labels) else "") or str(number)
+def _class_name(names: Sequence[str], number: int) -> str:
+    return (clean(names[number], 20) if number < len(names) else "") or str(number)
 
 
 _PARTS = (_networks, _curves, _subnetwork, _layers, _filters, _answers, _cost, _again)
