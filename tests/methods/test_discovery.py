@@ -84,7 +84,7 @@ def test_every_method_finds_a_ticket_that_the_other_commands_read(capsys, name):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in LEARNING])
 def test_methods_that_learn_nothing_are_refused(capsys, name):
-    assert f"{name} has nothing to search for" in refused(capsys, *QUICK, "--method", name, "--out", "run")
+    assert f"method must be one that searches, got {name}" in refused(capsys, *QUICK, "--method", name, "--out", "run")
     assert not Path("run").exists()
 
 

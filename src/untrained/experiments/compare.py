@@ -222,8 +222,8 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
         else:
             row, _ = bench.search(bench.masked(method), cell.method, folder, resume=resume)
     except Exception as error:  # a search that diverged or does not suit the network does not end the others
-        says = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        return replace(cell, error=" ".join(str(says).split()) or "failed")
+        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return replace(cell, error=" ".join(text.split()) or "failed")
     finally:
         torch.set_num_threads(threads)
     return replace(

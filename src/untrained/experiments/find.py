@@ -1,4 +1,4 @@
-"""One search from beginning to end, and its three baselines."""
+"""A search from beginning to end, and its three baselines."""
 
 from __future__ import annotations
 
@@ -83,30 +83,30 @@ def find(
     settings = replace(settings or Settings(), **changes)
     method = _method(settings)
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
-    lab = Workbench(settings, data, device_named(settings.device), settings.seed)
-    network = lab.masked(method)
-    spelt = re.sub(r"[^\w.-]+", "-", Path(settings.method).name)
+    bench = Workbench(settings, data, device_named(settings.device), settings.seed)
+    network = bench.masked(method)
     keep = method.final_keep
-    told = "" if keep is None else f"-{keep:g}"
-    name = f"{settings.model}-{Path(settings.data).name}-{spelt}{told}-seed{settings.seed}"
+    parts = [settings.model, Path(settings.data).name, re.sub(r"[^\w.-]+", "-", Path(settings.method).name)]
+    parts += [] if keep is None else [f"{keep:g}"]
+    name = "-".join([*parts, f"seed{settings.seed}"])
     with claim_folder(settings, name, holds_run) as folder:
-        return _run(settings, lab, network, keep, folder, log)
+        return _run(settings, bench, network, keep, folder, log)
 
 
 def _run(
-    settings: Settings, lab: Workbench, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
+    settings: Settings, bench: Workbench, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
 ) -> Found:
     """Measure, search and write in a folder that is locked against other writers."""
-    rows = [lab.baseline(RANDOM_NETWORK, Dense())]
+    rows = [bench.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
     try:
         how = {"resume": settings.resume, "lr": settings.lr, "log": log}
-        found, history = lab.search(network, FOUND, folder, **how)
-        rows.append(lab.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(keep or max(_kept(network), 1e-9))))
+        found, history = bench.search(network, FOUND, folder, **how)
+        rows.append(bench.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(keep or max(_kept(network), 1e-9))))
         rows.append(found)
         if settings.twin:
-            twin, _ = lab.train_twin(folder / TWIN_FOLDER, resume=settings.resume)
+            twin, _ = bench.train_twin(folder / TWIN_FOLDER, resume=settings.resume)
             rows.append(twin)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
@@ -122,7 +122,7 @@ def _run(
 def _method(settings: Settings) -> Method:
     method = method_of(settings.method, settings.keep, scope=settings.scope)
     if not method.learns:
-        raise ValueError(f"{settings.method} has nothing to search for; it is among what others are compared with")
+        raise ValueError(f"method must be one that searches, got {settings.method}, which is a baseline")
     return method
 
 
