@@ -63,16 +63,12 @@ def make_learners(model: nn.Module, recipe: Recipe) -> list[Learner]:
     Raises:
         ValueError: no parameter requires a gradient.
     """
-    named = dict(model.named_parameters())
-    learners: list[Learner] = []
-    if is_masked(model):
-        others, its_recipe = [named[name] for name in sorted(record(model).trained)], WEIGHTS
-        if scores(model):
-            learners.append((recipe, for_scores(model, recipe)))
-    else:
-        others, its_recipe = list(named.values()), recipe
+    named, masked = dict(model.named_parameters()), is_masked(model)
+    others = [named[name] for name in (sorted(record(model).trained) if masked else named)]
+    learners: list[Learner] = [(recipe, for_scores(model, recipe))] if masked and scores(model) else []
     if others := [parameter for parameter in others if parameter.requires_grad]:
-        learners.append((its_recipe, its_recipe.build(others)))
+        other_recipe = WEIGHTS if masked else recipe
+        learners.append((other_recipe, other_recipe.build(others)))
     if not learners:
         raise ValueError("nothing to learn: no parameter of the model requires a gradient")
     return learners

@@ -104,30 +104,30 @@ def fit(
 
 
 @final
+@dataclass
 class _Search:
     """A call of `fit`: the model, its optimizers, the data and the files."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        train: SizedBatches,
-        val: Iterable[tuple[Tensor, Tensor]] | None,
-        plan: Plan,
-        folder: Path | None,
-        resume: bool,
-        log: Callable[[Row], None] | None,
-        meta: Mapping[str, Any] | None,
-    ) -> None:
-        self.model, self.val, self.plan, self.folder, self.resume = model, val, plan, folder, resume
-        self.log, self.meta, self.masked, self.history = log, meta, is_masked(model), History()
-        self.learners = make_learners(model, plan.recipe)
+    model: nn.Module
+    train: SizedBatches
+    val: Iterable[tuple[Tensor, Tensor]] | None
+    plan: Plan
+    folder: Path | None
+    resume: bool
+    log: Callable[[Row], None] | None
+    meta: Mapping[str, Any] | None
+
+    def __post_init__(self) -> None:
+        self.masked, self.history = is_masked(self.model), History()
+        self.learners = make_learners(self.model, self.plan.recipe)
         self.optimizers = [optimizer for _, optimizer in self.learners]
-        self.rank, self.world = _join_processes(model)
+        self.rank, self.world = _join_processes(self.model)
         # The plan counts the batches of all processes, the loop those of this one: shares are taken in between.
-        self.train = train.shard(self.rank, self.world) if isinstance(train, Batches) else train
+        if isinstance(self.train, Batches):
+            self.train = self.train.shard(self.rank, self.world)
         # Restoring and choosing use the model itself; only the forward pass goes through the wrapper, as it averages
         # gradients. It copies the first process's tensors in place, so that the optimizers' parameters stay the same.
-        self.replica = DistributedDataParallel(model) if self.world > 1 else model
+        self.replica = DistributedDataParallel(self.model) if self.world > 1 else self.model
         self.masks: dict[str, Tensor] = {}
         self.trace: Trace | None = None
 

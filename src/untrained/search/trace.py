@@ -112,31 +112,29 @@ def choose_samples(shapes: Mapping[str, Sequence[int]]) -> tuple[Sample, ...]:
     """
     names = [name for name, shape in shapes.items() if math.prod(shape)]
     chosen: list[Sample] = []
-    last = -1
-    most = min(len(names), _DRAWN)
+    last, most = -1, min(len(names), _DRAWN)
     for place in (number * (len(names) - 1) // max(1, most - 1) for number in range(most)):
         shape = tuple(shapes[names[place]])
-        inputs, group, follows = _spaced(shape[1], _UNITS), 1, False
+        inputs, group, follows = _choose_units(shape[1]), 1, False
         if place == last + 1 and chosen and shape[1] % chosen[-1].shape[0] == 0:
             inputs, group, follows = chosen[-1].outputs, shape[1] // chosen[-1].shape[0], True
         last = place
-        chosen.append(Sample(names[place], shape, _spaced(shape[0], _UNITS), inputs, group, follows))
+        chosen.append(Sample(names[place], shape, _choose_units(shape[0]), inputs, group, follows))
     return tuple(chosen)
 
 
 def valid_lines(lines: Sequence[Mapping[str, Any]], shapes: Mapping[str, Sequence[int]]) -> list[Mapping[str, Any]]:
-    """Return the lines that a `Trace` of a model with tensors of these shapes can have written."""
+    """Return the lines, with rising epochs, that fit a model with tensors of these shapes."""
     good: list[Mapping[str, Any]] = []
     for line in lines:
         tensors = line.get("tensors")
         if not isinstance(tensors, dict) or sorted(tensors) != sorted(shapes):
             continue
-        if good and (list(tensors) != list(good[0]["tensors"]) or line["epoch"] <= good[-1]["epoch"]):
+        if good and list(tensors) != list(good[0]["tensors"]):
             continue
-        drawn = {
-            s.name: len(s.outputs) * len(s.inputs) for s in choose_samples({name: shapes[name] for name in tensors})
-        }
-        if all(_is_valid(each, drawn.get(name)) for name, each in tensors.items()):
+        chosen = choose_samples({name: shapes[name] for name in tensors})
+        edges = {sample.name: len(sample.outputs) * len(sample.inputs) for sample in chosen}
+        if all(_is_valid(each, edges.get(name)) for name, each in tensors.items()):
             good.append(line)
     return good
 
@@ -161,9 +159,8 @@ def count_flips(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> tu
     return sum(changed.values()) / total, {name: n / max(1, after[name].numel()) for name, n in changed.items()}
 
 
-def _spaced(count: int, most: int) -> tuple[int, ...]:
-    if count <= most:
-        return tuple(range(count))
+def _choose_units(count: int) -> tuple[int, ...]:
+    most = min(count, _UNITS)
     return tuple((2 * place + 1) * count // (2 * most) for place in range(most))
 
 
