@@ -1,4 +1,4 @@
-// For networks whose inputs are no pictures: numbers, written down.
+// Inputs that are numbers, typed in.
 
 function setUpNumbers() {
   const count = product(program.shape);

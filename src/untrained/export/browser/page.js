@@ -28,28 +28,26 @@ function probabilitiesOf(logits) {
   return powers.map((power) => power / total);
 }
 
+const element = (tag, properties, ...children) => {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+};
 const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
 
 function showBars(probabilities, best, ranked) {
   const long = labels.length > mostBars || labels.some((label) => label.length > 8);
   at("bars").className = long ? "long" : "";
   const rows = ranked.map((label) => {
-    const row = document.createElement("li");
-    if (label === best) row.className = "best";
-    for (const name of ["name", "track", "number"]) {
-      const part = document.createElement("span");
-      part.className = name;
-      row.append(part);
-    }
-    const [name, track, number] = row.children;
-    name.textContent = labels[label];
-    name.title = labels[label];
-    const fill = document.createElement("div");
-    fill.className = "fill";
+    const fill = element("div", { className: "fill" });
     fill.style.width = `${100 * probabilities[label]}%`;
-    track.append(fill);
-    number.textContent = percent(probabilities[label]);
-    return row;
+    return element(
+      "li",
+      { className: label === best ? "best" : "" },
+      element("span", { className: "name", textContent: labels[label], title: labels[label] }),
+      element("span", { className: "track" }, fill),
+      element("span", { className: "number", textContent: percent(probabilities[label]) })
+    );
   });
   at("bars").replaceChildren(...rows);
   at("others").hidden = labels.length <= mostBars;
@@ -227,12 +225,10 @@ function setUpExamples({ pixels, labels }) {
   const [stored, size] = [bytesOf(pixels), product(program.shape)];
   labels.forEach((label, i) => {
     const image = Float32Array.from(stored.subarray(i * size, (i + 1) * size), (level) => level / 255);
-    const button = document.createElement("button");
-    button.type = "button";
-    button.setAttribute("aria-label", `Example: ${label}`);
-    const thumb = document.createElement("canvas");
+    const thumb = element("canvas", {});
     show(thumb, image, program.shape);
-    button.append(thumb);
+    const button = element("button", { type: "button" }, thumb);
+    button.setAttribute("aria-label", `Example: ${label}`);
     button.addEventListener("click", () => giveExact(image));
     document.querySelector(".thumbs").append(button);
   });

@@ -38,7 +38,7 @@ def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
         _Shapes(network, graph=graph).run(torch.zeros(1, *shape, device="cpu"))
     except Exception as error:  # a forward pass may raise anything
         raise TicketError(f"its forward pass cannot be traced for an input of shape {tuple(shape)}: {error}") from None
-    return _Writer(network, graph).ops
+    return _operations(network, graph)
 
 
 class _Tracer(fx.Tracer):
@@ -56,53 +56,49 @@ class _Shapes(fx.Interpreter):
         return result
 
 
-class _Writer:
-    """Operations of a traced graph."""
-
-    def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
-        self._network = network
-        # A tensor that layers share has the first of its names.
-        self._names = {id(t): name for name, t in (*network.named_parameters(), *network.named_buffers())}
-        self._values: dict[fx.Node, int] = {}
-        self.ops: list[Op] = []
-        last = None
-        for node in graph.nodes:
-            if node.op == "placeholder":
-                if self._values:
-                    raise TicketError("its network takes more than one input")
-                self._values[node] = 0
-            elif node.op == "output":
-                last = node.args[0]
-            else:
-                self._write(node)
-        if not isinstance(last, fx.Node) or self._values[last] != len(self.ops) or not self.ops:
-            raise TicketError("its network does not end in one tensor")
-        if len(self.ops[-1]["shape"]) != 1:
-            raise TicketError(f"its network ends in shape {self.ops[-1]['shape']}, expected one number per class")
-
-    def _write(self, node: fx.Node) -> None:
-        given = [argument for argument in (*node.args, *node.kwargs.values()) if isinstance(argument, fx.Node)]
-        if node.op == "call_module":
-            module = self._network.get_submodule(str(node.target))
-            kind, label = type(module), f"{type(module).__name__} (layer {str(node.target)!r})"
-            write = _MODULES.get(kind)
+def _operations(network: nn.Module, graph: fx.Graph) -> list[Op]:
+    # A tensor that layers share has the first of its names.
+    names = {id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    values: dict[fx.Node, int] = {}
+    ops: list[Op] = []
+    last = None
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            if values:
+                raise TicketError("its network takes more than one input")
+            values[node] = 0
+        elif node.op == "output":
+            last = node.args[0]
         else:
-            module, label = node, str(getattr(node.target, "__name__", node.target))
-            write = _FUNCTIONS.get(node.target)
-        if write is None or not given:
-            raise TicketError(f"no JavaScript for {label}")
-        from_shape = _shape_of(given[0])
-        try:
-            line = write(module, self._names, from_shape, _shape_of(node))
-        except _Unsupported as error:
-            raise TicketError(f"no JavaScript for {label}: {error}") from None
-        if line is None:
-            self._values[node] = self._values[given[0]]
-            return
-        name = str(node.target) if node.op == "call_module" else node.name
-        places = {"in": [self._values[value] for value in given], "from": from_shape, "shape": _shape_of(node)}
-        self.ops.append(line | {"name": name} | places)
-        self._values[node] = len(self.ops)
+            given = [argument for argument in (*node.args, *node.kwargs.values()) if isinstance(argument, fx.Node)]
+            operation = _operation(network, names, node, given)
+            if operation is not None:
+                ops.append(operation | {"in": [values[value] for value in given]})
+            values[node] = values[given[0]] if operation is None else len(ops)
+    if not isinstance(last, fx.Node) or values[last] != len(ops) or not ops:
+        raise TicketError("its network does not end in one tensor")
+    if len(ops[-1]["shape"]) != 1:
+        raise TicketError(f"its network ends in shape {ops[-1]['shape']}, expected one number per class")
+    return ops
+
+
+def _operation(network: nn.Module, names: Mapping[int, str], node: fx.Node, given: list[fx.Node]) -> Op | None:
+    """Return what a node does, without its inputs; None: nothing."""
+    if node.op == "call_module":
+        name = str(node.target)
+        layer = network.get_submodule(name)
+        write, label = _MODULES.get(type(layer)), f"{type(layer).__name__} (layer {name!r})"
+    else:
+        name, layer = node.name, node
+        write, label = _FUNCTIONS.get(node.target), str(getattr(node.target, "__name__", node.target))
+    if write is None or not given:
+        raise TicketError(f"no JavaScript for {label}")
+    before, after = _shape_of(given[0]), _shape_of(node)
+    try:
+        operation = write(layer, names, before, after)
+    except _Unsupported as error:
+        raise TicketError(f"no JavaScript for {label}: {error}") from None
+    return None if operation is None else operation | {"name": name, "from": before, "shape": after}
 
 
 class _Unsupported(ValueError):

@@ -191,10 +191,11 @@ function partlyFrozen({ method, name, seed, draw, read }) {
   return weights;
 }
 
-// Of each method its fields, and what is special: `weight` makes functions of a drawn weight and its code that is not 0
-// (without it the weight itself), `slot` gives the draw that a code shows, `planes` counts the tensors that it asks for.
+// The fields of each method, and where it is no mask: `weight` makes a function of a drawn weight and its code other
+// than 0, `slot` gives the draw that a code shows, `planes` counts the tensors that it asks for, `make` does it all.
 const keep = (value) => float(0, 1)(value) && value > 0;
 const scope = oneOf("layer", "global");
+const start = float(-1e4, 1e4);
 const methods = {};
 methods.EdgePopup = {
   fields: { keep, scope: oneOf("layer", "global", "normalised"), signed: isA("boolean"), structure: maybe(isA("object")) },
@@ -204,16 +205,10 @@ methods.RandomSubnetwork = { fields: { keep } };
 methods.Dense = { fields: {} };
 methods.FedPM = { fields: { entropy: float(0) } };
 methods.RelaxedBernoulli = { fields: { gate: oneOf("concrete", "gaussian"), sparsity: float(0), width: float(1e-3) } };
-methods.Threshold = {
-  fields: { threshold: float(0), ternary: isA("boolean"), start: maybe(float(-1e4, 1e4)) },
-  weight: multiple,
-};
+methods.Threshold = { fields: { threshold: float(0), ternary: isA("boolean"), start: maybe(start) }, weight: multiple };
 methods.SignedSupermask = { fields: { threshold: float(0) }, weight: multiple };
-methods.Multicoated = {
-  fields: { keep, coats: integer(1, 127), spacing: oneOf("linear", "uniform") },
-  weight: multiple,
-};
-methods.Bernoulli = { fields: { rescale: isA("boolean"), start: float(-1e4, 1e4) }, weight: rescaled };
+methods.Multicoated = { fields: { keep, coats: integer(1, 127), spacing: oneOf("linear", "uniform") }, weight: multiple };
+methods.Bernoulli = { fields: { rescale: isA("boolean"), start }, weight: rescaled };
 methods.Biprop = { fields: { keep, scope }, weight: binary };
 methods.GemMiner = { fields: { keep, scope, decay: float(0), drops: integer(0) }, planes: () => 2 };
 methods.SlotMachines = {
