@@ -1,4 +1,4 @@
-"""Tasks by the names that the command line knows them by."""
+"""Tasks by the names that the command line gives them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ ENVIRONMENTS = {
     "mountain-car": environments.mountain_car,
 }
 NAMES = ("digits", "mnist", *ENVIRONMENTS)
+# The authors' presets for the tasks that they had.
+_PRESETS = {"digits": "digits", "mnist": "mnist256", "swingup": "swingup", "swingup-hard": "swingup"}
 
 
 def task_named(
@@ -27,44 +29,41 @@ def task_named(
     max_steps: int | None = None,
     predict: Predict | None = None,
 ) -> Task:
-    """A task by its name.
+    """Return the task of a name.
 
     Args:
         name: `digits`, `mnist`, `swingup`, `swingup-hard`, `cartpole`, `pendulum`, `acrobot`, `mountain-car`, `gym:ID`
             with the id of a Gymnasium environment, or a .csv file whose last column is to be predicted.
-        data_dir: where MNIST is, or where to download it to.
+        data_dir: folder of MNIST, or to download it to.
         max_steps: steps after which an episode of a `gym:ID` ends; None: its own limit.
-        predict: what the last column of a table holds; None: see `table`.
+        predict: "classes" or "numbers" in the last column of a table; None: see `table`.
 
     Raises:
         ValueError: there is no such task, or its data are not valid.
         ImportError: an extra is needed.
         OSError: a file is missing.
     """
-    for what, given, fits in (
-        ("max_steps", max_steps, name.startswith("gym:")),
-        ("predict", predict, name.lower().endswith(".csv")),
-    ):
-        if given is not None and not fits:
-            raise ValueError(f"{what}: got {given!r}, but the task {name!r} has no such setting")
+    is_gym, is_table = name.startswith("gym:"), name.lower().endswith(".csv")
+    for option, value, allowed in (("max_steps", max_steps, is_gym), ("predict", predict, is_table)):
+        if value is not None and not allowed:
+            raise ValueError(f"{option} must not be set for the task {name!r}, got {value!r}")
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name]()
     if name == "digits":
         return digits()
     if name == "mnist":
         return mnist(data_dir)
-    if name.startswith("gym:"):
+    if is_gym:
         from untrained.wann.tasks.gymnasium_task import GymEnv
 
         return GymEnv(name.removeprefix("gym:"), max_steps=max_steps)
-    if name.lower().endswith(".csv"):
+    if is_table:
         return table(name, predict)
-    raise ValueError(f"task {name!r}: expected one of {', '.join(NAMES)}, gym:ID or a .csv file")
+    raise ValueError(f"task must be one of {', '.join(NAMES)}, gym:ID or a .csv file, got {name!r}")
 
 
 def preset_of(name: str) -> str:
-    """The preset that suits a task: the authors', where they had the task."""
-    own = {"digits": "digits", "mnist": "mnist256", "swingup": "swingup", "swingup-hard": "swingup"}
+    """Return the name of the preset that suits a task."""
     if name.lower().endswith(".csv"):
         return "table"
-    return own.get(name, "biped" if name.startswith("gym:BipedalWalker") else "default")
+    return _PRESETS.get(name, "biped" if name.startswith("gym:BipedalWalker") else "default")

@@ -1,4 +1,4 @@
-"""Control tasks that come with the package, as pure functions; the physics is that of their sources.
+"""Environments that come with the package, as pure functions; the physics is that of their sources.
 
 Swing-up: Deisenroth's cart-pole as the authors of WANN have it (Gaier & Ha 2019). The others: Gymnasium's classic
 control. Actions: outputs are cut to [-1, 1] and scaled; where a choice is to be made, the biggest output wins (one
@@ -56,29 +56,32 @@ def _swing_up_step(state, action):
 
 
 def swing_up() -> JitEnv:
-    """Swing a hanging pole up by moving its cart, and keep it there: 5 inputs (x, ẋ, cos θ, sin θ, θ̇), 1 output.
+    """Return the task to swing a hanging pole up by moving its cart, and to keep it there.
 
-    Up to 1,000 steps of 0.01 s; the reward of a step is (cos θ + 1)/2 · cos(π x / 4.8), at most 1; ends at |x| > 2.4.
+    5 inputs (x, ẋ, cos θ, sin θ, θ̇), 1 output. The reward of a step is (cos θ + 1)/2 · cos(π x / 4.8), at most 1; an
+    episode ends at |x| > 2.4 or after 1,000 steps of 0.01 s.
+
+    Example:
+        >>> task = wann.swing_up()
+        >>> task.inputs, task.outputs, task.max_steps
+        (5, 1, 1000)
     """
-    return JitEnv(
-        _swing_up_reset, _swing_up_observe, _swing_up_step, outputs=1, max_steps=1000, name="swingup", input_names=_CART
-    )
+    functions = _swing_up_reset, _swing_up_observe, _swing_up_step
+    return JitEnv(*functions, outputs=1, max_steps=1000, name="swingup", input_names=_CART)
 
 
 def swing_up_hard() -> JitEnv:
-    """Swing-up from anywhere: any angle, any place on the inner half of the track, in motion.
+    """Return the swing-up that starts in motion, at any angle and any place on the inner half of the track.
 
-    The authors name a hard form and publish no settings of it; these are ours.
+    The authors name a hard form and publish no settings of it; these are chosen here.
+
+    Example:
+        >>> task = wann.swing_up_hard()
+        >>> task.inputs, task.outputs, task.max_steps
+        (5, 1, 1000)
     """
-    return JitEnv(
-        _swing_up_hard_reset,
-        _swing_up_observe,
-        _swing_up_step,
-        outputs=1,
-        max_steps=1000,
-        name="swingup-hard",
-        input_names=_CART,
-    )
+    functions = _swing_up_hard_reset, _swing_up_observe, _swing_up_step
+    return JitEnv(*functions, outputs=1, max_steps=1000, name="swingup-hard", input_names=_CART)
 
 
 # ---- CartPole-v1: x, speed, angle, angular speed
@@ -107,16 +110,17 @@ def _cart_pole_step(state, action):
 
 
 def cart_pole() -> JitEnv:
-    """Keep a pole upright on a cart (CartPole-v1): 4 inputs, 1 output whose sign pushes; 1 a step, up to 500 steps."""
-    return JitEnv(
-        _cart_pole_reset,
-        _whole_state,
-        _cart_pole_step,
-        outputs=1,
-        max_steps=500,
-        name="cartpole",
-        input_names=("x", "ẋ", "θ", "θ̇"),
-    )
+    """Return the task to keep a pole upright on a cart (CartPole-v1).
+
+    4 inputs, 1 output whose sign pushes; the reward is 1 a step, up to 500 steps.
+
+    Example:
+        >>> task = wann.cart_pole()
+        >>> task.inputs, task.outputs, task.max_steps
+        (4, 1, 500)
+    """
+    functions = _cart_pole_reset, _whole_state, _cart_pole_step
+    return JitEnv(*functions, outputs=1, max_steps=500, name="cartpole", input_names=("x", "ẋ", "θ", "θ̇"))
 
 
 # ---- Pendulum-v1: angle (0 is up), angular speed
@@ -143,16 +147,17 @@ def _pendulum_step(state, action):
 
 
 def pendulum() -> JitEnv:
-    """Swing a pendulum up with a weak motor (Pendulum-v1): 3 inputs (cos θ, sin θ, θ̇), 1 output; 200 steps."""
-    return JitEnv(
-        _pendulum_reset,
-        _pendulum_observe,
-        _pendulum_step,
-        outputs=1,
-        max_steps=200,
-        name="pendulum",
-        input_names=("cos θ", "sin θ", "θ̇"),
-    )
+    """Return the task to swing a pendulum up with a weak motor (Pendulum-v1).
+
+    3 inputs (cos θ, sin θ, θ̇), 1 output; 200 steps.
+
+    Example:
+        >>> task = wann.pendulum()
+        >>> task.inputs, task.outputs, task.max_steps
+        (3, 1, 200)
+    """
+    functions = _pendulum_reset, _pendulum_observe, _pendulum_step
+    return JitEnv(*functions, outputs=1, max_steps=200, name="pendulum", input_names=("cos θ", "sin θ", "θ̇"))
 
 
 # ---- Acrobot-v1: two angles, two angular speeds
@@ -200,11 +205,18 @@ def _acrobot_step(state, action):
 
 
 def acrobot() -> JitEnv:
-    """Swing the tip of two links above a line (Acrobot-v1): 6 inputs, 3 outputs; -1 a step, up to 500 steps."""
+    """Return the task to swing the tip of two links above a line (Acrobot-v1).
+
+    6 inputs, 3 outputs; the reward is -1 a step, up to 500 steps.
+
+    Example:
+        >>> task = wann.acrobot()
+        >>> task.inputs, task.outputs, task.max_steps
+        (6, 3, 500)
+    """
+    functions = _acrobot_reset, _acrobot_observe, _acrobot_step
     return JitEnv(
-        _acrobot_reset,
-        _acrobot_observe,
-        _acrobot_step,
+        *functions,
         outputs=3,
         max_steps=500,
         name="acrobot",
@@ -231,13 +243,14 @@ def _mountain_car_step(state, action):
 
 
 def mountain_car() -> JitEnv:
-    """Rock a weak car out of a valley (MountainCarContinuous-v0): 2 inputs, 1 output; 100 at the top - 0.1·action²."""
-    return JitEnv(
-        _mountain_car_reset,
-        _whole_state,
-        _mountain_car_step,
-        outputs=1,
-        max_steps=999,
-        name="mountain-car",
-        input_names=("place", "speed"),
-    )
+    """Return the task to rock a weak car out of a valley (MountainCarContinuous-v0).
+
+    2 inputs, 1 output; the reward is 100 at the top, less 0.1·action² a step; up to 999 steps.
+
+    Example:
+        >>> task = wann.mountain_car()
+        >>> task.inputs, task.outputs, task.max_steps
+        (2, 1, 999)
+    """
+    functions = _mountain_car_reset, _whole_state, _mountain_car_step
+    return JitEnv(*functions, outputs=1, max_steps=999, name="mountain-car", input_names=("place", "speed"))

@@ -1,4 +1,4 @@
-"""Rows of examples as a task: what is trained on, chosen by and reported."""
+"""Tasks of examples: rows of inputs to train on, to choose by and to report."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 from untrained.wann.numerics.jit import AVAILABLE
 from untrained.wann.numerics.losses import in_blocks
-from untrained.wann.tasks.task import Part, Task, part_seed
+from untrained.wann.tasks.task import Part, Task, seeds_of
+
+_Rows = tuple[np.ndarray, np.ndarray]
 
 
 class Examples(Task):
-    """Rows of inputs, some of them held out to choose by; a network sees them scaled to [0, 1].
+    """Base class of tasks whose rewards are losses on examples; a network gets the inputs scaled to [0, 1].
 
     Args:
         x: inputs, (n, inputs), finite.
-        y: what to predict, (n,) or (n, outputs).
+        y: targets, (n,) or (n, outputs).
         validation: fraction of the examples held out to choose by, or those examples as (x, y); None: the training
             examples, as it is, with a warning, where that fraction of them is none.
         test: examples to report on, as (x, y).
         batch: training examples per generation, drawn anew for each; None: all.
         value_range: least and greatest value of all inputs, which become 0 and 1; None: those of each column of the
             training examples.
-        name: what the task is called.
+        name: of the task.
     """
 
     by_chance = False
@@ -48,8 +50,8 @@ class Examples(Task):
     ) -> None:
         self.name, self._batch = name, batch
         if batch is not None and (not isinstance(batch, int) or batch < 1):
-            raise ValueError(f"{name}: got a batch of {batch}, expected a whole number, at least 1")
-        inputs = table(x, f"{name}: inputs")
+            raise ValueError(f"{name}: batch must be a whole number, at least 1, or None, got {batch}")
+        inputs = read_table(x, f"{name}: inputs")
         train, self.inputs = (inputs, self._targets(y, len(inputs), learn=True)), inputs.shape[1]
         if validation is None:
             held = train
@@ -64,15 +66,15 @@ class Examples(Task):
 
     @abstractmethod
     def _targets(self, y: Any, count: int, *, learn: bool = False) -> np.ndarray:
-        """What to predict as the kernels have it; `learn`: from it the outputs are known."""
+        """Return targets as the kernels read them; `learn`: set `outputs` from them."""
 
     @abstractmethod
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Mean loss of every network at every weight, (P, V)."""
+        """Return the mean loss of every network at every weight, (P, V)."""
 
     @abstractmethod
     def _plain_loss(self, out: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The same loss from outputs (V, n, outputs), for each weight, with numpy alone."""
+        """Return the same loss from outputs (V, n, outputs), for each weight, with numpy alone."""
 
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
@@ -80,10 +82,8 @@ class Examples(Task):
         self.check(networks)
         shared = np.asarray(weights, float)
         total = np.zeros((len(networks), len(shared)))
-        if reps < 1:
-            raise ValueError(f"reps: got {reps}, expected at least 1")
-        for rep in range(reps):
-            x, y = self._drawn(part_seed(seed, part) + rep, part)
+        for each in seeds_of(seed, part, reps):
+            x, y = self._drawn(int(each), part)
             if AVAILABLE:
                 total -= self._losses(networks, shared, in_blocks(x), y)
             else:
@@ -93,13 +93,13 @@ class Examples(Task):
         return total / reps
 
     def examples(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """The examples of a part: inputs as they were given, and what to predict.
+        """Return the examples of a part: inputs as they were passed, and targets.
 
         Raises:
             ValueError: there is no such part.
         """
         if part not in self._parts:
-            raise ValueError(f"{self.name}: there are no {part} examples, expected one of {', '.join(self._parts)}")
+            raise ValueError(f"{self.name}: part must be one of {', '.join(self._parts)}, got {part}")
         return self._parts[part]
 
     def identity(self) -> dict[str, Any]:
@@ -112,37 +112,34 @@ class Examples(Task):
     def finished(self, net: Net) -> Net:
         return net.replace(offset=self._offset, scale=self._scale)
 
-    def _drawn(self, seed: int, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of a seed, scaled; all examples of the other parts."""
+    def _drawn(self, seed: int, part: Part) -> _Rows:
+        """Return the batch of a seed, scaled; all examples of the other parts."""
         x, _ = self.examples(part)
         if part != "train" or self._batch is None or self._batch >= len(x):
             return self._scaled(part)
         keys = np.random.Philox(key=seed).random_raw(len(x))
         return self._scaled(part, np.sort(np.argpartition(keys, self._batch)[: self._batch]))
 
-    def _scaled(self, part: Part, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Examples of a part as a network sees them."""
+    def _scaled(self, part: Part, rows: Any = slice(None)) -> _Rows:
         x, y = self.examples(part)
         with np.errstate(over="ignore"):
             return (x[rows] - self._offset) * self._scale, y[rows]
 
-    def _pair(self, given: tuple[Any, Any], part: str) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            raise ValueError(f"{self.name}: {part}: got {type(given).__name__}, expected (x, y)")
-        x = table(given[0], f"{self.name}: {part} inputs")
+    def _pair(self, values: tuple[Any, Any], part: str) -> _Rows:
+        if not isinstance(values, tuple | list) or len(values) != 2:
+            raise ValueError(f"{self.name}: {part} must be (x, y), got {type(values).__name__}")
+        x = read_table(values[0], f"{self.name}: {part} inputs")
         if x.shape[1] != self.inputs:
-            raise ValueError(f"{self.name}: {part} inputs have {x.shape[1]} columns, expected {self.inputs}")
-        return x, self._targets(given[1], len(x))
+            raise ValueError(f"{self.name}: {part} inputs must have {self.inputs} columns, got {x.shape[1]}")
+        return x, self._targets(values[1], len(x))
 
-    def _hold_out(
-        self, examples: tuple[np.ndarray, np.ndarray], fraction: float
-    ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    def _hold_out(self, examples: _Rows, fraction: float) -> tuple[_Rows, _Rows]:
         x, y = examples
         count = round(fraction * len(x)) if 0 < fraction < 1 else len(x)
         if count == len(x):
             raise ValueError(
-                f"{self.name}: validation: cannot hold out {fraction} of {len(x)} examples to choose by; give a "
-                "smaller fraction, examples (x, y), or None to choose by the training examples"
+                f"{self.name}: validation must be a fraction that leaves some of {len(x)} examples to train on, "
+                f"examples (x, y), or None to choose by the training examples, got {fraction}"
             )
         if count == 0:
             warnings.warn(
@@ -156,13 +153,13 @@ class Examples(Task):
 
 
 def _scaling(name: str, x: np.ndarray, value_range: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted from the inputs, and what they are then multiplied by."""
+    """Return the numbers that are subtracted from the inputs, and the factors after that."""
     if value_range is None:
         low, high = x.min(0), x.max(0)
     else:
-        limits = table([value_range], f"{name}: value_range")
+        limits = read_table([value_range], f"{name}: value_range")
         if limits.shape != (1, 2) or not limits[0, 0] < limits[0, 1]:
-            raise ValueError(f"{name}: value_range: got {value_range}, expected the least and the greatest value")
+            raise ValueError(f"{name}: value_range must be the least and the greatest value, got {value_range}")
         low, high = np.broadcast_to(limits, (x.shape[1], 2)).T
     with np.errstate(all="ignore"):
         scale = np.where(high > low, 1 / np.where(high > low, high - low, 1), 1)
@@ -170,14 +167,15 @@ def _scaling(name: str, x: np.ndarray, value_range: Any) -> tuple[np.ndarray, np
     return low, np.where(np.isfinite(scale) & (scale > 0), scale, 1)
 
 
-def table(x: Any, what: str) -> np.ndarray:
+def read_table(x: Any, name: str) -> np.ndarray:
+    """Return x as float64 (rows, columns), neither of them 0; other values are refused by the name."""
     try:
         table = np.asarray(x, float)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{what}: got values that are no numbers") from None
+        raise ValueError(f"{name} must be numbers, got others") from None
     if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"{what}: got shape {table.shape}, expected (rows, columns), neither of them 0")
+        raise ValueError(f"{name} must have shape (rows, columns), neither of them 0, got {table.shape}")
     if not np.isfinite(table).all():
         row, column = np.argwhere(~np.isfinite(table))[0]
-        raise ValueError(f"{what}: got {table[row, column]} in row {row}, column {column}, expected finite numbers")
+        raise ValueError(f"{name} must be finite, got {table[row, column]} in row {row}, column {column}")
     return table

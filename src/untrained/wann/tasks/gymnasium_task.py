@@ -14,7 +14,7 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.numerics.jit import compiled
 from untrained.wann.numerics.vector_math import activate
 from untrained.wann.tasks.gymnasium_backend import Episodes, close_all, describe
-from untrained.wann.tasks.task import Part, Task, part_seed
+from untrained.wann.tasks.task import Part, Task, seeds_of
 
 
 @compiled
@@ -118,13 +118,11 @@ class GymEnv(Task):
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
-        if reps < 1:
-            raise ValueError(f"reps: got {reps}, expected at least 1")
-        return self._play(networks, weights, part_seed(seed, part), reps)[0].mean(2)
+        return self._play(networks, weights, seeds_of(seed, part, reps))[0].mean(2)
 
     def steps(self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1) -> int:
         """Return the number of steps in all episodes of `rewards`, the unit of an evaluation's speed."""
-        return int(self._play(networks, weights, part_seed(seed, "train"), reps)[1].sum())
+        return int(self._play(networks, weights, seeds_of(seed, "train", reps))[1].sum())
 
     def identity(self) -> dict[str, Any]:
         options = json.loads(json.dumps(self.options, sort_keys=True, default=repr))
@@ -132,12 +130,12 @@ class GymEnv(Task):
         how = {"backend": "gymnasium", "reuse": self.reuse, "options": options}
         return {"name": self.name, "max_steps": self.max_steps, **how}
 
-    def _play(self, networks: Packed, weights: Sequence[float], first: int, reps: int) -> tuple[np.ndarray, np.ndarray]:
+    def _play(self, networks: Packed, weights: Sequence[float], starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return reward and length of every episode, (P, V, reps)."""
         self.check(networks)
-        n, shape = networks, (len(networks), len(weights), reps)
+        n, shape = networks, (len(networks), len(weights), len(starts))
         which, v, r = (numbers.ravel() for numbers in np.indices(shape))
-        shared, seeds = np.asarray(weights, float)[v], (first + r) % (1 << 31)
+        shared, seeds = np.asarray(weights, float)[v], starts[r]
         totals, lengths = np.zeros(which.size), np.zeros(which.size, np.int64)
         following = min(self.n_envs, which.size)
         running, outputs = np.arange(following), np.empty((following, self.outputs))

@@ -1,4 +1,4 @@
-"""Digits and MNIST as tasks, with the inputs that the authors gave their networks."""
+"""Digits and MNIST as tasks, with the inputs of the paper."""
 
 from __future__ import annotations
 
@@ -16,15 +16,26 @@ if TYPE_CHECKING:
 
 
 def digits() -> Classify:
-    """The 8×8 digits that come with the package: 64 inputs in [0, 1], 10 classes."""
+    """Return the task of the 8×8 digits that come with the package: 64 inputs in [0, 1], 10 classes.
+
+    Example:
+        >>> task = wann.digits()
+        >>> task.inputs, task.outputs, len(task.examples("test")[0])
+        (64, 10, 360)
+    """
     return _task("digits", None, lambda images: images.float() / 255)
 
 
 def mnist(data_dir: str | Path | None = None) -> Classify:
-    """MNIST as the authors have it: made upright and 16×16, 256 inputs in [0, 1].
+    """Return the task of MNIST as the authors have it: made upright and 16×16, 256 inputs in [0, 1], 10 classes.
+
+    Example:
+        >>> task = wann.mnist("data")  # doctest: +SKIP
+        >>> task.inputs, task.outputs  # doctest: +SKIP
+        (256, 10)
 
     Args:
-        data_dir: where MNIST is, or where to download it to.
+        data_dir: folder of MNIST, or to download it to.
     """
     return _task("mnist", data_dir, lambda images: _smaller(_upright(images.float() / 255), 16))
 
@@ -46,7 +57,7 @@ def _task(name: str, data_dir: str | Path | None, prepare) -> Classify:
 
 
 def _upright(images: Tensor) -> Tensor:
-    """Shear each image so that its pixels' horizontal and vertical places are uncorrelated, about their centre."""
+    """Shear each image about its centre so that horizontal and vertical places of its pixels are uncorrelated."""
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 

@@ -1,4 +1,4 @@
-"""Episodes of many networks in one environment, as one compiled loop in which each episode has a lane."""
+"""Rollout of many networks in one environment: a compiled loop in which each episode has a lane."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def step_lanes(state, nodes, first_output, total, ended, lanes):
     {actions} = {action_rows}
     for q in range(lanes):
         ({states_q}), reward, end = step(({states_q}), ({actions_q}))
-        total[q] += reward + {no_numbers}  # an output that is no number makes the reward none
+        total[q] += reward + {no_numbers}  # NaN for an output that is no number
         ended[q] = end
 """
 
 
-# What `compiled_rollout` binds anew for every environment.
+# Bound anew by `compiled_rollout` for every environment.
 STATES, INPUTS, OUTPUTS = 1, 1, 1
 
 
@@ -114,7 +114,7 @@ def _rollout_template(
 def compiled_rollout(
     functions: tuple[Callable[..., Any], ...], states: int, inputs: int, outputs: int
 ) -> Callable[..., None]:
-    """The loop that plays all episodes, compiled for one environment.
+    """Return the loop that plays all episodes, compiled for one environment.
 
     Args:
         functions: its reset, observe and step.
@@ -146,7 +146,7 @@ def compiled_rollout(
     # Numba keeps compiled code beside the file that a function is said to be from, until that file changes.
     file = functions[2].__code__.co_filename
     on_disk = Path(file).is_file()
-    name = f"{digest(functions, with_ours=True)}_{states}_{inputs}_{outputs}"
+    name = f"{digest(functions, with_library=True)}_{states}_{inputs}_{outputs}"
     names: dict[str, Any] = dict(zip(("reset", "observe", "step"), map(inlined, functions), strict=True))
     names["__name__"] = __name__  # numba looks for the module of what it finds on disk
     exec(compile(glue, file, "exec"), names)
@@ -158,23 +158,21 @@ def compiled_rollout(
     return compiled(bound(_rollout_template, f"rollout_{name}", file, **lanes, **sizes), on_disk=on_disk)
 
 
-def digest(functions: tuple[Callable[..., Any], ...], *, with_ours: bool = False) -> str:
-    """What the functions do: their code, and that of all they call, with the values that they find outside.
+def digest(functions: tuple[Callable[..., Any], ...], *, with_library: bool = False) -> str:
+    """Return a hash of the functions' code, of all that they call, and of the values that they find outside.
 
-    Args:
-        functions: of an environment.
-        with_ours: also the files of ours that end up in the compiled loop.
+    `with_library`: also of the files of this library that end up in the compiled loop.
     """
     content = hashlib.sha256()
-    for module in (sys.modules[__name__], jit, vector_math) if with_ours else ():
+    for module in (sys.modules[__name__], jit, vector_math) if with_library else ():
         content.update(inspect.getsource(module).encode())
     seen: set[int] = set()
     for function in functions:
-        content.update(repr(_described(function, seen)).encode())
+        content.update(repr(_describe(function, seen)).encode())
     return content.hexdigest()[:16]
 
 
-def _described(thing: Any, seen: set[int]) -> Any:
+def _describe(thing: Any, seen: set[int]) -> Any:
     thing = plain(thing)
     if isinstance(thing, bool | int | float | complex | str | bytes | type(None)):
         return type(thing).__name__, thing
@@ -185,15 +183,15 @@ def _described(thing: Any, seen: set[int]) -> Any:
     if id(thing) in seen:
         return "again"
     if isinstance(thing, tuple | list):
-        return [_described(each, seen) for each in thing]
+        return [_describe(each, seen) for each in thing]
     if isinstance(thing, types.CodeType):
-        return thing.co_code, thing.co_names, [_described(each, seen) for each in thing.co_consts]
+        return thing.co_code, thing.co_names, [_describe(each, seen) for each in thing.co_consts]
     if isinstance(thing, types.FunctionType):
         seen.add(id(thing))
         cells = [cell.cell_contents for cell in thing.__closure__ or ()]
         outside = [thing.__globals__.get(name) for name in sorted(_names(thing.__code__))]
         parts = (thing.__code__, thing.__defaults__, sorted((thing.__kwdefaults__ or {}).items()), cells, outside)
-        return [_described(part, seen) for part in parts]
+        return [_describe(part, seen) for part in parts]
     if isinstance(thing, types.ModuleType):
         # Its values might be read; its functions have a name each.
         values = {name: value for name, value in vars(thing).items() if isinstance(value, bool | int | float)}

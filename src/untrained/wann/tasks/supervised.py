@@ -1,4 +1,4 @@
-"""Tasks of examples: classify them, or predict numbers. Rewards are negative losses."""
+"""Classification and regression as tasks, whose rewards are negative losses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 from untrained.wann.numerics.jit import AVAILABLE
 from untrained.wann.numerics.losses import cross_entropy, in_blocks, single, squared_error
-from untrained.wann.tasks.examples import Examples, table
+from untrained.wann.tasks.examples import Examples, read_table
 from untrained.wann.tasks.task import Part
 
 
 @final
 class Classify(Examples):
-    """Tell classes apart: the reward is minus the cross-entropy of the softmax of the outputs, in nats.
+    """Task of classification: the reward is minus the cross-entropy of the softmax of the outputs, in nats.
+
+    Example:
+        >>> task = wann.Classify([[0, 0], [0, 1], [1, 0], [1, 1]], ["no", "yes", "yes", "no"], validation=None)
+        >>> task.inputs, task.outputs, task.labels
+        (2, 2, ('no', 'yes'))
 
     Args:
         x: inputs, (n, inputs), finite.
@@ -40,30 +45,25 @@ class Classify(Examples):
 
     def _targets(self, y: Any, count: int, *, learn: bool = False) -> np.ndarray:
         try:
-            given = np.asarray(y)
-            known = np.unique(given)
+            classes = np.asarray(y)
+            values = np.unique(classes)
         except (TypeError, ValueError):
-            raise ValueError(f"{self.name}: classes of several kinds, or missing ones") from None
-        if given.shape != (count,):
-            raise ValueError(
-                f"{self.name}: classes have shape {given.shape}, expected ({count},), one per row of inputs"
-            )
-        if given.dtype.kind == "f" and not np.isfinite(given).all():
-            raise ValueError(f"{self.name}: a class is NaN or infinite")
-        if learn and not self.labels:
-            self._values = known
-            self.labels = tuple(str(value) for value in self._values)
-        elif learn:
-            self._values = np.arange(len(self.labels))
+            raise ValueError(f"{self.name}: classes must all be numbers or all be names, none missing") from None
+        if classes.shape != (count,):
+            raise ValueError(f"{self.name}: classes must have shape ({count},), one per row, got {classes.shape}")
+        if classes.dtype.kind == "f" and not np.isfinite(classes).all():
+            raise ValueError(f"{self.name}: classes must be finite, got {classes[~np.isfinite(classes)][0]}")
+        if learn:
+            self._values = np.arange(len(self.labels)) if self.labels else values
+            self.labels = self.labels or tuple(str(value) for value in values)
         self.outputs = len(self.labels)
         if self.outputs < 2:
-            raise ValueError(f"{self.name}: got {self.outputs} class, expected at least 2")
-        places = np.searchsorted(self._values, given).clip(max=self.outputs - 1)
-        wrong = np.flatnonzero(self._values[places] != given)
+            raise ValueError(f"{self.name}: classes must be at least 2, got {self.outputs}")
+        places = np.searchsorted(self._values, classes).clip(max=self.outputs - 1)
+        wrong = np.flatnonzero(self._values[places] != classes)
         if len(wrong):
-            raise ValueError(
-                f"{self.name}: class {given[wrong[0]].item()!r} of row {wrong[0]}, expected one of {self.labels}"
-            )
+            found = classes[wrong[0]].item()
+            raise ValueError(f"{self.name}: classes must be among {self.labels}, got {found!r} in row {wrong[0]}")
         return places.astype(np.int64)
 
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -79,13 +79,13 @@ class Classify(Examples):
         self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray, *, count_right: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         losses, right = np.zeros((2, len(networks), len(weights)))
-        cross_entropy(*_read_by_kernels(networks, weights, blocks, y), count_right, losses, right)
+        cross_entropy(*_kernel_arguments(networks, weights, blocks, y), count_right, losses, right)
         return losses, right
 
     def scores(
         self, networks: Packed, weights: Sequence[float], seed: int = 0, *, reps: int = 1, part: Part = "test"
     ) -> np.ndarray:
-        """Accuracy: the fraction of all examples in whose class the output is highest (ties: the lowest), (P, V)."""
+        """Return the accuracy, (P, V): the highest output is the answer; ties go to the lowest class."""
         self.check(networks)
         x, y = self._scaled(part)
         shared = np.asarray(weights, float)
@@ -95,7 +95,7 @@ class Classify(Examples):
         return np.array([((out.argmax(-1) == y) & ~np.isnan(out).any(-1)).mean(-1) for out in outs])
 
     def ensemble_accuracy(self, net: Net, part: Part = "test") -> float:
-        """Fraction that `net.predict`, the ensemble over the six standard weights, gets right."""
+        """Return the accuracy of `net.predict`, the ensemble over the six standard weights."""
         x, y = self.examples(part)
         return float((self.finished(net).predict(x) == y).mean())
 
@@ -108,11 +108,17 @@ class Classify(Examples):
 
 @final
 class Regress(Examples):
-    """Predict numbers: the reward is minus the mean squared error over examples and outputs.
+    """Task of regression: the reward is minus the mean squared error over examples and outputs.
+
+    Example:
+        >>> x = torch.arange(20.0).reshape(10, 2).numpy()
+        >>> task = wann.Regress(x, x.sum(1), validation=0.2)
+        >>> [task.examples(part)[0].shape for part in ("train", "validation")]
+        [(8, 2), (2, 2)]
 
     Args:
         x: inputs, (n, inputs), finite.
-        y: what to predict, (n,) or (n, outputs), finite.
+        y: targets, (n,) or (n, outputs), finite.
         options: those of `Examples`.
 
     Raises:
@@ -125,19 +131,19 @@ class Regress(Examples):
         super().__init__(x, y, name=name, **options)
 
     def _targets(self, y: Any, count: int, *, learn: bool = False) -> np.ndarray:
-        given = np.asarray(y)
-        targets = table(given[:, None] if given.ndim == 1 else given, f"{self.name}: targets")
+        targets = np.asarray(y)
+        targets = read_table(targets[:, None] if targets.ndim == 1 else targets, f"{self.name}: targets")
         if len(targets) != count:
-            raise ValueError(f"{self.name}: got {len(targets)} targets for {count} rows of inputs")
+            raise ValueError(f"{self.name}: targets must be {count}, one per row of inputs, got {len(targets)}")
         if learn:
             self.outputs = targets.shape[1]
         elif targets.shape[1] != self.outputs:
-            raise ValueError(f"{self.name}: got {targets.shape[1]} targets per row, expected {self.outputs}")
+            raise ValueError(f"{self.name}: targets must be {self.outputs} per row, got {targets.shape[1]}")
         return targets
 
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
         losses = np.zeros((len(networks), len(weights)))
-        squared_error(*_read_by_kernels(networks, weights, blocks, y), losses)
+        squared_error(*_kernel_arguments(networks, weights, blocks, y), losses)
         return losses
 
     def _plain_loss(self, out: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -145,6 +151,6 @@ class Regress(Examples):
             return ((out - y) ** 2).mean((-1, -2))
 
 
-def _read_by_kernels(networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
+def _kernel_arguments(networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
     n = networks
     return n.node_ptr, n.edge_ptr, n.src, n.act, single(n.weight), single(weights), blocks, y, n.outputs

@@ -1,4 +1,4 @@
-"""CSV tables as tasks: which row holds names, and whether the last column holds classes or numbers."""
+"""CSV tables as tasks."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _MISSING = {"", "?", "na", "n/a", "nan", "null", "<na>"}
 
 
 def table(path: str | Path, predict: Predict | None = None) -> Classify | Regress:
-    """A task from a CSV file: every column but the last is an input, the last is to be predicted.
+    """Return a task from a CSV file: every column but the last is an input, the last is to be predicted.
 
     A first row with a word for every input holds names. A last column of words holds classes. One of whole numbers
     does, too, if there are at most 20 different ones, or if they are all of 0 … n or 1 … n, at most 100, each in two
-    rows or more. Other numbers are predicted in standard deviations from their mean. `about` of the task tells how the
-    file was read. A fifth of the rows, always the same ones, is test data.
+    rows or more. Other numbers are predicted in standard deviations from their mean. `about` of the task describes
+    this reading. A fifth of the rows, always the same ones, is test data.
 
     Args:
         path: the file, UTF-8, separated by commas.
-        predict: "classes" or "numbers": what the last column holds; None: as above.
+        predict: content of the last column; None: as above.
 
     Raises:
         ValueError: a row has another length, an input is no finite number, a value is missing, or all rows have the
@@ -40,30 +40,32 @@ def table(path: str | Path, predict: Predict | None = None) -> Classify | Regres
         OSError: there is no such file.
     """
     lines = _read(path)
-    names = lines[0] if lines and _holds_names(lines[0][1]) else None
+    names = lines[0] if lines and _are_names(lines[0][1]) else None
     lines = lines[1:] if names else lines
     rows = [row for _, row in lines]
     if len(rows) < 10 or len(rows[0]) < 2:
-        raise ValueError(f"{path}: got {len(rows)} rows, expected at least 10 of two or more columns, by commas")
+        raise ValueError(f"{path} must have 10 rows or more, of two or more columns, by commas, got {len(rows)} rows")
     inputs = _inputs(path, lines)
     cells, numbers = [row[-1] for row in rows], [_number(row[-1]) for row in rows]
     _check_last(path, lines, numbers, predict)
-    as_classes = None in numbers or (_like_classes(cells) if predict is None else predict == "classes")
+    as_classes = None in numbers or (_are_classes(cells) if predict is None else predict == "classes")
     if as_classes and None in numbers and Counter(cells)[cells[0]] == 1:
         raise ValueError(
-            f"{path}: {cells[0]!r} in row {lines[0][0]}, last column, is in no other row; if that row holds names, "
-            "delete it or make them words; if it holds data, put another row first"
+            f"{path}: row {lines[0][0]}, last column must be a class of other rows, too, got {cells[0]!r}; if that row "
+            "holds names, delete it or make them words; if it holds data, put another row first"
         )
     # Not every fifth: rows may come in turns.
     test = np.argsort(np.argsort(np.random.Philox(key=len(rows) + 1).random_raw(len(rows)))) < len(rows) // _TEST_SHARE
-    first = f"row {names[0]} holds names" if names else f"row {lines[0][0]} is read as data ({_some(rows[0])})"
+    first = f"row {names[0]} holds names" if names else f"row {lines[0][0]} is read as data ({_preview(rows[0])})"
     about, name = f"{Path(path).name}: {len(rows):,} rows; {first}; the last column", Path(path).stem
     if as_classes:
         labels, classes = _classes(path, lines)
         known = {"labels": labels, "test": (inputs[test], classes[test]), "name": name}
         task = Classify(inputs[~test], classes[~test], **known)
         most = np.bincount(classes[test]).max() / test.sum()
-        task.about = f"{about} is read as {len(labels)} classes ({_some(labels)}); {most:.1%} of the test rows have one"
+        task.about = (
+            f"{about} is read as {len(labels)} classes ({_preview(labels)}); {most:.1%} of the test rows have one"
+        )
         other = "numbers" if None not in numbers else None
     else:
         y = np.array(numbers, float)
@@ -76,7 +78,7 @@ def table(path: str | Path, predict: Predict | None = None) -> Classify | Regres
 
 
 def _read(path: str | Path) -> list[Line]:
-    """The rows that are not empty, with their numbers in the file."""
+    """Read the rows that are not empty, with their numbers in the file."""
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         try:
@@ -85,23 +87,24 @@ def _read(path: str | Path) -> list[Line]:
             raise ValueError(f"{path} is not a CSV file: {error}") from None
 
 
-def _holds_names(row: Sequence[str]) -> bool:
+def _are_names(row: Sequence[str]) -> bool:
+    """Return True for a first row that holds a word for every input."""
     inputs = row[:-1]
     return len(inputs) > 0 and all(_number(cell) is None and cell.casefold() not in _MISSING for cell in inputs)
 
 
 def _inputs(path: str | Path, lines: Sequence[Line]) -> np.ndarray:
-    """The numbers of all columns but the last, (rows, inputs)."""
+    """Return the numbers of all columns but the last, (rows, inputs)."""
     columns = len(lines[0][1])
     inputs = np.empty((len(lines), columns - 1))
     for place, (line, row) in enumerate(lines):
         if len(row) != columns:
-            raise ValueError(f"{path}: row {line} has {len(row)} columns, expected {columns}")
+            raise ValueError(f"{path}: row {line} must have {columns} columns, got {len(row)}")
         for column, cell in enumerate(row[:-1]):
             value = _number(cell)
             if value is None or not np.isfinite(value):
                 names = "; a row of names has a word for every input" if not place else ""
-                raise ValueError(f"{path}: {cell!r} in row {line}, column {column + 1}, expected a number{names}")
+                raise ValueError(f"{path}: row {line}, column {column + 1} must be a number, got {cell!r}{names}")
             inputs[place, column] = value
     return inputs
 
@@ -112,24 +115,24 @@ def _check_last(
     """Refuse a last column that lacks values, is the same in all rows, or is not of one kind."""
     words = numbers.count(None)
     for (line, row), number in zip(lines, numbers, strict=True):
-        where = f"{path}: {row[-1]!r} in row {line}, last column"
-        if row[-1].casefold() in ({""} if predict == "classes" else _MISSING):
-            raise ValueError(f"{where}, is no value")
-        if predict == "numbers" and number is None:
-            raise ValueError(f"{where}, expected a number, as predict says")
-        if predict is None and 0 < words < len(lines) and (number is None) != (numbers[0] is None):
+        cell, rule = row[-1], ""
+        if cell.casefold() in ({""} if predict == "classes" else _MISSING):
+            rule = "must not be missing"
+        elif predict == "numbers" and number is None:
+            rule = "must be a number, as predict='numbers'"
+        elif predict is None and 0 < words < len(lines) and (number is None) != (numbers[0] is None):
             first = f"; row {lines[0][0]} is read as data" if numbers[0] is None else ""
-            raise ValueError(f"{where}, which mixes numbers and words{first}; --predict classes takes both as classes")
-        if number is not None and not np.isfinite(number) and predict != "classes":
-            raise ValueError(f"{where}, expected a finite number")
+            rule = f"must not mix numbers and words{first}; --predict classes takes both as classes"
+        elif number is not None and not np.isfinite(number) and predict != "classes":
+            rule = "must be finite"
+        if rule:
+            raise ValueError(f"{path}: row {line}, last column {rule}, got {cell!r}")
     if len({row[-1] for _, row in lines}) == 1:
-        raise ValueError(
-            f"{path}: got 1 class, expected at least 2: all rows have {lines[0][1][-1]!r} in the last column"
-        )
+        raise ValueError(f"{path}: the last column must hold 2 classes or more, got {lines[0][1][-1]!r} in all rows")
 
 
-def _like_classes(cells: Sequence[str]) -> bool:
-    """Tell whether numbers are rather names of classes: few whole ones, or whole ones that count from 0 or 1."""
+def _are_classes(cells: Sequence[str]) -> bool:
+    """Return True for numbers that name classes: few whole ones, or whole ones that count from 0 or 1."""
     found = Counter(_whole(cell) for cell in cells)
     if None in found:
         return False
@@ -139,18 +142,18 @@ def _like_classes(cells: Sequence[str]) -> bool:
 
 
 def _classes(path: str | Path, lines: Sequence[Line]) -> tuple[list[str], np.ndarray]:
-    """Labels in order, and the class of every row; of all rows, as one may be in test rows alone."""
-    spelt: dict[Hashable, tuple[str, int]] = {}
+    """Return labels in order, and the class of every row; of all rows, as a class may be in test rows alone."""
+    first_seen: dict[Hashable, tuple[str, int]] = {}
     found: list[int | float | str] = []
     for line, row in lines:
         text = unicodedata.normalize("NFC", row[-1])
         whole, number = _whole(text), _number(text)
         key = whole if whole is not None else number if number is not None and np.isfinite(number) else text
-        before, first = spelt.setdefault(key, (text, line))
+        before, first = first_seen.setdefault(key, (text, line))
         if before != text:
             raise ValueError(
-                f"{path}: {before!r} in row {first} and {text!r} in row {line}, last column, are one number; "
-                "write it in one way if they are one class"
+                f"{path}: a number must be written in one way if it is one class, "
+                f"got {before!r} in row {first} and {text!r} in row {line}, last column"
             )
         found.append(key)
     # Numbers in their order, then words.
@@ -160,7 +163,7 @@ def _classes(path: str | Path, lines: Sequence[Line]) -> tuple[list[str], np.nda
 
 
 def _whole(cell: str) -> int | None:
-    """The whole number that a cell holds, exact however long it is."""
+    """Return the whole number of a cell, exactly however long it is; None if it holds none."""
     number = _number(cell)
     if number is None or not np.isfinite(number):
         return None
@@ -175,6 +178,6 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _some(cells: Sequence[str]) -> str:
+def _preview(cells: Sequence[str]) -> str:
     shown = ", ".join(cell if len(cell) <= 20 else f"{cell[:20]}…" for cell in cells[:6])
     return shown if len(cells) <= 6 else f"{shown}, …"

@@ -94,6 +94,17 @@ class Task(ABC):
         return net
 
 
+def seeds_of(seed: int, part: Part, reps: int) -> np.ndarray:
+    """Return the seeds of the repetitions of a part, int64 (reps,).
+
+    Raises:
+        ValueError: there is no such part, or reps is below 1.
+    """
+    if reps < 1:
+        raise ValueError(f"reps must be at least 1, got {reps}")
+    return part_seed(seed, part) + np.arange(reps)
+
+
 def part_seed(seed: int, part: Part) -> int:
     """Return the first of 2²⁰ seeds of 31 bits for the repetitions of a part; other parts have others.
 
