@@ -1,1 +1,1 @@
-"""What a network is rewarded for: control, images, tables and Gymnasium."""
+"""Tasks that reward networks: control, images, tables and Gymnasium."""

@@ -21,7 +21,7 @@ def digits() -> Classify:
     Example:
         >>> task = wann.digits()
         >>> task.inputs, task.outputs, len(task.examples("test")[0])
-        (64, 10, 360)
+        (64, 10, 450)
     """
     return _task("digits", None, lambda images: images.float() / 255)
 
