@@ -42,6 +42,7 @@ def test_shards_partition_the_examples_in_order(count: int, size: int, world: in
     assert sorted(label for shard in shards for label in labels_of(shard)) == list(range(count))
 
 
+@settings(max_examples=40)
 @given(whole=st.integers(1, 3), size=st.integers(2, 5), world=WORLDS, augment=st.booleans())
 def test_no_rank_learns_from_a_single_example(whole: int, size: int, world: int, augment: bool) -> None:
     batches = make_batches(whole * size * world + 1, size, side=4, shuffle=True, augment=augment)
@@ -60,6 +61,7 @@ def test_training_shards_cover_all_with_no_rank_short(count: int, size: int, wor
     assert len(together) - count < world
 
 
+@settings(max_examples=40)
 @given(size=st.integers(1, 5), world=WORLDS, seed=st.integers(-3, 3))
 def test_shards_together_are_one_process_with_bigger_batches(size: int, world: int, seed: int) -> None:
     count = 3 * size * world
@@ -72,6 +74,7 @@ def test_shards_together_are_one_process_with_bigger_batches(size: int, world: i
             assert torch.equal(y[rank::world], part_y)
 
 
+@settings(max_examples=40)
 @given(seed=st.integers(), epoch=st.integers(0, 10**9))
 def test_same_seed_and_epoch_give_the_same_batches(seed: int, epoch: int) -> None:
     runs = []

@@ -165,7 +165,7 @@ def test_several_processes_download_it_once(server: Server, tmp_path: Path) -> N
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
+        for _ in range(3)
     ]
     for each in running:
         assert each.communicate(timeout=120)[1] == "" and each.returncode == 0
@@ -191,9 +191,9 @@ def test_a_server_that_never_ends_is_left(
 
 
 def test_a_server_that_drips_is_left(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "_WINDOW_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "_WINDOW_SECONDS", 0.2)
     server.pause = 0.05
-    with pytest.raises(ConnectionError, match=r"fewer than 500 bytes a second arrive.*Try again"):
+    with pytest.raises(ConnectionError, match=r"fewer than 500 bytes.*Try again"):
         fetch(server.url, tmp_path, MD5)
     assert CONTENT.startswith((tmp_path / "data.bin.part").read_bytes())
     server.pause = 0.0

@@ -1,24 +1,17 @@
-import io
 import os
 import shutil
-import struct
 import unicodedata
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from untrained.data import image_files, image_folders
 from untrained.data.dataset import load_data
-from untrained.data.image_files import ImageFiles, find_form
+from untrained.data.image_files import find_form
 
 Image = pytest.importorskip("PIL.Image")
-ImageOps = pytest.importorskip("PIL.ImageOps")
 
 
 def write_image(path: Path, value: int | tuple[int, int, int], size: tuple[int, int] = (6, 4)) -> None:
@@ -119,7 +112,7 @@ def test_files_that_are_not_read_are_counted(tmp_path: Path) -> None:
     (tmp_path / "._loose.png").write_bytes(b"hidden")
     (tmp_path / "a" / "lost.png").symlink_to("nowhere")
     (tmp_path / "b" / "more").symlink_to(tmp_path / "a")
-    with pytest.warns(UserWarning, match=r"6 files are not read, such as .*loose\.png; expected images in class fold"):
+    with pytest.warns(UserWarning, match=r"6 files are not read.*loose\.png"):
         assert sizes(load_data(str(tmp_path))) == 10
 
 
@@ -159,7 +152,7 @@ def test_sizes_that_differ_need_a_size(tmp_path: Path) -> None:
     write_classes(tmp_path)
     odd = tmp_path / "b" / "odd.png"
     write_image(odd, (99, 0, 0), size=(8, 8))
-    with pytest.raises(ValueError, match=r"got an image of 8 x 8 pixels, expected 6 x 4 as in .*00\.png") as error:
+    with pytest.raises(ValueError, match=r"8 x 8.*6 x 4.*00\.png") as error:
         load_data(str(tmp_path))
     assert str(odd) in str(error.value)
     assert load_data(str(tmp_path), size=5).shape == (3, 5, 5)
@@ -177,7 +170,7 @@ def test_images_are_cropped_at_their_centre(tmp_path: Path) -> None:
             (tmp_path / name).mkdir(exist_ok=True)
             pixels[0, 0] = 5 * number + index  # no two files are the same
             Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
-    with pytest.warns(UserWarning, match="all images are the same, each pixel is 200: nothing can be learnt"):
+    with pytest.warns(UserWarning, match="all images are the same.*200"):
         data = load_data(str(tmp_path), size=4)
     assert torch.equal(torch.as_tensor(data.test.images), torch.full((2, 1, 4, 4), 200, dtype=torch.uint8))
 
@@ -225,7 +218,7 @@ def test_folders_without_images_are_named(tmp_path: Path) -> None:
 def test_classes_that_do_not_match_are_named(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", "ab")
     write_classes(tmp_path / "test", "ac", count=1)
-    with pytest.raises(ValueError, match="unknown class, expected one of a, b") as error:
+    with pytest.raises(ValueError, match=r"unknown class.*a, b") as error:
         load_data(str(tmp_path))
     assert str(tmp_path / "test" / "c") in str(error.value)
 
@@ -273,7 +266,7 @@ def write_tree(root: Path, tree: str) -> None:
         ("a a/bad b", 10, 2),
     ],
 )
-def test_parts_and_classes_are_told_by_what_they_hold(tmp_path: Path, tree: str, train: int, test: int) -> None:
+def test_parts_and_classes_are_recognised_by_their_content(tmp_path: Path, tree: str, train: int, test: int) -> None:
     write_tree(tmp_path, tree)
     data = load_data(str(tmp_path))
     val = 4 if "valid/" in tree else 0
@@ -284,18 +277,18 @@ def test_parts_and_classes_are_told_by_what_they_hold(tmp_path: Path, tree: str,
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ("Train Test", "got Test, Train, called like parts, and no train part with class folders"),
-        ("train/images test/images", "got one class folder, 'images'"),
-        ("cats dogs train test", "got test, train, called like parts"),
-        ("test/a test/b val/a val/b", "got test, val, called like parts"),
-        ("train/a train/b test", "test: got a part without class folders, expected .*or give .*train alone"),
-        ("train/a train/b val/a test", "test: got a part without class folders"),
-        ("train/a train/b test/test", "test/test: got a part without class folders"),
-        ("train/a train/b training/a training/b test/a", "got train, training, expected one folder for the train part"),
-        ("train/a train/b other", "got other beside the parts train, and cannot tell parts from classes"),
-        ("one/a one/b two/a two/b", "one: got a class folder that holds only folders, a, b; expected images"),
-        ("a/x/left a/x/right b", "a: got a class folder that holds only folders, left, right"),
-        ("pets/a pets/b", r"got one class folder, 'pets' \(which holds the folders a, b\), expected at least two"),
+        ("Train Test", "got Test, Train"),
+        ("train/images test/images", "one class folder, 'images'"),
+        ("cats dogs train test", "got test, train"),
+        ("test/a test/b val/a val/b", "got test, val"),
+        ("train/a train/b test", "test: .*without class folders.*or give .*train alone"),
+        ("train/a train/b val/a test", "test: .*without class folders"),
+        ("train/a train/b test/test", "test/test: .*without class folders"),
+        ("train/a train/b training/a training/b test/a", "got train, training, .*train part"),
+        ("train/a train/b other", "got other.* parts train.*classes"),
+        ("one/a one/b two/a two/b", "one: .*only folders, a, b"),
+        ("a/x/left a/x/right b", "a: .*only folders, left, right"),
+        ("pets/a pets/b", "one class folder, 'pets' .*folders a, b"),
     ],
 )
 def test_folders_that_could_be_parts_or_classes_are_refused(tmp_path: Path, tree: str, message: str) -> None:
@@ -307,15 +300,11 @@ def test_folders_that_could_be_parts_or_classes_are_refused(tmp_path: Path, tree
 @pytest.mark.parametrize(
     ("tree", "labels", "message"),
     [
-        ("a b test", ("a", "b", "test"), "test is read as a class, beside others"),
-        (
-            "train/a train/b test/a test/b extra",
-            ("a", "b"),
-            "got extra beside the parts test, train; they are not read",
-        ),
+        ("a b test", ("a", "b", "test"), "test is read as a class"),
+        ("train/a train/b test/a test/b extra", ("a", "b"), "got extra .*test, train.*not read"),
     ],
 )
-def test_doubtful_folders_are_told(tmp_path: Path, tree: str, labels: tuple[str, ...], message: str) -> None:
+def test_doubtful_folders_are_named(tmp_path: Path, tree: str, labels: tuple[str, ...], message: str) -> None:
     write_tree(tmp_path, tree)
     with pytest.warns(UserWarning, match=message):
         assert load_data(str(tmp_path)).labels == labels
@@ -327,7 +316,7 @@ def test_copies_of_training_images_in_the_test_part_are_counted(tmp_path: Path) 
     load_data(str(tmp_path))
     for name in ("first", "second"):
         shutil.copy(tmp_path / "train/a/1.png", tmp_path / f"test/b/{name}.png")
-    with pytest.warns(UserWarning, match=r"2 of 10 test images are copies .* as .*first\.png of .*train/a/1\.png"):
+    with pytest.warns(UserWarning, match=r"2 of 10.*first\.png of .*train/a/1\.png"):
         load_data(str(tmp_path))
 
 
@@ -337,134 +326,6 @@ def test_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
     data = load_data(str(tmp_path))
     assert data.labels == ("f", composed)
     assert data.test.labels.tolist() == [0] * 4 + [1] * 4
-
-
-def decoded(folder: Path, image: object, name: str = "x.png", **options: object) -> np.ndarray:
-    """The pixels (channels, height, width) that an image file is read as."""
-    path = folder / name
-    image.save(path, **options)  # pyright: ignore[reportAttributeAccessIssue]
-    return read([path])[0]
-
-
-def read(paths: Sequence[Path]) -> np.ndarray:
-    return ImageFiles(paths, find_form(paths, None))[torch.arange(len(paths))].numpy()
-
-
-@given(alpha=st.integers(0, 255), grey=st.integers(0, 255))
-@settings(max_examples=30)
-def test_transparent_pixels_lie_on_white(tmp_path_factory: pytest.TempPathFactory, alpha: int, grey: int) -> None:
-    folder, expected = tmp_path_factory.mktemp("alpha"), 255 + (grey - 255) * alpha / 255
-    for mode in ("RGBA", "LA"):
-        value = (grey, grey, grey, alpha) if mode == "RGBA" else (grey, alpha)
-        pixels = decoded(folder, Image.new(mode, (3, 2), value))
-        assert pixels.shape == (3 if mode == "RGBA" else 1, 2, 3)
-        assert np.abs(pixels - expected).max() <= 1
-    palette = Image.new("P", (3, 2), 7)
-    palette.putpalette([grey] * 768)
-    assert np.abs(decoded(folder, palette, transparency=bytes([alpha] * 256)) - expected).max() <= 1
-    for mode, value in (("L", grey), ("RGB", (grey,) * 3)):
-        clear = decoded(folder, Image.new(mode, (3, 2), value), transparency=value)
-        assert (clear == 255).all()
-
-
-@given(values=st.lists(st.integers(0, 65535), min_size=1, max_size=8))
-@settings(max_examples=30)
-def test_sixteen_bits_are_scaled_and_not_cut(tmp_path_factory: pytest.TempPathFactory, values: list[int]) -> None:
-    folder, array = tmp_path_factory.mktemp("deep"), np.array([values], np.uint16)
-    expected = np.round(array / 257)
-    big = Image.frombytes("I;16B", (len(values), 1), array.astype(">u2").tobytes())
-    for name, image in (("x.png", Image.fromarray(array)), ("x.tif", Image.fromarray(array)), ("y.tif", big)):
-        pixels = decoded(folder, image, name)
-        assert pixels.shape == (1, 1, len(values))
-        assert np.array_equal(pixels[0], expected)
-    (folder / "x.pgm").write_bytes(b"P5 %d 1 65535\n" % len(values) + array.astype(">u2").tobytes())
-    assert np.array_equal(read([folder / "x.pgm"])[0, 0], expected)
-    Image.new("RGB", (len(values), 1)).save(folder / "colour.png")
-    assert np.array_equal(read([folder / "x.png", folder / "colour.png"])[0], np.stack([expected] * 3))
-
-
-def test_sixteen_bits_with_a_clear_value(tmp_path: Path) -> None:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 0, 0, 0, 0)) + chunk(b"tRNS", struct.pack(">H", 1000))
-    pixels = chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">2H", 1000, 2570)))
-    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
-    assert read([tmp_path / "x.png"]).flatten().tolist() == [255, 10]
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.full((2, 3), 0.5, np.float32), "an image of floats"),
-        (np.full((2, 3), 256, np.int32), r"32-bit numbers 256\.\.256, expected 0\.\.255"),
-        (np.full((2, 3), -1, np.int32), r"32-bit numbers -1\.\.-1"),
-    ],
-)
-def test_numbers_without_a_range_are_refused(tmp_path: Path, array: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as error:
-        decoded(tmp_path, Image.fromarray(array), "x.tif")
-    assert str(tmp_path / "x.tif") in str(error.value)
-    assert decoded(tmp_path, Image.fromarray(np.full((2, 3), 255, np.int32)), "y.tif").max() == 255
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_other_modes_are_read_as_pillow_converts_them(tmp_path: Path, mode: str) -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    image = (
-        Image.fromarray(colours).convert(mode) if mode != "LAB" else Image.frombytes("LAB", (7, 5), colours.tobytes())
-    )
-    if mode == "HSV":
-        image = image.convert("RGB")  # no format holds it
-    image.save(tmp_path / "x.tif")
-    grey = mode in ("1", "L")
-    with Image.open(tmp_path / "x.tif") as opened:
-        expected = np.asarray(opened.convert("L" if grey else "RGB")).reshape(5, 7, -1).transpose(2, 0, 1)
-    assert np.array_equal(read([tmp_path / "x.tif"])[0], expected)
-
-
-@pytest.mark.parametrize("size", [None, (16, 24)])
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.tif", "x.webp", "x.avif"])
-def test_images_are_upright_as_their_exif_has_it(
-    tmp_path: Path, name: str, orientation: int, size: tuple[int, int] | None
-) -> None:
-    if Image.registered_extensions().get(Path(name).suffix) not in Image.SAVE:
-        pytest.skip("this Pillow writes none")
-    upright = np.zeros((16, 24, 3), np.uint8)
-    upright[:8, :8], upright[8:, 16:] = 250, 120
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    kept = next(
-        stored
-        for how in (None, *Image.Transpose)
-        if (stored := Image.fromarray(upright).transpose(how) if how is not None else Image.fromarray(upright))
-        and np.array_equal(upright, _turned(stored, orientation))
-    )
-    kept.save(tmp_path / name, exif=exif, quality=95)
-    Image.fromarray(upright).save(tmp_path / "plain.png")
-    paths = [tmp_path / name, tmp_path / "plain.png"]
-    form = find_form(paths, size)
-    assert form.shape == (3, 16, 24)
-    pixels = ImageFiles(paths, form)[torch.arange(2)].numpy().astype(int)
-    assert np.abs(pixels[0] - pixels[1]).mean() < 5
-
-
-def _turned(image: object, orientation: int) -> np.ndarray:
-    """What Pillow's own exif_transpose makes of an image in memory."""
-    exif, file = Image.Exif(), io.BytesIO()
-    exif[0x0112] = orientation
-    image.save(file, "PNG", exif=exif)  # pyright: ignore[reportAttributeAccessIssue]
-    return np.asarray(ImageOps.exif_transpose(Image.open(file)))
-
-
-def test_an_image_of_another_size_than_its_header_gives_is_refused(tmp_path: Path) -> None:
-    for name, size in (("x.png", (6, 4)), ("y.png", (6, 4))):
-        write_image(tmp_path / name, 5, size)
-    files = ImageFiles([tmp_path / "x.png", tmp_path / "y.png"], find_form([tmp_path / "x.png"], None))
-    write_image(tmp_path / "y.png", 5, (4, 6))
-    with pytest.raises(ValueError, match=r"y\.png: got an image of 4 x 6 pixels, expected 6 x 4"):
-        files[torch.arange(2)]
 
 
 def test_huge_images_are_named_and_large_ones_decoded_a_few_at_a_time(

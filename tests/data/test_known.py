@@ -8,7 +8,6 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -157,7 +156,7 @@ def test_damaged_gzip_files_are_named(tmp_path: Path, content: bytes) -> None:
         load_data("mnist", tmp_path)
 
 
-def test_no_more_of_a_file_is_unpacked_than_its_header_tells(tmp_path: Path) -> None:
+def test_no_more_of_a_file_is_unpacked_than_its_header_gives(tmp_path: Path) -> None:
     write_idx(tmp_path)
     bomb = b"".join([gzip.compress(idx(np.zeros((20, 5, 4)))), gzip.compress(bytes(1 << 20)) * 100])
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
@@ -245,23 +244,23 @@ def test_truncated_cifar_files_are_named(tmp_path: Path, name: str, layout: str)
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("labels", [[3, 99], np.array([3, 99]), np.array([3, 99], ">i2"), np.array([3, 99], np.uint8)])
-def test_a_pickle_from_today_is_read(tmp_path: Path, protocol: int, order: Literal["C", "F"], labels: object) -> None:
+def test_a_pickle_from_today_is_read(tmp_path: Path, labels: object) -> None:
     write_cifar(tmp_path / "cifar-100-python", "cifar100")
     pixels = RANDOM.integers(0, 256, (2, 3072), dtype=np.uint8)
-    batch = {"data": np.array(pixels, order=order), "fine_labels": labels}
-    (tmp_path / "cifar-100-python" / "test").write_bytes(pickle.dumps(batch, protocol))
-    data = load_data("cifar100", tmp_path)
-    assert data.test.labels.tolist() == [3, 99]
-    assert np.array_equal(torch.as_tensor(data.test.images).numpy(), pixels.reshape(2, 3, 32, 32))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        for array in (pixels, np.asfortranarray(pixels)):
+            batch = {"data": array, "fine_labels": labels}
+            (tmp_path / "cifar-100-python" / "test").write_bytes(pickle.dumps(batch, protocol))
+            data = load_data("cifar100", tmp_path)
+            assert data.test.labels.tolist() == [3, 99]
+            assert np.array_equal(torch.as_tensor(data.test.images).numpy(), pixels.reshape(2, 3, 32, 32))
 
 
 def test_a_pickle_with_a_memo_beyond_its_file_is_refused(tmp_path: Path) -> None:
     write_cifar(tmp_path / "cifar-100-python", "cifar100")
     (tmp_path / "cifar-100-python" / "test").write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")
-    with pytest.raises(ValueError, match="a memo with a number larger than the file"):
+    with pytest.raises(ValueError, match="a memo"):
         load_data("cifar100", tmp_path)
 
 
@@ -315,7 +314,7 @@ def test_missing_files_are_named(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("error", [ImportError, ConnectionError])
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_a_failed_download_tells_what_was_looked_for_and_found(
+def test_a_failed_download_names_the_files_expected_and_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: type[Exception]
 ) -> None:
     def fetch(*_: object) -> Path:
