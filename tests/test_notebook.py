@@ -16,23 +16,15 @@ NOTEBOOK = Path(__file__).parent.parent / "examples/hidden.ipynb"
 # In a process of its own: Jupyter's loops leave sockets open, which would be warnings here.
 RUN = """
 import json, sys, nbclient, nbformat
-notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
-cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-print(json.dumps({cell.id: [dict(output) for output in cell.outputs] for cell in cells}, default=dict))
+found = []
+for path in sys.argv[1:]:
+    notebook = nbformat.read(path, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": "."}})
+    client.execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    found.append({cell.id: [dict(output) for output in cell.outputs] for cell in cells})
+print(json.dumps(found, default=dict))
 """
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    """What every cell of code gave, by its id."""
-    folder = tmp_path_factory.mktemp("notebook")
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, NOTEBOOK], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert not list(folder.iterdir())  # it leaves nothing behind
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 SEARCHES = """
@@ -53,17 +45,28 @@ ut.fit(model, batches, epochs=2, title=None).rows[-1]["epoch"]
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """What cells gave that search, in order."""
-    folder = tmp_path_factory.mktemp("searches")
-    cells = SEARCHES.split("---\n")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbformat.write(notebook, folder / "searches.ipynb")
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, "searches.ipynb"], cwd=folder, capture_output=True, text=True, timeout=300
-    )
+def executed(tmp_path_factory):
+    """The outputs of both notebooks, of each cell of code by its id; they leave nothing behind but what they name."""
+    folder = tmp_path_factory.mktemp("notebook")
+    cells = [nbformat.v4.new_code_cell(cell) for cell in SEARCHES.split("---\n")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "searches.ipynb")
+    run = [sys.executable, "-c", RUN, NOTEBOOK, "searches.ipynb"]
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    return list(json.loads(done.stdout.splitlines()[-1]).values())
+    assert {path.name for path in folder.iterdir()} == {"searches.ipynb", "runs", "compared"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def outputs(executed):
+    """The outputs of the example, by cell."""
+    return executed[0]
+
+
+@pytest.fixture(scope="module")
+def searched(executed):
+    """The outputs of the cells that search, in order."""
+    return list(executed[1].values())
 
 
 def shown(cell, kind):

@@ -29,8 +29,15 @@ QUICK = [*SMALL, "--epochs", "2"]
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path, monkeypatch):
+def _own_folder(tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if "pictures" not in request.fixturenames:  # they take longer than a search
+        monkeypatch.setattr(ut.plot, "available", lambda: False)
+
+
+@pytest.fixture
+def pictures():
+    """Asked for by tests that want pictures drawn."""
 
 
 def lines_of(capsys):
@@ -46,7 +53,7 @@ def refused(capsys, *arguments):
     return err
 
 
-def test_find_prints_the_four_networks_and_writes_the_run(capsys):
+def test_find_prints_the_four_networks_and_writes_the_run(capsys, pictures):
     main([*SMALL, "--out", "run", "--epochs", "8"])
     printed = "\n".join(lines_of(capsys))
     rows = dict(
@@ -118,18 +125,12 @@ def test_widths_are_a_list():
 
 def test_resume_keeps_to_the_settings_of_the_run(capsys):
     main([*QUICK, "--keep", "0.25", "--out", "run", "--no-twin"])
-    before, settings = Path("run/found.ticket").read_bytes(), Path("run/config.toml").read_text(encoding="utf-8")
-    capsys.readouterr()
-    for other in (["--keep", "0.5"], ["--epochs", "3"], ["--scope", "global"], ["--widths", "8"], ["--seed", "1"]):
+    before = Path("run/found.ticket").read_bytes()
+    for other in (["--keep", "0.5"], ["--scope", "global"], ["--seed", "1"]):
+        capsys.readouterr()
         assert f"has {other[0][2:]} =" in refused(capsys, "find", "--out", "run", "--resume", *other)
-    assert (
-        Path("run/found.ticket").read_bytes() == before
-        and Path("run/config.toml").read_text(encoding="utf-8") == settings
-    )
-    main(["find", "--out", "run", "--resume"])
-    assert Path("run/found.ticket").read_bytes() == before
     main(["find", "--out", "run", "--resume", "--twin"])
-    assert "trained twin" in capsys.readouterr().out
+    assert Path("run/found.ticket").read_bytes() == before and "trained twin" in capsys.readouterr().out
 
 
 def test_without_out_every_run_gets_a_folder_of_its_own():
@@ -140,18 +141,10 @@ def test_without_out_every_run_gets_a_folder_of_its_own():
 
 
 def test_wrong_input_is_one_clear_line(capsys, tmp_path):
-    main([*QUICK, "--out", "run", "--no-twin"])
-    capsys.readouterr()
-    assert "keep must be in (0, 1], got 1.5" in refused(capsys, *QUICK, "--keep", "1.5")
     assert "--nope" in refused(capsys, *QUICK, "--nope")
-    assert "holds a run already" in refused(capsys, *QUICK, "--out", "run")
-    assert "needs --out" in refused(capsys, *QUICK, "--resume")
-    assert "nothing to resume in nowhere" in refused(capsys, *QUICK, "--resume", "--out", "nowhere")
     assert "unknown network 'foo'" in refused(capsys, "find", "--model", "foo")
     assert "fc has no argument 'width'" in refused(capsys, "find", "--width", "2")
     assert "expected one of digits" in refused(capsys, "find", "--data", "nowhere")
-    assert "epochs must be 1 or more" in refused(capsys, "find", "--epochs", "0")
-    assert "seed" in refused(capsys, "find", "--seed", "-1")
     assert "device" in refused(capsys, "find", "--device", "nonsense")
     assert "too small" in refused(capsys, "find", "--model", "conv8")
     (tmp_path / "empty").mkdir()
@@ -162,7 +155,7 @@ def test_wrong_input_is_one_clear_line(capsys, tmp_path):
     Path("text.ticket").write_text("not a ticket", encoding="utf-8")
     for command in ("eval", "info", "verify"):
         assert "text.ticket: not a ticket" in refused(capsys, command, "text.ticket")
-    assert sorted(path.name for path in Path().iterdir()) == ["empty", "run", "text.ticket"]
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "text.ticket"]
 
 
 class OddError(Exception):
@@ -278,16 +271,32 @@ def untrained(*arguments, **how):
     return subprocess.run([sys.executable, "-m", "untrained", *arguments], stderr=subprocess.PIPE, timeout=300, **how)
 
 
+def images(folder, count=6):
+    """Write small images of two classes, for training and for tests."""
+    from PIL import Image
+
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            (Path(folder) / part / label).mkdir(parents=True)
+            for number in range(count):
+                shade = number * 40 + 10 * (part == "test") + 20 * (label == "b")
+                Image.new("L", (8, 8), shade).save(Path(folder) / part / label / f"{number}.png")
+
+
 def test_a_locale_that_is_ascii_is_enough():
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    Path("käse").mkdir()
-    for command in (
-        [*SMALL, "--epochs", "1", "--out", "käse/run", "--no-twin"],
-        ["info", "käse/run/found.ticket"],
-    ):
-        done = untrained(*command, env=ascii_only, stdout=subprocess.PIPE)
-        assert done.returncode == 0 and done.stderr == b"", done.stderr
-        assert done.stdout.isascii() and done.stdout
+    images("bilder-ä")
+    find = [*SMALL, "--epochs", "1", "--data", "bilder-ä", "--no-twin", "--out", "käse"]
+    code = f"""
+from untrained.cli import main
+main({find!a})
+main(["find", "--out", "k\\xe4se", "--resume"])
+main(["info", "k\\xe4se/found.ticket"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=ascii_only, capture_output=True, timeout=300)
+    assert done.returncode == 0 and done.stderr == b"", done.stderr
+    assert done.stdout.isascii() and b"kept" in done.stdout
+    assert 'data = "bilder-ä"' in Path("käse/config.toml").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -302,15 +311,7 @@ def test_output_that_cannot_be_written_is_told():
 
 
 def test_a_ticket_for_other_images_is_refused(capsys):
-    from PIL import Image
-
-    for part in ("train", "test"):
-        for label in ("a", "b"):
-            folder = Path("images") / part / label
-            folder.mkdir(parents=True)
-            for number in range(6):
-                shade = number * 40 + 10 * (part == "test") + 20 * (label == "b")
-                Image.new("L", (8, 8), shade).save(folder / f"{number}.png")
+    images("images")
     main([*QUICK, "--out", "run", "--no-twin"])
     capsys.readouterr()
     assert "images has (1, 8, 8) of 2 classes (a, b)" in refused(capsys, "eval", "run/found.ticket", "--data", "images")
@@ -355,7 +356,7 @@ def test_a_folder_called_like_a_data_set_does_not_hide_it(capsys):
 
 
 def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
-    find = [sys.executable, "-m", "untrained", *SMALL, "--no-twin", "--epochs", "60"]
+    find = [sys.executable, "-m", "untrained", *SMALL, "--no-twin", "--epochs", "40"]
     with subprocess.Popen([*find, "--out", "broken"], stderr=subprocess.PIPE, text=True) as process:
         metrics, deadline = Path("broken/metrics.jsonl"), time.monotonic() + 120
         while not metrics.exists() or len(metrics.read_text(encoding="utf-8").splitlines()) < 2:
@@ -366,12 +367,12 @@ def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
     assert process.returncode == 130 and "untrained find --out broken --resume" in error
     ut.Ticket.load("broken/found.ticket").verify()
     epochs = len(metrics.read_text(encoding="utf-8").splitlines())
-    assert 2 <= epochs < 60
+    assert 2 <= epochs < 40
     main(["find", "--out", "broken", "--resume"])
     main([*find[3:], "--out", "straight"])
     assert Path("broken/found.ticket").read_bytes() == Path("straight/found.ticket").read_bytes()
     assert [json.loads(line)["epoch"] for line in metrics.read_text(encoding="utf-8").splitlines()] == list(
-        range(1, 61)
+        range(1, 41)
     )
 
 

@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -33,7 +32,7 @@ from untrained.experiments.compare import compare
 from untrained.experiments.testbed import Workbench
 from untrained.methods import METHODS
 from untrained.models import build
-from untrained.runs.table import Cell, Line, lines_of
+from untrained.runs.table import Cell, Line
 from untrained.search import checkpoint
 from untrained.search.evaluation import evaluate
 from untrained.search.fit import History
@@ -313,21 +312,6 @@ def test_two_spellings_do_not_share_a_folder():
 # Its files.
 
 
-def test_lines_are_means_and_deviations_of_the_cells(everything):
-    found = results(everything[0])
-    for line in found["lines"]:
-        cells = [c for c in found["cells"] if (c["method"], c["keep"]) == (line["method"], line["keep"])]
-        assert [cell["seed"] for cell in cells] == [0, 1] and line["seeds"] == 2 and line["error"] == ""
-        one, two = (cell["accuracy"] for cell in cells)
-        assert line["accuracy"] == pytest.approx((one + two) / 2, abs=1e-12)
-        assert line["std"] == pytest.approx(abs(one - two) / math.sqrt(2), abs=1e-12)
-        assert line["val_accuracy"] == pytest.approx(sum(cell["val_accuracy"] for cell in cells) / 2, abs=1e-12)
-        assert line["bits"] == pytest.approx(sum(8 * c["file_bytes"] / c["weights"] for c in cells) / 2, abs=1e-12)
-        assert line["file_bytes"] == pytest.approx(sum(cell["file_bytes"] for cell in cells) / 2)
-        assert line["kept"] == pytest.approx(sum(cell["kept"] / cell["weights"] for cell in cells) / 2, abs=1e-12)
-        assert line["seconds"] == pytest.approx(sum(cell["seconds"] for cell in cells) / 2, abs=1e-12)
-
-
 def test_csv_and_json_say_the_same_and_so_does_every_cells_file(everything):
     folder = everything[0]
     found = results(folder)
@@ -383,29 +367,11 @@ def test_bytes_of_a_random_subnetwork_are_counted_as_those_of_a_found_one(everyt
     assert abs(sizes["random-subnetwork"] - sizes["edge-popup"]) < 60
 
 
-def test_the_shares_of_a_line_are_over_the_searches_that_went_well():
-    good = [Cell("m", 0.5, seed, 0.5 + 0.1 * seed, 0.4, 1.0 + seed, 100, 50, 20 * (1 + seed)) for seed in range(3)]
-    spoilt = Cell("m", 0.5, 3, error="it diverged")
-    (line,) = lines_of([*good, spoilt])
-    assert (line.seeds, line.error) == (3, "it diverged")
-    assert (line.accuracy, line.std) == (pytest.approx(0.6), pytest.approx(0.1))
-    assert (line.bits, line.file_bytes, line.seconds) == (pytest.approx(3.2), pytest.approx(40), pytest.approx(2))
-    (alone,) = lines_of(good[:1])
-    assert alone.std == 0 and alone.seeds == 1
-    (none,) = lines_of([spoilt])
-    assert none.seeds == 0 and none.accuracy != none.accuracy
-    assert line.std == statistics.stdev([0.5, 0.6, 0.7])
-    assert [each.keep for each in lines_of([*good, Cell("m", None, 0, 1.0, 1.0, 1.0, 1, 1, 1)])] == [0.5, None]
-
-
 # What is wrong is told in one line, before anything is written.
 
 BROKEN = {
     "unknown method": (["--methods", "edge-popup,nope"], "unknown method 'nope'"),
-    "unknown option": (["--methods", "edge-popup(nope=1)"], "no field 'nope'"),
     "bad option": (["--methods", "multicoated(coats=0)"], "coats"),
-    "half a bracket": (["--methods", "edge-popup(signed=True"], "edge-popup(signed=True"),
-    "code": (["--methods", "edge-popup(keep=print(1))"], "print"),
     "keep of 0": (["--keep", "0"], "keep must be in (0, 1], got '0'"),
     "keep above 1": (["--keep", "0.5,1.5"], "keep must be in (0, 1], got '0.5,1.5'"),
     "keep of nothing": (["--keep", ""], "--keep is empty"),
@@ -415,15 +381,6 @@ BROKEN = {
     "no job": (["--jobs", "0"], "jobs must not be 0"),
     "no epoch": (["--epochs", "0"], "epochs must be 1 or more"),
     "no file": (["--method", "missing.py:A"], "no such file: 'missing.py'"),
-    "no class": (["--method", "fine.py:Missing"], "no untrained.Method called 'Missing'"),
-    "no method": (["--method", "fine.py:NoMethod"], "no untrained.Method called 'NoMethod'"),
-    "abstract": (["--method", "fine.py:OwnAbstract"], "OwnAbstract"),
-    "no name of a class": (["--method", "fine.py:"], "no untrained.Method called ''"),
-    "no class named at all": (["--method", "fine.py"], "unknown method 'fine.py'"),
-    "raises at import": (["--method", "raises.py:A"], "raises.py cannot be imported: KeyError: 'x'"),
-    "is no Python": (["--method", "syntax.py:A"], "syntax.py cannot be imported: SyntaxError"),
-    "wants what is not installed": (["--method", "wants.py:A"], "No module named 'no_such_module_at_all'"),
-    "no module": (["--method", "no_such_module_at_all:A"], "no_such_module_at_all cannot be imported"),
     "no data": (["--data", "nowhere"], "expected one of digits"),
     "no device": (["--device", "nonsense"], "device"),
     "nothing to resume": (["--resume"], "nothing to resume in run"),
@@ -436,29 +393,17 @@ BROKEN = {
 
 @pytest.mark.parametrize("wrong", BROKEN)
 def test_wrong_input_is_one_clear_line_and_nothing_is_written(capsys, wrong):
-    Path("fine.py").write_text(
-        "from untrained import Method\nclass NoMethod: pass\nclass OwnAbstract(Method): pass\n", encoding="utf-8"
-    )
-    Path("raises.py").write_text("{}['x']\n", encoding="utf-8")
-    Path("syntax.py").write_text("def\n", encoding="utf-8")
-    Path("wants.py").write_text("import no_such_module_at_all\n", encoding="utf-8")
-    before = sorted(Path().iterdir())
-    flags, says = BROKEN[wrong]
+    flags, part = BROKEN[wrong]
     quick = {"--epochs": "1", "--seeds": "1", "--jobs": "1", "--methods": "biprop", "--widths": "8"}
     for flag in (*flags, *(["--widths"] if {"--model", "--width"} & {*flags} else [])):
         quick.pop(flag, None)
-    assert says in refused(capsys, "compare", *(word for each in quick.items() for word in each), *flags, "--out=run")
-    assert sorted(Path().iterdir()) == before or sorted({*Path().iterdir()} - {*before}) == [Path("__pycache__")]
+    assert part in refused(capsys, "compare", *(word for each in quick.items() for word in each), *flags, "--out=run")
+    assert not list(Path().iterdir())
 
 
-def test_without_joblib_one_line_names_the_extra(capsys, monkeypatch):
+def test_without_joblib_one_line_names_the_extra_and_nothing_is_written(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "joblib", None)
     assert "pip install 'untrained[compare]'" in refused(capsys, *SMALL, "--methods", "biprop", "--out", "run")
-
-
-def test_without_joblib_nothing_is_written(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "joblib", None)
-    refused(capsys, *SMALL, "--methods", "biprop", "--out", "run")
     assert not Path("run").exists()
 
 
@@ -471,12 +416,6 @@ def test_without_matplotlib_the_comparison_says_so(capsys, monkeypatch, pictures
     )
     assert not Path("run/picture.png").exists() and len(results(Path("run"))["cells"]) == 3
     assert compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=1, out=Path("again")).picture is None
-
-
-def test_a_field_without_its_name_is_told(capsys):
-    assert "every value needs the name of its field" in refused(
-        capsys, *SMALL, "--methods", "edge-popup(0.3)", "--out", "run"
-    )
 
 
 # A search that fails.
@@ -676,41 +615,7 @@ def test_a_search_that_was_interrupted_goes_on_from_its_last_epoch(monkeypatch, 
     assert tickets(Path("broken")) == tickets(Path("straight"))
 
 
-# Damage.
-
 CELL = "gem-miner-0.3-seed1"
-DAMAGE = {
-    "cut off": lambda text: text[: len(text) // 2],
-    "empty": lambda text: "",
-    "no JSON": lambda text: "not JSON",
-    "a list": lambda text: "[1, 2]",
-    "null": lambda text: "null",
-    "another key": lambda text: json.dumps(json.loads(text) | {"more": 1}),
-    "another method's": lambda text: json.dumps(json.loads(text) | {"method": "biprop"}),
-    "another fraction's": lambda text: json.dumps(json.loads(text) | {"keep": 0.5}),
-    "another seed's": lambda text: json.dumps(json.loads(text) | {"seed": 0}),
-    "one that failed": lambda text: json.dumps(json.loads(text) | {"error": "it diverged"}),
-    "its first keys alone": lambda text: json.dumps(dict(list(json.loads(text).items())[:3])),
-    "words for numbers": lambda text: json.dumps(json.loads(text) | {"accuracy": "high"}),
-    "no number": lambda text: json.dumps(json.loads(text) | {"accuracy": None}),
-    "not a number": lambda text: json.dumps(json.loads(text) | {"accuracy": float("nan")}),
-    "no weights": lambda text: json.dumps(json.loads(text) | {"weights": 0}),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_cell_is_searched_again_and_not_trusted(everything, copied, damage):
-    path = copied / "cells" / f"{CELL}.json"
-    path.write_text(DAMAGE[damage](path.read_text()))
-    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
-    assert without_seconds(copied) == without_seconds(everything[0])
-    assert json.loads(path.read_text())["error"] == ""
-
-
-def test_bytes_that_are_no_text_are_no_cell(everything, copied):
-    (copied / "cells" / f"{CELL}.json").write_bytes(b"\xff\xfe\x00{")
-    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
-    assert without_seconds(copied) == without_seconds(everything[0])
 
 
 def test_a_folder_in_the_place_of_a_cell_is_named(copied, capsys):
@@ -910,27 +815,6 @@ def test_folded_networks_are_compared_with_a_folded_twin():
     assert ut.Ticket.load(ticket).built_by["arguments"]["folded"] is True
     data = load_data("images")
     assert evaluate(ut.load(ticket), data.batches("test", 5)).accuracy == folded.cells[-1].accuracy
-
-
-GOOD = Line("n", None, 1, 0.9, 0.0, 0.9, 1.0, 32.0, 1000.0, 1.0, "")
-FAILED = Line("m", 0.5, 0, *7 * [math.nan], "it diverged")
-
-
-@pytest.mark.parametrize(
-    "lines", [[FAILED, GOOD], [GOOD], [dataclasses.replace(GOOD, accuracy=0.1)], [dataclasses.replace(GOOD, std=0.5)]]
-)
-def test_a_picture_is_drawn_when_hardly_anything_went_well(pictures, lines):
-    comparison.plot.save(comparison.plot.comparison("title", lines), Path("a.png"))
-    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_picture_has_room_beside_the_name_of_a_method_of_ones_own(pictures):
-    own = dataclasses.replace(GOOD, method=f"/home/{100 * 'm'}.py:OwnMethod", file_bytes=300.0)
-    comparison.plot.save(comparison.plot.comparison("title", [GOOD, own]), Path("a.png"))
-
-
-def test_a_picture_of_nothing_is_drawn_without_a_warning(pictures):
-    comparison.plot.save(comparison.plot.comparison("title", [FAILED]), Path("a.png"))
 
 
 def test_help_names_every_setting(capsys):

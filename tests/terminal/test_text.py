@@ -3,13 +3,15 @@
 import contextlib
 import io
 import re
+import unicodedata
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from untrained.terminal.text import html_table, print_facts, print_table, printable
+from untrained.plot.figure import available, one_line
+from untrained.terminal.text import REPLACEMENT, clean, html_table, print_facts, print_table, printable
 
 ANY = st.text(st.characters(), max_size=30)  # surrogates, too: a path may hold bytes that are no text
 
@@ -38,6 +40,35 @@ def test_a_printed_text_is_one_line_that_can_be_seen(text):
 )
 def test_what_cannot_be_seen_is_written_as_python_writes_it(text, shown):
     assert printable(text) == shown
+
+
+@given(ANY, st.integers(1, 20))
+def test_a_clean_text_is_one_short_line_and_stays_as_it_is(text, longest):
+    for function in (clean, one_line) if available() else (clean,):
+        line = function(text, longest)
+        assert line.replace("\u200c", "").replace("\u200d", "").isprintable() and len(line) <= longest
+        assert line.encode().decode() == function(line, longest) == line and "  " not in line
+    plain = unicodedata.normalize("NFC", " ".join(text.split()))
+    assert len(plain) > 20 or printable(plain) != plain or clean(text, 20) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" two\nlines\t\x1b[31m ", f"two lines {REPLACEMENT}[31m"),
+        ("tekcit\u202e.exe \udcff", f"tekcit{REPLACEMENT}.exe {REPLACEMENT}"),
+        ("e\u0301", "é"),
+        ("می\u200cخواهم 👩\u200d🔬", "می\u200cخواهم 👩\u200d🔬"),
+        ("x" * 100, "x" * 59 + "…"),
+    ],
+)
+def test_a_page_shows_a_clean_text(text, shown):
+    assert clean(text) == shown
+
+
+def test_a_picture_shows_no_character_that_its_font_lacks():
+    pytest.importorskip("matplotlib")
+    assert one_line("猫 é ± 👩\u200d🔬") == f"{REPLACEMENT} é ± {REPLACEMENT}\u200d{REPLACEMENT}"
 
 
 @given(st.lists(ANY, min_size=1, max_size=3))
