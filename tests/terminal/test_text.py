@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from untrained.plot.figure import available, one_line
-from untrained.terminal.text import REPLACEMENT, clean, html_table, print_facts, print_table, printable
+from untrained.terminal.text import REPLACEMENT, Table, clean, print_facts, printable
 
 ANY = st.text(st.characters(), max_size=30)  # surrogates, too: a path may hold bytes that are no text
 
@@ -79,7 +79,7 @@ def test_facts_and_tables_have_as_many_lines_as_rows(names):
     assert len(out.getvalue().splitlines()) == 1
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        print_table(["[bold]name", "x"], [["[red]", printable(name)[:20]] for name in names])
+        Table(["[bold]name", "x"], [["[red]", printable(name)[:20]] for name in names]).print()
     printed = out.getvalue()
     assert "[bold]name" in printed and printed.count("[red]") == len(names)
     assert all(printable(line) == line for line in printed.splitlines())
@@ -89,7 +89,7 @@ def test_a_narrow_terminal_loses_no_digit(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "24")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda self: True))
-    print_table(["network", "bytes to ship"], [["found subnetwork", "1,234,567,890,123"]])
+    Table(["network", "bytes to ship"], [["found subnetwork", "1,234,567,890,123"]]).print()
     shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     assert re.findall(r"[\d,]+", shown) == ["1,234,567", ",890,123"]
 
@@ -110,7 +110,7 @@ class Cells(HTMLParser):
 @given(st.lists(ANY, min_size=2, max_size=2), st.lists(st.lists(ANY, min_size=2, max_size=2), max_size=3), ANY)
 def test_nothing_in_a_table_is_html(titles, rows, note):
     page = Cells()
-    page.feed(html_table(titles, rows, bold=titles[0], notes=[note]))
+    page.feed(Table(titles, rows, bold=titles[0], notes=[note]).html())
     page.close()
     assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p"}
     given = [*titles, *(cell for row in rows for cell in row), note]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 from untrained._version import __version__
 from untrained.cli.app import app
-from untrained.terminal.text import print_facts, print_table, say
+from untrained.terminal.text import Table, print_facts, say
 
 if TYPE_CHECKING:
     from untrained.tickets.ticket import Ticket
+
+_METHOD_HELP = "FILE.py:CLASS of a method of your own that the ticket was found by."
+_OwnMethod = Annotated[str | None, Parameter(help=_METHOD_HELP)]
 
 
 @app.command(name="eval")
@@ -23,14 +29,13 @@ def evaluate(
     *,
     data: str | None = None,
     data_dir: Path | None = None,
-    method: str | None = None,
+    method: _OwnMethod = None,
     amp: bool = False,
 ) -> None:
     """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
         ticket: The ticket; its network must be one of ours.
-        method: FILE.py:CLASS of a method of your own that the ticket was found by.
         data: Data set: a known name or a folder of images (default: the one it was found on).
         data_dir: Where the data set is, or where to download it to.
         amp: Compute in bfloat16.
@@ -40,11 +45,9 @@ def evaluate(
     from untrained.data.batches import Batches
     from untrained.data.dataset import Split, find_folder, load_data
     from untrained.search.evaluation import evaluate as measure
-    from untrained.tickets.ticket import Ticket, naming, rebuild
+    from untrained.tickets.ticket import rebuild
 
-    _import_method(method)
-    read = Ticket.load(ticket)
-    with naming(ticket):
+    with _reading(ticket, method) as read:
         meta = _read_task(read)
         network = read.apply_(rebuild(read))
     name, (_, height, width) = data or meta["data"], meta["shape"]
@@ -64,47 +67,39 @@ def evaluate(
 
 
 @app.command
-def info(ticket: Path | None = None, /, *, method: str | None = None, system: bool = False) -> None:
+def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bool = False) -> None:
     """Print a ticket's facts, the weights it keeps and its size; or the facts of this machine.
 
     Args:
         ticket: The ticket.
-        method: FILE.py:CLASS of a method of your own that the ticket was found by.
         system: Print instead the versions, threads and kernels used on this machine, and why.
     """
     from untrained.tickets.summary import summary
-    from untrained.tickets.ticket import Ticket
 
     if (ticket is None) != system:
         raise ValueError("info needs a ticket, or --system instead")
     if ticket is None:
         print_facts(_system())
         return
-    _import_method(method)
-    read = Ticket.load(ticket)
-    print_facts(_facts(read))
-    print(f"\n{summary(read)}")
+    with _reading(ticket, method) as read:
+        print_facts(_facts(read))
+        print(f"\n{summary(read)}")
 
 
 @app.command
-def verify(ticket: Path, /, *, method: str | None = None) -> None:
+def verify(ticket: Path, /, *, method: _OwnMethod = None) -> None:
     """Draw every weight of a ticket again, and check the sha256 of them all.
 
     Args:
         ticket: The ticket.
-        method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
-    from untrained.tickets.ticket import Ticket, naming
-
-    _import_method(method)
-    read = Ticket.load(ticket)
-    with naming(ticket):
+    with _reading(ticket, method) as read:
         read.verify()
     say(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
 
 
 @app.command
-def bench(ticket: Path, /, *, batch: str = "1,8,64", method: str | None = None) -> None:
+def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) -> None:
     """Time a ticket's network here: dense, bfloat16, int8, and packed into about two bits per weight.
 
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
@@ -112,20 +107,16 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: str | None = None) 
     Args:
         ticket: The ticket; its network must be one of ours.
         batch: Numbers of inputs at a time, with commas between them.
-        method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
     from untrained.packed.bench import bench as run
     from untrained.packed.bench import verdict
-    from untrained.tickets.ticket import Ticket, naming
 
-    _import_method(method)
     if not all(size.strip().isdecimal() for size in batch.split(",")):
         raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
-    read = Ticket.load(ticket)
-    with naming(ticket):
+    with _reading(ticket, method) as read:
         rows = run(read, [int(size) for size in batch.split(",")])
     cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
-    print_table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells)
+    Table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells).print()
     print("\n".join(verdict(rows)))
 
 
@@ -158,7 +149,7 @@ def export(
     *,
     to: Literal["html", "onnx", "safetensors", "torch"],
     out: Path | None = None,
-    method: str | None = None,
+    method: _OwnMethod = None,
 ) -> None:
     """Write a ticket's network in another format.
 
@@ -169,33 +160,29 @@ def export(
         ticket: The ticket; its network must be one of ours.
         to: The format.
         out: The file (default: beside the ticket, with the ending of the format).
-        method: FILE.py:CLASS of a method of your own that the ticket was found by.
     """
     from untrained import export as formats
-    from untrained.tickets.ticket import Ticket, naming
 
-    _import_method(method)
     out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
     if out.resolve() == ticket.resolve():
         raise ValueError(f"--out: {out} is the ticket itself")
-    write = {
-        "html": formats.to_html,
-        "onnx": formats.to_onnx,
-        "safetensors": formats.to_safetensors,
-        "torch": formats.to_torch,
-    }[to]
-    read = Ticket.load(ticket)
-    with naming(ticket):
-        write(read, out)
+    with _reading(ticket, method) as read:
+        getattr(formats, f"to_{to}")(read, out)
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _import_method(method: str | None) -> None:
-    """Import a method of the user, so that tickets may name it."""
-    if method is not None:
-        from untrained.experiments.by_name import own_class
+@contextmanager
+def _reading(path: Path, method: str | None) -> Iterator[Ticket]:
+    """Read a ticket, whose method may be a class of the user; errors of the block name the file."""
+    from untrained.experiments.by_name import own_class
+    from untrained.tickets.file import naming
+    from untrained.tickets.ticket import Ticket
 
+    if method is not None:
         own_class(method)
+    ticket = Ticket.load(path)
+    with naming(path):
+        yield ticket
 
 
 def _classes(labels: Sequence[str]) -> str:

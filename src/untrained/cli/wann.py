@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from untrained.cli.app import CONFIG_HELP, NO_PICTURE
 from untrained.search.run_files import FOUND
-from untrained.terminal.text import print_table, say
+from untrained.terminal.text import Table, say
 from untrained.wann.runs.settings import WannSettings, task_of_file
 
 if TYPE_CHECKING:
@@ -277,4 +277,4 @@ def _print_columns(columns: Sequence[Column], measure: str, title: str) -> None:
         mean, std = (f"{value:.2%}" if share else f"{value:,.4g}" for value in (column.mean, column.std))
         once = len(column.scores) == 1
         cells.append((column.name, mean, "" if once else std, "" if once else str(len(column.scores))))
-    print_table((title, measure, "± std", "of"), cells)
+    Table((title, measure, "± std", "of"), cells).print()

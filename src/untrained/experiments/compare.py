@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
@@ -25,6 +25,9 @@ from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, 
 from untrained.search.checkpoint import holds_run
 from untrained.search.run_files import CELLS, PICTURE
 from untrained.terminal.progress import counting
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @final
@@ -74,13 +77,8 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     settings = replace(settings or CompareSettings(), **changes)
     grid = make_grid(settings)
     validate(settings)
-    folder, lines, cells = run_grid(settings, grid, lambda cell: settings, "compare")
-    picture = None
-    if plot.available():
-        picture = folder / PICTURE
-        title = f"{settings.model} on {settings.data}, {settings.epochs} epochs"
-        plot.save(plot.comparison(title, lines), picture)
-    return Comparison(lines, cells, folder, picture)
+    title = f"{settings.model} on {settings.data}, {settings.epochs} epochs"
+    return run_grid(settings, grid, lambda cell: settings, "compare", lambda lines: plot.comparison(title, lines))
 
 
 def make_grid(
@@ -119,15 +117,20 @@ def validate(setup: Setup) -> None:
 
 
 def run_grid(
-    settings: GridSettings, grid: Sequence[Cell], setup_of: Callable[[Cell], Setup], command: str
-) -> tuple[Path, tuple[Line, ...], tuple[Cell, ...]]:
-    """Search the missing cells of a grid, write each one at once, then the table; return (folder, lines, cells).
+    settings: GridSettings,
+    grid: Sequence[Cell],
+    setup_of: Callable[[Cell], Setup],
+    command: str,
+    draw: Callable[[Sequence[Line]], Figure],
+) -> Comparison:
+    """Search the missing cells of a grid, write each one at once, then the table and the picture.
 
     Args:
         settings: the folder, whether to resume, and the number of jobs.
         grid: all cells, in the order of the table.
         setup_of: a function that returns the settings of a cell's network.
         command: the command that resumes the run after Ctrl-C.
+        draw: a function that draws the picture of the table.
     """
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
@@ -148,7 +151,10 @@ def run_grid(
         cells = tuple(done[cell.name] for cell in grid)
         lines = tuple(lines_of(cells))
         write_results(folder, lines, cells)
-    return folder, lines, cells
+        picture = folder / PICTURE if plot.available() else None
+        if picture is not None:
+            plot.save(draw(lines), picture)
+    return Comparison(lines, cells, folder, picture)
 
 
 def _joblib() -> Any:

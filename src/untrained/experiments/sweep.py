@@ -16,7 +16,6 @@ from untrained.fields import check_words
 from untrained.models import NETWORKS
 from untrained.runs.settings import CompareSettings, SweepSettings
 from untrained.runs.table import TWIN, Cell, Line
-from untrained.search.run_files import PICTURE
 
 Axis = Literal["keep", "width", "weights"]
 
@@ -94,12 +93,11 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     validate(at())
     if axis == "width" and not {"width", "widths"} & _parameters(settings).keys():
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
-    folder, lines, cells = run_grid(settings, grid, lambda cell: at(cell.width, cell.law), "sweep")
-    picture = None
-    if plot.available():
-        picture = folder / PICTURE
-        plot.save(plot.sweep(_title(settings, axis, laws), axis, lines), picture)
-    return Sweep(axis, lines, cells, folder, picture)
+    title = _title(settings, axis, laws)
+    found = run_grid(
+        settings, grid, lambda cell: at(cell.width, cell.law), "sweep", lambda lines: plot.sweep(title, axis, lines)
+    )
+    return Sweep(axis, found.lines, found.cells, found.folder, found.picture)
 
 
 def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:

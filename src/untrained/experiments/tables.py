@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import final
 
 from untrained.runs.run import Row
 from untrained.runs.table import FOUND, Line
-from untrained.terminal.text import html_table, print_table
-
-
-@final
-@dataclass(frozen=True)
-class Table:
-    """Table of text, for a terminal or a notebook.
-
-    Attributes:
-        titles: titles of the columns.
-        rows: cells of each row.
-        bold: first cell of the row in bold, if any.
-        notes: sentences below the table.
-    """
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    bold: str | None = None
-    notes: tuple[str, ...] = ()
-
-    def print(self) -> None:
-        """Print the table without its notes."""
-        print_table(self.titles, self.rows, self.bold)
-
-    def html(self) -> str:
-        """Return the table and its notes as HTML."""
-        return html_table(self.titles, self.rows, self.bold, self.notes)
+from untrained.terminal.text import Table
 
 
 def of_networks(rows: Sequence[Row]) -> Table:

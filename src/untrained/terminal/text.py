@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from typing import final
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # Persian and emoji are written with them
@@ -52,36 +54,50 @@ def print_facts(facts: Mapping[str, object]) -> None:
         say(f"{name:<14}{value}")
 
 
-def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None) -> None:
-    """Print a table: the first column to the left, the others to the right; the row that begins with `bold` is bold."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+@final
+@dataclass(frozen=True)
+class Table:
+    """Table of text for a terminal or a notebook: the first column to the left, the others to the right.
 
-    table = Table(box=SIMPLE_HEAD)
-    for number, title in enumerate(titles):
-        table.add_column(Text(printable(title)), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if row[0] == bold else None)
-    # A pipe has no width of its own; rich would cut the table to 80 columns.
-    console = Console()
-    (console if console.is_terminal else Console(width=140)).print(table)
+    Attributes:
+        titles: titles of the columns.
+        rows: cells of each row.
+        bold: first cell of the row in bold, if any.
+        notes: sentences below the table.
+    """
 
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    bold: str | None = None
+    notes: Sequence[str] = ()
 
-def html_table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], bold: str | None = None, notes: Sequence[str] = ()
-) -> str:
-    """Return a table like that of `print_table`, and notes below it, as escaped HTML."""
+    def print(self) -> None:
+        """Print the table without its notes."""
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
 
-    def line(tag: str, cells: Sequence[str], weight: str) -> str:
-        sides = ("left", *["right"] * len(cells))
-        return "".join(
-            f'<{tag} style="text-align:{side};font-weight:{weight}">{escape(printable(cell))}</{tag}>'
-            for side, cell in zip(sides, cells, strict=False)
-        )
+        table = RichTable(box=SIMPLE_HEAD)
+        for number, title in enumerate(self.titles):
+            table.add_column(Text(printable(title)), justify="right" if number else "left", overflow="fold")
+        for row in self.rows:
+            table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if row[0] == self.bold else None)
+        # A pipe has no width of its own; rich would cut the table to 80 columns.
+        console = Console()
+        (console if console.is_terminal else Console(width=140)).print(table)
 
-    head = f"<thead><tr>{line('th', titles, 'bold')}</tr></thead>"
-    body = "".join(f"<tr>{line('td', row, 'bold' if row[0] == bold else 'normal')}</tr>" for row in rows)
-    below = "".join(f"<p>{escape(printable(note))}</p>" for note in notes)
-    return f"<table>{head}<tbody>{body}</tbody></table>{below}"
+    def html(self) -> str:
+        """Return the table and its notes as escaped HTML."""
+
+        def line(tag: str, cells: Sequence[str], weight: str) -> str:
+            sides = ("left", *["right"] * len(cells))
+            return "".join(
+                f'<{tag} style="text-align:{side};font-weight:{weight}">{escape(printable(cell))}</{tag}>'
+                for side, cell in zip(sides, cells, strict=False)
+            )
+
+        head = f"<thead><tr>{line('th', self.titles, 'bold')}</tr></thead>"
+        body = "".join(f"<tr>{line('td', r, 'bold' if r[0] == self.bold else 'normal')}</tr>" for r in self.rows)
+        notes = "".join(f"<p>{escape(printable(note))}</p>" for note in self.notes)
+        return f"<table>{head}<tbody>{body}</tbody></table>{notes}"

@@ -9,7 +9,7 @@ from typing import final
 
 from torch import nn
 
-from untrained.terminal.text import html_table, printable
+from untrained.terminal.text import Table, printable
 from untrained.tickets.codec import entropy
 from untrained.tickets.header import within_memory
 from untrained.tickets.ticket import Ticket
@@ -119,7 +119,7 @@ class Summary:
 
     def _repr_html_(self) -> str:
         titles, *rows = self._table()
-        return html_table(titles, rows, notes=self._notes())
+        return Table(titles, rows, notes=self._notes()).html()
 
     def _table(self) -> list[tuple[str, ...]]:
         """Return the titles, and a row for every masked tensor."""
