@@ -7,7 +7,6 @@ import io
 import os
 import shlex
 import sys
-import tomllib
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Toml
 
 from untrained._version import __version__
+from untrained.runs.settings import read_toml
 from untrained.search.run_files import CONFIG
 from untrained.terminal.text import printable, shorten
 
@@ -134,10 +134,7 @@ def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ..
         return ()
     if not Path(path).is_file():
         raise ValueError(f"--config: no such file: {path!r}")
-    try:
-        tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"--config: {path} is not TOML: {error}") from None
+    read_toml(Path(path))
     return (Toml(path, must_exist=True, use_commands_as_keys=False), _refuse_code)
 
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from untrained.experiments.by_name import names_code
 from untrained.files import sole_writer, written_whole
-from untrained.runs.settings import Setup
+from untrained.runs.settings import Setup, read_toml
 from untrained.search.run_files import CONFIG
 
 _FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
@@ -57,7 +56,7 @@ def choose_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> 
         raise ValueError(f"--out: {folder} is a file, not a folder")
     own = {field.name.replace("_", "-") for field in fields(settings)}
     is_begun = begun(folder)
-    if not is_begun and _read(folder / CONFIG).keys() - own:
+    if not is_begun and read_toml(folder / CONFIG).keys() - own:
         raise ValueError(f"{folder} holds a run of another command; pass another --out")
     if is_begun:
         if not settings.resume:
@@ -86,7 +85,7 @@ def resume_command(command: str, folder: Path, settings: Setup) -> str:
 
 
 def _refuse_other_settings(settings: Setup, path: Path) -> None:
-    then = _read(path)
+    then = read_toml(path)
     now = tomllib.loads(settings.to_toml())
     for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
         if then.get(name) != now.get(name):
@@ -94,10 +93,3 @@ def _refuse_other_settings(settings: Setup, path: Path) -> None:
                 f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
                 "resume it with its own settings, or start another with another --out"
             )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from untrained.data.splits import Split
 from untrained.fields import check_fields
 from untrained.files import read_json_lines, written_whole
+from untrained.runs.settings import read_toml
 from untrained.search import trace
 from untrained.search.evaluation import Answers
 from untrained.search.run_files import ANSWERS, CONFIG, METRICS, RESULTS, TICKET, TRACE, TWIN_FOLDER
@@ -250,8 +250,8 @@ def is_number(value: object) -> bool:
 def read_settings(path: Path, gaps: list[str]) -> dict[str, Any]:
     """Read a config.toml; a damaged one is empty, and a sentence in `gaps`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError):
+        return read_toml(path)
+    except ValueError:
         gaps.append(f"{path.name} is damaged: the command of this run is not known.")
         return {}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 from cyclopts import Parameter
 
@@ -171,6 +172,18 @@ class SweepSettings(GridSettings):
     def factors(self) -> tuple[float, ...]:
         """Return the factors of `width`, each once."""
         return _numbers("width", self.width, _WIDEST)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file; none without a file.
+
+    Raises:
+        ValueError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from None
 
 
 def to_toml(settings: DataclassInstance) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from untrained.files import written_whole
+from untrained.plot.figure import FONT, INK, MINUS, PLUS, SMALL, empty, one_line
 from untrained.plot.figure import FOUND as TEAL
-from untrained.plot.figure import empty, one_line
 from untrained.wann.networks.activations import FUNCTIONS, NAMES
 from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.layout import IMAGE, Layout, place
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT = "#2b2f36", "#6d747e"
-_UNUSED, _EDGE, _PLUS, _MINUS = "#ededed", "#3d4a5c", "#0072b2", "#d55e00"
+FAINT, _UNUSED, _EDGE = "#6d747e", "#ededed", "#3d4a5c"
 # Greys for linear and inverse; the others in colours that colour-blind readers tell apart (Paul Tol's "muted").
 _COLOURS = "#c8c8c8 #332288 #44aa99 #ddcc77 #117733 #88ccee #6f6f6f #999933 #cc6677 #aa4499 #882255".split()
 _FILL: dict[str, str] = dict(zip(NAMES, _COLOURS, strict=True))
-FONT, SMALL = 9, 8  # points
 _MARGIN, _GAP, _ROW, _LEGEND_COLUMN = 0.25, 0.08, 0.28, 1.3  # inches
 _NAMED = 40  # more used inputs than these are dots without names
 _STEEPEST = 0.45  # greatest slope of a connection that passes the nodes of a layer
@@ -127,7 +125,7 @@ def _paint_connections(axes: Axes, net: Graph, layout: Layout) -> None:
     widths, colours = 0.8 if many else 1.1, [to_rgba(_EDGE, alpha)] * len(curves)
     if net.weights is not None and len(curves):
         widths = 0.4 + (1.6 if many else 2.6) * size[order] / (size.max() or 1.0)
-        colours = [to_rgba(_PLUS if weight > 0 else _MINUS, alpha) for weight in net.weights[order]]
+        colours = [to_rgba(PLUS if weight > 0 else MINUS, alpha) for weight in net.weights[order]]
     lines = PathCollection(curves, facecolors="none", edgecolors=colours, linewidths=widths, zorder=1)
     axes.add_collection(lines, autolim=False).set_gid("connections")
 
@@ -209,7 +207,7 @@ def _legend(net: Graph) -> list[tuple[str, str]]:
     """Return the legend's entries: (activation or colour, label)."""
     counts = sorted(Counter(net.act.tolist()).items())
     entries = [(NAMES[kind - 1], f"{NAMES[kind - 1]} ({count})") for kind, count in counts]
-    return entries if net.weights is None else [*entries, (_PLUS, "weight > 0"), (_MINUS, "weight < 0")]
+    return entries if net.weights is None else [*entries, (PLUS, "weight > 0"), (MINUS, "weight < 0")]
 
 
 def _paint_legend(axes: Axes, entries: Sequence[tuple[str, str]], columns: int, middle: float) -> None:

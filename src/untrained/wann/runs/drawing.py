@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untrained.wann.networks.drawing import FAINT, FONT, INK, SMALL, TEAL, new_figure, one_line, paint_net, save
+from untrained.plot.figure import BASELINES, FONT, INK, SMALL, TWIN, add_legend, one_line, open_frame
+from untrained.wann.networks.drawing import FAINT, TEAL, new_figure, paint_net, save
 from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_GREY, _ORANGE = "#8a8a8a", "#c97b2b"
-_CURVES = (TEAL, _ORANGE, "#b2475f", "#4a5a9a", "#6b6b6b")
+_CURVES = (TEAL, *BASELINES, "#4a5a9a", "#6b6b6b")
 _EARLIER = 6  # fronts drawn besides the last
 # Inches: the title; the panels, and what is below their axes; a line of a legend.
 _HEAD, _FOOT, _BELOW, _LINE, _WIDE = 0.45, 3.4, 0.8, 0.17, 13.0
@@ -74,7 +74,7 @@ def _paint_generations(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     x = [row["generation"] for row in rows]
     best, mean = (np.array([row[name] for row in rows], float) for name in ("best", "mean"))
     axes.plot(x, best, color=TEAL, lw=2, label="best")
-    axes.plot(x, mean, color=_GREY, lw=1.2, label="mean of all")
+    axes.plot(x, mean, color=TWIN, lw=1.2, label="mean of all")
     _finish(axes, "reward over generations", "generation", empty=not rows)
 
 
@@ -96,7 +96,7 @@ def _paint_front(
     axes.plot(x, y, "o", color=INK, ms=4, zorder=3)
     if connections in x:
         best = y[x == connections].max()
-        axes.plot(connections, best, "o", color=_ORANGE, ms=9, mec="white", mew=1.2, label="this network", zorder=4)
+        axes.plot(connections, best, "o", color=_CURVES[1], ms=9, mec="white", mew=1.2, label="this network", zorder=4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(axes, "reward against size", "connections", empty=not known)
 
@@ -107,7 +107,7 @@ def _paint_weights(
     """The reward of every curve over the shared weight, its best one marked."""
     x = np.asarray(weights, float)
     for weight in WEIGHTS if rewards else ():
-        axes.axvline(weight, color=_GREY, lw=0.8, ls=(0, (2, 3)), zorder=0)
+        axes.axvline(weight, color=TWIN, lw=0.8, ls=(0, (2, 3)), zorder=0)
     for number, (name, given) in enumerate(rewards.items()):
         y, colour, label = np.asarray(given, float), _CURVES[number % len(_CURVES)], one_line(name)
         if np.isfinite(y).any():
@@ -124,15 +124,12 @@ def _finish(axes: Axes, title: str, x: str, *, columns: int = 3, empty: bool) ->
     axes.set_xlabel(x, fontsize=FONT, color=INK)
     axes.set_ylabel("reward", fontsize=FONT, color=INK)
     axes.tick_params(labelsize=SMALL)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     axes.margins(x=0.03, y=0.08)
     if empty:
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", fontsize=SMALL, color=FAINT)
         return
     # Below the axes, where it covers no curve.
-    legend = axes.legend(
-        fontsize=SMALL, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False, handlelength=1.6
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
+    add_legend(axes, fontsize=SMALL, ncols=columns, handlelength=1.6, **place)
