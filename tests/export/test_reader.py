@@ -13,23 +13,12 @@ from typing import final
 import pytest
 import torch
 from browser_reader import python_reads, read_in_node, run_in_node
-from test_hostile_files import (
-    ATTACKS,
-    NO_TICKETS,
-    TEXTS,
-    TICKETS,
-    VALUES,
-    closed,
-    parent,
-    places,
-    storing,
-    with_text,
-)
-from test_hostile_files import changed as attacked
-from test_hostile_files import opened as taken_apart
 from torch import nn
 
 import untrained as ut
+from hostile import ATTACKS, NO_TICKETS, TEXTS, TICKETS, VALUES, closed, parent, places, storing, with_text
+from hostile import changed as attacked
+from hostile import opened as taken_apart
 from untrained import models
 from untrained.export import to_html
 from untrained.export.browser.page import is_mask
@@ -198,7 +187,7 @@ def test_every_ticket_is_read_to_the_last_bit(tmp_path):
 
 
 def test_hostile_files_have_the_same_fate_in_both_readers(tmp_path):
-    files = {name: attacked("mixed", change) for name, change in ATTACKS.items()}
+    files = {label: attacked(name, change) for label, (name, change) in ATTACKS.items()}
     files |= {f"text: {name}": with_text("mixed", change) for name, change in TEXTS.items()}
     files |= {f"no ticket: {name}": data for name, data in NO_TICKETS.items()}
     files |= {f"cut at {at}": TICKETS["mixed"][:at] for at in range(0, 4000, 97)}

@@ -8,12 +8,12 @@ import types
 import pytest
 import torch
 import torch.nn.functional as F
-from test_conformance import VARIANTS
 from torch import nn
 from torch.func import functional_call, grad, hessian, jacrev, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
 import untrained as ut
+from any_methods import VARIANTS
 from untrained.masking import bake
 from untrained.masking import mask as attach
 
@@ -253,8 +253,9 @@ def test_transforms_of_torch_func(method):
     model = masked(method=method).eval()
     with ut.baked(model) as plain:
         assert torch.equal(jacrev(model)(X[0]), jacrev(plain)(X[0]))
-        seconds = [hessian(lambda x, of=of: of(x).sum().sin())(X[0]) for of in (model, plain)]
-        torch.testing.assert_close(*seconds)
+        if method == LEARNING[0]:  # of the input alone, which no method changes
+            seconds = [hessian(lambda x, of=of: of(x).sum().sin())(X[0]) for of in (model, plain)]
+            torch.testing.assert_close(*seconds)
         torch.testing.assert_close(vmap(model)(X), plain(X))
     given = learnable(model)
     each = vmap(grad(lambda p, x, y: loss_with(model, p, x[None], y[None])), (None, 0, 0))(given, X, Y)
@@ -268,11 +269,11 @@ def test_transforms_of_torch_func(method):
 
 @pytest.mark.parametrize("method", [m for m in LEARNING if not isinstance(m, ut.PartlyFrozen)], ids=str)
 def test_an_ensemble_in_one_call(method):
-    models = [masked(method=method).eval() for _ in range(3)]
-    for number, model in enumerate(models[1:]):
+    models = [masked(method=method).eval() for _ in range(2)]
+    for model in models[1:]:
         with torch.no_grad():
             for score in ut.scores(model):
-                score.copy_(score.flip(0) if number else -score)
+                score.copy_(-score.flip(0))
     given, buffers = stack_module_state(models)
     found = vmap(lambda p, b, x: functional_call(models[0], (p, b), (x,)), (0, 0, None))(given, buffers, X)
     for output, model in zip(found, models, strict=True):
@@ -419,18 +420,15 @@ def test_clients_may_sample_apart():
 
 # Torch's own words when it compiles a Function.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.parametrize("part", [False, True])
-def test_a_compiled_call_has_its_sample(part):
-    model = masked(Tied, ut.Bernoulli())
-    compiled = torch.compile(model.part if part else model, backend="eager", fullgraph=True)
+def test_a_compiled_part_has_its_sample(fresh):
+    compiled = torch.compile(masked(Tied, ut.Bernoulli()).part, backend="eager", fullgraph=True)
     assert not torch.equal(compiled(X), compiled(X))
-    torch._dynamo.reset()
 
 
 # --- what a state dict holds ---
 
 
-def trained(model, optimizer, steps, first=0, total=8):
+def trained(model, optimizer, steps, first=0, total=4):
     for step in range(first, first + steps):
         F.cross_entropy(model(X), Y).backward()
         optimizer.step()
@@ -451,12 +449,12 @@ def test_a_loop_resumed_from_a_state_dict_goes_on_to_the_same_bits(method):
     whole, half, resumed = (masked(method=method) for _ in range(3))
     rates = {"lr": 0.5, "momentum": 0.9}
     optimizers = [ut.optim.SGD(model, **rates) for model in (whole, half, resumed)]
-    trained(whole, optimizers[0], 8)
-    trained(half, optimizers[1], 4)
+    trained(whole, optimizers[0], 4)
+    trained(half, optimizers[1], 2)
     resumed.load_state_dict(through_a_file(half.state_dict()))
     optimizers[2].load_state_dict(through_a_file(optimizers[1].state_dict()))
     assert attach.record(resumed).groups[0].method == attach.record(half).groups[0].method
-    trained(resumed, optimizers[2], 4, first=4)
+    trained(resumed, optimizers[2], 2, first=2)
     assert all(map(torch.equal, ut.scores(resumed), ut.scores(whole)))
     assert ut.Ticket.of(resumed).to_bytes() == ut.Ticket.of(whole).to_bytes()
 

@@ -9,35 +9,11 @@ import torch
 from torch import Tensor
 
 import untrained as ut
+from any_methods import VARIANTS
 from untrained.methods import METHODS
 from untrained.methods.masks import top_codes, uniform_scores
 from zoo import ZOO
 
-# Every method as it comes, without a line here; and those whose options change what they do.
-VARIANTS = [
-    *(cls() for cls in METHODS.values()),
-    ut.Biprop(keep=0.1, scope="global"),
-    ut.Biprop(ut.Linear(0.9, 0.2)),
-    ut.EdgePopup(keep=0.07),
-    ut.EdgePopup(keep=1.0),
-    ut.EdgePopup(keep=0.3, signed=True),
-    ut.EdgePopup(ut.Cubic(0.5, 0.1, until=0.5), scope="global"),
-    ut.EdgePopup(keep=0.3, scope="normalised"),
-    ut.EdgePopup(structure=ut.NofM(2, 4)),
-    ut.EdgePopup(keep=0.25, structure=ut.NofM(1, 4), signed=True),
-    ut.EdgePopup(keep=0.3, structure=ut.Block(4, 3)),
-    ut.FedPM(entropy=0.1),
-    ut.GemMiner(keep=0.2, scope="layer", decay=1e-4),
-    ut.IteRand(period=1, rate=1.0),
-    ut.Multicoated(keep=0.3, coats=5, spacing="uniform"),
-    ut.PartlyFrozen(ut.Biprop(0.4), pruned=0.2, locked=0.2),
-    ut.PartlyFrozen(ut.EdgePopup(0.3, scope="global")),
-    ut.PartlyFrozen(ut.Bernoulli()),
-    ut.RelaxedBernoulli(gate="concrete", sparsity=0.1),
-    ut.SlotMachines(values=3, greedy=False),
-    ut.Threshold(ternary=True),
-    ut.Threshold(threshold=0.0, start=None),
-]
 every_variant = pytest.mark.parametrize("method", VARIANTS, ids=lambda m: re.sub(r"\s+", "", str(m)))
 
 

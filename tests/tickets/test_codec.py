@@ -1,4 +1,4 @@
-"""Codes to bytes and back: round trips, the entropy bound, a decoder written again from the docstring, refusals."""
+"""Codes to bytes and back: round trips, the entropy bound, a decoder written again from docs/format.md, refusals."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ def code_tensors(draw):
     return torch.from_numpy(picked.astype(np.int8)).reshape(shape)
 
 
-# --- the docstring, written again ---
+# --- docs/format.md, written again ---
 
 
 def naive_frequencies(counts):
@@ -158,7 +158,7 @@ def test_the_entropy_of_nothing_is_zero():
     assert entropy([]) == entropy([0, 5]) == 0.0
 
 
-# --- constriction does what the docstring says ---
+# --- constriction does what docs/format.md says ---
 
 COUNTS = st.lists(st.one_of(st.integers(1, 9), st.integers(1, 2**40)), min_size=2, max_size=256)
 

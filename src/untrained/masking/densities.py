@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from untrained.masking.mask import candidates
+from untrained.masking.roles import roles
 from untrained.methods.base import Method
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
@@ -45,7 +45,8 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
         raise ValueError(f"erk needs a method that takes keep, got {method}")
     if method.together:
         raise ValueError(f"erk gives every tensor a density of its own, and {method} ranks them together")
-    shapes = {name: tuple(parameter.shape) for name, parameter in candidates(model).items()}
+    _, parameters, its_roles = roles(model)
+    shapes = {name: tuple(parameters[name].shape) for name, role in its_roles.items() if role.kind == "weight"}
     if not shapes:
         raise ValueError(f"this {type(model).__name__} has nothing that can be masked")
     densities = erk_densities(shapes, keep)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from untrained.masking.plan import Plan, Where
-from untrained.masking.roles import roles
 from untrained.masking.state import MaskState, Record
 from untrained.methods.base import Method
 from untrained.weights.laws import WeightLaw, check_seed
@@ -197,9 +196,3 @@ def record(model: nn.Module) -> Record:
     if not is_masked(model):
         raise ValueError(f"this {type(model).__name__} is not masked: call mask_ on it, or pass the module that was")
     return model._untrained  # pyright: ignore[reportReturnType]
-
-
-def candidates(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that `mask_` masks by default, by name."""
-    _, parameters, its_roles = roles(model)
-    return {name: parameters[name] for name, role in its_roles.items() if role.kind == "weight"}

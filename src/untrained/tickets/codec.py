@@ -1,16 +1,6 @@
 """Small integers to bytes and back: bit packing or entropy coding, whichever is smaller.
 
-A tensor of n codes is stored as its distinct `values` in ascending order, how often each occurs (`counts`), and
-`data`. The symbol of an element is the index of its value. Two codings of the symbols, elements in C order:
-
-* `bits`: w = ⌈log2 len(values)⌉ bits an element, element i at bits i·w … i·w + w - 1, least significant first, bit b
-  being bit b mod 8 of byte ⌊b/8⌋; the last byte is filled up with zeros. All codes equal: w = 0, no data at all.
-* `ans`: asymmetric numeral system with 64 bits of state, 32-bit little-endian words and 24-bit frequencies
-  f_i = max(1, ⌊counts_i · 2²⁴ / n⌋), the symbol that occurs most (the first such) taking what is missing to 2²⁴.
-  To decode: while the state (at first 0) is below 2³² and words are left, state = state · 2³² + last word, removed.
-  Then n times: q = state mod 2²⁴; the symbol is the i with F_i ≤ q < F_i + f_i, where F_i = Σ_{j<i} f_j;
-  state = ⌊state / 2²⁴⌋ · f_i + q - F_i; if it is below 2³² and a word is left, take it in as before.
-  At the end the state is 0 and no word is left.
+The two codings are specified in docs/format.md, "Codes".
 """
 
 from __future__ import annotations

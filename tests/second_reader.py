@@ -202,7 +202,7 @@ def masked(method, seed, name, drawn, entry, data):
     return weights
 
 
-def stranger_reads(file, base=None):
+def read_ticket(file, base=None):
     """All tensors of a ticket: name → (dtype, shape, bytes). `base` holds a pretrained model's, likewise."""
     size = int.from_bytes(file[:8], "little")
     index, data = json.loads(file[8 : 8 + size]), file[8 + size :]
