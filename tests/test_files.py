@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from untrained.files import sole_writer, written_whole
+from untrained.files import atomic_write, sole_writer
 
 
 def fail(*_, **__):
@@ -21,7 +21,7 @@ def fail(*_, **__):
 def test_what_was_written_takes_the_files_place(tmp_path):
     path = tmp_path / "a.ticket"
     for content in (b"first", b"second, longer", b""):
-        with written_whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             assert unfinished.parent == tmp_path and unfinished != path
             unfinished.write_bytes(content)
         assert path.read_bytes() == content
@@ -34,7 +34,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error, exists):
     path = tmp_path / "a.ticket"
     if exists:
         path.write_bytes(b"old")
-    with pytest.raises(error), written_whole(path) as unfinished:
+    with pytest.raises(error), atomic_write(path) as unfinished:
         unfinished.write_bytes(b"half of the ne")
         raise error
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == ({"a.ticket": b"old"} if exists else {})
@@ -45,7 +45,7 @@ def test_a_step_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkey
     path = tmp_path / "a.ticket"
     path.write_bytes(b"old")
     monkeypatch.setattr(step, fail)
-    with pytest.raises(OSError, match="no space"), written_whole(path) as unfinished:
+    with pytest.raises(OSError, match="no space"), atomic_write(path) as unfinished:
         unfinished.write_bytes(b"new")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a.ticket": b"old"}
 
@@ -54,7 +54,7 @@ def test_readers_see_the_old_file_until_the_end(tmp_path):
     path = tmp_path / "a.ticket"
     path.write_bytes(b"old")
     with path.open("rb") as reader:
-        with written_whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_bytes(b"new")
             assert path.read_bytes() == b"old"
         assert reader.read() == b"old"
@@ -65,7 +65,7 @@ def test_readers_see_the_old_file_until_the_end(tmp_path):
 def test_the_file_has_the_permissions_of_any_new_file(tmp_path, umask):
     before = os.umask(umask)
     try:
-        with written_whole(tmp_path / "a.ticket") as unfinished:
+        with atomic_write(tmp_path / "a.ticket") as unfinished:
             unfinished.write_bytes(b"new")
         assert os.umask(umask) == umask  # and the process has the umask it had
     finally:
@@ -74,14 +74,14 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path, umask):
 
 
 def test_a_missing_folder_is_an_os_error(tmp_path):
-    with pytest.raises(OSError), written_whole(tmp_path / "nowhere" / "a.ticket"):
+    with pytest.raises(OSError), atomic_write(tmp_path / "nowhere" / "a.ticket"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_without_a_folder_is_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with written_whole("a.ticket") as unfinished:
+    with atomic_write("a.ticket") as unfinished:
         unfinished.write_bytes(b"new")
     assert Path("a.ticket").read_bytes() == b"new"
 
@@ -107,7 +107,7 @@ def test_what_is_no_file_is_never_replaced(tmp_path, make, through):
     (tmp_path / "longer").symlink_to("link")
     path = tmp_path / {"itself": "it", "a link": "link", "a link to a link": "longer"}[through]
     before = {each.name: each.lstat().st_mode for each in tmp_path.iterdir()}
-    with pytest.raises(OSError, match=f"{path} is a (folder|device)"), written_whole(path) as unfinished:
+    with pytest.raises(OSError, match=f"{path} is a (folder|device)"), atomic_write(path) as unfinished:
         unfinished.write_bytes(b"new")
     assert {each.name: each.lstat().st_mode for each in tmp_path.iterdir()} == before
 
@@ -120,13 +120,13 @@ def test_a_link_stays_one_and_the_file_behind_it_is_written(tmp_path):
         link.symlink_to(f"there/{old}")
         if old:
             target.write_bytes(old)
-        with written_whole(link) as unfinished:
+        with atomic_write(link) as unfinished:
             unfinished.write_bytes(b"new")
         assert link.is_symlink() and target.read_bytes() == b"new"
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "lost").symlink_to("nowhere/a")
     for name in ("loop", "lost"):
-        with pytest.raises(OSError), written_whole(tmp_path / name):
+        with pytest.raises(OSError), atomic_write(tmp_path / name):
             pass
         assert (tmp_path / name).is_symlink()
 
@@ -134,7 +134,7 @@ def test_a_link_stays_one_and_the_file_behind_it_is_written(tmp_path):
 @pytest.mark.parametrize("name", ["a" * 250, "a" * 255, "ä" * 125, " ", "-a", "a\nb", ".unfinished-", "*?[a]"])
 def test_any_name_that_a_file_can_have_will_do(tmp_path, name):
     for content in (b"first", b"second"):
-        with written_whole(tmp_path / name) as unfinished:
+        with atomic_write(tmp_path / name) as unfinished:
             unfinished.write_bytes(content)
         assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, content)]
 
@@ -142,7 +142,7 @@ def test_any_name_that_a_file_can_have_will_do(tmp_path, name):
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems want names in UTF-8")
 def test_a_name_that_is_no_text_will_do(tmp_path):
     path = tmp_path / os.fsdecode(b"\xff\xfe.ticket")
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(b"new")
     assert os.listdir(os.fsencode(tmp_path)) == [b"\xff\xfe.ticket"]  # noqa: PTH208  the bytes are asked for
 
@@ -150,8 +150,8 @@ def test_a_name_that_is_no_text_will_do(tmp_path):
 WRITER = """
 import sys, time
 from pathlib import Path
-from untrained.files import sole_writer, written_whole
-with sole_writer(Path(sys.argv[1])), written_whole(Path(sys.argv[1]) / "a.ticket") as unfinished:
+from untrained.files import sole_writer, atomic_write
+with sole_writer(Path(sys.argv[1])), atomic_write(Path(sys.argv[1]) / "a.ticket") as unfinished:
     unfinished.write_bytes(b"half of the ne")
     print("begun", flush=True)
     time.sleep(60)
@@ -171,10 +171,10 @@ def test_what_a_killed_writer_left_is_swept_when_it_is_old_and_nothing_else(tmp_
     def unfinished_ones():
         return set(tmp_path.glob(".unfinished-*"))
 
-    with written_whole(tmp_path / "b.ticket") as unfinished:
+    with atomic_write(tmp_path / "b.ticket") as unfinished:
         of_another, live = unfinished, unfinished_ones() - {unfinished}
         os.utime(of_another, (0, 0))
-        with written_whole(tmp_path / "a.ticket"):
+        with atomic_write(tmp_path / "a.ticket"):
             assert unfinished_ones() > {of_another, *live}
         killed_writer()
         for kept in (".a.ticket.abcdefgh", ".a.ticket", "unfinished"):
@@ -182,7 +182,7 @@ def test_what_a_killed_writer_left_is_swept_when_it_is_old_and_nothing_else(tmp_
             os.utime(tmp_path / kept, (0, 0))
         assert len(live) == 1 and live == unfinished_ones() - {of_another}
         os.utime(next(iter(live)), (0, 0))
-        with written_whole(tmp_path / "a.ticket"):
+        with atomic_write(tmp_path / "a.ticket"):
             pass
         assert unfinished_ones() == {of_another}
     names = {path.name for path in tmp_path.iterdir()}
@@ -194,7 +194,7 @@ def test_what_a_killed_writer_left_is_swept_when_it_is_old_and_nothing_else(tmp_
 def test_a_file_that_is_there_keeps_its_permissions(tmp_path, mode):
     (tmp_path / "a.ticket").write_bytes(b"old")
     (tmp_path / "a.ticket").chmod(mode)
-    with written_whole(tmp_path / "a.ticket") as unfinished:
+    with atomic_write(tmp_path / "a.ticket") as unfinished:
         assert stat.S_IMODE(unfinished.stat().st_mode) & 0o077 & ~mode == 0
         unfinished.write_bytes(b"new")
     assert stat.S_IMODE((tmp_path / "a.ticket").stat().st_mode) == mode

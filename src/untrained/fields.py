@@ -44,7 +44,7 @@ def check_fields(config: Any) -> None:
     for name, (low, high) in getattr(config, "_limits", {}).items():
         value = getattr(config, name)
         if isinstance(value, int | float) and not (low <= value <= high and value < math.inf):
-            limits = f"{low:g} or more" if high == math.inf else f"in [{low:g}, {high:g}]"
+            limits = f"{low:g} or more" if high == math.inf else f"in [{low:.10g}, {high:.10g}]"
             raise ValueError(f"{name} must be {limits}, got {value!r}")
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that one process at a time writes into."""
+"""Atomic writes of files, and locks of folders that one process at a time writes into."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-_OLD = 3600  # seconds after which an unfinished file that nobody has touched has no writer any more
+_OLD = 3600  # seconds after which an unchanged unfinished file has no writer any more
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write to; on success it becomes `path` in one step, on any error it is removed.
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; on success it replaces `path` in one step, on any error it is removed.
 
-    A link stays one: the file behind it is written. What writers that were killed have left of this file is removed.
+    A link stays one: the file behind it is written. Unfinished files of killed writers of `path` are removed.
 
     Raises:
         OSError: the folder does not exist or cannot be written, or `path` is a folder, device, pipe or socket.
@@ -31,7 +31,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    # Not the name itself, beside which a long one has no room.
+    # A hash and not the name itself, which may be as long as names can be.
     prefix = f".unfinished-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
     _sweep(path.parent, prefix)
     unfinished = path.with_name(prefix + secrets.token_hex(8))
@@ -53,7 +53,7 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]], **options: A
     Raises:
         OSError: the file cannot be written.
     """
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text("".join(json.dumps(row, **options) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -69,13 +69,13 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any] | None]:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Make a folder, and keep all other processes and threads that ask for it out of it; a killed one keeps nobody out.
+    """Make a folder and lock it against other processes and threads; the lock ends with the process.
 
     Raises:
-        OSError: somebody writes there now, or the folder cannot be made.
+        OSError: the folder is locked, or cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # A singleton can be taken twice: `find` holds the folder that its `fit` writes into.
+    # A singleton can be locked twice: `find` holds the folder that its `fit` writes into.
     lock = FileLock(folder.resolve() / ".lock", blocking=False, is_singleton=True)
     try:
         lock.acquire()
@@ -88,7 +88,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 def _mode_of(path: str | Path) -> int | None:
-    """The permissions of the file that is there; None: there is none yet."""
+    """Return the permissions of the file; None: there is none yet."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116  a Path's own stat would be the same
     except FileNotFoundError:
@@ -105,5 +105,5 @@ def _sweep(folder: Path, prefix: str) -> None:
         try:
             if time.time() - left.lstat().st_mtime > _OLD:
                 left.unlink()
-        except OSError:  # somebody else was first, or may and we may not
+        except OSError:  # removed by another process, or not ours to remove
             continue

@@ -23,6 +23,11 @@ class SGD(torch.optim.SGD):
 
     Raises:
         ValueError: the model is not masked, none of its methods learns, or what torch's raises.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(3, 1), ut.EdgePopup(), seed=0)
+        >>> len(ut.optim.SGD(model, lr=0.1, momentum=0.9).param_groups[0]["params"])
+        1
     """
 
     def __init__(
@@ -56,6 +61,11 @@ class Adam(torch.optim.Adam):
 
     Raises:
         ValueError: the model is not masked, none of its methods learns, or what torch's raises.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(3, 1), ut.FedPM(), seed=0)
+        >>> len(ut.optim.Adam(model, lr=0.1).param_groups[0]["params"])
+        1
     """
 
     def __init__(
@@ -72,12 +82,18 @@ class Adam(torch.optim.Adam):
 
 
 def for_scores(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer of a masked model's scores that a recipe asks for."""
+    """Build the optimizer of a recipe for a masked model's scores.
+
+    Example:
+        >>> model = ut.mask_(nn.Linear(3, 1), ut.FedPM(), seed=0)
+        >>> type(ut.optim.for_scores(model, ut.FedPM().recipe)).__name__
+        'Adam'
+    """
     return (Adam if recipe.optimizer == "adam" else SGD)(model, **recipe.arguments())
 
 
 def _resolved(params: nn.Module | Iterable[Any], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What learns, and the options with which torch is to move it."""
+    """Return the parameters to optimize, and torch's options for them: fused where possible."""
     if not isinstance(params, nn.Module):
         return params, options
     scores = attach.scores(params)

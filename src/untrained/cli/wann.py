@@ -193,7 +193,7 @@ def export(net: Path, out: Path, /) -> None:
         net: The network's file.
         out: The file to write.
     """
-    from untrained.files import written_whole
+    from untrained.files import atomic_write
     from untrained.wann.networks.net import Net
 
     read = Net.load(net)
@@ -201,14 +201,14 @@ def export(net: Path, out: Path, /) -> None:
         case ".onnx":
             read.to_onnx(out)
         case ".py":
-            with written_whole(out) as unfinished:
+            with atomic_write(out) as unfinished:
                 unfinished.write_text(read.to_python(), encoding="utf-8")
         case ".graphml":
             graph = read.to_networkx()
             _refuse_unfit_for_xml(read.labels or ())
             import networkx
 
-            with written_whole(out) as unfinished:
+            with atomic_write(out) as unfinished:
                 networkx.write_graphml(graph, unfinished)
         case ".png" | ".svg" | ".pdf":
             read.draw(out)

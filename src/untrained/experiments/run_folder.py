@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from untrained.experiments.by_name import names_code
-from untrained.files import sole_writer, written_whole
+from untrained.files import sole_writer, atomic_write
 from untrained.runs.settings import Setup, read_toml
 from untrained.search.run_files import CONFIG
 
@@ -69,7 +69,7 @@ def choose_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> 
 
 def write_settings(folder: Path, settings: Setup) -> None:
     """Write the settings of a run into its folder."""
-    with written_whole(folder / CONFIG) as unfinished:
+    with atomic_write(folder / CONFIG) as unfinished:
         unfinished.write_text(settings.to_toml(), encoding="utf-8")
 
 

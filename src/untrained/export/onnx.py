@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from untrained.export.network import found_network, input_shape
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
 
@@ -78,7 +78,7 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
             )
     facts = {name: json.dumps(ticket.meta[name]) for name in ("labels", "mean", "std") if name in ticket.meta}
     program.model.metadata_props.update(facts)
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         program.save(str(unfinished), external_data=False)
 
 

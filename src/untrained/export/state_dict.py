@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from untrained.export.network import found_network
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.tickets.ticket import Ticket
 
 
@@ -35,7 +35,7 @@ def to_safetensors(ticket: Ticket, path: str | Path, model: nn.Module | None = N
         <All keys matched successfully>
     """
     state = _state(ticket, model)
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(state, metadata={"format": "pt"}))
 
 
@@ -57,7 +57,7 @@ def to_torch(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -
     """
     written = io.BytesIO()  # into a file, torch has errors of its own for a full disk
     torch.save(_state(ticket, model), written)
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(written.getbuffer())
 
 

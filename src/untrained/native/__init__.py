@@ -1,1 +1,1 @@
-"""Kernels in C++, for those who have a compiler: built on first use, kept in a cache, and never needed."""
+"""Kernels in C++, built on first use where there is a compiler, and kept in a cache; there is a plain path for each."""

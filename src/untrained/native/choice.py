@@ -1,4 +1,4 @@
-"""The kernels on tensors: where one says None, or they are not `usable`, the caller takes the plain path."""
+"""Kernels of the choice on tensors: where one returns None, the caller takes the plain path."""
 
 from __future__ import annotations
 
@@ -15,29 +15,24 @@ _MOST_HINTS = 1 << 14
 
 
 class _Part(ctypes.Structure):
-    _fields_ = (
-        ("scores", ctypes.c_void_p),
-        ("weights", ctypes.c_void_p),
-        ("out", ctypes.c_void_p),
-        ("n", ctypes.c_int64),
-    )
+    _fields_ = (*((name, ctypes.c_void_p) for name in ("scores", "weights", "out")), ("n", ctypes.c_int64))
 
 
 class _Hint(ctypes.Structure):
     _fields_ = (("threshold", ctypes.c_int64), ("width", ctypes.c_int64))
 
 
-# Where each choice's threshold was the last time and how far it may move, by address. A wrong one costs a pass.
+# Threshold of each choice the last time and how far it may move, by address. A wrong one costs a pass.
 _hints: dict[tuple[int, int, int, bool], tuple[int, int]] = {}
 
 
 def forget() -> None:
-    """Forget where thresholds were: the next choice of every tensor begins from nothing."""
+    """Forget all hints: the next choice of every tensor starts without one."""
     _hints.clear()
 
 
 def usable(*tensors: Tensor) -> bool:
-    """Whether there are kernels and they can take these together: float32 on the CPU, in C order, of one shape."""
+    """Return True where there are kernels for these together: float32 on the CPU, in C order, of one shape."""
     return library() is not None and all(
         t.dtype == torch.float32 and t.device.type == "cpu" and t.is_contiguous() and t.shape == tensors[0].shape
         for t in tensors
@@ -45,15 +40,9 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, signed: bool) -> list[Tensor] | None:
-    """The weights with the `count` highest scores of them all and 0 elsewhere.
+    """Return the weights with the `count` highest scores (`signed`, or by |s|) of them all, and 0 elsewhere.
 
     None: there is no kernel for these, a score is NaN, or too many are equal.
-
-    Args:
-        weights: frozen weights.
-        scores: of the same shapes.
-        count: how many are kept, 1 ≤ count ≤ all.
-        signed: rank by the scores themselves instead of by their absolute values.
     """
     if count < 1 or not all(map(usable, weights, scores)):
         return None
@@ -66,10 +55,8 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
     )
     key = scores[0].data_ptr(), len(scores), count, signed
     hint = _Hint(*_hints.get(key, (0, -1)))
-    found = _library().keep_top(
-        parts, ctypes.c_int64(len(parts)), ctypes.c_int64(count), int(signed), ctypes.byref(hint)
-    )
-    if found not in _CHOSEN:
+    sizes = ctypes.c_int64(len(parts)), ctypes.c_int64(count)
+    if _library().keep_top(parts, *sizes, int(signed), ctypes.byref(hint)) not in _CHOSEN:
         return None
     if len(_hints) >= _MOST_HINTS:
         forget()
@@ -78,19 +65,16 @@ def keep_top(weights: Sequence[Tensor], scores: Sequence[Tensor], count: int, si
 
 
 def straight_through(gradient: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor | None:
-    """sign(s) ⊙ W ⊙ ∂L/∂W_eff (`signed`: W ⊙ ∂L/∂W_eff) in one pass; None: no kernel."""
+    """Return sign(s) ⊙ W ⊙ ∂L/∂W_eff (`signed`: W ⊙ ∂L/∂W_eff) in one pass; None: no kernel."""
     if not usable(gradient, weight, score):
         return None
     out = torch.empty_like(score)
-    _library().straight_through(*_pointers(gradient, weight, score, out), ctypes.c_int64(out.numel()), int(signed))
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (gradient, weight, score, out)]
+    _library().straight_through(*pointers, ctypes.c_int64(out.numel()), int(signed))
     return out
 
 
 def _library() -> ctypes.CDLL:
     kernels = library()
-    assert kernels is not None, "usable() was asked first"
+    assert kernels is not None, "call usable() first"
     return kernels
-
-
-def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]

@@ -1,8 +1,7 @@
-"""The kernels as a shared library: compiled on first use by the machine's own compiler, and kept in a cache.
+"""Compile the kernels to a shared library on first use, and keep it in a cache.
 
-Not at installation: that would need a compiler to install, or a wheel for every system. Not against torch's headers:
-the kernels are plain C to the outside and take pointers, so that compiling takes seconds, and a new torch needs no
-new library.
+They are not compiled at installation, which would need a compiler or a wheel for every system, nor against torch's
+headers: their interface is plain C with pointers, so that compiling takes seconds and a new torch needs no new one.
 """
 
 from __future__ import annotations
@@ -22,37 +21,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-SOURCES = ("choice.cpp", "load.cpp", "packed.cpp", "step.cpp")
+SOURCES = ("choice.cpp", "load.cpp", "packed.cpp", "straight_through.cpp")
 _HEADERS = ("parallel.h",)
-# Nothing that changes a result: no contraction to fused multiply-adds, no reordering of sums.
+# No flag may change a result: no contraction to fused multiply-adds, no reordering of sums.
 _FLAGS = ("-std=c++20", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-shared", "-fPIC")
 LEVELS = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2", "-mfma"),
     "avx2": ("-mavx2", "-mfma"),
     "portable": (),
 }
-"""Instruction sets, the best first. Portable is what every machine of the kind has; on ARM that is NEON."""
+"""Instruction sets, the best first. Every machine has the portable one; on ARM that is NEON."""
 
 _LONGEST, _MOMENT = 300.0, 2.0  # seconds: it takes some ten
 _LARGEST = 1 << 26  # bytes
 
 
 class NoCompiler(Exception):
-    """Why there is no library."""
+    """Error with the reason why there is no library."""
 
 
 def cache() -> Path:
-    """Where libraries are kept: $UNTRAINED_CACHE, or `untrained/kernels` in the user's folder for caches."""
+    """Return the folder of libraries: $UNTRAINED_CACHE, or `untrained/kernels` in the user's folder for caches."""
     own = os.environ.get("UNTRAINED_CACHE")
     folder = own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "untrained" / "kernels"
-    return Path(folder).resolve()  # the system looks for a library without a folder elsewhere
+    return Path(folder).resolve()  # the system searches for a library without a folder elsewhere
 
 
 def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
-    """Find the library for these sources, flags and machine in the cache, and check it; what is damaged is removed.
+    """Find the library for these sources, flags and machine in the cache; remove a damaged one.
 
-    Its name holds the sha256 of its bytes: half a library would end the process when it is loaded. A link, or a file
-    that is somebody else's or that others may write to, counts as damaged.
+    Its name holds the sha256 of its bytes: loading half a library would end the process. A link, or a file that another
+    user owns or may write to, counts as damaged.
 
     Raises:
         NoCompiler: the cache cannot be used, or others may write to it.
@@ -60,21 +59,21 @@ def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
     with _no_cache():
         stem = _stem(level, flags)
         for path in sorted(_folder().glob(f"{stem}-*.so")):
-            if _is_sound(path, stem):
+            if _is_undamaged(path, stem):
                 return path
             path.unlink(missing_ok=True)
     return None
 
 
 def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
-    """Compile the library for one level into the cache; no process ever sees half of it.
+    """Compile the library for one level into the cache, where it appears complete.
 
     Args:
         level: one of `LEVELS`.
         flags: more flags for the compiler.
 
     Raises:
-        NoCompiler: there is none, it failed or was given up before, or the cache cannot be used.
+        NoCompiler: there is none, it failed now or before, or the cache cannot be used.
     """
     with _no_cache():
         compiler, folder, stem = _compiler(), _folder(), _stem(level, flags)
@@ -100,10 +99,10 @@ def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
 
 
 def given_up(level: str, flags: tuple[str, ...], reason: str) -> NoCompiler:
-    """Note in the cache that this compiler makes no library that can be used, so that it is not tried at every start.
+    """Note in the cache that this compiler makes no usable library, so that it is not tried at every start.
 
     Returns:
-        The reason with the way out, to be raised.
+        The error to raise: the reason, and the file to delete.
 
     Raises:
         NoCompiler: the cache cannot be used.
@@ -124,7 +123,7 @@ def _no_cache() -> Iterator[None]:
 
 
 def _folder() -> Path:
-    """The cache, made if need be. What is loaded from here runs as the user: nobody else may write here."""
+    """Return the cache, made if need be. Code from it runs as the user, so no other user may write to it."""
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not _is_ours_alone(folder.stat()):
@@ -138,7 +137,7 @@ def _is_ours_alone(found: os.stat_result) -> bool:
     return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _is_sound(path: Path, stem: str) -> bool:
+def _is_undamaged(path: Path, stem: str) -> bool:
     try:
         found = path.lstat()
         fits = stat.S_ISREG(found.st_mode) and _is_ours_alone(found) and found.st_size <= _LARGEST
@@ -159,7 +158,7 @@ def _name(stem: str, library: bytes) -> str:
 
 
 def _note_of_failure(compiler: list[str], stem: str) -> Path:
-    """The file that says that this very compiler failed, if it did."""
+    """Return the path of the note that this compiler failed."""
     program = Path(shutil.which(compiler[0]) or compiler[0]).resolve()
     found = program.stat()
     key = hashlib.sha256(repr((compiler, str(program), found.st_size, found.st_mtime_ns)).encode()).hexdigest()
@@ -167,7 +166,7 @@ def _note_of_failure(compiler: list[str], stem: str) -> Path:
 
 
 def _run(command: list[str], messages: Path) -> int | None:
-    """Run a compiler with all processes that it starts: its exit code, or None where it took too long."""
+    """Run a compiler with all processes that it starts; return its exit code, or None where it took too long."""
     group, quiet = (0 if hasattr(os, "killpg") else None), subprocess.DEVNULL
     with (
         messages.open("wb") as file,
@@ -188,7 +187,7 @@ def _run(command: list[str], messages: Path) -> int | None:
 
 
 def _compiler() -> list[str]:
-    """The user's choice ($CXX), or the system's compiler."""
+    """Return the command of the user's compiler ($CXX), or of the system's."""
     try:
         given = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:

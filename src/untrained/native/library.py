@@ -1,4 +1,4 @@
-"""The loaded kernels, or None: which of them this process uses, and why."""
+"""Load the kernels that this process uses, at the best level of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from untrained.native.compiler import LEVELS, NoCompiler, compiled, given_up, ke
 
 
 class Status(NamedTuple):
-    """The loaded library with its level, or why there is none."""
+    """Loaded library with its level, or the reason why there is none."""
 
     library: ctypes.CDLL | None
     level: str
@@ -23,19 +23,19 @@ class Status(NamedTuple):
 
 
 def library() -> ctypes.CDLL | None:
-    """The kernels at the best level of this machine, compiled now if need be; None: use the plain path.
+    """Return the kernels at the best level of this machine, compiled now if need be; None: use the plain path.
 
-    The environment decides, read once: UNTRAINED_NATIVE=0 is the plain path; 1, or a level such as avx2, insists.
+    The environment is read once: UNTRAINED_NATIVE=0 is the plain path; 1, or a level such as avx2, requires kernels.
 
     Raises:
-        ImportError: UNTRAINED_NATIVE insists, and there is no such library.
+        ImportError: UNTRAINED_NATIVE requires a library, and there is none.
     """
     return status().library
 
 
 @functools.cache
 def status() -> Status:
-    """What `library` found."""
+    """Return the library of this process, or the reason why there is none."""
     asked = os.environ.get("UNTRAINED_NATIVE", "")
     if asked == "0":
         return Status(None, "", "UNTRAINED_NATIVE=0 turns it off")
@@ -53,7 +53,7 @@ def status() -> Status:
 
 
 def levels() -> list[str]:
-    """The levels that this machine can run, the best first; torch, told by ATEN_CPU_CAPABILITY, may see fewer."""
+    """Return the levels that this machine can run, the best first; ATEN_CPU_CAPABILITY may allow fewer."""
     best = torch.backends.cpu.get_cpu_capability()
     if best.startswith("AVX512"):
         return list(LEVELS)
@@ -64,11 +64,11 @@ def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     """Load the library of one level from the cache, or compile it.
 
     Raises:
-        NoCompiler: it is neither there nor can it be made.
+        NoCompiler: it is not there, and cannot be made.
     """
     path = kept(level, flags)
     if path is not None:
-        with contextlib.suppress(OSError, AttributeError):  # one for another machine
+        with contextlib.suppress(OSError, AttributeError):  # made for another machine
             return _opened(path)
         with contextlib.suppress(OSError):
             path.unlink()

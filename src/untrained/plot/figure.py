@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.terminal.text import REPLACEMENT, clean
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def save(figure: Figure, path: str | Path) -> None:
         >>> os.path.exists("empty.png")
         True
     """
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, dpi=110, format="png")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from untrained._version import __version__
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.report import charts
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Image, Section, Table, render
@@ -39,7 +39,7 @@ def write_report(folder: str | Path) -> Path:
     run = read_run(folder)
     page = render(_title(run), _lead(run), [section for part in _PARTS for section in part(run)])
     path = Path(folder) / REPORT
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
     return path
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from untrained.data.splits import Split
 from untrained.fields import check_fields
-from untrained.files import read_json_lines, written_whole
+from untrained.files import read_json_lines, atomic_write
 from untrained.runs.settings import read_toml
 from untrained.search import trace
 from untrained.search.evaluation import Answers
@@ -173,7 +173,7 @@ def read_run(folder: str | Path) -> Run:
 
 def write_table(folder: Path, rows: Sequence[Row]) -> None:
     """Write the networks that were compared."""
-    with written_whole(folder / RESULTS) as unfinished:
+    with atomic_write(folder / RESULTS) as unfinished:
         networks = [asdict(row) for row in rows]
         unfinished.write_text(json.dumps({"networks": networks}, indent=1) + "\n", encoding="utf-8")
 
@@ -184,7 +184,7 @@ def write_answers(folder: Path, answers: Answers, split: Split) -> None:
     worst = wrong[answers.probability[wrong].argsort()[:_WORST]]
     tensors = {**answers._asdict(), "worst": worst, "images": split.images[worst].contiguous()}
     tensors = {name: tensor.int() if tensor.dtype == torch.int64 else tensor for name, tensor in tensors.items()}
-    with written_whole(folder / ANSWERS) as unfinished:
+    with atomic_write(folder / ANSWERS) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(tensors))
 
 

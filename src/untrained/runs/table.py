@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from untrained.fields import check_fields
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.search.run_files import CELLS, RESULTS, TABLE
 
 # Names of networks in the tables; TWIN stands where others have a method.
@@ -163,7 +163,7 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
 def write_cell(folder: Path, cell: Cell) -> None:
     """Write the result of a network."""
     facts = asdict(cell)
-    with written_whole(folder / CELLS / f"{cell.name}.json") as unfinished:
+    with atomic_write(folder / CELLS / f"{cell.name}.json") as unfinished:
         unfinished.write_text(json.dumps({**facts, "sha256": _sha256(facts)}) + "\n", encoding="utf-8")
 
 
@@ -174,14 +174,14 @@ def _sha256(facts: Any) -> str:
 def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) -> None:
     """Write results.csv (the table) and results.json (the table and every network)."""
     with (
-        written_whole(folder / TABLE) as unfinished,
+        atomic_write(folder / TABLE) as unfinished,
         unfinished.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, [field.name for field in fields(Line)])
         writer.writeheader()
         writer.writerows(asdict(line) for line in lines)
     results = {"lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
-    with written_whole(folder / RESULTS) as unfinished:
+    with atomic_write(folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
-from untrained.files import write_json_lines, written_whole
+from untrained.files import atomic_write, write_json_lines
 from untrained.search.evaluation import device_of
 from untrained.search.run_files import CHECKPOINT as NAME
 from untrained.search.run_files import METRICS
@@ -70,7 +70,7 @@ def write(
     archive.seek(-2, os.SEEK_END)  # where the length of the comment is
     archive.write((len(_COMMENT) + _HEX).to_bytes(2, "little") + _COMMENT)
     archive.write(hashlib.sha256(archive.getbuffer()).hexdigest().encode())
-    with written_whole(folder / NAME) as unfinished:
+    with atomic_write(folder / NAME) as unfinished:
         unfinished.write_bytes(archive.getbuffer())
     write_json_lines(folder / METRICS, rows)
 

@@ -1,1 +1,1 @@
-"""Which scores survive, and the straight-through gradient of that choice."""
+"""Choice of the highest scores, and its straight-through gradient."""

@@ -1,4 +1,4 @@
-"""The effective weight of the highest scores, and the way back: W ⊙ top(|s|), and ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff."""
+"""Straight-through estimator of the highest scores: W ⊙ top(|s|), with ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, jit, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from untrained.native import choice as kernels
-from untrained.selection.topk import SEPARATOR, kept
+from untrained.selection.topk import SEPARATOR, kept, unbatched
 
 
 def keep_top(
     weights: Sequence[Tensor], scores: Sequence[Tensor], keep: float, signed: bool, names: Sequence[str]
 ) -> list[Tensor]:
-    """The weights whose scores are among the top ⌈keep·n⌉ of all n scores given, and 0 for the others.
+    """Return the weights whose scores are among the top ⌈keep·n⌉ of all n scores given, and 0 for the others.
 
     Forward: W_eff = W ⊙ top(|s|). Backward, straight through the choice, for every edge, kept or not:
     ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff).
@@ -31,8 +31,8 @@ def keep_top(
         The effective weights, fresh tensors.
 
     Raises:
-        ValueError: a score is NaN; the message names the tensor. On a GPU with Triton nothing waits to see it: there
-            all effective weights become NaN instead.
+        ValueError: a score is NaN; the message names the tensor. On a GPU with Triton, which does not wait for the
+            device, all effective weights become NaN instead.
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """
@@ -46,19 +46,19 @@ def keep_top(
 
 
 def to_scores(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
-    """∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff)."""
-    if torch.is_grad_enabled() or transformed():  # somebody differentiates twice
+    """Return ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff)."""
+    if torch.is_grad_enabled() or transformed():  # for second derivatives
         return (torch.ones_like(score) if signed else torch.sgn(score)) * weight * grad
     return (_to_scores if traced(grad, weight, score) else _straight_through)(grad, weight, score, signed)
 
 
 def transformed() -> bool:
-    """Whether a transform of torch.func is at work, and torch.compile is not."""
+    """Return True inside a transform of torch.func, unless torch.compile is tracing."""
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def traced(*tensors: Tensor) -> bool:
-    """Whether somebody records what is called (torch.compile, export), who must see operators; those cost 0.1 ms."""
+    """Return True where calls are recorded (torch.compile, export) and must be operators, which cost 0.1 ms."""
     if torch.compiler.is_compiling() or jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True
     return _get_current_dispatch_mode() is not None or any(
@@ -90,7 +90,7 @@ class _KeepTop(torch.autograd.Function):
 
 
 class _TransformedKeepTop(_KeepTop):
-    """The same for torch.func, in the form that its transforms ask for; outside of them it is slower."""
+    """Straight-through estimator in the form that torch.func asks for; elsewhere it is slower."""
 
     @staticmethod
     def forward(keep: float, signed: bool, names: Sequence[str], *tensors: Tensor):  # pyright: ignore
@@ -111,13 +111,8 @@ class _TransformedKeepTop(_KeepTop):
 
     @staticmethod
     def vmap(info, in_dims, keep, signed, names, *tensors):  # pyright: ignore
-        places = list(zip(tensors, in_dims[3:], strict=True))
-        chosen = [
-            _TransformedKeepTop.apply(
-                keep, signed, names, *(t if at is None else t.select(at, number) for t, at in places)
-            )
-            for number in range(info.batch_size)
-        ]
+        batch = unbatched(tensors, in_dims[3:], info.batch_size)
+        chosen = [_TransformedKeepTop.apply(keep, signed, names, *each) for each in batch]
         return tuple(map(torch.stack, zip(*chosen, strict=True))), (0,) * (len(tensors) // 2)  # pyright: ignore
 
 

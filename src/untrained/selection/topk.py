@@ -1,4 +1,4 @@
-"""Which scores survive: exactly the `count` highest, ties going to the lowest flat index.
+"""Choice of the highest scores: exactly `count` of them, the lowest flat index first among equal ones.
 
 One rule for every device, dtype and memory format: rank by |score| (by the score itself when `signed`), tensors in
 the order given, elements in C order. A whole tensor is never sorted.
@@ -25,16 +25,14 @@ _BAND_FROM = 1 << 14
 _SAMPLE = 1 << 14
 _AT_ONCE = 1 << 18
 SEPARATOR = "\x1f"
-"""Between names in one string: an operator takes no list of strings."""
+"""Separator of names in one string: an operator takes no list of strings."""
 
 
 @functools.lru_cache(maxsize=4096)
 def keep_count(keep: float, n: int) -> int:
-    """How many of n weights are kept: ⌈keep·n⌉ in decimal arithmetic, at least 1 (0 of 0).
+    """Return the number of n weights to keep: ⌈keep·n⌉ in decimal arithmetic, at least 1 (0 of 0).
 
-    Args:
-        keep: fraction kept, in (0, 1], meant as the decimal number it prints as: 0.07 of 1000 is 70.
-        n: number of weights.
+    `keep` counts as the decimal number it prints as: 0.07 of 1000 is 70.
 
     Raises:
         ValueError: keep is outside (0, 1].
@@ -45,12 +43,12 @@ def keep_count(keep: float, n: int) -> int:
 
 
 def keep_of(count: int, n: int) -> float:
-    """A `keep` of which ⌈keep·n⌉ is exactly `count`, 1 ≤ count ≤ n."""
+    """Return a `keep` for which ⌈keep·n⌉ is exactly `count`, 1 ≤ count ≤ n."""
     return (count - 0.5) / n
 
 
 def top(scores: Sequence[Tensor], keep: float, *, signed: bool = False, names: Sequence[str] = ()) -> list[Tensor]:
-    """The mask of the ⌈keep·n⌉ highest scores of all the tensors together.
+    """Return the mask of the ⌈keep·n⌉ highest scores of all the tensors together.
 
     Args:
         scores: tensors of any shapes, one dtype, one device; n elements in all.
@@ -83,13 +81,15 @@ def _(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> list[T
     return [torch.empty_like(score, dtype=torch.bool) for score in scores]
 
 
+def unbatched(tensors: Sequence[Tensor], dims: Sequence[int | None], size: int) -> Iterator[list[Tensor]]:
+    """Yield the tensors of each element of a torch.func batch; a tensor without a batch axis is in all of them."""
+    for number in range(size):
+        yield [t if at is None else t.select(at, number) for t, at in zip(tensors, dims, strict=True)]
+
+
 @_top.register_vmap
 def _(info, in_dims, scores, keep, signed, names):
-    places = list(zip(scores, in_dims[0], strict=True))
-    chosen = [
-        _top([score if at is None else score.select(at, number) for score, at in places], keep, signed, names)
-        for number in range(info.batch_size)
-    ]
+    chosen = [_top(each, keep, signed, names) for each in unbatched(scores, in_dims[0], info.batch_size)]
     return [torch.stack(each) for each in zip(*chosen, strict=True)], [0] * len(scores)
 
 
@@ -111,7 +111,7 @@ def _(info, in_dims, scores, name):
 
 
 def checked(scores: Tensor, name: str) -> Tensor:
-    """The scores without their graph, for a choice that compares them; an operator, so that torch.compile sees it.
+    """Return the scores without their graph, for a choice that compares them; an operator for torch.compile.
 
     Raises:
         ValueError: a score is NaN; the message names the tensor.
@@ -122,9 +122,9 @@ def checked(scores: Tensor, name: str) -> Tensor:
 def kept(
     weights: Sequence[Tensor], scores: Sequence[Tensor], keep: float, signed: bool, names: Sequence[str]
 ) -> list[Tensor]:
-    """The weights whose scores are among the top ⌈keep·n⌉ of all n scores given, and +0 for the others.
+    """Return the weights whose scores are among the top ⌈keep·n⌉ of all n scores given, and +0 for the others.
 
-    By a kernel where there is one; what `untrained.selection.straight_through.keep_top` does, without a gradient.
+    By a kernel where there is one. `untrained.selection.straight_through.keep_top` is the same with a gradient.
     """
     count = keep_count(keep, sum(score.numel() for score in scores))
     effective = kernels.keep_top(weights, scores, count, signed)
@@ -149,11 +149,11 @@ def _has_triton() -> bool:
 
 
 def _keep_above(weight: Tensor, score: Tensor, floor: float, signed: bool) -> Tensor:
-    """weight where the rank is above the floor, and +0 elsewhere, laid out in memory as the weight is."""
+    """Return the weight where the rank is above the floor, and +0 elsewhere, in the weight's memory format."""
     out = torch.empty_like(weight)
     if weight.dtype != score.dtype:
         return torch.where(_rank(score, signed) > floor, weight, torch.zeros_like(weight), out=out)
-    # These two backward kernels of torch are, for our purpose, `weight * (rank > floor)` in one pass over memory.
+    # These two backward kernels of torch compute `weight * (rank > floor)` in one pass over memory.
     if signed:
         return torch.ops.aten.threshold_backward.grad_input(weight, score, floor, grad_input=out)
     return torch.ops.aten.hardshrink_backward.grad_input(weight, score, floor, grad_input=out)
@@ -164,7 +164,7 @@ def _rank(score: Tensor, signed: bool) -> Tensor:
 
 
 def _cut(scores: Sequence[Tensor], keep: float, signed: bool, names: Sequence[str]) -> tuple[float, int] | None:
-    """(floor, ties): keep every rank above `floor` and the first `ties` equal to it. None: keep everything."""
+    """Return (floor, ties): keep every rank above `floor` and the first `ties` equal to it. None: keep everything."""
     n = sum(score.numel() for score in scores)
     count = keep_count(keep, n)
     ranks = _ranks(scores, n, signed)
@@ -176,10 +176,10 @@ def _cut(scores: Sequence[Tensor], keep: float, signed: bool, names: Sequence[st
 
 
 def _floor_numpy(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
-    """(the highest rank that may be dropped, how many ranks lie above it, whether any is NaN); `ranks` is used up.
+    """Return (the highest rank that may be dropped, the number above it, True if any is NaN); `ranks` is overwritten.
 
-    The floor is looked for in a narrow band around the same quantile of a regular sample, and in the whole tensor
-    when the band misses it.
+    The floor is searched in a narrow band around the same quantile of a regular sample, and in the whole tensor when
+    the band misses it.
     """
     rank = ranks.numpy()
     n = len(rank)
@@ -206,7 +206,7 @@ def _floor_numpy(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
 
 
 def _floor_torch(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
-    """What `_floor_numpy` returns, by torch's own selection, for devices that numpy cannot reach; one host sync."""
+    """Return the same as `_floor_numpy` by torch's selection, for other devices than the CPU; one host sync."""
     if dropped == 0:
         return -math.inf, len(ranks), bool(torch.isnan(ranks).any())
     floor = ranks.kthvalue(dropped).values
@@ -216,12 +216,12 @@ def _floor_torch(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
 
 
 def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[tuple[Tensor, ...]]:
-    """Tensor by tensor, where its ranks equal the floor and are kept, until `ties` in all are given out: indices."""
+    """Yield for each tensor the indices of ranks equal to the floor that are kept, until `ties` in all are given."""
     for score in scores:
         if ties == 0:
             return
         flat = score.reshape(-1)
-        # In parts on the CPU, for memory and because the first ties often suffice; elsewhere each part is a wait.
+        # In parts on the CPU, for memory and because the first ties often suffice; elsewhere each part waits.
         size = _AT_ONCE if score.device.type == "cpu" else max(1, len(flat))
         found = [torch.empty(0, dtype=torch.int64, device=score.device)]
         for start in range(0, len(flat), size):
@@ -241,7 +241,7 @@ _scratch = _Scratch()
 
 
 def _ranks(scores: Sequence[Tensor], n: int, signed: bool) -> Tensor:
-    """All ranks in one flat tensor that the caller may overwrite; on the CPU this thread's own, used every time."""
+    """Return all ranks in one flat tensor that the caller may overwrite; on the CPU the thread reuses its memory."""
     if len({score.dtype for score in scores}) > 1:
         given = ", ".join(sorted({str(score.dtype) for score in scores}))
         raise ValueError(f"scores that are ranked together must have one dtype, got {given}")

@@ -19,10 +19,11 @@ def require(holds: bool, subject: object, law: str) -> None:
 
 def require_configuration(subject: Any, base: type, final: Any) -> None:
     """Require that an instance is its configuration: final, frozen, and brought back from JSON as `final`."""
-    is_final = dataclasses.is_dataclass(subject) and getattr(type(subject), "__final__", False)
-    require(is_final, subject, "is a @final @dataclass")
+    cls = type(subject)
+    require(dataclasses.is_dataclass(cls) and getattr(cls, "__final__", False), subject, "is a @final @dataclass")
+    require(cls.__dataclass_params__.frozen, subject, "is frozen")  # pyright: ignore[reportAttributeAccessIssue]
     copied = hash(subject) == hash(dataclasses.replace(subject))  # pyright: ignore[reportArgumentType]
-    require(copied, subject, "is frozen, and equal to its copy")
+    require(copied, subject, "is equal to its copy")
     try:
         revived = header.revive(base, header.from_json(header.to_json(header.describe(final))))
     except (TypeError, ValueError) as error:

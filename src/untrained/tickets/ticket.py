@@ -15,7 +15,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.masking.mask import is_masked
 from untrained.masking.masked_class import tensors_of
 from untrained.methods import Method
@@ -149,7 +149,7 @@ class Ticket:
             OSError: the file cannot be written.
         """
         data = self.to_bytes()
-        with written_whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_bytes(data)
 
     @staticmethod

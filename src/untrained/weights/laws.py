@@ -1,6 +1,6 @@
-"""Frozen weights: a pure function of (seed, tensor name, shape, law), the same bits everywhere and for ever.
+"""Laws of frozen weights: a pure function of (seed, tensor name, shape, law), the same bits everywhere and for ever.
 
-weight = unit · float32(scale), one float32 multiplication. The units come from the seed and the name (`units.py`), the
+weight = unit · float32(scale), one float32 multiplication. The units come from the seed and the name (`random.py`), the
 scale from the shape and the law, in float64 arithmetic.
 """
 
@@ -10,7 +10,7 @@ import abc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -19,12 +19,7 @@ from torch import Tensor
 from untrained.fields import check_fields, plain
 from untrained.weights.random import Units, normals, normals_at, ones, signs, signs_at, uniforms, uniforms_at
 
-DTYPES = {
-    "float64": torch.float64,
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
+DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
 """The dtypes that a masked model and its ticket may have, by name."""
 
 # Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
@@ -33,7 +28,7 @@ _ONE_BY_ONE: dict[Units, Callable[..., np.ndarray]] = {signs: signs_at, uniforms
 
 
 def fans(shape: Sequence[int]) -> tuple[int, int]:
-    """(fan in, fan out) of a weight, counted as torch.nn.init does: axis 1 and axis 0 times the receptive field."""
+    """Return (fan in, fan out) of a weight as torch.nn.init counts: axis 1 and axis 0 times the receptive field."""
     if len(shape) < 2:
         raise ValueError(f"fan in and fan out need a weight of two or more dimensions, got shape {tuple(shape)}")
     field = math.prod(shape[2:])
@@ -60,13 +55,13 @@ def elements_per_block(units: Units) -> int:
 
 
 def chunks(n: int, per_block: int) -> Iterator[tuple[int, slice]]:
-    """n elements in pieces that suit a core's cache: (first block, which elements)."""
+    """Yield n elements in pieces that fit a core's cache: (first block, slice of elements)."""
     for start in range(0, n, _CHUNK_BLOCKS * per_block):
         yield start // per_block, slice(start, min(n, start + _CHUNK_BLOCKS * per_block))
 
 
 def check_seed(seed: int) -> int:
-    """Return the seed as a Python integer; numpy's integers are taken, too.
+    """Return the seed as a Python integer, also one of numpy's.
 
     Raises:
         ValueError: it is not an integer in [0, 2⁶⁴).
@@ -78,35 +73,39 @@ def check_seed(seed: int) -> int:
 
 
 class WeightLaw(abc.ABC):
-    """How frozen weights are distributed: units drawn from the seed, times one scale that the shape gives.
+    """Distribution of frozen weights: units drawn from the seed, times one scale that the shape gives.
 
     A final law is a frozen dataclass with JSON-able fields, and is written into the ticket.
+
+    Example:
+        >>> ut.SignedConstant(fan="out").draw((2, 8), seed=0, name="fc.weight").abs().unique()
+        tensor([1.])
     """
 
     scaled: bool
-    """Whether to multiply the scale by √(1/keep), so that the kept weights alone have the variance asked for."""
+    """Multiply the scale by √(1/keep), so that the kept weights alone have the variance of the law."""
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @abc.abstractmethod
     def units(self) -> Units:
-        """The unit draw: `signs`, `ones`, `uniforms` or `normals`."""
+        """Return the draw of units: `signs`, `ones`, `uniforms` or `normals`."""
 
     @abc.abstractmethod
     def scale(self, shape: Sequence[int]) -> float:
-        """What a unit is multiplied by in a tensor of this shape, before `scaled`."""
+        """Return the factor on units in a tensor of this shape, before `scaled`."""
 
     @final
     def draw(self, shape: Sequence[int], *, seed: int, name: str, keep: float = 1.0, number: int = 0) -> Tensor:
-        """The weights of one tensor: unit · float32(scale · √(1/keep) if `scaled` else scale).
+        """Draw the weights of one tensor: unit · float32(scale · √(1/keep) if `scaled` else scale).
 
         Args:
             shape: shape of the tensor, two or more dimensions.
             seed: 0 ≤ seed < 2⁶⁴.
             name: the tensor's name in its model; another name gives other weights.
             keep: fraction of the weights that will be kept, in (0, 1]; used only by `scaled` laws.
-            number: which draw, for methods that choose among several: draw d takes its units from block d·2³² on.
+            number: number of the draw, for methods that choose among several: draw d starts at block d·2³².
 
         Returns:
             float32 tensor of `shape` on the CPU, C order.
@@ -125,12 +124,12 @@ class WeightLaw(abc.ABC):
 
     @final
     def draw_each(self, numbers: Tensor, *, seed: int, name: str, keep: float = 1.0) -> Tensor:
-        """The weights of one tensor, each from a draw of its own: element i is that of `draw(number=numbers[i])`.
+        """Draw each weight of a tensor from a draw of its own: element i is that of `draw(number=numbers[i])`.
 
-        It costs no more than what is shown: a draw of which a stretch shows few elements is made for those alone.
+        A draw of which a chunk needs few elements is made for those alone.
 
         Args:
-            numbers: uint8 tensor of the weights' shape, on the CPU: which draw each element is taken from.
+            numbers: uint8 tensor of the weights' shape, on the CPU: the draw of each element.
             seed, name, keep: those of `draw`.
         """
         check_seed(seed)
@@ -152,12 +151,11 @@ class WeightLaw(abc.ABC):
 
     @final
     def magnitude(self, shape: Sequence[int], keep: float) -> np.float32:
-        """What the units of a tensor of this shape are multiplied by; see `draw`."""
+        """Return the factor on the units of a tensor of this shape; see `draw`."""
         fans(shape)
         with np.errstate(over="ignore"):  # a hostile ticket may keep 1e-300
-            return np.float32(
-                self.scale(shape) * math.sqrt(1.0 / keep if self.scaled else 1.0) if math.prod(shape) else 0
-            )
+            rescale = math.sqrt(1.0 / keep if self.scaled else 1.0)
+            return np.float32(self.scale(shape) * rescale if math.prod(shape) else 0)
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,12 @@ class _Kaiming(WeightLaw):
 @final
 @dataclass(frozen=True)
 class SignedConstant(_Kaiming):
-    """±σ with σ = gain/√fan, one random bit a weight: the paper's best law, and the default."""
+    """Signed constant ±σ with σ = gain/√fan, one random bit a weight: the paper's best law, and the default.
+
+    Example:
+        >>> ut.SignedConstant().draw((1, 8), seed=0, name="fc.weight").abs().unique()
+        tensor([0.5000])
+    """
 
     def units(self) -> Units:
         return signs
@@ -184,7 +187,12 @@ class SignedConstant(_Kaiming):
 @final
 @dataclass(frozen=True)
 class UnsignedConstant(_Kaiming):
-    """+σ with σ = gain/√fan: no random bit at all."""
+    """Constant σ = gain/√fan: no random bit.
+
+    Example:
+        >>> ut.UnsignedConstant().draw((1, 2), seed=0, name="fc.weight")
+        tensor([[1., 1.]])
+    """
 
     def units(self) -> Units:
         return ones
@@ -193,7 +201,12 @@ class UnsignedConstant(_Kaiming):
 @final
 @dataclass(frozen=True)
 class KaimingNormal(_Kaiming):
-    """N(0, gain²/fan)."""
+    """Kaiming-normal law N(0, gain²/fan).
+
+    Example:
+        >>> ut.KaimingNormal().scale((1, 8))
+        0.5
+    """
 
     def units(self) -> Units:
         return normals
@@ -202,7 +215,12 @@ class KaimingNormal(_Kaiming):
 @final
 @dataclass(frozen=True)
 class KaimingUniform(_Kaiming):
-    """U(-b, b) with b = √3 · gain/√fan."""
+    """Kaiming-uniform law U(-b, b) with b = √3 · gain/√fan.
+
+    Example:
+        >>> ut.KaimingUniform().draw((1, 24), seed=0, name="fc.weight").abs().max() <= 0.5
+        tensor(True)
+    """
 
     def units(self) -> Units:
         return uniforms
@@ -225,7 +243,12 @@ class _Xavier(WeightLaw):
 @final
 @dataclass(frozen=True)
 class XavierNormal(_Xavier):
-    """N(0, gain² · 2/(fan in + fan out))."""
+    """Xavier-normal law N(0, gain² · 2/(fan in + fan out)).
+
+    Example:
+        >>> ut.XavierNormal().scale((4, 4))
+        0.5
+    """
 
     def units(self) -> Units:
         return normals
@@ -234,7 +257,12 @@ class XavierNormal(_Xavier):
 @final
 @dataclass(frozen=True)
 class XavierUniform(_Xavier):
-    """U(-b, b) with b = gain · √(6/(fan in + fan out))."""
+    """Xavier-uniform law U(-b, b) with b = gain · √(6/(fan in + fan out)).
+
+    Example:
+        >>> ut.XavierUniform().draw((12, 12), seed=0, name="fc.weight").abs().max() <= 0.5
+        tensor(True)
+    """
 
     def units(self) -> Units:
         return uniforms
@@ -246,7 +274,12 @@ class XavierUniform(_Xavier):
 @final
 @dataclass(frozen=True)
 class XavierConstant(_Xavier):
-    """±σ with σ = gain · √(2/(fan in + fan out))."""
+    """Signed constant ±σ with σ = gain · √(2/(fan in + fan out)).
+
+    Example:
+        >>> ut.XavierConstant().draw((4, 4), seed=0, name="fc.weight").abs().unique()
+        tensor([0.5000])
+    """
 
     def units(self) -> Units:
         return signs
@@ -255,7 +288,12 @@ class XavierConstant(_Xavier):
 @final
 @dataclass(frozen=True)
 class Standard(WeightLaw):
-    """U(-b, b) with b = 1/√(fan in): what torch's Linear and Conv layers start from."""
+    """Uniform law U(-b, b) with b = 1/√(fan in): the initial weights of torch's Linear and Conv layers.
+
+    Example:
+        >>> ut.Standard().scale((1, 4))
+        0.5
+    """
 
     scaled: bool = False
 
@@ -269,30 +307,32 @@ class Standard(WeightLaw):
 @final
 @dataclass(frozen=True)
 class Prototype(_Kaiming):
-    """A short prototype of ±1, repeated over every tensor, times σ = gain/√fan: few random values are enough.
+    """Short prototype of ±1, repeated over every tensor, times σ = gain/√fan.
 
     Element i is σ · unit_{i mod length}, the units being the signs of the tensor named `prototype`: all tensors of a
     network repeat the same one, each with its own σ.
 
     Args:
-        length: how many values the prototype has; at least 1.
+        length: number of values of the prototype, from 1 to 2³¹.
 
     Source: Bai et al. 2022, "Parameter-Efficient Masking Networks", arXiv 2210.06699, section 3 (max-layer padding).
+
+    Example:
+        >>> drawn = ut.Prototype(length=2).draw((1, 6), seed=0, name="fc.weight")
+        >>> torch.equal(drawn[:, :2].repeat(1, 3), drawn)
+        True
     """
 
     length: int = 1024
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.length <= 1 << 31:
-            raise ValueError(f"length must be in [1, 2**31], got {self.length}")
+    _limits: ClassVar = {"length": (1, 1 << 31)}
 
     def units(self) -> Units:
         return self._tiled
 
     def _tiled(self, seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
         draw, start = first_block >> 32 << 32, (first_block & 0xFFFFFFFF) * 4 % self.length
-        # No more of a long prototype is drawn than is needed here: to its end, and from its beginning.
+        # Of a long prototype only the elements needed here are drawn: to its end, and from its beginning.
         head = min(len(out), self.length - start)
         aligned = start // 128
         drawn = np.empty(start % 128 + head, np.float32)

@@ -1,6 +1,6 @@
 """Random units: ±1, uniform and normal numbers, a pure function of (seed, name, position) made from integers.
 
-Written down so that it can be written again in another language (docs/format.md says it once more):
+The definition, for other implementations (also in docs/format.md):
 
 * **Words.** Philox4x32-10 turns a 128-bit counter and a 64-bit key into four 32-bit words. The key is the seed, low
   half first. Counter words 0 and 1 are the block number, low half first; words 2 and 3 are the first eight bytes of
@@ -12,8 +12,8 @@ Written down so that it can be written again in another language (docs/format.md
   `normals` the inverse normal distribution function (Wichura 1988, AS 241) at (2·word_i + 1) · 2⁻³³, evaluated in
   float64 in the order written below, then rounded to float32.
 
-A longer tensor of the same name starts with the values of a shorter one, and no thread count, device or library
-version enters anywhere.
+A longer tensor of the same name starts with the values of a shorter one. Thread count, device and versions of libraries
+do not matter.
 """
 
 from __future__ import annotations
@@ -33,14 +33,9 @@ _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 
 
 def philox4x32(counter: Sequence[np.ndarray], key: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Philox4x32-10: four words from a counter of four words and a key of two.
+    """Return four words by Philox4x32-10 from a counter of four words, which is overwritten, and a key of two.
 
-    Args:
-        counter: four uint64 arrays of one shape, each element below 2³²; they are overwritten.
-        key: two integers below 2³².
-
-    Returns:
-        Four uint64 arrays of that shape, each element below 2³².
+    All elements are below 2³²; those of the words and the counter are uint64 arrays of one shape.
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
@@ -61,22 +56,12 @@ def philox4x32(counter: Sequence[np.ndarray], key: tuple[int, int]) -> tuple[np.
 
 
 def words(seed: int, name: str, first_block: int, blocks: int) -> np.ndarray:
-    """Words 4 · first_block … 4 · (first_block + blocks) - 1 of the stream (seed, name).
-
-    Args:
-        seed: the key, 0 ≤ seed < 2⁶⁴.
-        name: the tensor's name, which selects the stream.
-        first_block: the first counter value.
-        blocks: how many blocks of four words.
-
-    Returns:
-        Little-endian uint32 array of shape (4 · blocks,).
-    """
+    """Return words 4 · first_block … 4 · (first_block + blocks) - 1 of the stream (seed, name), "<u4"."""
     return _blocks(seed, name, np.arange(blocks, dtype=np.uint64) + np.uint64(first_block)).reshape(-1)
 
 
 def _blocks(seed: int, name: str, number: np.ndarray) -> np.ndarray:
-    """The four words of each of these blocks (uint64), a row each."""
+    """Return the four words of each of these blocks (uint64), a row each."""
     key, stream = _key(seed), _stream(name)
     counter = number & _LOW32, number >> _HIGH, np.full_like(number, stream[0]), np.full_like(number, stream[1])
     drawn = np.empty((len(number), 4), "<u4")
@@ -98,7 +83,7 @@ def _stream(name: str) -> tuple[int, int]:
 
 
 def signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
-    """±1 · scale, 128 elements to a block."""
+    """Write ±1 · scale, 128 elements to a block."""
     if load_kernels.draw_signs(Stream(_key(seed), _stream(name), first_block, scale), out):
         return
     signed = _SIGNS_OF_A_BYTE * scale
@@ -110,7 +95,7 @@ def signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.flo
 
 
 def masked_signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32, bits: np.ndarray) -> None:
-    """±1 · scale where the mask's bit is set, and +0 elsewhere; bit i mod 8 of byte ⌊i/8⌋ (uint8) is that of out[i]."""
+    """Write ±1 · scale where bit i mod 8 of byte ⌊i/8⌋ of the mask (uint8) is set for out[i], and +0 elsewhere."""
     if load_kernels.draw_signs(Stream(_key(seed), _stream(name), first_block, scale), out, bits):
         return
     signs(seed, name, first_block, out, scale)
@@ -121,7 +106,7 @@ def masked_signs(seed: int, name: str, first_block: int, out: np.ndarray, scale:
 def masked_signs_at(
     seed: int, name: str, first_block: int, places: np.ndarray, scale: np.float32, bits: np.ndarray
 ) -> np.ndarray:
-    """The elements at `places` (int64) of what `masked_signs` would write, float32."""
+    """Return the elements at `places` (int64) of what `masked_signs` would write, float32."""
     found = load_kernels.draw_signs_at(Stream(_key(seed), _stream(name), first_block, scale), places, bits)
     if found is not None:
         return found
@@ -130,42 +115,42 @@ def masked_signs_at(
 
 
 def ones(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
-    """+1 · scale, drawn from nothing."""
+    """Write +1 · scale, without a draw."""
     out.fill(scale)
 
 
 def uniforms(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
-    """U(-1, 1) · scale, 4 elements to a block."""
+    """Write U(-1, 1) · scale, 4 elements to a block."""
     np.multiply(_uniform(words(seed, name, first_block, -(-len(out) // 4))[: len(out)]), scale, out=out)
 
 
 def normals(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
-    """N(0, 1) · scale, 4 elements to a block."""
+    """Write N(0, 1) · scale, 4 elements to a block."""
     np.multiply(_normal(words(seed, name, first_block, -(-len(out) // 4))[: len(out)]), scale, out=out)
 
 
-# The same element by element: what each draw would write at `places` (int64), from a first block of each one's own.
+# The same element by element: values of the draws at `places` (int64), from a first block per element.
 
 
 def signs_at(seed: int, name: str, first: np.ndarray, places: np.ndarray, scale: np.float32) -> np.ndarray:
-    """±1 · scale of these elements, `first` being their first blocks (uint64)."""
+    """Return ±1 · scale of these elements, `first` being their first blocks (uint64)."""
     word = _blocks(seed, name, first + (places // 128).astype(np.uint64))
     word = word[np.arange(len(places)), places % 128 // 32]
     return np.where(word >> (places % 32).astype(np.uint32) & np.uint32(1), scale, -scale)
 
 
 def uniforms_at(seed: int, name: str, first: np.ndarray, places: np.ndarray, scale: np.float32) -> np.ndarray:
-    """U(-1, 1) · scale, as `signs_at`."""
+    """Return U(-1, 1) · scale, as `signs_at`."""
     return _uniform(_words_at(seed, name, first, places)) * scale
 
 
 def normals_at(seed: int, name: str, first: np.ndarray, places: np.ndarray, scale: np.float32) -> np.ndarray:
-    """N(0, 1) · scale, as `signs_at`."""
+    """Return N(0, 1) · scale, as `signs_at`."""
     return _normal(_words_at(seed, name, first, places)) * scale
 
 
 def _words_at(seed: int, name: str, first: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The words of elements that take one each."""
+    """Return the words of elements that take one each."""
     return _blocks(seed, name, first + (places // 4).astype(np.uint64))[np.arange(len(places)), places % 4]
 
 
@@ -175,7 +160,7 @@ def _uniform(word: np.ndarray) -> np.ndarray:
 
 
 def _normal(word: np.ndarray) -> np.ndarray:
-    """The normal number of each word.
+    """Return the normal number of each word.
 
     Source: Wichura, "Algorithm AS 241: the percentage points of the normal distribution", 1988 (PPND16).
     """
@@ -189,7 +174,7 @@ def _normal(word: np.ndarray) -> np.ndarray:
 
 
 def _ratio(x: np.ndarray, coefficients: tuple[Sequence[float], Sequence[float]]) -> np.ndarray:
-    """Quotient of two polynomials in x by Horner's rule, highest coefficient first."""
+    """Return the quotient of two polynomials in x by Horner's rule, highest coefficient first."""
     above, below = np.zeros_like(x), np.zeros_like(x)
     for total, terms in zip((above, below), coefficients, strict=True):
         for term in terms:
@@ -199,7 +184,7 @@ def _ratio(x: np.ndarray, coefficients: tuple[Sequence[float], Sequence[float]])
 
 
 def _log(x: np.ndarray) -> np.ndarray:
-    """Natural logarithm of positive normal float64 numbers from + - · / alone: 2·artanh((m-1)/(m+1)) + e·ln 2."""
+    """Return ln x of positive normal float64 numbers from + - · / alone: 2·artanh((m-1)/(m+1)) + e·ln 2."""
     bits = x.view(np.int64)
     exponent = (bits >> 52) - 1022
     mantissa = ((bits & ((1 << 52) - 1)) | (1022 << 52)).view(np.float64)  # in [1/2, 1)

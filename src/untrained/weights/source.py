@@ -1,4 +1,4 @@
-"""Where the frozen values of one tensor come from."""
+"""Sources of the frozen values of tensors."""
 
 from __future__ import annotations
 
@@ -30,13 +30,17 @@ class Source:
     """The source of one tensor's frozen values: its seed, name, shape and law, or a pretrained tensor.
 
     Attributes:
-        seed: what everything is drawn from.
+        seed: of all draws.
         name: the tensor's name in its model.
         shape: its shape.
-        dtype: what the drawn values are rounded to.
+        dtype: the drawn values are rounded to it.
         law: their distribution, or None for a pretrained model's own.
         keep: fraction of the weights that will be kept; used only by `scaled` laws.
         pretrained: the model's own values when there is no law.
+
+    Example:
+        >>> ut.Source(0, "fc.weight", (1, 2), torch.float16, ut.UnsignedConstant()).draw()
+        tensor([[1., 1.]], dtype=torch.float16)
     """
 
     seed: int
@@ -67,7 +71,7 @@ class Source:
         return self.pretrained.detach()
 
     def draw_each(self, numbers: Tensor) -> Tensor:
-        """Each weight from a draw of its own: element i is that of `draw(numbers[i])`.
+        """Draw each weight from a draw of its own: element i is that of `draw(numbers[i])`.
 
         Args:
             numbers: uint8, of the weights' shape, on the CPU.
@@ -83,7 +87,7 @@ class Source:
         return ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
 
     def uniforms(self, purpose: str) -> Tensor:
-        """U(-1, 1) for another purpose than weights: the uniform units of a tensor named NAME#purpose, float32."""
+        """Draw U(-1, 1) for another purpose than weights: the units of a tensor named NAME#purpose, float32."""
         out = np.empty(math.prod(self.shape), np.float32)
         for block, part in chunks(len(out), 4):
             uniforms(self.seed, f"{self.name}#{purpose}", block, out[part], np.float32(1))

@@ -21,7 +21,7 @@ from torch import nn
 from untrained.data.dataset import load_data
 from untrained.export.browser.program import program_of
 from untrained.export.network import found_network, input_shape
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.methods import METHODS, Method
 from untrained.tickets.header import TicketError
 from untrained.tickets.summary import summary
@@ -62,7 +62,7 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     _check_readable(ticket)
     network, shape = found_network(ticket, model), input_shape(ticket)
     page = _page(ticket, network, {"shape": shape, "ops": program_of(network, shape)})
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
 

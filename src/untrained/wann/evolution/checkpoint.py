@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from untrained.files import read_json_lines, write_json_lines, written_whole
+from untrained.files import atomic_write, read_json_lines, write_json_lines
 from untrained.runs.run import is_number
 from untrained.search.run_files import METRICS
 from untrained.search.run_files import WANN_CHECKPOINT as NAME
@@ -41,7 +41,7 @@ def save(folder: Path, plan: Mapping[str, Any], state: State, rows: Iterable[Map
     arrays["ended"] = np.array(state.ended, float)
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     write_json_lines(folder / METRICS, rows)
-    with written_whole(folder / NAME) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(folder / NAME) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.plot.figure import FONT, INK, MINUS, PLUS, SMALL, empty, one_line
 from untrained.plot.figure import FOUND as TEAL
 from untrained.wann.networks.activations import FUNCTIONS, NAMES
@@ -64,7 +64,7 @@ def new_figure() -> Figure:
 def save(figure: Figure, path: str | Path | None) -> None:
     """Write a figure in the format of the path's ending, whole or not at all; no path: write nothing."""
     if path is not None:
-        with written_whole(path) as unfinished:
+        with atomic_write(path) as unfinished:
             figure.savefig(unfinished, format=Path(path).suffix[1:].lower())
 
 

@@ -11,7 +11,7 @@ from typing import Any, Never
 
 import numpy as np
 
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.wann.networks.activations import IDS, NAMES, ids_of
 from untrained.wann.networks.graph import Graph
 
@@ -52,7 +52,7 @@ def write(net: Graph, path: str | Path) -> None:
         _from_bytes(data)
     except NetError as error:
         raise NetError(f"{path} cannot be written: {error}") from None
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(data)
 
 

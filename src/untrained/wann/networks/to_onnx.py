@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.levels import Level, levels, positions
@@ -39,7 +39,7 @@ def write(net: Graph, path: str | Path) -> None:
     _add_net(graph, net)
     model = graph.finish(net)
     onnx.checker.check_model(model, full_check=True)
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_bytes(model.SerializeToString(deterministic=True))
 
 

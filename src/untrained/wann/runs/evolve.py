@@ -14,7 +14,7 @@ from typing import Any, final
 
 import numpy as np
 
-from untrained.files import sole_writer, written_whole
+from untrained.files import atomic_write, sole_writer
 from untrained.runs.settings import to_toml
 from untrained.search.run_files import CONFIG, FOUND, FRONT, PICTURE, REPORT, RESULTS, TUNED
 from untrained.wann.evolution import checkpoint
@@ -101,7 +101,7 @@ def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -
     elif (folder / checkpoint.NAME).exists():
         raise ValueError(f"{folder} holds a run; --resume goes on with it, another --out starts one")
     else:
-        with written_whole(folder / CONFIG) as unfinished:
+        with atomic_write(folder / CONFIG) as unfinished:
             unfinished.write_text(to_toml(settings), encoding="utf-8")
     try:
         search.save(folder)
@@ -224,7 +224,7 @@ def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
         "curve": curve,
         "input_names": None if task.input_names is None else list(task.input_names),
     }
-    with written_whole(run.folder / RESULTS) as unfinished:
+    with atomic_write(run.folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from untrained._version import __version__
-from untrained.files import written_whole
+from untrained.files import atomic_write
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Section, Table, render
 from untrained.runs.run import is_number, read_rows, read_settings
@@ -71,7 +71,7 @@ def write_report(folder: str | Path) -> Path:
     sections = [section for part in (_worth, _network, _weights, _progress, _again) for section in part(run)]
     page = render(f"A weight agnostic network for {task}", [lead, *run.gaps], sections)
     path = folder / REPORT
-    with written_whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return path
 

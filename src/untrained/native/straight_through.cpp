@@ -1,4 +1,4 @@
-// The way back from the effective weight to the scores, in one pass.
+// The straight-through gradient from the effective weight to the scores, in one pass.
 //
 //   straight_through:  ds = sign(s) * w * g         (signed: w * g),   g being the gradient of the effective weight
 #include <cstdint>
