@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from untrained.experiments.by_name import names_code
-from untrained.files import sole_writer, atomic_write
+from untrained.files import atomic_write, sole_writer
 from untrained.runs.settings import Setup, read_toml
 from untrained.search.run_files import CONFIG
 

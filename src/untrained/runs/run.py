@@ -16,7 +16,7 @@ from torch import Tensor
 
 from untrained.data.splits import Split
 from untrained.fields import check_fields
-from untrained.files import read_json_lines, atomic_write
+from untrained.files import atomic_write, read_json_lines
 from untrained.runs.settings import read_toml
 from untrained.search import trace
 from untrained.search.evaluation import Answers
