@@ -58,19 +58,17 @@ def fetch(url: str, folder: Path, md5: str) -> Path:
 
 def _download(url: str, target: Path, md5: str) -> None:
     part = target.with_name(target.name + ".part")
-    continued = part.exists()
-    _transfer(url, part)
-    if continued and not _has_md5(part, md5):
-        # The part belonged to another file, or the server sent another range.
-        part.unlink()
+    # A part may belong to another file, or the server may send another range: then a second, whole download helps.
+    for _ in range(2 if part.exists() else 1):
         _transfer(url, part)
-    if not _has_md5(part, md5):
+        if _has_md5(part, md5):
+            part.replace(target)
+            return
         part.unlink()
-        raise ValueError(
-            f"{url}: the download has a wrong checksum, expected md5 {md5}, and was deleted. "
-            f"Try again, or put {target.name} into {target.parent}"
-        )
-    part.replace(target)
+    raise ValueError(
+        f"{url}: the download has a wrong checksum, expected md5 {md5}, and was deleted. "
+        f"Try again, or put {target.name} into {target.parent}"
+    )
 
 
 def _has_md5(path: Path, md5: str) -> bool:
@@ -100,7 +98,7 @@ def _sole_downloader(target: Path) -> Iterator[None]:
 def _transfer(url: str, part: Path) -> None:
     import requests
 
-    have = part.stat().st_size if part.exists() else 0
+    have = part.stat().st_size if part.exists() else 0  # bytes of an earlier download
     # Ranges count the bytes of the file itself, so the server must not compress what it sends.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:

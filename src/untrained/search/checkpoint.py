@@ -33,7 +33,7 @@ _END, _END_SIZE, _HEX = b"PK\5\6", 22, 64
 
 
 def holds_run(folder: Path) -> bool:
-    """Tell if a run that has finished an epoch is in this folder."""
+    """Return True if the folder holds a run that has finished an epoch."""
     metrics = folder / METRICS
     return metrics.exists() and metrics.stat().st_size > 0
 
@@ -92,11 +92,10 @@ def restore(
     """
     path = folder / NAME
     state, hashed = _read(path)
-    then = state["plan"]
     for name, now in plan.items():
-        if then.get(name) != now:
+        if (then := state["plan"].get(name)) != now:
             raise ValueError(
-                f"{path} is of another run: its {name} is {shorten(then.get(name))}, not {shorten(now)}; "
+                f"{path} is of another run: its {name} is {shorten(then)}, not {shorten(now)}; "
                 "pass the same settings, or start anew"
             )
     try:
