@@ -62,7 +62,7 @@ def test_a_run_leaves_all_that_it_says(run, capsys):
 
 
 def test_it_prints_the_table(capsys):
-    _run("--task", "cartpole", "--out", "run", "--generations", "3", *TINY)
+    _run("--out", "run", "--generations", "3", *TINY)
     said = capsys.readouterr().out
     for text in ("the six standard weights", "random weights", "random shared weight", "tuned shared weight"):
         assert text in said
@@ -116,7 +116,7 @@ ROWS = "".join(f"{i},{i % 3},{i % 2}\n" for i in range(20))
 
 def test_bad_input_is_one_line(run, capsys):
     pytest.importorskip("gymnasium")
-    assert "preset 'mnist'" in _refused(capsys, "--preset", "mnist")
+    assert "'mnist'" in _refused(capsys, "--preset", "mnist")
     assert "task 'swing'" in _refused(capsys, "--task", "swing")
     assert "'nan' in row 21, column 2" in _refused(capsys, "--task", _csv(ROWS + "1,nan,0\n"))
     assert "mixes numbers and words" in _refused(capsys, "--task", _csv(ROWS + "1,1,cat\n"))
@@ -241,9 +241,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on():
     command = [sys.executable, "-m", "untrained", "wann", "--out", "run", "--generations", "100000", "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not Path("run/config.toml").exists() and time.monotonic() < deadline:
+    while not Path("run/checkpoint.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(3)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "untrained wann --out run --resume" in error and "Traceback" not in error

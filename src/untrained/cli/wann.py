@@ -1,4 +1,4 @@
-"""The command line for weight agnostic networks. What computes is imported by the commands alone."""
+"""The command line for weight agnostic networks; each command imports what it needs, for a quick `--help`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from untrained.cli.app import CONFIG_HELP, NO_PICTURE
 from untrained.search.run_files import FOUND
 from untrained.terminal.text import Table, say
-from untrained.wann.runs.settings import WannSettings, task_of_file
+from untrained.wann.runs.settings import WannSettings, accept_task
 
 if TYPE_CHECKING:
     from untrained.wann.networks.net import Net
@@ -26,10 +26,10 @@ app = App(
 
     ```
     untrained wann                          swing a pole up, in half a minute
-    untrained wann --task digits            tell digits apart
+    untrained wann --task digits            classify digits
     untrained wann show   RUN/found.json    the network in numbers, or as a picture
-    untrained wann eval   RUN/found.json    what it is worth
-    untrained wann tune   RUN/found.json    give every connection a weight of its own
+    untrained wann eval   RUN/found.json    its scores
+    untrained wann tune   RUN/found.json    tune a weight for every connection
     untrained wann export RUN/found.json x.onnx
     ```
     """,
@@ -44,13 +44,13 @@ def search(
 ) -> None:
     """Search for weight agnostic networks (Gaier & Ha 2019).
 
-    Prints what the best network is worth: at the six shared weights, and in the four columns of the paper's table.
+    Prints the scores of the best network: at the six shared weights, and in the four columns of the paper's table.
 
     Writes into the folder of `--out`: found.json (the best network), tuned.json (with a weight per connection), front
     (the best of every size), report.html (a page about the run), picture.png, results.json, metrics.jsonl, config.toml
     and checkpoint.npz.
-    Ctrl-C leaves checkpoint, metrics and front; `--resume` goes on from there with the run's own settings, and with
-    more `--generations` or `--minutes`, if you like.
+    Ctrl-C leaves checkpoint, metrics and front; `--resume` goes on from there with the run's settings, and optionally
+    with more `--generations` or `--minutes`.
 
     ```
     untrained wann --task digits --minutes 2
@@ -61,9 +61,9 @@ def search(
     """
     from untrained.wann.runs.evolve import evolve, mean_and_std
 
-    _look_here_for(settings.task)
+    _find_modules_here(settings.task)
     run = evolve(settings, tell=say)
-    _print_columns(run.columns, run.measure, f"{run.front[-1].net.connections} connections")
+    _print_columns(run.columns, run.measure, run.front[-1].net)
     if run.ensemble is not None:
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
     if len(run.attempts) > 1:
@@ -79,7 +79,7 @@ def search(
 
 @app.command
 def show(net: Path, /, *, picture: Path | None = None) -> None:
-    """The network in numbers, and its source as Python; or as a picture.
+    """Show a network in numbers and its source as Python, or draw it.
 
     Args:
         net: The network's file.
@@ -119,7 +119,7 @@ def evaluate(
     trials: int = 100,
     seed: int = 0,
 ) -> None:
-    """What a network is worth on test data, or in episodes that no search uses.
+    """Print the scores of a network on test data, or in episodes that no search uses.
 
     Args:
         net: The network's file.
@@ -131,11 +131,11 @@ def evaluate(
     """
     from untrained.wann.tuning.tune import ensemble, four_columns, six_weights
 
-    read, chosen = _read(net, task, data_dir, max_steps)
+    read, chosen = _load(net, task, data_dir, max_steps)
     own = None if read.weights is None else read
     columns = [six_weights(chosen, read, trials=trials, seed=seed)]
     columns += four_columns(chosen, read, own, trials=trials, seed=seed)
-    _print_columns(columns, chosen.measure, f"{read.connections} connections")
+    _print_columns(columns, chosen.measure, read)
     accuracy = ensemble(chosen, read)
     if accuracy is not None:
         print(f"ensemble of the six weights: {accuracy:.2%}")
@@ -155,7 +155,7 @@ def tune(
     seed: int = 0,
     workers: int = 1,
 ) -> None:
-    """Give every connection a weight of its own, and write the network.
+    """Tune a weight for every connection, and write the network.
 
     Args:
         net: The network's file.
@@ -170,21 +170,19 @@ def tune(
     """
     from untrained.wann.tuning.tune import best_shared, four_columns, tuned
 
-    read, chosen = _read(net, task, data_dir, max_steps)
+    read, chosen = _load(net, task, data_dir, max_steps)
     if not out.resolve().parent.is_dir():
         raise ValueError(f"cannot write {out}: there is no folder {out.resolve().parent}")
     shared = best_shared(chosen, read, seed=seed)
     own = tuned(chosen, read, shared=shared, method=method, budget=budget, seed=seed, workers=workers)
     own.save(out)
-    _print_columns(
-        four_columns(chosen, read, own, shared=shared, seed=seed), chosen.measure, f"{read.connections} connections"
-    )
+    _print_columns(four_columns(chosen, read, own, shared=shared, seed=seed), chosen.measure, read)
     say(f"network  {out}")
 
 
 @app.command
 def export(net: Path, out: Path, /) -> None:
-    """Write a network for something else, by the ending of the file.
+    """Write a network in another format, by the ending of the file.
 
     .onnx for ONNX runtimes (inputs x and the shared weight w), .py for Python without any package, .graphml for graph
     tools, .png, .svg or .pdf as a picture.
@@ -217,7 +215,7 @@ def export(net: Path, out: Path, /) -> None:
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
-def _read(path: Path, task: str | None, data_dir: Path | None, max_steps: int | None) -> tuple[Net, Task]:
+def _load(path: Path, task: str | None, data_dir: Path | None, max_steps: int | None) -> tuple[Net, Task]:
     import numpy as np
 
     from untrained.wann.networks.net import Net
@@ -228,14 +226,14 @@ def _read(path: Path, task: str | None, data_dir: Path | None, max_steps: int | 
     if task is not None:
         name = task
     elif isinstance(found_for, str):
-        name = task_of_file(found_for, path)
+        name = accept_task(found_for, path)
     else:
         raise ValueError(f"{path} does not name the task that it was found for: give --task")
     if max_steps is None and name == found_for and type(limit) is int and limit > 0:
         max_steps = limit
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps must be above 0, got {max_steps}")
-    _look_here_for(name)
+    _find_modules_here(name)
     classes = "numbers" if net.labels is None else "classes"
     predict = classes if name.lower().endswith(".csv") else None
     chosen = task_named(name, data_dir, max_steps=max_steps if name.startswith("gym:") else None, predict=predict)
@@ -247,17 +245,15 @@ def _read(path: Path, task: str | None, data_dir: Path | None, max_steps: int | 
             f"{chosen.outputs}"
         )
     own = chosen.finished(net)
-    same = own.labels == net.labels and all(
-        np.array_equal(getattr(own, part), getattr(net, part)) for part in ("offset", "scale")
-    )
-    if not same:
+    scaled = all(np.array_equal(getattr(own, part), getattr(net, part)) for part in ("offset", "scale"))
+    if own.labels != net.labels or not scaled:
         raise ValueError(
             f"{path} was found on other data: {chosen.name} scales its inputs or names its classes otherwise"
         )
     return net, chosen
 
 
-def _look_here_for(task: str) -> None:
+def _find_modules_here(task: str) -> None:
     """Let Python find the module of a typed task in the current folder, too, after all other places."""
     here = str(Path.cwd())
     if ":" in task.removeprefix("gym:") and here not in sys.path:
@@ -270,11 +266,8 @@ def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
             raise ValueError(f"label {number}, {label[:80]!r}, has a control character, which XML cannot hold")
 
 
-def _print_columns(columns: Sequence[Column], measure: str, title: str) -> None:
-    share = measure == "accuracy"
-    cells = []
-    for column in columns:
-        mean, std = (f"{value:.2%}" if share else f"{value:,.4g}" for value in (column.mean, column.std))
-        once = len(column.scores) == 1
-        cells.append((column.name, mean, "" if once else std, "" if once else str(len(column.scores))))
-    Table((title, measure, "± std", "of"), cells).print()
+def _print_columns(columns: Sequence[Column], measure: str, net: Net) -> None:
+    from untrained.wann.tuning.tune import table_rows
+
+    rows = table_rows([(column.name, column.mean, column.std, len(column.scores)) for column in columns], measure)
+    Table((f"{net.connections} connections", measure, "± std", "of"), rows).print()

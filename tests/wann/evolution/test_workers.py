@@ -8,7 +8,7 @@ import pytest
 from toy_search import ISLANDS, SMALL, Toy, assert_same, search_of
 
 from untrained.wann.evolution.workers import Evaluator
-from untrained.wann.networks.batch import WEIGHTS
+from untrained.wann.networks.graph import WEIGHTS
 
 
 def test_workers_do_not_matter():

@@ -1,4 +1,4 @@
-"""Pictures of found networks and runs: everything is on them, and no label or path breaks them."""
+"""Pictures of found networks: everything is on them, and no label or path breaks them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 from untrained.wann.networks.drawing import draw_net
 from untrained.wann.networks.net import Net
-from untrained.wann.runs.drawing import draw_run
 
 pytest.importorskip("matplotlib")
 
@@ -54,18 +53,6 @@ NETS = {
 
 def named(figure, gid):
     return next(artist for axes in figure.axes for artist in axes.collections if artist.get_gid() == gid)
-
-
-def run(path=None, *, names=None, rows=(), front=(), rewards=None, title="a run", net):
-    weights = WEIGHTS if rewards else ()
-    return draw_run(
-        path, net=net, names=names, rows=rows, front=front, weights=weights, rewards=rewards or {}, title=title
-    )
-
-
-def legends(figure):
-    figure.draw_without_rendering()
-    return [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend()]
 
 
 def texts(figure):
@@ -144,10 +131,6 @@ def test_hostile_labels_are_text(tmp_path: Path) -> None:
         figure = draw_net(net, tmp_path / f"net.{ending}", names=HOSTILE)
     assert {"$x^{", "a b $", "_$_{}%&#"} <= set(texts(figure))
     assert max(map(len, texts(figure))) < 80
-    for title in HOSTILE:
-        rewards = dict.fromkeys(HOSTILE, WEIGHTS)
-        figure = run(tmp_path / "run.svg", net=net, names=HOSTILE, rewards=rewards, title=title)
-        assert all(figure.bbox.x0 <= b.x0 and b.x1 <= figure.bbox.x1 and b.y0 >= 0 for b in legends(figure))
 
 
 def test_accents_stay_with_their_letters() -> None:
@@ -159,42 +142,6 @@ def test_accents_stay_with_their_letters() -> None:
         for names in (("x", "θ"), ("x", "θ\u0307"))
     )
     assert abs(plain.width - dotted.width) < 3
-
-
-@pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")])
-def test_a_run_is_one_picture(ending: str, magic: bytes, tmp_path: Path) -> None:
-    net = NETS["tuned"]
-    path = tmp_path / f"run.{ending}"
-    front = [(90, float("nan")), (net.connections, 5.0), (net.connections, 2.0), (3, 1.0), (20, 0.5)]
-    rewards = {"test": -((WEIGHTS - 1.5) ** 2), "broken": WEIGHTS * np.nan}
-    figure = run(path, net=net, names=("a", "b", "c", "d", "e"), rows=ROWS, front=front, rewards=rewards)
-    assert path.read_bytes().startswith(magic)
-    assert [item.name for item in tmp_path.iterdir()] == [path.name]
-    _, search, sizes, shared = figure.axes
-    assert [line.get_label() for line in search.lines] == ["best", "mean of all"]
-    step, networks, this = sizes.lines
-    assert step.get_xydata().tolist() == [[3, 1], [20, 1], [net.connections, 2], [net.connections, 5]]
-    assert len(networks.get_xydata()) == 4
-    assert this.get_xydata().tolist() == [[net.connections, 5]]
-    assert {line.get_xdata()[0] for line in shared.lines if list(line.get_ydata()) == [0, 1]} == set(SIX)
-    (best,) = [line for line in shared.lines if line.get_marker() == "o"]
-    assert best.get_xydata().tolist() == [[1.5, 0.0]]
-
-
-def test_legends_cover_no_axes_and_lie_within_the_picture() -> None:
-    figure = run(net=NETS["swing-up"], rows=ROWS, front=[(5, 1.0)], rewards={"mean": WEIGHTS, "l" * 99: -WEIGHTS})
-    boxes = legends(figure)
-    assert len(boxes) == 3
-    for box in boxes:
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
-        assert not any(box.overlaps(axes.bbox) for axes in figure.axes)
-        assert not any(box.overlaps(axes.xaxis.label.get_window_extent()) for axes in figure.axes[1:])
-
-
-def test_an_empty_run_is_a_picture_still() -> None:
-    figure = run(net=NETS["tiny"])
-    assert len(figure.axes) == 4
-    assert texts(figure).count("nothing to show") == 3
 
 
 def test_bad_paths_and_names(tmp_path: Path) -> None:
@@ -215,5 +162,3 @@ def test_missing_matplotlib_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"untrained\[plot\]"):
         draw_net(NETS["tiny"], tmp_path / "net.png")
-    with pytest.raises(ImportError, match=r"untrained\[plot\]"):
-        run(net=NETS["tiny"])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FAINT, _UNUSED, _EDGE = "#6d747e", "#ededed", "#3d4a5c"
 # Greys for linear and inverse; the others in colours that colour-blind readers tell apart (Paul Tol's "muted").
 _COLOURS = "#c8c8c8 #332288 #44aa99 #ddcc77 #117733 #88ccee #6f6f6f #999933 #cc6677 #aa4499 #882255".split()
-_FILL: dict[str, str] = dict(zip(NAMES, _COLOURS, strict=True))
+FILL: dict[str, str] = dict(zip(NAMES, _COLOURS, strict=True))
 _MARGIN, _GAP, _ROW, _LEGEND_COLUMN = 0.25, 0.08, 0.28, 1.3  # inches
 _NAMED = 40  # more used inputs than these are dots without names
 _STEEPEST = 0.45  # greatest slope of a connection that passes the nodes of a layer
@@ -56,9 +56,7 @@ def draw_net(net: Graph, path: str | Path | None = None, *, names: Sequence[str]
 
 def new_figure() -> Figure:
     """Return an empty figure without a layout of its own."""
-    figure = empty(6, 6)
-    figure.set(dpi=150, facecolor="white", layout_engine=None)
-    return figure
+    return empty(6, 6, dpi=150, facecolor="white", layout=None)
 
 
 def save(figure: Figure, path: str | Path | None) -> None:
@@ -79,10 +77,7 @@ def paint_net(
     side = side if names is None and side >= 6 and side * side == net.inputs else 0
     named = not side and len(used) <= _NAMED
     layout = place(net, side=side)
-    texts = {k: one_line(names[k - 1]) if names and k else f"input {k}" for k in used if named}
-    texts |= {0: "bias"} if 0 in used else {}
-    ends = net.labels or (["output"] if net.outputs == 1 else [f"output {k + 1}" for k in range(net.outputs)])
-    texts |= dict(enumerate(map(one_line, ends), len(layout.x) - net.outputs))
+    texts = {k: one_line(name) for k, name in node_names(net, names).items() if named or not 0 < k < first}
     beside = layout.radius + _GAP
     low = min([0.0, *(layout.x[k] - beside - _text_width(text) for k, text in texts.items() if k < first)])
     high = max(layout.x[k] + beside + _text_width(text) for k, text in texts.items() if k >= first)
@@ -109,6 +104,14 @@ def paint_net(
     line += f" · {len(used) - (0 in used)} of {net.inputs} inputs used"
     _write(axes, start + width / 2, -1.6 * _ROW, line, ha="center", fontsize=SMALL, color=FAINT)
     _paint_legend(axes, legend, math.ceil(len(legend) / rows), start + width / 2)
+
+
+def node_names(net: Graph, names: Sequence[str] | None = None) -> dict[int, str]:
+    """Return the names of used inputs, a used bias and the outputs, by node; `names` are those of all inputs."""
+    inputs = ["bias", *(names or (f"input {k}" for k in range(1, net.inputs + 1)))]
+    ends = net.labels or (["output"] if net.outputs == 1 else [f"output {k + 1}" for k in range(net.outputs)])
+    used = np.unique(net.src[net.src <= net.inputs]).tolist()
+    return {k: inputs[k] for k in used} | dict(enumerate(ends, net.inputs + 1 + len(net.act) - net.outputs))
 
 
 def _paint_connections(axes: Axes, net: Graph, layout: Layout) -> None:
@@ -182,7 +185,7 @@ def _paint_nodes(axes: Axes, x: Any, y: Any, radius: float, kinds: Sequence[str]
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Circle
 
-    at, fills = np.stack([x, y], 1), [_FILL[kind] for kind in kinds]
+    at, fills = np.stack([x, y], 1), [FILL[kind] for kind in kinds]
     circles = [Circle((x, y), radius) for x, y in at]
     discs = PatchCollection(circles, facecolors=fills, edgecolors="white", linewidths=1.2, zorder=3)
     axes.add_collection(discs, autolim=False).set_gid(gid)
@@ -213,10 +216,10 @@ def _legend(net: Graph) -> list[tuple[str, str]]:
 def _paint_legend(axes: Axes, entries: Sequence[tuple[str, str]], columns: int, middle: float) -> None:
     row, column = np.divmod(np.arange(len(entries)), columns)
     x, y = middle + 0.2 + _LEGEND_COLUMN * (column - columns / 2), -_ROW * (2.6 + row)
-    kinds = [kind for kind, _ in entries if kind in _FILL]
+    kinds = [kind for kind, _ in entries if kind in FILL]
     _paint_nodes(axes, x[: len(kinds)], y[: len(kinds)], 0.11, kinds, "legend")
     for (sign, text), left, height in zip(entries, x, y, strict=True):
-        if sign not in _FILL:
+        if sign not in FILL:
             axes.plot((left - 0.1, left + 0.1), (height, height), color=sign, lw=2)
         _write(axes, left + 0.17, height, text, fontsize=SMALL)
 

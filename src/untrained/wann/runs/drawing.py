@@ -1,4 +1,4 @@
-"""The picture of a whole run: the network and, below it, how the search went and what the network is worth."""
+"""The picture of a whole run: the network and, below it, the search, the front and the rewards."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from untrained.plot.figure import BASELINES, FONT, INK, SMALL, TWIN, add_legend, one_line, open_frame
-from untrained.wann.networks.drawing import FAINT, TEAL, new_figure, paint_net, save
+from untrained.plot.figure import BASELINES, FONT, FOUND, INK, SMALL, TWIN, add_legend, one_line, open_frame
+from untrained.wann.networks.drawing import FAINT, new_figure, paint_net, save
 from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CURVES = (TEAL, *BASELINES, "#4a5a9a", "#6b6b6b")
 _EARLIER = 6  # fronts drawn besides the last
-# Inches: the title; the panels, and what is below their axes; a line of a legend.
-_HEAD, _FOOT, _BELOW, _LINE, _WIDE = 0.45, 3.4, 0.8, 0.17, 13.0
+_HEAD, _FOOT, _BELOW, _WIDE = 0.45, 3.4, 0.8, 13.0  # inches: title, panels, space below their axes, width
+_MARKED = {"ms": 8, "mec": "white", "mew": 1.2, "zorder": 4}
 
 
 def draw_run(
@@ -31,7 +30,8 @@ def draw_run(
     rows: Sequence[Mapping[str, Any]],
     front: Sequence[tuple[int, float]],
     weights: Sequence[float] | np.ndarray,
-    rewards: Mapping[str, Sequence[float] | np.ndarray],
+    rewards: Sequence[float] | np.ndarray,
+    measure: str,
     title: str,
 ) -> Figure:
     """Draw a whole run: the network; below it the search, the front and the reward over the shared weight.
@@ -44,7 +44,8 @@ def draw_run(
             "front", the [connections, reward] that was reached.
         front: (connections, reward) of networks; the best of those as large as `net` is marked.
         weights: shared weights, (V,).
-        rewards: the rewards of every curve by its name, (V,).
+        rewards: of the network at these weights, (V,).
+        measure: name of these rewards.
         title: above everything.
 
     Raises:
@@ -54,16 +55,13 @@ def draw_run(
         OSError: the file cannot be written.
     """
     figure = new_figure()
-    more = _LINE * max(0, len(rewards) - 1)
-    paint_net(figure, net, names, wide=_WIDE, head=_HEAD, foot=_FOOT + more)
+    paint_net(figure, net, names, wide=_WIDE, head=_HEAD, foot=_FOOT)
     width, height = figure.get_size_inches()
-    figure.subplots_adjust(
-        0.8 / width, (_BELOW + more) / height, 1 - 0.25 / width, (_FOOT + more - 0.35) / height, 0.22
-    )
+    figure.subplots_adjust(0.8 / width, _BELOW / height, 1 - 0.25 / width, (_FOOT - 0.35) / height, 0.22)
     left, middle, right = figure.subplots(1, 3)
     _paint_generations(left, rows)
     _paint_front(middle, front, net.connections, [row["front"] for row in rows if row.get("front")])
-    _paint_weights(right, weights, rewards)
+    _paint_weights(right, np.asarray(weights, float), np.asarray(rewards, float), measure)
     line = one_line(title, int(width * 8))  # as long as the picture is wide
     figure.text(0.5, 1 - 0.3 / height, line, ha="center", va="center", fontsize=13, color=INK, parse_math=False)
     save(figure, path)
@@ -73,7 +71,7 @@ def draw_run(
 def _paint_generations(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     x = [row["generation"] for row in rows]
     best, mean = (np.array([row[name] for row in rows], float) for name in ("best", "mean"))
-    axes.plot(x, best, color=TEAL, lw=2, label="best")
+    axes.plot(x, best, color=FOUND, lw=2, label="best")
     axes.plot(x, mean, color=TWIN, lw=1.2, label="mean of all")
     _finish(axes, "reward over generations", "generation", empty=not rows)
 
@@ -81,7 +79,7 @@ def _paint_generations(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 def _paint_front(
     axes: Axes, front: Sequence[tuple[int, float]], connections: int, earlier: Sequence[Sequence[Sequence[float]]]
 ) -> None:
-    """The best reward that so many connections reach, at first, later and at last; and the network of the picture."""
+    """Paint the best reward with at most so many connections, at first, later and at last; and mark the network."""
     from matplotlib.ticker import MaxNLocator
 
     # At generations that grow by a factor, as progress slows down.
@@ -89,37 +87,33 @@ def _paint_front(
     for number, place in enumerate(shown):
         label = "earlier" if number == len(shown) - 1 else None
         x, y = np.array(earlier[place - 1]).T
-        axes.step(x, y, where="post", color=TEAL, lw=1, alpha=0.15 + 0.45 * number / len(shown), label=label)
-    known = sorted((size, reward) for size, reward in front if np.isfinite(reward))
-    x, y = np.array(known).reshape(-1, 2).T
-    axes.step(x, np.maximum.accumulate(y), where="post", color=TEAL, lw=2, label="at the end")
+        axes.step(x, y, where="post", color=FOUND, lw=1, alpha=0.15 + 0.45 * number / len(shown), label=label)
+    finite = sorted((size, reward) for size, reward in front if np.isfinite(reward))
+    x, y = np.array(finite).reshape(-1, 2).T
+    axes.step(x, np.maximum.accumulate(y), where="post", color=FOUND, lw=2, label="at the end")
     axes.plot(x, y, "o", color=INK, ms=4, zorder=3)
     if connections in x:
         best = y[x == connections].max()
-        axes.plot(connections, best, "o", color=_CURVES[1], ms=9, mec="white", mew=1.2, label="this network", zorder=4)
+        axes.plot(connections, best, "o", color=BASELINES[0], label="this network", **{**_MARKED, "ms": 9})
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(axes, "reward against size", "connections", empty=not known)
+    _finish(axes, "reward against size", "connections", empty=not finite)
 
 
-def _paint_weights(
-    axes: Axes, weights: Sequence[float] | np.ndarray, rewards: Mapping[str, Sequence[float] | np.ndarray]
-) -> None:
-    """The reward of every curve over the shared weight, its best one marked."""
-    x = np.asarray(weights, float)
-    for weight in WEIGHTS if rewards else ():
+def _paint_weights(axes: Axes, weights: np.ndarray, rewards: np.ndarray, measure: str) -> None:
+    """Paint the reward over the shared weight, and mark the best."""
+    label = one_line(measure).lstrip("_") or "reward"  # a legend leaves out labels that begin with _
+    for weight in WEIGHTS if len(weights) else ():
         axes.axvline(weight, color=TWIN, lw=0.8, ls=(0, (2, 3)), zorder=0)
-    for number, (name, given) in enumerate(rewards.items()):
-        y, colour, label = np.asarray(given, float), _CURVES[number % len(_CURVES)], one_line(name)
-        if np.isfinite(y).any():
-            best = int(np.where(np.isfinite(y), y, -np.inf).argmax())
-            label += f": best {y[best]:.4g} at {x[best]:.2f}".replace("-", "−")
-            axes.plot(x[best], y[best], "o", color=colour, ms=8, mec="white", mew=1.2, zorder=4)
-        axes.plot(x, y, color=colour, lw=2, label=label)
+    if np.isfinite(rewards).any():
+        best = int(np.where(np.isfinite(rewards), rewards, -np.inf).argmax())
+        label += f": best {rewards[best]:.4g} at {weights[best]:.2f}".replace("-", "−")
+        axes.plot(weights[best], rewards[best], "o", color=FOUND, **_MARKED)
+    axes.plot(weights, rewards, color=FOUND, lw=2, label=label)
     what = "shared weight (dotted: the six standard ones)"
-    _finish(axes, "reward over the shared weight", what, columns=1, empty=not rewards)
+    _finish(axes, "reward over the shared weight", what, empty=not len(weights))
 
 
-def _finish(axes: Axes, title: str, x: str, *, columns: int = 3, empty: bool) -> None:
+def _finish(axes: Axes, title: str, x: str, *, empty: bool) -> None:
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xlabel(x, fontsize=FONT, color=INK)
     axes.set_ylabel("reward", fontsize=FONT, color=INK)
@@ -131,5 +125,5 @@ def _finish(axes: Axes, title: str, x: str, *, columns: int = 3, empty: bool) ->
         axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", fontsize=SMALL, color=FAINT)
         return
     # Below the axes, where it covers no curve.
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17)}
-    add_legend(axes, fontsize=SMALL, ncols=columns, handlelength=1.6, **place)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 3, "handlelength": 1.6}
+    add_legend(axes, fontsize=SMALL, **below)

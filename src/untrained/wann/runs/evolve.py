@@ -1,4 +1,4 @@
-"""One search from beginning to end: the networks, the four columns of the paper's table, the picture and the files."""
+"""A whole run: search, tuning, the columns of the paper's table, picture, report and files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from untrained.files import atomic_write, sole_writer
+from untrained.plot.figure import available
 from untrained.runs.settings import to_toml
 from untrained.search.run_files import CONFIG, FOUND, FRONT, PICTURE, REPORT, RESULTS, TUNED
 from untrained.wann.evolution import checkpoint
@@ -25,7 +25,7 @@ from untrained.wann.evolution.search import Row, Search
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 from untrained.wann.runs.report import write_report
-from untrained.wann.runs.settings import WannSettings, given_again
+from untrained.wann.runs.settings import WannSettings, format_task_flag
 from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
 from untrained.wann.tuning.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
@@ -38,18 +38,23 @@ _CURVE = np.linspace(-3, 3, 61)
 @final
 @dataclass(frozen=True)
 class WannRun:
-    """What `evolve` found.
+    """The result of `evolve`.
 
     Attributes:
-        front: networks that none beats that is not bigger, from the smallest to the best.
-        columns: what the best network is worth on what reports, by kind of weights.
+        front: the Pareto front of reward against number of connections, by size.
+        columns: the scores of the best network on test data, or in episodes of their own, by kind of weights.
         ensemble: accuracy of the six weights together, if it classifies.
         shared: the tuned shared weight.
         attempts: best reward of every island, and of those that a restart has ended.
-        measure: what the columns measure.
+        measure: name of the columns' scores.
         folder: where everything was written.
         picture: the picture, or None when matplotlib is not installed.
         report: one HTML page about the run.
+
+    Example:
+        >>> run = wann.evolve(task="digits", population=8, generations=1, trials=1, tune="shared", workers=1, out="run")
+        >>> run.measure, run.report.name
+        ('accuracy', 'report.html')
     """
 
     front: tuple[Found, ...]
@@ -68,19 +73,24 @@ def evolve(
 ) -> WannRun:
     """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
 
-    What chooses among networks and weights is validation data, or episodes that the search does not use; what the table
-    shows is test data, or still other episodes. An interrupted run leaves checkpoint, metrics and its best networks,
-    and goes on with `resume=True`.
+    Networks and weights are chosen on validation data, or in episodes that the search does not use; the table shows
+    test data, or still other episodes. An interrupted run leaves checkpoint, metrics and its best networks, and goes on
+    with `resume=True`.
 
     Args:
-        settings: what to do.
+        settings: all settings; None: the default ones.
         tell: called with a line about how a table was read, before the search.
         changes: fields of `WannSettings` to change, such as `task="digits"`.
 
     Raises:
         ValueError: a setting is not valid, or the folder holds another run.
-        OSError, ImportError: the task's data, or what it needs, are not to be had.
-        KeyboardInterrupt: after Ctrl-C; it says how to go on.
+        OSError, ImportError: the task's data, or a package that it needs, are missing.
+        KeyboardInterrupt: after Ctrl-C; the message is the command that goes on.
+
+    Example:
+        >>> run = wann.evolve(task="digits", population=8, generations=1, trials=1, tune="shared", workers=1, out="run")
+        >>> [column.name for column in run.columns][2:]
+        ['random shared weight', 'tuned shared weight']
     """
     settings = replace(settings or WannSettings(), **changes)
     if settings.task.lower().endswith(".csv"):
@@ -88,14 +98,14 @@ def evolve(
     task = task_named(settings.task, settings.data_dir, max_steps=settings.max_steps, predict=settings.predict)
     if tell is not None and task.about:
         tell(task.about)
-    search = _search(settings, task)
+    search = _new_search(settings, task)
     folder = _folder(settings, task)
     with sole_writer(folder):
-        return _evolved(settings, task, search, folder)
+        return _run_in(folder, settings, task, search)
 
 
-def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -> WannRun:
-    """Search, tune and measure, and write all of it into a folder that nobody else writes into."""
+def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) -> WannRun:
+    """Search, tune and measure, and write all results into the folder; the caller keeps other writers out."""
     if settings.resume:
         search.restore(folder)
     elif (folder / checkpoint.NAME).exists():
@@ -105,7 +115,7 @@ def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -
             unfinished.write_text(to_toml(settings), encoding="utf-8")
     try:
         search.save(folder)
-        _run(search, settings, folder)
+        _run_search(search, settings, folder)
         best = search.best.net
         shared = best_shared(task, best, seed=settings.seed)
         own = None
@@ -119,9 +129,9 @@ def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -
         columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
         columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
     except KeyboardInterrupt:
-        again = f"untrained wann --out {shlex.quote(str(folder))} --resume{given_again(settings.task)}"
+        again = f"untrained wann --out {shlex.quote(str(folder))} --resume{format_task_flag(settings.task)}"
         raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
-    picture = folder / PICTURE if find_spec("matplotlib") else None
+    picture = folder / PICTURE if available() else None
     together = ensemble(task, best)
     page = folder / REPORT
     run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture, page)
@@ -133,7 +143,7 @@ def _evolved(settings: WannSettings, task: Task, search: Search, folder: Path) -
     return run
 
 
-def _search(settings: WannSettings, task: Task) -> Search:
+def _new_search(settings: WannSettings, task: Task) -> Search:
     preset = preset_named(settings.preset or preset_of(settings.task))
     if settings.population is not None:
         preset = replace(preset, population=settings.population)
@@ -156,8 +166,8 @@ def _folder(settings: WannSettings, task: Task) -> Path:
     return Path("runs") / f"wann-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _run(search: Search, settings: WannSettings, folder: Path) -> None:
-    """Search, and leave checkpoint, metrics and front whatever happens."""
+def _run_search(search: Search, settings: WannSettings, folder: Path) -> None:
+    """Search, and write checkpoint, metrics and front even if the search is interrupted."""
     saved = time.monotonic()
 
     def save_now_and_then(search: Search, row: Row) -> None:
@@ -181,7 +191,7 @@ def _run(search: Search, settings: WannSettings, folder: Path) -> None:
 
 
 def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
-    """What a network's file says of how it was found."""
+    """Return the metadata of a network's file: how it was found."""
     where = {"task": settings.task, "seed": search.seed, "generations": search.state.generation}
     limit = {} if settings.max_steps is None else {"max_steps": settings.max_steps}
     return where | limit | {"validation": found.reward}
@@ -206,7 +216,8 @@ def _draw(path: Path, task: Task, net: Net, search: Search, rewards: np.ndarray)
         rows=search.rows,
         front=[(each.net.connections, each.reward) for each in search.front],
         weights=_CURVE,
-        rewards={task.measure: rewards.tolist()},
+        rewards=rewards,
+        measure=task.measure,
         title=f"{task.name}: {net.connections} connections, one shared weight",
     )
 
@@ -229,6 +240,6 @@ def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation of those that are finite."""
+    """Return mean and standard deviation of the finite values."""
     finite = [value for value in values if np.isfinite(value)]
     return (float(np.mean(finite)), float(np.std(finite))) if finite else (float("nan"), float("nan"))

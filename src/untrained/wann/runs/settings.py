@@ -10,39 +10,39 @@ from typing import Annotated, Any, Literal, final
 
 from cyclopts import Parameter, Token
 
-from untrained.fields import check_words
+from untrained.fields import check_fields
 
 
-def task_of_file(task: str, file: str | Path) -> str:
-    """Return the task that a file names, if it is one of ours or one that Gymnasium comes with.
+def accept_task(task: str, file: str | Path) -> str:
+    """Return the task that a file names, if it is built in or comes with Gymnasium.
 
     Raises:
         ValueError: it is a module, which would be run, or a table, which would be read.
     """
-    if again := given_again(task[:500]):
+    if flag := format_task_flag(task[:500]):
         kind = "a table, which would be read" if task.lower().endswith(".csv") else "a module, which would be run"
         raise ValueError(
-            f"{file} names {task[:500]!r}, {kind}; a file alone may not do that: if you trust it, add{again}"
+            f"{file} names {task[:500]!r}, {kind}; a file alone may not do that: if you trust it, add{flag}"
         )
     return task
 
 
-def given_again(task: str) -> str:
-    """Return the flag that a user has to add to a file which names this task; nothing for tasks that are registered."""
+def format_task_flag(task: str) -> str:
+    """Return the flag that allows a file to name this task; nothing if the task needs no such permission."""
     own = task.lower().endswith(".csv") or ":" in task.removeprefix("gym:")
     return f" --task {shlex.quote(task)}" if own else ""
 
 
 def _task(_: Any, tokens: Sequence[Token]) -> str:
-    """Return the task as it was typed, or as a file of settings names it."""
+    """Return the task that was typed, or that a file of settings names and may name."""
     token = tokens[0]
-    return token.value if token.source == "cli" else task_of_file(token.value, token.source)
+    return token.value if token.source == "cli" else accept_task(token.value, token.source)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class WannSettings:
-    """What `untrained wann` is to do.
+    """Settings of `untrained wann` and `evolve`.
 
     Args:
         task: What the network is to be good at: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
@@ -66,6 +66,10 @@ class WannSettings:
         official_quirks: Two quirks of the authors' code, which are mended otherwise; see the docs.
         out: Folder for the networks, metrics, checkpoint and picture (default: a new one under runs).
         resume: Go on with the search in the folder of --out.
+
+    Example:
+        >>> wann.WannSettings(task="digits", minutes=2).trials
+        100
     """
 
     task: Annotated[str, Parameter(converter=_task)] = "swingup"
@@ -88,10 +92,13 @@ class WannSettings:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        check_words(self)
+        for name in ("out", "data_dir"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
+        check_fields(self)
         for name in ("generations", "minutes", "population", "islands", "workers", "trials", "max_steps"):
-            given = getattr(self, name)
-            if given is not None and not given > 0:
-                raise ValueError(f"{name} must be above 0, got {given}")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
         if self.resume and self.out is None:
             raise ValueError("resume needs out, the folder of the run to go on with")

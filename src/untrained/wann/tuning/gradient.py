@@ -15,8 +15,8 @@ from untrained.wann.tasks.supervised import Classify
 _BATCH, _RATE = 256, 0.01
 
 
-def by_gradient(task: Examples, net: Net, *, epochs: int, seed: int) -> Net:
-    """Adam with a falling rate on the task's loss; of all epochs, the weights that are best on validation data.
+def descend(task: Examples, net: Net, *, epochs: int, seed: int) -> Net:
+    """Train a network by Adam with a falling rate, and return it with the epoch's weights that are best on validation.
 
     Args:
         task: has the examples.

@@ -1,4 +1,4 @@
-"""Weights for a found network: a better shared one, or one for every connection; and what each is worth.
+"""Weights for a found network: a better shared one, or one for every connection; and the scores that each gives.
 
 The four columns of the paper's table (Gaier & Ha 2019, section 4): a random weight for every connection, a random
 shared weight, the tuned shared weight, tuned weights for every connection.
@@ -6,9 +6,9 @@ shared weight, the tuned shared weight, tuned weights for every connection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import numpy as np
 
@@ -24,18 +24,22 @@ Method = Literal["auto", "cma", "gradient"]
 
 _GRID = np.linspace(-2, 2, 81)
 _SPREAD = 0.5  # of CMA-ES's first candidates about the start
-_REPS = 32  # episodes to choose by
+_REPS = 32  # episodes per validation reward
 _WIDEST = 2.0  # random weights are uniform in ±2, the range of the six shared ones
 
 
 @final
 @dataclass(frozen=True)
 class Column:
-    """What one kind of weights is worth.
+    """A column of the paper's table: the scores that one kind of weights gives.
 
     Args:
         name: of the kind.
         scores: one per trial.
+
+    Example:
+        >>> wann.Column("tuned weights", (0.25, 0.75)).mean
+        0.5
     """
 
     name: str
@@ -43,22 +47,28 @@ class Column:
 
     @property
     def mean(self) -> float:
-        """Mean over the trials."""
+        """The mean over the trials."""
         return float(np.mean(self.scores))
 
     @property
     def std(self) -> float:
-        """Standard deviation over the trials."""
+        """The standard deviation over the trials."""
         return float(np.std(self.scores))
 
 
 def best_shared(task: Task, net: Net, *, seed: int = 0) -> float:
-    """The best shared weight of a grid from -2 to 2 in steps of 0.05, by rewards on what chooses.
+    """Return the best shared weight of a grid from -2 to 2 in steps of 0.05, by rewards on validation data.
 
     Args:
         task: what the network is to be good at.
         net: the network; its own weights, if it has any, are not used.
         seed: of the episodes.
+
+    Example:
+        >>> x = torch.linspace(0, 1, 50)[:, None].numpy()
+        >>> task = wann.Regress(x, x[:, 0] / 2, value_range=(0, 1))
+        >>> round(wann.best_shared(task, wann.Net(1, 1, [1], [0, 1], [1])), 2)
+        0.5
     """
     networks = Packed.of([net.replace(weights=None)])
     rewards = task.rewards(networks, tuple(_GRID), seed, reps=_REPS, part="validation")[0]
@@ -75,10 +85,10 @@ def tuned(
     seed: int = 0,
     workers: int = 1,
 ) -> Net:
-    """The network with a weight of its own for every connection.
+    """Return the network with a tuned weight of its own for every connection.
 
-    Starts from the best shared weight. By CMA-ES (Hansen 2016; needs nothing but rewards), or by gradient (Adam; needs
-    examples). The start and what was reached are compared on what chooses, and the better one is returned.
+    Starts from the best shared weight, and goes on by CMA-ES (Hansen 2016; needs nothing but rewards) or by gradient
+    (Adam; needs examples). Start and end are compared on validation data, and the better one is returned.
 
     Args:
         task: what the network is to be good at.
@@ -92,29 +102,34 @@ def tuned(
     Raises:
         ImportError: cmaes is not installed.
         ValueError: the method is unknown or does not fit the task, or the network has no connections.
+
+    Example:
+        >>> x = torch.linspace(0, 1, 50)[:, None].numpy()
+        >>> task = wann.Regress(x, x[:, 0] / 2, value_range=(0, 1))
+        >>> wann.tuned(task, wann.Net(1, 1, [1], [0, 1], [1]), budget=2).weights.shape
+        (1,)
     """
     if not net.connections:
         raise ValueError("the network has no connections, so there are no weights to tune")
     if budget is not None and budget < 1:
-        raise ValueError(f"budget: got {budget}, expected at least 1")
-    by_gradient = method == "gradient" or (method == "auto" and isinstance(task, Examples))
-    if method not in ("auto", "cma", "gradient"):
-        raise ValueError(f"method: got {method!r}, expected auto, cma or gradient")
+        raise ValueError(f"budget must be at least 1, got {budget}")
+    if method not in get_args(Method):
+        raise ValueError(f"method must be auto, cma or gradient, got {method!r}")
     shared = best_shared(task, net, seed=seed) if shared is None else shared
     start = net.replace(weights=np.full(net.connections, shared))
-    if not by_gradient:
-        reached = _by_cma(task, start, 300 if budget is None else budget, seed, workers)
+    if method == "cma" or (method == "auto" and not isinstance(task, Examples)):
+        reached = _evolve_weights(task, start, budget or 300, seed, workers)
     elif isinstance(task, Examples):
-        from untrained.wann.tuning.gradient import by_gradient as descend
+        from untrained.wann.tuning.gradient import descend
 
-        reached = descend(task, start, epochs=20 if budget is None else budget, seed=seed)
+        reached = descend(task, start, epochs=budget or 20, seed=seed)
     else:
         raise ValueError(f"{task.name} has no examples to take a gradient of; tune it by cma")
     rewards = task.rewards(Packed.of([start, reached]), (1.0,), seed, reps=_REPS, part="validation")[:, 0]
     return reached if rewards[1] > rewards[0] or not np.isfinite(rewards[0]) else start
 
 
-def _by_cma(task: Task, start: Net, generations: int, seed: int, workers: int) -> Net:
+def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers: int) -> Net:
     try:
         from cmaes import CMA, SepCMA
     except ImportError:
@@ -145,7 +160,7 @@ def _by_cma(task: Task, start: Net, generations: int, seed: int, workers: int) -
 def four_columns(
     task: Task, net: Net, tuned_net: Net | None = None, *, shared: float | None = None, trials: int = 100, seed: int = 0
 ) -> list[Column]:
-    """The table of the paper for one network, on what reports: test data, or seeds used for nothing else.
+    """Return the columns of the paper's table for one network, on test data or on seeds used for nothing else.
 
     A trial is a draw of the weights where they are random, and an episode with a start of its own where there is chance
     in the task.
@@ -155,14 +170,18 @@ def four_columns(
         net: the network.
         tuned_net: the same with tuned weights; None: three columns.
         shared: the tuned shared weight; None: `best_shared`.
-        trials: how many.
+        trials: number of trials.
         seed: of the trials.
 
     Raises:
-        ValueError: the task has nothing to report on.
+        ValueError: the task has no test data, or there are no trials.
+
+    Example:
+        >>> columns = wann.four_columns(wann.digits(), wann.Net(64, 10, [1] * 10, [0] * 11, []), trials=3)
+        >>> [column.name for column in columns]
+        ['random weights', 'random shared weight', 'tuned shared weight']
     """
-    if trials < 1:
-        raise ValueError(f"trials: got {trials}, expected at least 1")
+    _check_trials(trials)
     net = net.replace(weights=None)
     rng = np.random.default_rng(np.random.Philox(key=[seed, 1]))
     shared = best_shared(task, net, seed=seed) if shared is None else shared
@@ -188,14 +207,27 @@ def four_columns(
 
 
 def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Column:
-    """Mean score at each of the six standard weights, on what reports."""
-    if trials < 1:
-        raise ValueError(f"trials: got {trials}, expected at least 1")
+    """Return the mean score at each of the six standard weights, on test data or on seeds used for nothing else."""
+    _check_trials(trials)
     networks = Packed.of([net.replace(weights=None)])
     scores = task.scores(networks, WEIGHTS, seed, reps=trials if task.by_chance else 1)[0]
     return Column("the six standard weights", tuple(scores.tolist()))
 
 
 def ensemble(task: Task, net: Net) -> float | None:
-    """Accuracy on test data of the ensemble over the six weights; None if the task is not to classify."""
+    """Return the test accuracy of the ensemble over the six weights, or None if the task is not to classify."""
     return task.ensemble_accuracy(net.replace(weights=None)) if isinstance(task, Classify) else None
+
+
+def table_rows(columns: Iterable[tuple[str, float, float, int]], measure: object) -> list[tuple[str, ...]]:
+    """Return (name, mean, std, trials) of columns as text; of a single trial, name and mean alone."""
+    form = "{:.2%}" if measure == "accuracy" else "{:,.4g}"
+    return [
+        (name, form.format(mean), *((form.format(std), f"{trials:,}") if trials > 1 else ("", "")))
+        for name, mean, std, trials in columns
+    ]
+
+
+def _check_trials(trials: int) -> None:
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, got {trials}")
