@@ -140,8 +140,8 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
             raise ValueError("one pair of brackets is enough")
         return match[1].strip(), _arguments(call, fields_only=True)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
-        says = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
-        raise ValueError(f"{text!r}: expected NAME(field=value, …): {says}") from None
+        reason = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
+        raise ValueError(f"{text!r} must be NAME(field=value, …): {reason}") from None
 
 
 def _arguments(call: ast.Call, *, fields_only: bool) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
         bench = Workbench(settings, data, device_named(settings.device), cell.seed, quiet=True)
         resume = holds_run(folder)
         if cell.method == TWIN:
-            row, _ = bench.train_twin(folder, resume=resume)
+            row = bench.train_twin(folder, resume=resume)
         elif not (method := method_of(method_text, cell.keep)).learns:
             row = bench.baseline(cell.method, method)
         else:

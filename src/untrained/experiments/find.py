@@ -17,7 +17,6 @@ from untrained.experiments.run_folder import claim_folder, resume_command, write
 from untrained.experiments.tables import of_networks
 from untrained.experiments.testbed import Workbench, device_named
 from untrained.masking.mask import masks
-from untrained.methods.base import Method
 from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.report import write_report
@@ -81,7 +80,9 @@ def find(
         ['random network', 'random subnetwork', 'found subnetwork', 'trained twin']
     """
     settings = replace(settings or Settings(), **changes)
-    method = _method(settings)
+    method = method_of(settings.method, settings.keep, scope=settings.scope)
+    if not method.learns:
+        raise ValueError(f"method must be one that searches, got {settings.method}, which is a baseline")
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
     bench = Workbench(settings, data, device_named(settings.device), settings.seed)
     network = bench.masked(method)
@@ -101,13 +102,11 @@ def _run(
     if not holds_run(folder):
         write_settings(folder, settings)
     try:
-        how = {"resume": settings.resume, "lr": settings.lr, "log": log}
-        found, history = bench.search(network, FOUND, folder, **how)
-        rows.append(bench.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(keep or max(_kept(network), 1e-9))))
-        rows.append(found)
+        found, history = bench.search(network, FOUND, folder, resume=settings.resume, lr=settings.lr, log=log)
+        share = keep or max(found.kept / found.weights, 1e-9)
+        rows += [bench.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(share)), found]
         if settings.twin:
-            twin, _ = bench.train_twin(folder / TWIN_FOLDER, resume=settings.resume)
-            rows.append(twin)
+            rows.append(bench.train_twin(folder / TWIN_FOLDER, resume=settings.resume))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
     write_table(folder, rows)
@@ -117,15 +116,3 @@ def _run(
         plot.save(plot.overview(read_run(folder)), picture)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
     return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, page)
-
-
-def _method(settings: Settings) -> Method:
-    method = method_of(settings.method, settings.keep, scope=settings.scope)
-    if not method.learns:
-        raise ValueError(f"method must be one that searches, got {settings.method}, which is a baseline")
-    return method
-
-
-def _kept(network: nn.Module) -> float:
-    kept = [(int(mask.sum()), mask.numel()) for mask in masks(network).values()]
-    return sum(some for some, _ in kept) / sum(n for _, n in kept)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from untrained.data.dataset import DataSet
 from untrained.experiments.by_name import law_of
 from untrained.masking.densities import erk
-from untrained.masking.mask import mask_, masks, record
+from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
 from untrained.models import build
 from untrained.runs.run import Row, write_answers
@@ -74,9 +74,9 @@ class Workbench:
     def baseline(self, name: str, method: Method) -> Row:
         """Measure a network that learns nothing but its running statistics."""
         network = calibrate_(self.masked(method), self.batches("train"))
-        accuracy, val_accuracy = self._measure(network)
-        size = len(Ticket.of(network, self._facts(accuracy, val_accuracy)).to_bytes())
-        return self._row(name, network, size, None, (accuracy, val_accuracy))
+        measured = self._accuracy(network, "test"), self._accuracy(network, "val")
+        size = len(Ticket.of(network, self._meta(*measured)).to_bytes())
+        return _row(name, network, size, None, measured)
 
     def search(
         self,
@@ -88,18 +88,17 @@ class Workbench:
         lr: float | None = None,
         log: Callable[[dict[str, float | int]], None] | None = None,
     ) -> tuple[Row, History]:
-        """Search the masked network, and keep what is found as a ticket that says how good it is."""
+        """Search the masked network; write its answers, and its ticket with its accuracy."""
         recipe = find_recipe("paper" if self.setup.recipe == "paper" else None, network)
         recipe = recipe if lr is None else replace(recipe, lr=lr)
-        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._facts(), log=log)
-        said = collect_answers(network, self.batches("test"), amp=self.setup.amp)
-        write_answers(folder, said, self.data.test)
-        accuracy, val_accuracy = said.accuracy, self._val_accuracy(network)
-        path = folder / TICKET
-        Ticket.of(network, self._facts(accuracy, val_accuracy)).save(path)
-        return self._row(name, network, path.stat().st_size, _seconds(history), (accuracy, val_accuracy)), history
+        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._meta(), log=log)
+        answers = collect_answers(network, self.batches("test"), amp=self.setup.amp)
+        write_answers(folder, answers, self.data.test)
+        measured = answers.accuracy, self._accuracy(network, "val")
+        Ticket.of(network, self._meta(*measured)).save(folder / TICKET)
+        return _row(name, network, (folder / TICKET).stat().st_size, history, measured), history
 
-    def train_twin(self, folder: Path, *, resume: bool) -> tuple[Row, History]:
+    def train_twin(self, folder: Path, *, resume: bool) -> Row:
         """Train the weights of the same network, from torch's own initial ones."""
         # The weights that torch's own layers draw, from a generator that no other thread has.
         twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
@@ -108,57 +107,23 @@ class Workbench:
                 start = torch.empty(parameter.shape, device="cpu")
                 parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
         history = self._learn(twin, folder, TWIN, resume)
-        state = {name: tensor.contiguous() for name, tensor in _untied(twin).items()}
-        size = len(safetensors.torch.save(state))
-        return self._row(TWIN, twin, size, _seconds(history)), history
+        size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _untied(twin).items()}))
+        return _row(TWIN, twin, size, history, (self._accuracy(twin, "test"), self._accuracy(twin, "val")))
 
-    def _row(
-        self,
-        name: str,
-        network: nn.Module,
-        size: int,
-        seconds: float | None,
-        measured: tuple[float, float] | None = None,
-    ) -> Row:
-        is_twin = name == TWIN
-        weights = sum(p.numel() for p in network.parameters()) if is_twin else _weights(network)
-        kept = weights if is_twin else sum(int(mask.sum()) for mask in masks(network).values())
-        return Row(name, *(measured or self._measure(network)), weights, kept, size, seconds)
+    def _accuracy(self, network: nn.Module, part: Literal["val", "test"]) -> float:
+        return evaluate(network, self.batches(part), amp=self.setup.amp).accuracy
 
-    def _measure(self, network: nn.Module) -> tuple[float, float]:
-        """Return (test accuracy, validation accuracy)."""
-        return evaluate(network, self.batches("test"), amp=self.setup.amp).accuracy, self._val_accuracy(network)
+    def _learn(self, network: nn.Module, folder: Path, title: str, resume: bool, **options: Any) -> History:
+        options |= {"epochs": self.setup.epochs, "amp": self.setup.amp, "seed": self.seed, "out": folder}
+        title_shown = None if self.quiet else title
+        batches = self.batches("train"), self.batches("val")
+        return fit(network, *batches, resume=resume, title=title_shown, **options)
 
-    def _val_accuracy(self, network: nn.Module) -> float:
-        return evaluate(network, self.batches("val"), amp=self.setup.amp).accuracy
-
-    def _learn(self, network: nn.Module, folder: Path, title: str, resume: bool, **how: Any) -> History:
-        return fit(
-            network,
-            self.batches("train"),
-            self.batches("val"),
-            epochs=self.setup.epochs,
-            amp=self.setup.amp,
-            seed=self.seed,
-            out=folder,
-            resume=resume,
-            title=None if self.quiet else title,
-            **how,
-        )
-
-    def _facts(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
+    def _meta(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
         """Return the ticket's `meta`, with all that an evaluation needs."""
-        data = self.data
         measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
-        return {
-            **measured,
-            "task": "classification",
-            "data": data.name,
-            "labels": list(data.labels),
-            "shape": list(data.shape),
-            "mean": list(data.mean),
-            "std": list(data.std),
-        }
+        lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
+        return {**measured, "task": "classification", "data": self.data.name, **lists}
 
 
 def device_named(name: str | None) -> torch.device:
@@ -175,8 +140,13 @@ def device_named(name: str | None) -> torch.device:
     return device
 
 
-def _weights(network: nn.Module) -> int:
-    return sum(state.weight.numel() for state in record(network).states)
+def _row(name: str, network: nn.Module, size: int, history: History | None, measured: tuple[float, float]) -> Row:
+    if is_masked(network):
+        chosen = masks(network).values()
+        weights, kept = sum(mask.numel() for mask in chosen), sum(int(mask.sum()) for mask in chosen)
+    else:
+        weights = kept = sum(parameter.numel() for parameter in network.parameters())
+    return Row(name, *measured, weights, kept, size, None if history is None else sum(history.column("seconds")))
 
 
 def _untied(network: nn.Module) -> dict[str, Tensor]:
@@ -185,7 +155,3 @@ def _untied(network: nn.Module) -> dict[str, Tensor]:
     return {
         name: tensor for name, tensor in network.state_dict().items() if name in seen.values() or not tensor.numel()
     }
-
-
-def _seconds(history: History) -> float:
-    return sum(history.column("seconds"))

@@ -69,7 +69,7 @@ class Setup:
     def __post_init__(self) -> None:
         for name in ("out", "data_dir"):
             if isinstance(path := getattr(self, name), str | Path):
-                object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  ~nobody stays
+                object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  keeps ~user if there is none
         if isinstance(self.widths, list):
             object.__setattr__(self, "widths", tuple(self.widths))
         check_fields(self)
@@ -92,7 +92,7 @@ class Settings(Setup):
             threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, partly-frozen, or FILE.py:CLASS of your own
             (in a file of settings or with --resume, give it again as a flag: files do not run code);
             with options in brackets, such as edge-popup(signed=True).
-        keep: Fraction of the weights kept, in (0, 1], for methods that are told.
+        keep: Fraction of the weights kept, in (0, 1], for methods that take it.
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
         seed: Gives the weights, the first scores and the order of the images.
         lr: Highest learning rate of the scores, instead of the recipe's.
@@ -121,9 +121,9 @@ class GridSettings(Setup):
     Args:
         methods: Which methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
         method: One more, such as one of your own: FILE.py:CLASS.
-        keep: Fractions of the weights kept, with commas between them, for methods that are told.
+        keep: Fractions of the weights kept, with commas between them, for methods that take it.
         seeds: How many seeds, 0, 1, 2 …
-        jobs: Searches at a time (default: one a core, or what joblib.parallel_config says).
+        jobs: Searches at a time (default: one a core, or the number of joblib.parallel_config).
     """
 
     methods: str = "all"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _INTERVAL = 0.2  # seconds between two updates
-TITLE, SAYS = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[says]}", markup=False)
+TITLE, STATUS = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[status]}", markup=False)
 
 
 def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
@@ -76,9 +76,9 @@ class Progress:
     """Progress bar over the batches of all epochs, with `batches` in each."""
 
     def __init__(self, title: str, epochs: int, batches: int, *, quiet: bool = False) -> None:
-        self._bar = bar(TITLE, BarColumn(), MofNCompleteColumn(), SAYS, TimeRemainingColumn(), quiet=quiet)
-        self._task = self._bar.add_task(printable(title), total=epochs * batches, says="")
-        self._batches, self._batch_says, self._epoch_says = batches, "", ""
+        self._bar = bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn(), quiet=quiet)
+        self._task = self._bar.add_task(printable(title), total=epochs * batches, status="")
+        self._batches, self._batch_status, self._epoch_status = batches, "", ""
         self._last_update = time.monotonic()
         self._start_of_epoch = self._last_update
 
@@ -98,24 +98,24 @@ class Progress:
             return
         self._last_update = now
         loss, right, examples = totals.tolist()
-        self._batch_says = f"loss {loss / examples:.3f}  accuracy {right / examples:.1%}"
+        self._batch_status = f"loss {loss / examples:.3f}  accuracy {right / examples:.1%}"
         if now > self._start_of_epoch:  # a coarse clock may stand still for a batch
-            self._batch_says += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
-        self._bar.update(self._task, says=self._batch_says + self._epoch_says)
+            self._batch_status += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
+        self._bar.update(self._task, status=self._batch_status + self._epoch_status)
 
     def epoch_done(self, row: Mapping[str, float | int]) -> None:
         """Show the end of an epoch, and move the bar there: a resumed run starts in the middle."""
         self._start_of_epoch = time.monotonic()
-        self._epoch_says = f"  validation {row['val_accuracy']:.1%}" if "val_accuracy" in row else ""
-        self._epoch_says += f"  flips {row['flips']:.2%}" if "flips" in row else ""
+        self._epoch_status = f"  validation {row['val_accuracy']:.1%}" if "val_accuracy" in row else ""
+        self._epoch_status += f"  flips {row['flips']:.2%}" if "flips" in row else ""
         # Shown here too, as no batch may follow that is late enough to be shown.
-        says = self._batch_says + self._epoch_says
-        self._bar.update(self._task, completed=row["epoch"] * self._batches, says=says)
+        status = self._batch_status + self._epoch_status
+        self._bar.update(self._task, completed=row["epoch"] * self._batches, status=status)
 
 
 @contextmanager
 def counting(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
     """Show a progress bar; yield a function to call with a status text after each item."""
-    with bar(TITLE, BarColumn(), MofNCompleteColumn(), SAYS, TimeRemainingColumn()) as shown:
-        task = shown.add_task(title, total=total, completed=done, says="")
-        yield lambda says: shown.update(task, advance=1, says=printable(says))
+    with bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn()) as shown:
+        task = shown.add_task(title, total=total, completed=done, status="")
+        yield lambda status: shown.update(task, advance=1, status=printable(status))

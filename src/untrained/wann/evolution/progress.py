@@ -7,7 +7,7 @@ from typing import Self, final
 
 from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
-from untrained.terminal.progress import SAYS, TITLE, bar
+from untrained.terminal.progress import STATUS, TITLE, bar
 from untrained.terminal.text import printable
 from untrained.wann.evolution.search import Row, Search
 from untrained.wann.numerics.jit import AVAILABLE
@@ -31,10 +31,10 @@ class SearchProgress:
     """
 
     def __init__(self, search: Search, generations: int) -> None:
-        self._bar = bar(TITLE, BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), SAYS)
-        says = "the first time, kernels are compiled: half a minute, once" if AVAILABLE else "without numba: slow"
+        self._bar = bar(TITLE, BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(), STATUS)
+        status = "the first time, kernels are compiled: half a minute, once" if AVAILABLE else "without numba: slow"
         self._task = self._bar.add_task(
-            printable(search.task.name), total=generations, completed=search.state.generation, says=says
+            printable(search.task.name), total=generations, completed=search.state.generation, status=status
         )
         self._episodes = len(search.weights) * search.preset.reps * search.preset.population * search.islands
         self._last = time.monotonic()
@@ -49,11 +49,11 @@ class SearchProgress:
     def __call__(self, search: Search, row: Row) -> None:
         passed, self._last = time.monotonic() - self._last, time.monotonic()
         best, mean = (row[name] for name in ("best", "mean"))
-        says = "every network broke down"
+        status = "every network broke down"
         if best is not None and mean is not None:
-            says = f"best {best:,.4g}  mean {mean:,.4g}  {row['connections']} connections"
+            status = f"best {best:,.4g}  mean {mean:,.4g}  {row['connections']} connections"
         if "chosen" in row:
-            says += f"  chosen {row['chosen']:,.4g}"
+            status += f"  chosen {row['chosen']:,.4g}"
         if passed > 0:  # a coarse clock may stand still for a generation
-            says += f"  {self._episodes / passed:,.0f} evaluations/s"
-        self._bar.update(self._task, completed=search.state.generation, says=says)
+            status += f"  {self._episodes / passed:,.0f} evaluations/s"
+        self._bar.update(self._task, completed=search.state.generation, status=status)
