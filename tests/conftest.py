@@ -16,8 +16,9 @@ settings.load_profile("untrained")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
-    """Everything here is small, and threads would only wait for each other."""
+    """Everything here is small, and threads would only wait for each other; also in processes that tests start."""
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def pytest_configure(config):
