@@ -15,7 +15,7 @@ from harness import Timing, interleave, report
 from untrained.native.library import status
 from untrained.packed import kernels
 from untrained.packed.modules import SPARSE
-from untrained.packed.trits import places_of, words_of
+from untrained.packed.trits import pack_places, pack_words
 
 torch.set_num_threads(1)
 DENSITIES = 0.5, 0.1, 0.05, 0.01
@@ -31,7 +31,7 @@ def rows(size: int, batch: int, density: float) -> list[Timing]:
     linear.weight.copy_(trits * scale)
     x = torch.randn(batch, size, generator=generator)
     int8, half, half_x = _int8(linear), linear.weight.bfloat16(), x.bfloat16()
-    words, (places, starts) = words_of(trits), places_of(trits)
+    words, (places, starts) = pack_words(trits), pack_places(trits)
     as_many_bytes = torch.ones((words if density > SPARSE else places).nbytes // 4)
     library = status().library
     assert library is not None, f"this needs the kernels: {status().reason}"

@@ -13,7 +13,7 @@ import untrained as ut
 from browsing import check_looks, check_page
 from untrained import models
 from untrained.export import to_html
-from untrained.export.network import found_network
+from untrained.export.network import build_network
 
 # A seven, as a pen draws it, in parts of the board.
 INK = [(0.35, 0.2), (0.7, 0.2), (0.6, 0.45), (0.5, 0.65), (0.42, 0.85)]
@@ -35,7 +35,7 @@ def digits(tmp_path_factory):
     ticket = ut.Ticket.of(model, meta)
     path = tmp_path_factory.mktemp("digits") / "a.html"
     to_html(ticket, path)
-    return path, found_network(ticket)
+    return path, build_network(ticket)
 
 
 @pytest.fixture

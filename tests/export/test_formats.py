@@ -13,7 +13,7 @@ from torch import nn
 import untrained as ut
 from untrained import models
 from untrained.export import to_html, to_onnx, to_safetensors, to_torch
-from untrained.export.browser.program import program_of
+from untrained.export.browser.program import write_program
 from untrained.tickets.ticket import rebuild
 
 
@@ -268,4 +268,4 @@ def test_a_page_names_what_it_cannot_run(tmp_path):
 )
 def test_what_a_layer_lacks_is_named(layers, message):
     with pytest.raises(ut.TicketError, match=re.escape(message)):
-        program_of(nn.Sequential(*layers).eval(), [1, 8, 8])
+        write_program(nn.Sequential(*layers).eval(), [1, 8, 8])

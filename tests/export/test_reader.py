@@ -22,7 +22,7 @@ from hostile import opened as taken_apart
 from untrained import models
 from untrained.export import to_html
 from untrained.export.browser.page import is_mask
-from untrained.export.network import found_network
+from untrained.export.network import build_network
 from untrained.methods import METHODS
 from untrained.weights import laws
 
@@ -122,7 +122,7 @@ def test_every_page_gives_the_logits_of_torch(tmp_path):
         to_html(ticket, tmp_path / f"{number}.html")
         pages[tmp_path / f"{number}.html"] = torch.randn(3, *ticket.built_by["arguments"]["shape"])
     for name, x, logits in zip(tickets, pages.values(), run_in_node(pages, tmp_path), strict=True):
-        expected = found_network(tickets[name])(x)
+        expected = build_network(tickets[name])(x)
         assert (logits - expected).abs().max() <= 1e-4 * max(1, expected.abs().max()), name
 
 
@@ -140,7 +140,7 @@ def test_layers_that_our_networks_lack(tmp_path):
     page, x = tmp_path / "a.html", torch.randn(3, 4, 8, 10)
     to_html(ticket, page, build())
     (logits,) = run_in_node({page: x}, tmp_path)
-    assert (logits - found_network(ticket, build())(x)).abs().max() < 1e-4
+    assert (logits - build_network(ticket, build())(x)).abs().max() < 1e-4
     assert "hardly trained" in page.read_text(encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ from untrained.native import load as load_kernels
 from untrained.native.compiler import LEVELS, NoCompiler, compiled, kept
 from untrained.native.library import Status, levels, load
 from untrained.packed import kernels as packed_kernels
-from untrained.packed.trits import places_of, words_of
+from untrained.packed.trits import pack_places, pack_words
 from untrained.selection.straight_through import keep_top
 from untrained.selection.topk import SEPARATOR, keep_of
 
@@ -638,7 +638,7 @@ def sanitized_packed():
         for batch in (1, 3, 9):
             x, scale, bias = torch.randn(batch, columns, generator=generator), torch.tensor(0.5), torch.randn(rows)
             expected = x @ (0.5 * trits.float()).T + bias
-            for codes, starts in ((words_of(trits), None), places_of(trits)):
+            for codes, starts in ((pack_words(trits), None), pack_places(trits)):
                 y = packed_kernels.product(library, codes, starts, scale, bias, x, rows, columns)
                 torch.testing.assert_close(y, expected)
 

@@ -43,7 +43,7 @@ def oracle(x, matrix, scale, bias=None):
 
 def products(kernels, matrix, scale, bias, x):
     """The product of the kernel for words, and of that for places."""
-    codes = (trits.words_of(matrix), None), trits.places_of(matrix)
+    codes = (trits.pack_words(matrix), None), trits.pack_places(matrix)
     return [packed_kernels.product(kernels, *each, scale, bias, x, *matrix.shape) for each in codes]
 
 
@@ -114,10 +114,10 @@ def test_threads_change_no_bit(threads, level):
 @example(rows=3, columns=40_000, density=0.5, seed=0)
 def test_packing_loses_nothing(rows, columns, density, seed):
     matrix = drawn(rows, columns, density, seed)
-    assert trits.trits_of_words(trits.words_of(matrix), rows, columns).equal(matrix)
-    places, starts = trits.places_of(matrix)
+    assert trits.unpack_words(trits.pack_words(matrix), rows, columns).equal(matrix)
+    places, starts = trits.pack_places(matrix)
     trits.check_places(places, starts, rows, columns)
-    assert trits.trits_of_places(places, starts, columns).equal(matrix)
+    assert trits.unpack_places(places, starts, columns).equal(matrix)
 
 
 def test_the_bytes_of_words_and_places_are_for_ever():
@@ -125,8 +125,8 @@ def test_the_bytes_of_words_and_places_are_for_ever():
     numbers = [1 - 9, -13, 13, 0, 3, 9]
     fives = [abs(number) | (number < 0) << 4 for number in numbers]
     word = sum(five << shift for five, shift in zip(fives, [0, 5, 10, 16, 21, 26], strict=True))
-    assert trits.words_of(matrix).tolist() == [word] + [0] * 15
-    places, starts = trits.places_of(matrix)
+    assert trits.pack_words(matrix).tolist() == [word] + [0] * 15
+    places, starts = trits.pack_places(matrix)
     assert places.tolist() == [0, 6, 7, 8, 13, 17, 18 + 2, 18 + 3, 18 + 4, 18 + 5, 36, 36]
     assert starts.tolist() == [0, 12]
 

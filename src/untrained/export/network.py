@@ -10,7 +10,7 @@ from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket, rebuild
 
 
-def found_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
+def build_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
     """Return the found network: plain, dense, frozen, in evaluation mode.
 
     Args:
@@ -28,7 +28,7 @@ def found_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
     return ticket.apply_(rebuild(ticket) if model is None else model).eval()
 
 
-def input_shape(ticket: Ticket) -> list[int]:
+def read_input_shape(ticket: Ticket) -> list[int]:
     """Return the shape of one input, from `meta` or else from the network's arguments.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from untrained.export.network import found_network, input_shape
+from untrained.export.network import build_network, read_input_shape
 from untrained.files import atomic_write
 from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
@@ -44,14 +44,14 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
         raise ImportError("exporting to ONNX needs onnx and onnxscript: pip install 'untrained[onnx]'")
-    network, shape = found_network(ticket, model), input_shape(ticket)
+    network, shape = build_network(ticket, model), read_input_shape(ticket)
     dtypes = {tensor.dtype for tensor in network.parameters()}
     if dtypes != {torch.float32}:
         raise TicketError(f"its tensors are {', '.join(sorted(map(str, dtypes)))}; ONNX files are of torch.float32")
     for name, _ in network.named_modules():
         if '"' in name or "\\" in name or not name.isprintable():  # torch writes Python code with the names in it
             raise TicketError(f"torch cannot export a layer called {name!r}")
-    with _quiet():
+    with _silence_exporter():
         try:
             program = torch.onnx.export(
                 network,
@@ -83,7 +83,7 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_exporter() -> Iterator[None]:
     """Silence the warnings of torch's exporter that its users cannot act on."""
     # It logs that torchvision, which is not used, is missing.
     log = logging.getLogger("torch.onnx._internal.exporter._registration")

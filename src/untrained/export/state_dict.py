@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from untrained.export.network import found_network
+from untrained.export.network import build_network
 from untrained.files import atomic_write
 from untrained.tickets.ticket import Ticket
 
@@ -34,7 +34,7 @@ def to_safetensors(ticket: Ticket, path: str | Path, model: nn.Module | None = N
         >>> ut.models.fc((16,)).load_state_dict(safetensors.torch.load_file("network.safetensors"))
         <All keys matched successfully>
     """
-    state = _state(ticket, model)
+    state = _state_dict(ticket, model)
     with atomic_write(path) as unfinished:
         unfinished.write_bytes(safetensors.torch.save(state, metadata={"format": "pt"}))
 
@@ -56,15 +56,15 @@ def to_torch(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -
         <All keys matched successfully>
     """
     written = io.BytesIO()  # into a file, torch has errors of its own for a full disk
-    torch.save(_state(ticket, model), written)
+    torch.save(_state_dict(ticket, model), written)
     with atomic_write(path) as unfinished:
         unfinished.write_bytes(written.getbuffer())
 
 
-def _state(ticket: Ticket, model: nn.Module | None) -> dict[str, Tensor]:
+def _state_dict(ticket: Ticket, model: nn.Module | None) -> dict[str, Tensor]:
     if model is None and ticket.built_by is None and ticket.law is not None:
         state = dict(ticket.rebuilt()) | dict(ticket.extra)
     else:
-        state = found_network(ticket, model).state_dict()
+        state = build_network(ticket, model).state_dict()
     # Layers may share a tensor, and safetensors wants each name's own.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(state.items())}

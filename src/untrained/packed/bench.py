@@ -71,14 +71,14 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
         raise TicketError("its network has no argument shape")
     rows = []
     with _one_thread(), torch.no_grad():
-        variants = _variants(dense)
+        variants = _build_variants(dense)
         for batch in batches:
             x = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0), device="cpu") * 2 - 1
             seconds = _take_turns({name: functools.partial(run, x) for name, (_, run) in variants.items()})
             expected = dense(x)
             for name, (model, run) in variants.items():
                 error = ((run(x) - expected).abs().max() / expected.abs().max()).nan_to_num().item()
-                rows.append(Row(batch, name, 1000 * seconds[name], _weight_bytes(model), error))
+                rows.append(Row(batch, name, 1000 * seconds[name], _count_bytes(model), error))
     return rows
 
 
@@ -109,24 +109,24 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
+def _build_variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]]:
     """Return the model and the call of each variant that this network and machine have."""
     half = copy.deepcopy(dense).bfloat16()
     variants: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {
         DENSE: (dense, dense),
         "dense bfloat16": (half, lambda x: half(x.bfloat16()).float()),
     }
-    int8 = _quantised(dense)
+    int8 = _quantise(dense)
     if int8 is not None:
         variants["int8 dynamic"] = int8, int8
     try:
-        ours = packed.pack_(copy.deepcopy(dense))
+        small = packed.pack_(copy.deepcopy(dense))
     except ValueError:
         return variants
-    return {**variants, PACKED: (ours, ours)}
+    return {**variants, PACKED: (small, small)}
 
 
-def _quantised(dense: nn.Module) -> nn.Module | None:
+def _quantise(dense: nn.Module) -> nn.Module | None:
     """Return the network with torch's int8 Linear layers; None: it has no Linear, or torch cannot."""
     if not any(type(module) is nn.Linear for module in dense.modules()):
         return None
@@ -140,7 +140,7 @@ def _quantised(dense: nn.Module) -> nn.Module | None:
             return None
 
 
-def _weight_bytes(model: nn.Module) -> int:
+def _count_bytes(model: nn.Module) -> int:
     """Count the bytes of all tensors of two or more dimensions that a model computes with."""
     others = [module for module in model.modules() if not isinstance(module, packed.Packed)]
     quantised: list[Any] = [weight() for module in others if callable(weight := getattr(module, "weight", None))]

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from untrained.native.library import status
-from untrained.packed.trits import trits_of_places, trits_of_words
+from untrained.packed.trits import unpack_places, unpack_words
 
 _ANY = 1 << 62
 LOOKUP_UP_TO = {
@@ -67,7 +67,7 @@ def linear(
             dtype = torch.float32  # in which torch comes to what the dense layer does
     if x.dtype in _HALVES:
         return linear(x.float(), codes, starts, scale, bias, rows, columns, dtype).to(x.dtype)
-    return _through_torch(F.linear, x, (codes, starts, scale, (rows, columns)), bias, dtype)
+    return _run_in_torch(F.linear, x, (codes, starts, scale, (rows, columns)), bias, dtype)
 
 
 def convolution(
@@ -97,30 +97,30 @@ def convolution(
         return convolution(x.float(), codes, scale, bias, dtype, shape, *geometry).to(x.dtype)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _CONVOLUTIONS[len(shape)](_ordered(x), weight, bias, *geometry)
+        return _CONVOLUTIONS[len(shape)](_order(x), weight, bias, *geometry)
 
-    return _ordered(_through_torch(run, x, (codes, None, scale, tuple(shape)), bias, dtype, (-1, *[1] * dims)))
+    return _order(_run_in_torch(run, x, (codes, None, scale, tuple(shape)), bias, dtype, (-1, *[1] * dims)))
 
 
-def expanded(codes: Tensor, starts: Tensor | None, scale: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def expand(codes: Tensor, starts: Tensor | None, scale: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return the weight, made once and kept as long as its codes: scale · t, but in bfloat16 t itself."""
-    versions = _version(codes), _version(scale)
+    versions = _get_version(codes), _get_version(scale)
     kept = _kept.setdefault(codes, {})
     made, weight = kept.get(dtype, (None, None))
     if weight is None or made != versions:
         with torch.inference_mode(False), torch.no_grad():
             columns = torch.Size(shape[1:]).numel()
             if starts is None:
-                trits = trits_of_words(codes.cpu(), shape[0], columns)
+                trits = unpack_words(codes.cpu(), shape[0], columns)
             else:
-                trits = trits_of_places(codes.cpu(), starts.cpu(), columns)
+                trits = unpack_places(codes.cpu(), starts.cpu(), columns)
             trits = trits.to(codes.device, dtype).reshape(*shape)
-            weight = _ordered(trits if dtype is torch.bfloat16 else trits.mul_(scale.to(dtype)))
+            weight = _order(trits if dtype is torch.bfloat16 else trits.mul_(scale.to(dtype)))
         kept[dtype] = versions, weight
     return weight
 
 
-def kept_bytes(codes: Tensor) -> int:
+def count_kept_bytes(codes: Tensor) -> int:
     """Count the bytes of the expanded weights that are kept for these codes."""
     return sum(weight.nbytes for _, weight in _kept.get(codes, {}).values())
 
@@ -144,7 +144,7 @@ def product(
     out = torch.empty(size, dtype=torch.float32, device=_CPU)
     bias_at = None if bias is None else bias.data_ptr()
     rest = scale.data_ptr(), bias_at, x.data_ptr(), out.data_ptr(), rows, columns, x.numel() // columns
-    lookup, indices = _functions(kernels)
+    lookup, indices = _load_functions(kernels)
     if starts is None:
         done = lookup(codes.data_ptr(), *rest)
     else:
@@ -153,7 +153,7 @@ def product(
 
 
 @functools.cache
-def _functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _load_functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return (packed_lookup, packed_indices) with their types: ctypes then converts without objects of its own."""
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     lookup, indices = kernels.packed_lookup, kernels.packed_indices
@@ -163,7 +163,7 @@ def _functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., 
     return lookup, indices
 
 
-def _through_torch(
+def _run_in_torch(
     run: Callable[[Tensor, Tensor, Tensor | None], Tensor],
     x: Tensor,
     weight: tuple[Tensor, Tensor | None, Tensor, tuple[int, ...]],
@@ -176,9 +176,9 @@ def _through_torch(
     bias = None if bias is None else bias.to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         if dtype is torch.bfloat16 and x.dtype is torch.float32:
-            y = run(x.bfloat16(), expanded(codes, starts, scale, shape, dtype), None).float() * scale
+            y = run(x.bfloat16(), expand(codes, starts, scale, shape, dtype), None).float() * scale
             return y if bias is None else y + bias.reshape(channels)
-        return run(x, expanded(codes, starts, scale, shape, x.dtype), bias)
+        return run(x, expand(codes, starts, scale, shape, x.dtype), bias)
 
 
 def _check(x: Tensor, fits: bool, expected: str) -> None:
@@ -188,12 +188,12 @@ def _check(x: Tensor, fits: bool, expected: str) -> None:
         raise ValueError(f"the input of a packed layer must be of a floating dtype, got {x.dtype}")
 
 
-def _ordered(tensor: Tensor) -> Tensor:
+def _order(tensor: Tensor) -> Tensor:
     """Return the tensor in the order in which torch's convolutions are fastest."""
     return tensor.contiguous(memory_format=torch.channels_last if tensor.dim() == 4 else torch.contiguous_format)
 
 
-def _version(tensor: Tensor) -> int:
+def _get_version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
@@ -207,10 +207,10 @@ def _fake_linear(
 def _fake_convolution(
     x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor, dtype: torch.dtype, shape: Sequence[int], *geometry: Any
 ) -> Tensor:
-    return _ordered(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, *geometry))
+    return _order(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, *geometry))
 
 
-def _no_gradient(*_: Any) -> None:
+def _refuse_gradient(*_: Any) -> None:
     raise RuntimeError(
         "a packed layer has no gradient where it is compiled, exported or traced: take it of the model as it is, or of "
         "the baked one"
@@ -222,7 +222,7 @@ def _define_operator(name: str, run: Callable[..., Tensor], fake: Callable[..., 
     torch.library.define(name, f"(Tensor x, Tensor codes, {arguments}) -> Tensor")
     torch.library.impl(name, "default", run)
     torch.library.register_fake(name, fake)
-    torch.library.register_autograd(name, _no_gradient)
+    torch.library.register_autograd(name, _refuse_gradient)
 
 
 _WEIGHT = "Tensor scale, Tensor? bias"

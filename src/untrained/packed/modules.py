@@ -2,15 +2,8 @@
 
 `pack_` reads the values of a model's weights, not the codes of a ticket: it finds {-σ, 0, +σ} in any plain model.
 
-Measured by benchmarks/infer.py: weights 4096 x 4096, ms on one thread of a Zen 4 with AVX-512, dense by torch:
-
-| batch | float32 | bfloat16 | int8 | lookup | indices, 10 % | 5 % | 1 % |
-|---|---|---|---|---|---|---|---|
-| 1 | 3.6 | 3.2 | 0.85 | 0.21 | 0.79 | 0.39 | 0.11 |
-| 8 | 10.3 | 3.9 | 1.3 | 1.4 | 1.3 | 0.67 | 0.22 |
-| 64 | 33 | 12.3 | 6.2 | 11.1 | 9.5 | 4.7 | 1.4 |
-
-At batch 1 indices and lookup meet at 3 % (0.28 and 0.29); larger batches favour indices up to 10 %.
+benchmarks/infer.py times both ways to run a Linear beside torch (docs/speed.md): at batch 1 indices and lookup meet at
+3 % of the weights kept; larger batches favour indices up to 10 %.
 """
 
 from __future__ import annotations
@@ -83,12 +76,12 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
         raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
     if is_masked(model):
         with baked(model) as plain:
-            packed = _packed_weights(plain)
+            packed = _pack_weights(plain)
         bake_(model)
     elif any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("a part of this model is masked: bake_ that part, or pass the module that was masked")
     else:
-        packed = _packed_weights(model)
+        packed = _pack_weights(model)
     modules = dict(model.named_modules())
     for name, codes in packed.items():
         _become_packed_(modules[name], codes, dtype)
@@ -107,11 +100,11 @@ def layers(model: nn.Module) -> list[Layer]:
     for name, module in model.named_modules():
         if isinstance(module, Packed):
             tensors = [tensor for tensor in (module.codes, module.starts) if tensor is not None]
-            size = sum(tensor.nbytes for tensor in tensors) + kernels.kept_bytes(module.codes)
-            found.append(Layer(_full(name, "weight"), module.how(), size))
-    for name, uses in _weights(model).items():
+            size = sum(tensor.nbytes for tensor in tensors) + kernels.count_kept_bytes(module.codes)
+            found.append(Layer(_join(name, "weight"), module.how(), size))
+    for name, uses in _find_weights(model).items():
         weight = uses[0].parameter
-        found.append(Layer(name, f"left alone: {_reason(uses) or _values(weight)}", weight.nbytes))
+        found.append(Layer(name, f"left alone: {_find_obstacle(uses) or _describe_values(weight)}", weight.nbytes))
     return found
 
 
@@ -141,7 +134,7 @@ class Packed(nn.Module, ABC):
     @property
     def weight(self) -> Tensor:
         """The weight σ · t in float32, expanded once and kept; for reading only."""
-        return kernels.expanded(self.codes, self.starts, self.scale, self.shape, torch.float32)
+        return kernels.expand(self.codes, self.starts, self.scale, self.shape, torch.float32)
 
     def extra_repr(self) -> str:
         return f"{self.shape}, {self.how()}, bias={self.bias is not None}"
@@ -178,7 +171,7 @@ class PackedLinear(Packed):
 
     def how(self) -> str:
         if status().library is None:
-            return _dense(self.dtype)
+            return _describe_dense(self.dtype)
         return "lookup" if self.starts is None else "indices"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,7 +199,7 @@ class PackedConv(Packed):
     _reversed_padding_repeated_twice: list[int]
 
     def how(self) -> str:
-        return _dense(self.dtype)
+        return _describe_dense(self.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         padding = self.padding
@@ -224,7 +217,7 @@ def _runs_directly(x: Tensor) -> bool:
     return type(x) is Tensor and not traced
 
 
-def _dense(dtype: torch.dtype) -> str:
+def _describe_dense(dtype: torch.dtype) -> str:
     return f"dense {str(dtype).removeprefix('torch.')}"
 
 
@@ -245,28 +238,28 @@ class _Use(NamedTuple):
     parameter: Any
 
 
-def _weights(model: nn.Module) -> dict[str, list[_Use]]:
+def _find_weights(model: nn.Module) -> dict[str, list[_Use]]:
     """Return the uses of every parameter of two or more dimensions, by its first name; several where it is tied."""
     uses: dict[int, list[_Use]] = {}
     for path, module in model.named_modules():
         for leaf, parameter in module._parameters.items():
             if parameter is not None and (nn.parameter.is_lazy(parameter) or parameter.ndim >= 2):
                 uses.setdefault(id(parameter), []).append(_Use(path, module, leaf, parameter))
-    return {_full(each[0].path, each[0].leaf): each for each in uses.values()}
+    return {_join(each[0].path, each[0].leaf): each for each in uses.values()}
 
 
-def _full(path: str, leaf: str) -> str:
+def _join(path: str, leaf: str) -> str:
     return f"{path}.{leaf}".lstrip(".")
 
 
-def _packed_weights(model: nn.Module) -> dict[str, _Codes]:
+def _pack_weights(model: nn.Module) -> dict[str, _Codes]:
     """Return the codes of all weights that can be packed, by the path of their module."""
     packed, left = {}, []
-    for name, uses in _weights(model).items():
-        reason = _reason(uses)
+    for name, uses in _find_weights(model).items():
+        reason = _find_obstacle(uses)
         codes = None if reason else _pack(uses[0].parameter, isinstance(uses[0].module, nn.Linear))
         if codes is None:
-            left.append(f"{name}: {reason or _values(uses[0].parameter)}")
+            left.append(f"{name}: {reason or _describe_values(uses[0].parameter)}")
         else:
             packed[uses[0].path] = codes
     if not packed:
@@ -275,11 +268,11 @@ def _packed_weights(model: nn.Module) -> dict[str, _Codes]:
     return packed
 
 
-def _reason(uses: list[_Use]) -> str | None:
+def _find_obstacle(uses: list[_Use]) -> str | None:
     """Return what keeps a parameter from being packed whatever its values; None: nothing."""
     _, module, leaf, parameter = uses[0]
     if len(uses) > 1:
-        return f"tied with {_full(uses[1].path, uses[1].leaf)!r}"
+        return f"tied with {_join(uses[1].path, uses[1].leaf)!r}"
     if type(module) not in (nn.Linear, *_CONVOLUTIONS) or leaf != "weight":
         return f"{leaf} of {type(module).__name__}"
     if nn.parameter.is_lazy(parameter) or parameter.is_meta:
@@ -298,12 +291,12 @@ def _pack(weight: Tensor, may_be_sparse: bool) -> _Codes | None:
     matrix = signs.to("cpu", torch.int8).flatten(1)
     scale = scale.to(torch.float32, copy=True)
     if may_be_sparse and matrix.count_nonzero() <= SPARSE * matrix.numel():
-        places, starts = trits.places_of(matrix)
+        places, starts = trits.pack_places(matrix)
         return _Codes(places.to(weight.device), starts.to(weight.device), scale)
-    return _Codes(trits.words_of(matrix).to(weight.device), None, scale)
+    return _Codes(trits.pack_words(matrix).to(weight.device), None, scale)
 
 
-def _values(weight: Tensor) -> str:
+def _describe_values(weight: Tensor) -> str:
     count = len(weight.detach().unique())
     return f"weights take {count:,} values" + (", not -σ, 0 and +σ" if count <= 3 else "")
 

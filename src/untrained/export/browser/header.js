@@ -1,4 +1,4 @@
-// What the header of a ticket may say. Rules are functions of a field's value, which is undefined where it is missing.
+// Rules for the header of a ticket: functions of a field's value, which is undefined where it is missing.
 
 const oneOf = (...words) => (value) => words.includes(value);
 const isA = (kinds) => (value) => kinds.split(" ").includes(kindOf(value));
@@ -25,7 +25,7 @@ const structures = {
   NofM: { fields: { n: integer(1), m: integer(1) } },
   Block: { fields: { height: integer(1), width: integer(1) } },
 };
-// How many tensors of the weight's shape a method asks for.
+// The number of tensors of the weight's shape that a method draws.
 const tensorsOf = (method) => (method && methods[method.name].planes?.(method)) ?? 1;
 
 const largest = { float64: Number.MAX_VALUE, float32: (2 - 2 ** -23) * 2 ** 127, float16: 65504 };
@@ -95,7 +95,7 @@ function checkedEntry(name, given, all, drawn) {
   return { ...entry, method: all[Number(given.method)], coding, values: values.map(Number), counts };
 }
 
-// Codes that are all equal take no bytes, so a file could ask for any memory.
+// Codes that are all equal take no bytes, so a small file could need any memory.
 function checkExpansion(weights, bytes) {
   if (weights > 2n ** 16n * bytes || (weights > 2n ** 32n && weights > 2n ** 10n * bytes)) {
     refuse(`it claims ${weights} weights in ${bytes} bytes`);

@@ -1,4 +1,4 @@
-// JSON, read without trust. Integers become BigInts and floats numbers, so that 1 and 1.0 are told apart.
+// JSON, read without trust. Integers become BigInts and floats numbers, so that 1 and 1.0 differ.
 
 class TicketError extends Error {
   name = "TicketError";

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from torch import nn
 
 from untrained.data.dataset import load_data
-from untrained.export.browser.program import program_of
-from untrained.export.network import found_network, input_shape
+from untrained.export.browser.program import write_program
+from untrained.export.network import build_network, read_input_shape
 from untrained.files import atomic_write
 from untrained.methods import METHODS, Method
 from untrained.tickets.header import TicketError
@@ -60,8 +60,8 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
         True
     """
     _check_readable(ticket)
-    network, shape = found_network(ticket, model), input_shape(ticket)
-    page = _page(ticket, network, {"shape": shape, "ops": program_of(network, shape)})
+    network, shape = build_network(ticket, model), read_input_shape(ticket)
+    page = _render(ticket, network, {"shape": shape, "ops": write_program(network, shape)})
     with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
@@ -75,7 +75,7 @@ def _check_readable(ticket: Ticket) -> None:
     """Refuse a ticket that the page's reader cannot read."""
     if ticket.law is None:
         raise TicketError("its weights are those of a pretrained model, which a browser page cannot hold")
-    law, in_script = type(ticket.law), _names_in_script("laws")
+    law, in_script = type(ticket.law), _find_in_script("laws")
     if law.__name__ not in in_script or law is not getattr(laws, law.__name__):
         raise TicketError(f"no JavaScript for the weights law {law.__name__}")
     dtypes = {name: entry.dtype for name, entry in ticket.tensors.items()}
@@ -83,14 +83,14 @@ def _check_readable(ticket: Ticket) -> None:
     for name, dtype in dtypes.items():
         if dtype is not torch.float32:
             raise TicketError(f"{name!r} is {dtype}; a browser page reads torch.float32")
-    in_script, ours = _names_in_script("methods"), {method.__name__: method for method in METHODS.values()}
-    for name, method in _methods(ticket):
-        # In a ticket a method is its name: another one of the same name is read as ours.
-        if ours.get(method.__name__, method) is not method or not (is_mask(method) or method.__name__ in in_script):
+    in_script, built_in = _find_in_script("methods"), {method.__name__: method for method in METHODS.values()}
+    for name, method in _list_methods(ticket):
+        # In a ticket a method is its name: another one of the same name is read as the built-in one.
+        if built_in.get(method.__name__, method) is not method or not (is_mask(method) or method.__name__ in in_script):
             raise TicketError(f"{name!r}: no JavaScript for the method {method.__name__}")
 
 
-def _methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
+def _list_methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
     """Return (tensor, method) for all methods of a ticket, those inside others too."""
     found = []
     for name, entry in ticket.tensors.items():
@@ -101,34 +101,42 @@ def _methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
     return found
 
 
-def _names_in_script(table: str) -> set[str]:
+def _find_in_script(table: str) -> set[str]:
     """Return the names of a table of the reader, each of which has a line such as `laws.Standard = …`."""
-    return set(re.findall(rf"^{table}\.(\w+) = ", _file("weights.js"), re.MULTILINE))
+    return set(re.findall(rf"^{table}\.(\w+) = ", _read_file("weights.js"), re.MULTILINE))
 
 
-def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
+def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     shape, classes = program["shape"], program["ops"][-1]["shape"][0]
-    kind, meta = _kind(shape), ticket.meta
+    kind, meta = _choose_input(shape), ticket.meta
     name = meta.get("data")
     name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # a lone surrogate is no UTF-8
     facts = {
         "ticket": base64.b64encode(ticket.to_bytes()).decode(),
-        "masks": sorted({method.__name__ for _, method in _methods(ticket) if is_mask(method)}),
+        "masks": sorted({method.__name__ for _, method in _list_methods(ticket) if is_mask(method)}),
         "program": program,
         "kind": kind,
-        "labels": _labels(meta.get("labels"), classes),
+        "labels": _check_labels(meta.get("labels"), classes),
         "fit": _FITS.get(name),
         "examples": None,
     }
     if kind != "numbers":  # numbers are taken as they are
-        facts |= {"mean": _per_channel(meta, "mean", shape[0], 0.0), "std": _per_channel(meta, "std", shape[0], 1.0)}
+        facts |= {
+            "mean": _check_per_channel(meta, "mean", shape[0], 0.0),
+            "std": _check_per_channel(meta, "std", shape[0], 1.0),
+        }
     if name == "digits" and shape == [1, 8, 8]:
-        facts |= {"fit": {"widest": 0.75, "mean": facts["mean"][0]} if "mean" in meta else None, "examples": _digits()}
+        facts |= {
+            "fit": {"widest": 0.75, "mean": facts["mean"][0]} if "mean" in meta else None,
+            "examples": _load_examples(),
+        }
     accuracy = meta.get("accuracy")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_file("page.html"))
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        _read_file("page.html")
+    )
     return template.render(
-        css=Markup(_file("page.css")),
-        script=Markup("\n".join(_file(f"{script}.js") for script in _SCRIPTS)),
+        css=Markup(_read_file("page.css")),
+        script=Markup("\n".join(_read_file(f"{script}.js") for script in _SCRIPTS)),
         # Inside a script element only "<" could end it, and JSON may write any character by its number.
         facts=Markup(json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")),
         kind=kind,
@@ -145,14 +153,14 @@ def _page(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     )
 
 
-def _kind(shape: list[int]) -> str:
+def _choose_input(shape: list[int]) -> str:
     """Return "drawing" for grey images, "picture" for coloured ones, else "numbers"."""
     if len(shape) != 3 or max(shape[1:]) > 1024:
         return "numbers"
     return {1: "drawing", 3: "picture"}.get(shape[0], "numbers")
 
 
-def _labels(labels: Any, classes: int) -> list[str]:
+def _check_labels(labels: Any, classes: int) -> list[str]:
     if labels is None:
         labels = [""] * classes
     if not isinstance(labels, list) or any(not isinstance(label, str) for label in labels):
@@ -162,7 +170,7 @@ def _labels(labels: Any, classes: int) -> list[str]:
     return [label if label.strip() else f"class {number}" for number, label in enumerate(labels)]
 
 
-def _per_channel(meta: Any, field: str, channels: int, default: float) -> list[float]:
+def _check_per_channel(meta: Any, field: str, channels: int, default: float) -> list[float]:
     values = meta.get(field, [default] * channels)
     if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
         raise TicketError(f"meta.{field} must be a list of numbers, got {str(values)[:80]}")
@@ -171,7 +179,7 @@ def _per_channel(meta: Any, field: str, channels: int, default: float) -> list[f
     return values
 
 
-def _digits() -> dict[str, Any]:
+def _load_examples() -> dict[str, Any]:
     """Return the first test image of each digit; the images of other data sets do not come with the package."""
     test = load_data("digits").test
     first = torch.tensor([int((test.labels == label).nonzero()[0]) for label in range(10)], device="cpu")
@@ -179,5 +187,5 @@ def _digits() -> dict[str, Any]:
     return {"pixels": pixels, "labels": [str(label) for label in range(10)]}
 
 
-def _file(name: str) -> str:
+def _read_file(name: str) -> str:
     return resources.files("untrained.export.browser").joinpath(name).read_text(encoding="utf-8")

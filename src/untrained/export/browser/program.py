@@ -20,7 +20,7 @@ from untrained.tickets.header import TicketError
 Op = dict[str, Any]
 
 
-def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
+def write_program(network: nn.Module, shape: Sequence[int]) -> list[Op]:
     """Return the operations of a network in evaluation, in order, with tensors by their names in its state dict.
 
     Args:
@@ -38,7 +38,7 @@ def program_of(network: nn.Module, shape: Sequence[int]) -> list[Op]:
         _Shapes(network, graph=graph).run(torch.zeros(1, *shape, device="cpu"))
     except Exception as error:  # a forward pass may raise anything
         raise TicketError(f"its forward pass cannot be traced for an input of shape {tuple(shape)}: {error}") from None
-    return _operations(network, graph)
+    return _write_operations(network, graph)
 
 
 class _Tracer(fx.Tracer):
@@ -56,7 +56,7 @@ class _Shapes(fx.Interpreter):
         return result
 
 
-def _operations(network: nn.Module, graph: fx.Graph) -> list[Op]:
+def _write_operations(network: nn.Module, graph: fx.Graph) -> list[Op]:
     # A tensor that layers share has the first of its names.
     names = {id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
     values: dict[fx.Node, int] = {}
@@ -71,7 +71,7 @@ def _operations(network: nn.Module, graph: fx.Graph) -> list[Op]:
             last = node.args[0]
         else:
             given = [argument for argument in (*node.args, *node.kwargs.values()) if isinstance(argument, fx.Node)]
-            operation = _operation(network, names, node, given)
+            operation = _write_operation(network, names, node, given)
             if operation is not None:
                 ops.append(operation | {"in": [values[value] for value in given]})
             values[node] = values[given[0]] if operation is None else len(ops)
@@ -82,7 +82,7 @@ def _operations(network: nn.Module, graph: fx.Graph) -> list[Op]:
     return ops
 
 
-def _operation(network: nn.Module, names: Mapping[int, str], node: fx.Node, given: list[fx.Node]) -> Op | None:
+def _write_operation(network: nn.Module, names: Mapping[int, str], node: fx.Node, given: list[fx.Node]) -> Op | None:
     """Return what a node does, without its inputs; None: nothing."""
     if node.op == "call_module":
         name = str(node.target)
@@ -93,7 +93,7 @@ def _operation(network: nn.Module, names: Mapping[int, str], node: fx.Node, give
         write, label = _FUNCTIONS.get(node.target), str(getattr(node.target, "__name__", node.target))
     if write is None or not given:
         raise TicketError(f"no JavaScript for {label}")
-    before, after = _shape_of(given[0]), _shape_of(node)
+    before, after = _get_shape(given[0]), _get_shape(node)
     try:
         operation = write(layer, names, before, after)
     except _Unsupported as error:
@@ -105,7 +105,7 @@ class _Unsupported(ValueError):
     """Setting of a layer for which there is no JavaScript."""
 
 
-def _shape_of(node: fx.Node) -> list[int]:
+def _get_shape(node: fx.Node) -> list[int]:
     if "shape" not in node.meta:
         raise TicketError(f"no JavaScript for {node.name}: it gives no single tensor")
     return node.meta["shape"]
@@ -161,17 +161,17 @@ def _adaptive_pool(layer: nn.AdaptiveAvgPool2d, names: Mapping[int, str], given:
     return {"op": "avgpool", "kernel": window, "stride": window, "padding": [0, 0]}
 
 
-def _same(*_: Any) -> None:
+def _skip(*_: Any) -> None:
     return None
 
 
-def _named(kind: str) -> Callable[..., Op]:
+def _without_fields(kind: str) -> Callable[..., Op]:
     return lambda *_: {"op": kind}
 
 
 def _add(node: fx.Node, names: Mapping[int, str], given: list[int], got: list[int]) -> Op:
     values = [argument for argument in node.args if isinstance(argument, fx.Node)]
-    if len(values) != 2 or node.kwargs or any(_shape_of(value) != got for value in values):
+    if len(values) != 2 or node.kwargs or any(_get_shape(value) != got for value in values):
         raise _Unsupported("expected a sum of two tensors of one shape")
     return {"op": "add"}
 
@@ -183,21 +183,21 @@ _MODULES: dict[type, Callable[..., Op | None]] = {
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
     nn.AdaptiveAvgPool2d: _adaptive_pool,
-    nn.ReLU: _named("relu"),
+    nn.ReLU: _without_fields("relu"),
     nn.ELU: lambda layer, *_: {"op": "elu", "alpha": layer.alpha},
-    BinaryActivation: _named("sign"),
-    nn.Flatten: _same,
-    nn.Dropout: _same,
-    nn.Identity: _same,
+    BinaryActivation: _without_fields("sign"),
+    nn.Flatten: _skip,
+    nn.Dropout: _skip,
+    nn.Identity: _skip,
 }
 _FUNCTIONS: dict[Any, Callable[..., Op | None]] = {
     operator.add: _add,
     operator.iadd: _add,
     torch.add: _add,
-    torch.flatten: _same,
-    torch.relu: _named("relu"),
-    F.relu: _named("relu"),
-    "flatten": _same,
-    "relu": _named("relu"),
+    torch.flatten: _skip,
+    torch.relu: _without_fields("relu"),
+    F.relu: _without_fields("relu"),
+    "flatten": _skip,
+    "relu": _without_fields("relu"),
     "add": _add,
 }

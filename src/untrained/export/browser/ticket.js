@@ -12,7 +12,7 @@ const storage = new Map(
 );
 const naturals = (value) => kindOf(value) === "list" && value.every(integer(0));
 
-// Where a stored tensor lies, as the index says it.
+// The place of a stored tensor, checked.
 function placed([name, line]) {
   if (kindOf(line) !== "object") refuse(`'${name}' is described by ${shown(line)}`);
   const { dtype, shape, data_offsets: offsets } = line;

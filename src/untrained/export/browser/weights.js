@@ -192,7 +192,7 @@ function partlyFrozen({ method, name, seed, draw, read }) {
 }
 
 // The fields of each method, and where it is no mask: `weight` makes a function of a drawn weight and its code other
-// than 0, `slot` gives the draw that a code shows, `planes` counts the tensors that it asks for, `make` does it all.
+// than 0, `slot` gives the draw that a code shows, `planes` counts the tensors that it draws, `make` does it all.
 const keep = (value) => float(0, 1)(value) && value > 0;
 const scope = oneOf("layer", "global");
 const start = float(-1e4, 1e4);
