@@ -112,6 +112,16 @@ def test_names_of_run_files_are_written_in_one_file():
             assert not typed & names, f"{module} types the name of a run's file: take it from search/run_files.py"
 
 
+def test_importing_all_public_names_loads_no_compiler():
+    # torch._dynamo takes seconds to import.
+    code = (
+        "import sys, torch; before = 'torch._dynamo' in sys.modules\n"
+        "import untrained; [getattr(untrained, name) for name in untrained.__all__]; untrained.wann.Net\n"
+        "assert before or 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def _lines(folder, *endings):
     files = [path for ending in endings or ["py"] for path in folder.rglob(f"*.{ending}") if path.parent.name != "vega"]
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
