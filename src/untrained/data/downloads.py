@@ -17,11 +17,7 @@ _SLOWEST, _WINDOW_SECONDS = 500, 60.0  # bytes a second, over such a time: a mod
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder for downloads.
-
-    Raises:
-        ImportError: the extra `untrained[download]` is not installed.
-    """
+    """Return the user's cache folder for downloads."""
     return Path(_load_pooch().os_cache("untrained"))
 
 

@@ -1,4 +1,4 @@
-"""File formats of the known data sets: IDX, and CIFAR's binary records and pickles."""
+"""File formats of the known data sets, IDX and CIFAR's two; a damaged file is a ValueError that names it."""
 
 import gzip
 import io
@@ -20,11 +20,7 @@ _MOST_BYTES = 1 << 30  # of one file, unpacked: twenty times the largest that is
 
 
 def read_idx(images: Path, labels: Path) -> Split:
-    """Read a pair of IDX files, plain or gzip: uint8 images (n, height, width) and labels (n,).
-
-    Raises:
-        ValueError: a file is truncated or of another kind, or their lengths differ.
-    """
+    """Read a pair of IDX files, plain or gzip: uint8 images (n, height, width) and labels (n,)."""
     pixels = _read_idx_array(images, dimensions=3)
     numbers = _read_idx_array(labels, dimensions=1)
     if len(pixels) != len(numbers):
@@ -33,11 +29,7 @@ def read_idx(images: Path, labels: Path) -> Split:
 
 
 def read_cifar_binary(path: Path, label_bytes: int) -> Split:
-    """Read a file of CIFAR records: label bytes (1 or 2, the last is the class), then 3,072 bytes of pixels.
-
-    Raises:
-        ValueError: the file is no whole number of records.
-    """
+    """Read a file of CIFAR records: label bytes (1 or 2, the last is the class), then 3,072 bytes of pixels."""
     record = label_bytes + _CIFAR_BYTES
     raw = np.frombuffer(bytearray(_read_bounded(path)), np.uint8)
     if len(raw) == 0 or len(raw) % record:
@@ -48,11 +40,7 @@ def read_cifar_binary(path: Path, label_bytes: int) -> Split:
 
 
 def read_cifar_pickle(path: Path, label_key: str) -> Split:
-    """Read a file of CIFAR's Python version, a pickled dict, without running anything it names.
-
-    Raises:
-        ValueError: the file names anything but arrays, or is damaged.
-    """
+    """Read a file of CIFAR's Python version, a pickled dict, without running anything it names."""
     raw = _read_bounded(path)
     try:
         # The unpickler makes room for as many entries as a memo's number, which may be anything.

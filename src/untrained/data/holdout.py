@@ -6,13 +6,8 @@ import numpy as np
 def hold_out(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide the indices of `size` examples into those kept and `count` held out.
 
-    The same examples are held out for the same size for ever, and a larger count only adds to them.
-
-    Returns:
-        The kept and the held-out indices, int64 (size - count,) and (count,), each in ascending order.
-
-    Raises:
-        ValueError: no example would be kept or held out.
+    The same examples are held out for the same size for ever, and a larger count only adds to them. Returns the kept
+    and the held-out indices, int64 (size - count,) and (count,), each in ascending order.
     """
     if not 0 < count < size:
         raise ValueError(f"cannot hold out {count} of {size} examples: expected at least 1 and fewer than all")

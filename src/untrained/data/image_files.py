@@ -69,11 +69,7 @@ class ImageFiles:
 
 
 def find_form(paths: Sequence[Path], size: tuple[int, int] | None) -> Form:
-    """Return the form that images have in common, with this height and width, if given, instead of their own.
-
-    Raises:
-        ValueError: an image is unreadable, too big or of floats, or sizes differ and no `size` is given.
-    """
+    """Return the form that images have in common, with this height and width, if given, instead of their own."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", load_pillow().DecompressionBombWarning)
         headers = [_read_header(path) for path in paths]

@@ -8,7 +8,6 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import final
 
 import torch
 
@@ -77,50 +76,34 @@ def read_image_folder(folder: Path, size: int | tuple[int, int] | None) -> Sourc
     return SourceData(splits["train"], splits["test"], labels, form.channels == 3, splits.get("val"))
 
 
-@final
-class _Siblings:
-    """The folders in a folder, `parts` being those named like parts, by kind: "train" is one, or there are none."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.all = _subfolders(folder)
-        named: dict[tuple[str, ...], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-        for path in self.all:
-            kinds, rest = _parse_name(path)
-            if len(kinds) == 1:
-                named[rest][kinds[0]].append(path)
-        # asl_train and asl_test are parts, but steam_train alone is not.
-        groups = [kinds for rest, kinds in named.items() if "train" in kinds and (not rest or len(kinds) > 1)]
-        self.parts = groups[0] if len(groups) == 1 else {}
-
-    @property
-    def divided(self) -> bool:
-        """True if there are parts: a part holds class folders, but a class called "train" holds images."""
-        return any(_subfolders(path) for path in self.parts.get("train", ()))
-
-
 def _find_parts(folder: Path) -> dict[str, Path]:
     """Return the folder of class folders of each part: always "train", and the others that exist."""
-    siblings = outer = _Siblings(folder)
-    while not siblings.divided and len(siblings.all) == 1:
-        siblings = _Siblings(siblings.all[0])
-    if not siblings.divided:
-        _refuse_parts_as_classes(outer)
+    parent = folder
+    while True:
+        siblings = _subfolders(parent)
+        parts = _group_parts(siblings)
+        # A part holds class folders, but a class called "train" holds images.
+        divided = any(_subfolders(path) for path in parts.get("train", ()))
+        if divided or len(siblings) != 1:
+            break
+        parent = siblings[0]
+    if not divided:
+        _refuse_parts_as_classes(folder, _subfolders(folder))
         return {"train": folder}
-    for kind, paths in siblings.parts.items():
+    for kind, paths in parts.items():
         if len(paths) > 1:
-            raise ValueError(f"{siblings.folder}: got {_join_names(paths)}, expected one folder for the {kind} part")
-    found = {kind: _unwrap(paths[0]) for kind, paths in siblings.parts.items()}
+            raise ValueError(f"{parent}: got {_join_names(paths)}, expected one folder for the {kind} part")
+    found = {kind: _unwrap(paths[0]) for kind, paths in parts.items()}
     for path in found.values():
         if not _subfolders(path):
             raise ValueError(
                 f"{path}: got a part without class folders, {_EXPECTED}; "
                 f"or give {found['train']} alone, and a fifth of it becomes the test part"
             )
-    others = [path for path in siblings.all if [path] not in siblings.parts.values() and _list_files(path)[0]]
+    others = [path for path in siblings if [path] not in parts.values() and _list_files(path)[0]]
     if others:
-        parts = _join_names([path for paths in siblings.parts.values() for path in paths])
-        message = f"{siblings.folder}: got {_join_names(others)} beside the parts {parts}"
+        names = _join_names([path for paths in parts.values() for path in paths])
+        message = f"{parent}: got {_join_names(others)} beside the parts {names}"
         if len(found) == 1:
             raise ValueError(f"{message}, and cannot tell parts from classes; {_EXPECTED}")
         _warn(f"{message}; they are not read")
@@ -129,17 +112,29 @@ def _find_parts(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _refuse_parts_as_classes(siblings: _Siblings) -> None:
+def _group_parts(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the folders that are named like parts, by kind: "train" is one, or there are none."""
+    named: dict[tuple[str, ...], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in folders:
+        kinds, rest = _parse_name(path)
+        if len(kinds) == 1:
+            named[rest][kinds[0]].append(path)
+    # asl_train and asl_test are parts, but steam_train alone is not.
+    groups = [kinds for rest, kinds in named.items() if "train" in kinds and (not rest or len(kinds) > 1)]
+    return groups[0] if len(groups) == 1 else {}
+
+
+def _refuse_parts_as_classes(folder: Path, classes: Sequence[Path]) -> None:
     """Refuse folders of images that are named like parts, but warn if only one of several folders is."""
-    parsed = {path: _parse_name(path) for path in siblings.all}
+    parsed = {path: _parse_name(path) for path in classes}
     kinds = {path: kinds[0] for path, (kinds, rest) in parsed.items() if len(kinds) == 1 and not rest}
-    if kinds and (len(kinds) == len(siblings.all) or ("train" in kinds.values() and len(set(kinds.values())) > 1)):
+    if kinds and (len(kinds) == len(classes) or ("train" in kinds.values() and len(set(kinds.values())) > 1)):
         raise ValueError(
-            f"{siblings.folder}: got {_join_names(list(kinds))}, called like parts, and no train part with class "
-            f"folders; {_EXPECTED}"
+            f"{folder}: got {_join_names(list(kinds))}, called like parts, and no train part with class folders; "
+            f"{_EXPECTED}"
         )
     if doubtful := [path for path, kind in kinds.items() if kind != "train"]:
-        _warn(f"{siblings.folder}: {_join_names(doubtful)} is read as a class, beside others; rename it if it is none")
+        _warn(f"{folder}: {_join_names(doubtful)} is read as a class, beside others; rename it if it is none")
 
 
 def _parse_name(path: Path) -> tuple[list[str], tuple[str, ...]]:

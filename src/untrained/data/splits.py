@@ -50,9 +50,9 @@ class Split:
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
-            raise ValueError(f"labels must be int64 (n,), got {_form(self.labels)}")
+            raise ValueError(f"labels must be int64 (n,), got {describe_form(self.labels)}")
         if isinstance(self.images, Tensor) and (self.images.dtype != torch.uint8 or self.images.dim() != 4):
-            raise ValueError(f"images must be uint8 (n, channels, height, width), got {_form(self.images)}")
+            raise ValueError(f"images must be uint8 (n, channels, height, width), got {describe_form(self.images)}")
         if len(self.images) != len(self.labels):
             raise ValueError(f"labels must be as many as images, got {len(self.labels)} and {len(self.images)}")
 
@@ -91,5 +91,6 @@ class SourceData:
     statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
-def _form(tensor: Tensor) -> str:
+def describe_form(tensor: Tensor) -> str:
+    """Return dtype and shape as text."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

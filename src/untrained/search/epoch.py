@@ -58,11 +58,7 @@ class Plan:
 
 
 def make_learners(model: nn.Module, recipe: Recipe) -> list[Learner]:
-    """Make the optimizers: of the scores by `recipe` and other parameters by `WEIGHTS`; of a plain model by `recipe`.
-
-    Raises:
-        ValueError: no parameter requires a gradient.
-    """
+    """Make the optimizers: scores learn by `recipe`, parameters beside them by `WEIGHTS`; plain models by `recipe`."""
     named, masked = dict(model.named_parameters()), is_masked(model)
     others = [named[name] for name in (sorted(record(model).trained) if masked else named)]
     learners: list[Learner] = [(recipe, for_scores(model, recipe))] if masked and scores(model) else []
@@ -77,11 +73,7 @@ def make_learners(model: nn.Module, recipe: Recipe) -> list[Learner]:
 def train_epoch(
     replica: nn.Module, train: SizedBatches, learners: Sequence[Learner], plan: Plan, epoch: int, progress: Progress
 ) -> Row:
-    """Train for one epoch, counted from 0, and return its row; `replica` is the model, possibly wrapped by DDP.
-
-    Raises:
-        ValueError: no label counted, or the loss is not finite.
-    """
+    """Train for one epoch, counted from 0, and return its row; `replica` is the model, possibly wrapped by DDP."""
     model: nn.Module = replica.module if isinstance(replica, DistributedDataParallel) else replica
     masked, device, batches, start = is_masked(model), device_of(model), len(train), time.perf_counter()
     steps = -(-batches // plan.accumulate)

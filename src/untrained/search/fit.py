@@ -216,11 +216,7 @@ def _check_input(model: nn.Module, train: Sized, val: object, epochs: int, accum
 
 
 def find_recipe(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
-    """Return the recipe that `fit` uses for a model.
-
-    Raises:
-        ValueError: it is no recipe, or the model's methods have none, or several.
-    """
+    """Return the recipe that `fit` uses for a model."""
     if isinstance(recipe, Recipe):
         return recipe
     if recipe not in (None, "paper"):

@@ -1,4 +1,4 @@
-"""Inputs, logits and labels of a classifier: checks of their shapes, and the loss over the labels that count."""
+"""Checks of a classifier's inputs, logits and labels, which raise a ValueError, and its loss."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,15 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from untrained.data.splits import describe_form
+
 IGNORED = -100  # cross_entropy's ignore_index: such a label is neither learnt from nor counted
 
 
 def iterate_pairs(batches: Iterable[Any], device: torch.device) -> Iterator[tuple[Any, Tensor]]:
-    """Yield the (inputs, labels) of every batch, moved to the device.
-
-    Raises:
-        ValueError: a batch is no such pair.
-    """
+    """Yield the (inputs, labels) of every batch, moved to the device."""
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise ValueError(f"a batch must be a pair (inputs, labels), got {_form(batch)}")
@@ -26,11 +24,7 @@ def iterate_pairs(batches: Iterable[Any], device: torch.device) -> Iterator[tupl
 
 
 def compute_logits(model: nn.Module, x: Any) -> Tensor:
-    """Return a classifier's logits, (batch, classes) or (batch, classes, ...).
-
-    Raises:
-        ValueError: the model does not take these inputs, or returns something else.
-    """
+    """Return a classifier's logits, (batch, classes) or (batch, classes, ...)."""
     try:
         logits = model(x)
     except (ValueError, RuntimeError) as error:
@@ -45,11 +39,7 @@ def compute_logits(model: nn.Module, x: Any) -> Tensor:
 
 
 def match_labels(logits: Tensor, y: Tensor) -> Tensor:
-    """Return labels as int64, one per prediction: (batch,), or (batch, ...) for logits (batch, classes, ...).
-
-    Raises:
-        ValueError: they are not integers, or of another shape.
-    """
+    """Return labels as int64, one per prediction: (batch,), or (batch, ...) for logits (batch, classes, ...)."""
     expected = (logits.shape[0], *logits.shape[2:])
     if y.shape != expected or y.is_floating_point() or y.is_complex():
         raise ValueError(f"labels must be integers {expected} for logits {tuple(logits.shape)}, got {_form(y)}")
@@ -57,11 +47,7 @@ def match_labels(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, y: Tensor, **options: Any) -> Tensor:
-    """Return torch's cross entropy, or 0 if every label is ignored.
-
-    Raises:
-        ValueError: a label is out of range (on the CPU; torch does not check elsewhere).
-    """
+    """Return torch's cross entropy, or 0 if every label is ignored; on the CPU labels out of range are refused."""
     some = (y != IGNORED).any()
     try:
         return F.cross_entropy(logits, torch.where(some, y, 0), **options) * some
@@ -86,15 +72,11 @@ def _explain(model: nn.Module, x: Any, message: str) -> str | None:
         )
     weight = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     if isinstance(x, Tensor) and x.dtype != weight and "type" in message:
-        return f"inputs must be {_name(weight)} as the weights are, got {_form(x)}: {message.splitlines()[0]}"
+        return f"inputs must be {weight} as the weights are, got {_form(x)}: {message.splitlines()[0]}"
     return None
 
 
 def _form(value: object) -> str:
     if isinstance(value, Tensor):
-        return f"{_name(value.dtype)} {tuple(value.shape)}"
+        return describe_form(value)
     return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple | list) else "")
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
