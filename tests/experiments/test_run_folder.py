@@ -109,29 +109,6 @@ def test_jobs_device_and_place_of_the_data_may_change_and_nothing_else():
             choose_folder(CompareSettings(out=Path("run"), resume=True, **{name: value}), "name", always)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        CompareSettings(),
-        CompareSettings(methods='edge-popup(scope="global")', method=("a b/mine.py:A", "ü\\\t'.py:B"), keep="0.5,0.1"),
-        CompareSettings(widths=(8, 4), width=0.5, jobs=-1, data_dir=Path("a'b"), size=8, device="cpu", amp=True),
-        Settings(method="edge-popup(keep=Cubic(0.5, 0.1))", keep=1e-05, scope="global", seed=2**64 - 1, twin=False),
-        CompareSettings(data="bilder\N{GRINNING FACE}"),
-    ],
-)
-def test_settings_come_back_from_their_file_as_they_were(settings):
-    Path("run").mkdir()
-    write_settings(Path("run"), settings)
-    read = tomllib.loads(Path("run/config.toml").read_text(encoding="utf-8"))
-    for name, value in read.items():
-        given = getattr(settings, name.replace("-", "_"))
-        assert (list(given) if isinstance(given, tuple) else str(given) if isinstance(given, Path) else given) == value
-    given = {name.replace("-", "_") for name in read}
-    assert all(getattr(settings, name) is None for name in vars(settings).keys() - given - {"out", "resume"})
-    again = type(settings)(out=Path("run"), resume=True, **{name: getattr(settings, name) for name in given})
-    assert choose_folder(again, "name", always) == Path("run")
-
-
 @pytest.mark.parametrize(("first", "second"), [(FIND, COMPARE), (COMPARE, FIND)], ids=["compare", "find"])
 def test_the_run_of_another_command_is_neither_gone_on_with_nor_written_over(capsys, first, second):
     main([*first, "--out", "run"])

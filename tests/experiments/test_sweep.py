@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import untrained as ut
 from untrained.experiments import compare as comparison
 from untrained.experiments.compare import compare
 from untrained.experiments.sweep import Sweep, sweep
-from untrained.runs.settings import CompareSettings, SweepSettings
+from untrained.runs.settings import CompareSettings
 from untrained.runs.table import RANDOM, TWIN, lines_of
 from untrained.search import checkpoint
 
@@ -237,12 +236,6 @@ def test_a_folder_keeps_to_its_axis(swept):
             sweep(**QUICK, **changes, out=found.folder, resume=True)
     with pytest.raises(ValueError, match="holds a run already"):
         sweep(**QUICK, **AXES["width"], out=found.folder)
-
-
-def test_settings_survive_their_file():
-    settings = SweepSettings(width="0.5,2", weights="standard", keep="0.3")
-    read = tomllib.loads(settings.to_toml())
-    assert SweepSettings(**{name.replace("-", "_"): v for name, v in read.items() if name != "method"}) == settings
 
 
 # The picture.

@@ -121,6 +121,7 @@ def test_of_a_pretrained_model_there_are_lines_and_no_signs(tmp_path):
         plot.filters(run)
     assert "blue" not in _drawn(plot.subnetwork(run), tmp_path)
     assert "training data" in _drawn(plot.curves(run), tmp_path)
+    assert "50.0% kept" in _drawn(figure := plot.overview(run), tmp_path) and len(figure.axes) == 2
 
 
 def _oracle(sample, codes):
