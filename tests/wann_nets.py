@@ -56,6 +56,19 @@ def big_net(seed, *, inputs=64, outputs=10, hidden=120, activations=NAMES[:10], 
     )
 
 
+def random_net(seed, *, inputs=3, outputs=2, hidden=None, weighted=None, activations=NAMES, fan_in=4):
+    """Return a network with up to `fan_in` sources per node; `hidden`, `weighted`: None draws them, too."""
+    rng = np.random.default_rng(seed)
+    hidden = int(rng.integers(0, 7)) if hidden is None else hidden
+    sources = [rng.integers(0, inputs + 1 + k, rng.integers(0, fan_in + 1)) for k in range(hidden)]
+    sources += [rng.integers(0, inputs + 1 + hidden, rng.integers(0, fan_in + 1)) for _ in range(outputs)]
+    src = np.concatenate(sources).astype(int)
+    weighted = bool(rng.integers(2)) if weighted is None else weighted
+    kinds = ids_of(rng.choice(activations, hidden + outputs).tolist())
+    weights = rng.normal(size=len(src)) if weighted else None
+    return Net(inputs, outputs, kinds, np.cumsum([0, *map(len, sources)]), src, weights)
+
+
 def inputs_of(net, count=7, seed=0):
     """Random inputs, float64 that are float32, too."""
     return np.random.default_rng(seed).normal(size=(count, net.inputs)).astype(np.float32).astype(float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -59,11 +60,15 @@ def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
+@lru_cache
+def drawn(name):
+    """The figure of a network; laying out and drawing the large ones takes seconds."""
+    return draw_net(NETS[name])
+
+
 @pytest.mark.parametrize("name", NETS)
-def test_every_node_and_connection_is_drawn(name: str, tmp_path: Path) -> None:
-    net = NETS[name]
-    figure = draw_net(net, tmp_path / "net.png")
-    assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
+def test_every_node_and_connection_is_drawn(name: str) -> None:
+    net, figure = NETS[name], drawn(name)
     assert len(named(figure, "connections").get_paths()) == net.connections
     assert len(named(figure, "nodes").get_paths()) == len(named(figure, "nodes-curves").get_paths()) == len(net.act)
     used = set(net.src[net.src <= net.inputs].tolist())
@@ -75,7 +80,7 @@ def test_every_node_and_connection_is_drawn(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_all_lies_within_the_picture_and_nodes_apart(name: str) -> None:
-    figure = draw_net(NETS[name])
+    figure = drawn(name)
     axes = figure.axes[0]
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     assert (right - left, top - bottom) == pytest.approx(tuple(figure.get_size_inches()))  # a unit is an inch
@@ -94,8 +99,7 @@ def test_all_lies_within_the_picture_and_nodes_apart(name: str) -> None:
 
 
 def test_connections_run_from_source_to_target() -> None:
-    net = NETS["swing-up"]
-    figure = draw_net(net)
+    net, figure = NETS["swing-up"], drawn("swing-up")
     ends = [path.get_extents().get_points().mean(0) for path in named(figure, "nodes").get_paths()]
     targets = np.repeat(np.arange(len(net.act)), np.diff(net.edge_ptr))
     curves = named(figure, "connections").get_paths()
@@ -108,8 +112,7 @@ def test_connections_run_from_source_to_target() -> None:
 
 
 def test_layers_ascend_along_connections() -> None:
-    figure = draw_net(NETS["mnist"])
-    for curve in named(figure, "connections").get_paths():
+    for curve in named(drawn("mnist"), "connections").get_paths():
         x = curve.vertices[:, 0]
         assert (np.diff(x) > -1e-9).all() or len(x) == 4  # four: from output to output
 

@@ -57,6 +57,7 @@ def refusal(path, content):
 def test_what_is_written_is_read_again(tmp_path):
     path = tmp_path / "a.json"
 
+    @settings(max_examples=50)
     @given(nets())
     def check(net):
         write(net, path)

@@ -13,6 +13,7 @@ from typing import final
 import numpy as np
 
 from untrained.wann.networks.graph import Graph
+from untrained.wann.networks.levels import depths
 
 #: Side of the image of the inputs, in inches.
 IMAGE = 3.6
@@ -104,11 +105,8 @@ def place(net: Graph, *, side: int = 0) -> Layout:
 def _layers(net: Graph) -> _Layers:
     """Put nodes in layers by the longest path; a source's connections share a bend in every layer they pass."""
     first, nodes = net.inputs + 1, net.inputs + 1 + len(net.act)
-    layer = np.full(nodes, -1)
-    layer[np.unique(net.src[net.src < first])] = 0
-    for k in range(len(net.act)):
-        sources = net.src[net.edge_ptr[k] : net.edge_ptr[k + 1]]
-        layer[first + k] = 1 + layer[sources].max(initial=0)
+    layer = depths(net)
+    layer[np.setdiff1d(np.arange(first), net.src)] = -1
     layer[-net.outputs :] = 1 + layer[: -net.outputs].max(initial=0)
 
     bends: dict[tuple[int, int], int] = {}

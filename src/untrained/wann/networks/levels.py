@@ -29,13 +29,18 @@ class Level:
     targets: np.ndarray
 
 
-def levels(net: Graph) -> list[Level]:
-    """Return the fewest levels of computed nodes: level(node) = 1 + max level(sources), 0 for bias and inputs."""
+def depths(net: Graph) -> np.ndarray:
+    """Return the depth of every node, int64 (nodes,): 0 for bias and inputs, else 1 + that of the deepest source."""
     first = net.inputs + 1
     depth = np.zeros(first + len(net.act), np.int64)
     for k, (start, stop) in enumerate(pairwise(net.edge_ptr)):
         depth[first + k] = 1 + depth[net.src[start:stop]].max(initial=0)
-    depth = depth[first:]
+    return depth
+
+
+def levels(net: Graph) -> list[Level]:
+    """Return the fewest levels of computed nodes, those of equal depth."""
+    depth = depths(net)[net.inputs + 1 :]
     rows = np.lexsort((net.act, depth))
     return [_level(net, part) for part in np.split(rows, np.flatnonzero(np.diff(depth[rows])) + 1)]
 

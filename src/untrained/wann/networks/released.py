@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -59,26 +58,16 @@ def _matrix(data: bytes) -> np.ndarray:
     if len(data) > _MOST_BYTES:
         raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
     try:
-        lines = data.decode("ascii").rstrip("\r\n").split("\n")
+        lines = [line for line in data.decode("ascii").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise ValueError("it is not ASCII text") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        fields = line.split(",")
-        if len(fields) != len(lines) + 1:
-            raise ValueError(f"line {number} must have {len(lines) + 1} numbers, got {len(fields)}")
-        rows.append(np.array([_number(number, field) for field in fields]))
-    return np.stack(rows)
-
-
-def _number(line: int, field: str) -> float:
-    try:
-        value = math.inf if "_" in field else float(field)  # Python reads 1_0 as a number
-    except ValueError:
-        value = math.inf
-    if math.isinf(value):
-        raise ValueError(f"line {line} must have finite numbers or nan, got {field[:40]!r}")
-    return value
+    matrix = np.loadtxt(lines, delimiter=",", comments=None, ndmin=2) if lines else np.empty((0, 0))
+    if matrix.shape != (len(lines), len(lines) + 1):
+        raise ValueError(f"it must have one column more than rows, got {matrix.shape[0]} rows of {matrix.shape[1]}")
+    if np.isinf(matrix).any():
+        line, column = np.argwhere(np.isinf(matrix))[0] + 1
+        raise ValueError(f"line {line} must have finite numbers or nan, got infinity in column {column}")
+    return matrix
 
 
 def _net(matrix: np.ndarray, inputs: int, outputs: int) -> Net:

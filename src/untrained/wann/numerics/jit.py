@@ -1,4 +1,4 @@
-"""Compiling with numba where it is installed; without it the same functions run as plain Python, slowly."""
+"""Compilation with numba where it is installed; without it the same functions run as plain Python, slowly."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ AVAILABLE = importlib.util.find_spec("numba") is not None
 
 Function = Callable[..., Any]
 
+# Neither "nnan" nor "ninf": NaN and infinity stay what they are.
 _REORDERING = {"reassoc", "nsz", "arcp", "contract"}
 
 
@@ -31,10 +32,7 @@ def compiled(function: Function, *, on_disk: bool = True) -> Function:
 
 
 def reordered(function: Function) -> Function:
-    """Like `compiled`, but sums may change their order: for the single-precision kernels alone.
-
-    NaN and infinity stay what they are.
-    """
+    """Compile like `compiled`, but let sums change their order: for the single-precision kernels alone."""
     return _njit(function, cache=True, fastmath=_REORDERING)
 
 
@@ -44,17 +42,17 @@ def inlined(function: Function) -> Function:
 
 
 def inlined_reordered(function: Function) -> Function:
-    """Both: for the single-precision functions alone."""
+    """Compile into every caller, and let sums change their order: for the single-precision functions alone."""
     return _njit(function, forceinline=True, fastmath=_REORDERING)
 
 
 def plain(function: Function) -> Function:
-    """The Python function behind one that may be compiled."""
+    """Return the Python function behind one that may be compiled."""
     return getattr(function, "py_func", function)
 
 
 def bound(template: Function, name: str, file: str | None = None, **names: Any) -> Function:
-    """A copy of a function that finds other things behind its global names.
+    """Return a copy of a function whose global names stand for other values.
 
     Numba compiles globals in as constants, and keeps on disk what it compiled under the function's name; so a template
     bound to other functions is as fast as one written for them, and starts as quickly the second time.
@@ -62,8 +60,8 @@ def bound(template: Function, name: str, file: str | None = None, **names: Any) 
     Args:
         template: a plain function.
         name: of the copy; another one for everything that is bound differently.
-        file: that the copy is said to be from; what is kept on disk is kept beside it. None: the template's.
-        names: what is behind the global names.
+        file: source file of the copy, beside which compiled code is kept; None: the template's.
+        names: values of the global names.
     """
     code = template.__code__.replace(co_name=name, co_qualname=name)
     code = code if file is None else code.replace(co_filename=file)

@@ -14,13 +14,13 @@ f32 = np.float32
 
 
 def single(x: np.ndarray) -> np.ndarray:
-    """In single precision; what is beyond it is infinite."""
+    """Return x in single precision; numbers beyond it become infinite."""
     with np.errstate(over="ignore"):
         return x.astype(f32)
 
 
 def in_blocks(x: np.ndarray) -> np.ndarray:
-    """Examples side by side, float32 (blocks, 1 + inputs, 128), the first row of each 1 for the bias; padded with 0."""
+    """Return examples side by side, float32 (blocks, 1 + inputs, 128); the first row is 1, the bias; padded with 0."""
     count = -(-len(x) // _BLOCK)
     rows = np.zeros((count * _BLOCK, x.shape[1] + 1), f32)
     rows[:, 0] = 1
@@ -30,7 +30,7 @@ def in_blocks(x: np.ndarray) -> np.ndarray:
 
 @inlined
 def _add(z, source, weight, e):
-    """z ← z + source, times the weight of connection e if connections have weights of their own."""
+    """Add source to z, times the weight of connection e if connections have weights of their own."""
     if weight.shape[0] > 0:
         for q in range(_BLOCK):
             z[q] += weight[e] * source[q]
@@ -39,11 +39,20 @@ def _add(z, source, weight, e):
             z[q] += source[q]
 
 
+@inlined
+def _buffers(node_ptr):
+    """Return room for sums, values and flags of the largest network's nodes."""
+    most = 0
+    for p in range(node_ptr.shape[0] - 1):
+        most = max(most, node_ptr[p + 1] - node_ptr[p])
+    return np.empty((most, _BLOCK), f32), np.empty((most, _BLOCK), f32), np.empty(most, np.uint8)
+
+
 @inlined_reordered
 def _sum_inputs(row0, rows, edge_ptr, src, weight, block, base, deeper):
-    """base[k] ← the part of each node's sum that inputs and bias give, which is the same at every shared weight.
+    """Set base[k] to the part of a node's sum from inputs and bias, which is the same at every shared weight.
 
-    deeper[k] ← whether there is another part.
+    deeper[k] becomes 1 if there is another part.
     """
     inputs = block.shape[0] - 1
     for k in range(rows):
@@ -58,7 +67,7 @@ def _sum_inputs(row0, rows, edge_ptr, src, weight, block, base, deeper):
 
 @inlined_reordered
 def _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, deeper, w, nodes):
-    """nodes[k] ← value of every computed node for one block."""
+    """Set nodes[k] to the value of every computed node for one block."""
     for k in range(rows):
         z = nodes[k]
         z[:] = base[k]
@@ -71,7 +80,7 @@ def _forward(row0, rows, inputs, edge_ptr, src, act, weight, base, deeper, w, no
 
 @inlined_reordered
 def _sum_of_logs(values, count):
-    """Σ log of values of at least 1: 32 of them are multiplied before each logarithm, which costs more than they do."""
+    """Return Σ log of values of at least 1; 32 of them are multiplied before each logarithm, which costs more."""
     result = 0.0
     for start in range(0, count, 32):
         product = 1.0
@@ -83,12 +92,9 @@ def _sum_of_logs(values, count):
 
 @reordered
 def cross_entropy(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outputs, count_right, losses, right):
+    """Add the mean cross-entropy of every network at every weight to losses (P, V), and its accuracy to right."""
     inputs = blocks.shape[1] - 1
-    most = 0
-    for p in range(node_ptr.shape[0] - 1):
-        most = max(most, node_ptr[p + 1] - node_ptr[p])
-    base, nodes = np.empty((most, _BLOCK), np.float32), np.empty((most, _BLOCK), np.float32)
-    deeper = np.empty(most, np.uint8)
+    base, nodes, deeper = _buffers(node_ptr)
     highest, total = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     w = np.empty(_BLOCK, np.float32)
     for p in range(node_ptr.shape[0] - 1):
@@ -128,12 +134,9 @@ def cross_entropy(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outpu
 
 @reordered
 def squared_error(node_ptr, edge_ptr, src, act, weight, shared, blocks, y, outputs, losses):
+    """Add the mean squared error of every network at every weight to losses (P, V)."""
     inputs = blocks.shape[1] - 1
-    most = 0
-    for p in range(node_ptr.shape[0] - 1):
-        most = max(most, node_ptr[p + 1] - node_ptr[p])
-    base, nodes = np.empty((most, _BLOCK), np.float32), np.empty((most, _BLOCK), np.float32)
-    deeper = np.empty(most, np.uint8)
+    base, nodes, deeper = _buffers(node_ptr)
     w = np.empty(_BLOCK, np.float32)
     for p in range(node_ptr.shape[0] - 1):
         row0, rows = node_ptr[p], node_ptr[p + 1] - node_ptr[p]

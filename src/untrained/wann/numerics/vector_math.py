@@ -4,6 +4,9 @@ The C library's functions are called value by value (5 to 15 ns each); these tak
 fastmath a vector lane rounds as a single value does, so results depend on no loop, thread or machine.
 Double precision: polynomials and ranges of Cephes (Moshier), within 3e-16 of the true value relative to max(1, |y|).
 Single precision: within 3e-7 (tanh, sin π·) and 3e-7 relative (exp).
+
+Code and docstrings of the double-precision functions are part of the identity of environments that call them: a change
+makes older checkpoints refuse to resume.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from untrained.wann.tasks.task import Part, Task, seeds_of
 
 @compiled
 def forward_rows(node_ptr, edge_ptr, src, act, weight, which, shared, observations, outputs):
-    """outputs[r] ← network which[r] at the shared weight shared[r] and the inputs observations[r].
+    """Set outputs[r] to network which[r] at the shared weight shared[r] and the inputs observations[r].
 
     The first five are the arrays of `Packed`; the others int64 (R,) and float64 (R,), (R, inputs), (R, outputs). Sums
     run in the order of the sources. A row takes about 0.5 µs for 50 connections, 2 µs for 250.
