@@ -56,7 +56,7 @@ def big_net(seed, *, inputs=64, outputs=10, hidden=120, activations=NAMES[:10], 
     )
 
 
-def random_net(seed, *, inputs=3, outputs=2, hidden=None, weighted=None, activations=NAMES, fan_in=4):
+def random_net(seed, inputs=3, outputs=2, *, hidden=None, weighted=None, activations=NAMES, fan_in=4):
     """Return a network with up to `fan_in` sources per node; `hidden`, `weighted`: None draws them, too."""
     rng = np.random.default_rng(seed)
     hidden = int(rng.integers(0, 7)) if hidden is None else hidden

@@ -20,6 +20,7 @@ from untrained.wann.networks.net import Net, softmax
 from untrained.wann.networks.released import read_champion
 from untrained.wann.networks.to_python import source
 from untrained.wann.networks.to_torch import TorchNet
+from untrained.wann.numerics.vector_math import EXPRESSIONS
 from wann_nets import NUMBERS, assert_same, big_net, error_bound, inputs_of, nets
 
 CHAMPIONS = Path(__file__).parents[4] / "shared" / "data" / "wann"
@@ -36,8 +37,9 @@ def differs(net, x, w, out, eps):
 # --- activations ---
 
 
-def test_every_export_has_every_activation():
-    assert set(to_python._CALLS) == set(to_onnx._ACTIVATIONS) == set(FORMULAS) == set(NAMES) == set(IDS)
+def test_kernels_and_exports_have_every_activation():
+    assert tuple(EXPRESSIONS) == tuple(FORMULAS) == NAMES == tuple(IDS)  # the order gives the ids
+    assert set(to_python._CALLS) == set(to_onnx._ACTIVATIONS) == set(NAMES)
 
 
 # --- levels ---

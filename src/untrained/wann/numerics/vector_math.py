@@ -118,45 +118,32 @@ def sin_pi32(x):
     return sign * (r + r * z * (p * z + f32(-1.66666667e-1)))
 
 
-def _activate(kind, z, w, zero, half, one):
-    """z ← activation(w·z), value by value; the ids are those of `activations`."""
-    count = z.shape[0]
-    if kind == 1:
-        for q in range(count):
-            z[q] = z[q] * w[q]
-    elif kind == 2:
-        for q in range(count):
-            z[q] = one if z[q] * w[q] > zero else zero
-    elif kind == 3:
-        for q in range(count):
-            z[q] = sin_pi(z[q] * w[q])
-    elif kind == 4:
-        for q in range(count):
+# Each activation of t = w·z; names and order are those of `activations`. Every loop is for one activation alone, so
+# that it becomes vector instructions.
+EXPRESSIONS = {
+    "linear": "t",
+    "step": "one if t > zero else zero",
+    "sin": "sin_pi(t)",
+    "gaussian": "exp(-half * t * t)",
+    "tanh": "tanh(t)",
+    "sigmoid": "(tanh(t * half) + one) * half",
+    "inverse": "-t",
+    "abs": "abs(t)",
+    "relu": "max(t, zero)",
+    "cos": "sin_pi(t + half)",
+    "square": "t * t",
+}
+_CASE = """
+    {test} kind == {id}:
+        for q in range(z.shape[0]):
             t = z[q] * w[q]
-            z[q] = exp(-half * t * t)
-    elif kind == 5:
-        for q in range(count):
-            z[q] = tanh(z[q] * w[q])
-    elif kind == 6:
-        for q in range(count):
-            z[q] = (tanh(z[q] * w[q] * half) + one) * half
-    elif kind == 7:
-        for q in range(count):
-            z[q] = -z[q] * w[q]
-    elif kind == 8:
-        for q in range(count):
-            z[q] = abs(z[q] * w[q])
-    elif kind == 9:
-        for q in range(count):
-            z[q] = max(z[q] * w[q], zero)
-    elif kind == 10:
-        for q in range(count):
-            z[q] = sin_pi(z[q] * w[q] + half)
-    else:
-        for q in range(count):
-            t = z[q] * w[q]
-            z[q] = t * t
-
-
-activate = compiled(bound(_activate, "activate64"))
-activate32 = reordered(bound(_activate, "activate32", exp=exp32, tanh=tanh32, sin_pi=sin_pi32))
+            z[q] = {expression}"""
+_CASES = [
+    _CASE.format(test="if" if id == 1 else "elif", id=id, expression=expression)
+    for id, expression in enumerate(EXPRESSIONS.values(), start=1)
+]
+_names = dict(globals())
+exec(compile("def activate(kind, z, w, zero, half, one):" + "".join(_CASES), __file__, "exec"), _names)
+#: Functions of (kind, z, w, zero, half, one) that set z to the activation of w·z, value by value.
+activate = compiled(bound(_names["activate"], "activate64"))
+activate32 = reordered(bound(_names["activate"], "activate32", exp=exp32, tanh=tanh32, sin_pi=sin_pi32))
