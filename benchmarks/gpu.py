@@ -8,7 +8,6 @@ It has not been run on a GPU yet: none was at hand. `--tiny` only shows, on any 
 
 import argparse
 from collections.abc import Callable
-from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -59,17 +58,12 @@ def choices(n: int, rounds: int, device: str) -> list[Timing]:
     def ours() -> list[Tensor]:
         return keep_top([weights], [scores], 0.5, False, ["w"])
 
-    def without_triton() -> list[Tensor]:
-        with mock.patch("importlib.util.find_spec", lambda name: None):
-            return ours()
-
     return interleave(
         {
             "torch.sort alone": lambda: torch.sort(scores),
             "torch.kthvalue alone": lambda: scores.kthvalue(n // 2),
             "torch.topk alone": lambda: torch.topk(scores, n // 2, sorted=False),
             "untrained: choice and multiply": ours,
-            "untrained, without Triton": without_triton,
             "floor: weights * mask, mask known": lambda: torch.mul(weights, mask, out=out),
         },
         reference="torch.topk alone",

@@ -18,7 +18,7 @@ from untrained.fields import check_fields, kinds_of
 
 def _dataclasses():
     for module in pkgutil.walk_packages(ut.__path__, "untrained."):
-        if module.name not in ("untrained.__main__", "untrained.native.choice_triton"):
+        if module.name != "untrained.__main__":
             for cls in vars(importlib.import_module(module.name)).values():
                 if inspect.isclass(cls) and dataclasses.is_dataclass(cls) and not inspect.isabstract(cls):
                     if cls.__module__ == module.name:

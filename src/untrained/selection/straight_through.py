@@ -31,8 +31,7 @@ def keep_top(
         The effective weights, fresh tensors.
 
     Raises:
-        ValueError: a score is NaN; the message names the tensor. On a GPU with Triton, which does not wait for the
-            device, all effective weights become NaN instead.
+        ValueError: a score is NaN; the message names the tensor.
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """

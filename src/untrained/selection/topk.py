@@ -7,7 +7,6 @@ the order given, elements in C order. A whole tensor is never sorted.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -128,10 +127,6 @@ def kept(
     """
     count = keep_count(keep, sum(score.numel() for score in scores))
     effective = kernels.keep_top(weights, scores, count, signed)
-    if effective is None and scores[0].is_cuda and _has_triton():
-        from untrained.native import choice_triton as triton_choice
-
-        effective = triton_choice.keep_top(weights, scores, count, signed)
     if effective is not None:
         return effective
     cut = _cut(scores, keep, signed, names)
@@ -141,11 +136,6 @@ def kept(
     for masked, weight, tied in zip(effective, weights, _tied(scores, *cut, signed), strict=False):
         masked[tied] = weight[tied]
     return effective
-
-
-@functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
 
 
 def _keep_above(weight: Tensor, score: Tensor, floor: float, signed: bool) -> Tensor:
