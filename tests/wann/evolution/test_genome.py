@@ -344,7 +344,7 @@ def test_plain_python_breeds_the_same(monkeypatch):
     arguments = parents, mutate, draws, PRESET, np.array(ACTIVATIONS, np.int8)
     compiled = population_of(genomes, 3, 2).children(*arguments)
     packed = compiled.expressed()
-    for name in ("_layers", "_nth", "_new_connection", "_breed", "_express"):
+    for name in ("_group", "_layers", "_pick", "_new_connection", "_breed", "_express"):
         monkeypatch.setattr(module, name, plain(getattr(module, name)))
     children = population_of(genomes, 3, 2).children(*arguments)
     assert genomes_of(children) == genomes_of(compiled)
@@ -362,7 +362,7 @@ def test_plain_python_breeds_more_than_255_enabled_genes(monkeypatch, kind):
     first = Population.first(19, 20, 4, 0.9, np.random.default_rng(1).random((4, 400)))
     arguments = np.arange(4), np.ones(4, bool), draws, only(kind), np.array(ACTIVATIONS, np.int8)
     expected = genomes_of(first.children(*arguments))
-    for name in ("_layers", "_nth", "_new_connection", "_breed"):
+    for name in ("_group", "_layers", "_pick", "_new_connection", "_breed"):
         monkeypatch.setattr(module, name, plain(getattr(module, name)))
     assert genomes_of(first.children(*arguments)) == expected
 

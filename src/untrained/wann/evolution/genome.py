@@ -210,10 +210,12 @@ def _layers(fixed, nodes, src, dst):
 
 
 @compiled
-def _nth(flags, count, wanted, n):
-    """Return the place of the n-th `wanted` (from 0) among the first `count` flags, or -1."""
-    for e in range(count):
-        if flags[e] == wanted:
+def _pick(flags, u):
+    """Return the place of one of the flags that are set, by a uniform number u in [0, 1); -1 if none is."""
+    count = flags.sum()
+    n = min(int(u * count), count - 1)
+    for e in range(flags.shape[0]):
+        if flags[e]:
             if n == 0:
                 return e
             n -= 1
@@ -229,36 +231,23 @@ def _new_connection(inputs, outputs, nodes, src, dst, u_source, u_target):
     """
     fixed = inputs + 1 + outputs
     hidden_layer, _, _ = _layers(fixed, nodes, src, dst)
-    last = 1
-    for i in range(nodes - fixed):
-        last = max(last, hidden_layer[i] + 1)
+    last = hidden_layer.max() + 1 if nodes > fixed else 1
     layer = np.zeros(nodes, np.int32)
-    layer[inputs + 1 : fixed] = last
-    layer[fixed:] = hidden_layer
-    later = np.zeros(last + 1, np.int32)  # nodes in layers after this one
+    layer[inputs + 1 : fixed], layer[fixed:] = last, hidden_layer
+    later = np.zeros(last + 1, np.int32)  # number of nodes in layers after this one
     for i in range(inputs + 1, nodes):
-        for k in range(layer[i]):
-            later[k] += 1
-    out_degree = np.zeros(nodes, np.int32)
+        later[: layer[i]] += 1
+    targets = np.zeros(nodes, np.int32)  # number of genes from this node
     for source in src:
-        out_degree[source] += 1
-    open_sources = np.zeros(nodes, np.uint8)
-    count = 0
-    for i in range(nodes):
-        if out_degree[i] < later[layer[i]]:
-            open_sources[i] = 1
-            count += 1
-    if count == 0:
+        targets[source] += 1
+    source = _pick(targets < later[layer], u_source)
+    if source < 0:
         return -1, -1
-    source = _nth(open_sources, nodes, 1, min(int(u_source * count), count - 1))
-    is_open = np.zeros(nodes, np.uint8)
-    for i in range(inputs + 1, nodes):
-        is_open[i] = layer[i] > layer[source]
+    is_open = layer > layer[source]
     for e in range(src.shape[0]):
         if src[e] == source:
-            is_open[dst[e]] = 0
-    count = later[layer[source]] - out_degree[source]
-    return source, _nth(is_open, nodes, 1, min(int(u_target * count), count - 1))
+            is_open[dst[e]] = False
+    return source, _pick(is_open, u_target)
 
 
 @compiled
@@ -269,44 +258,34 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
     fixed = inputs + 1 + outputs
     for c in range(parents.shape[0]):
         p = parents[c]
-        n, m = old_nodes[p], old_genes[p]
+        n, m, u = old_nodes[p], old_genes[p], draws[c]
         act, src, dst, on = new_act[c], new_src[c], new_dst[c], new_on[c]
         act[:n], src[:m], dst[:m], on[:m] = old_act[p, :n], old_src[p, :m], old_dst[p, :m], old_on[p, :m]
         new_nodes[c], new_genes[c] = n, m
         if not mutate[c]:
             continue
-        enabled = 0
-        for e in range(m):
-            enabled += int(on[e])
-        u = draws[c]
         if u[0] < chances[0]:
             source, target = _new_connection(inputs, outputs, n, src[:m], dst[:m], u[1], u[2])
             if source >= 0:
                 src[m], dst[m], on[m] = source, target, 1
                 new_genes[c] = m + 1
         elif u[0] < chances[1]:
-            if enabled > 0:
-                e = _nth(on, m, 1, min(int(u[1] * enabled), enabled - 1))
+            e = _pick(on[:m] == 1, u[1])
+            if e >= 0:
                 on[e] = 0
                 src[m], dst[m], on[m] = src[e], n, 1
                 src[m + 1], dst[m + 1], on[m + 1] = n, dst[e], 1
                 act[n] = activations[min(int(u[2] * activations.shape[0]), activations.shape[0] - 1)]
                 new_nodes[c], new_genes[c] = n + 1, m + 2
         elif u[0] < chances[2]:
-            if enabled < m:
-                on[_nth(on, m, 0, min(int(u[1] * (m - enabled)), m - enabled - 1))] = 1
-        elif n > fixed and activations.shape[0] > 1:
+            e = _pick(on[:m] == 0, u[1])
+            if e >= 0:
+                on[e] = 1
+        elif n > fixed:
             i = fixed + min(int(u[1] * (n - fixed)), n - fixed - 1)
-            others = 0
-            for k in range(activations.shape[0]):
-                others += activations[k] != act[i]
-            pick = min(int(u[2] * others), others - 1)
-            for k in range(activations.shape[0]):
-                if activations[k] != act[i]:
-                    if pick == 0:
-                        act[i] = activations[k]
-                        break
-                    pick -= 1
+            other = _pick(activations != act[i], u[2])
+            if other >= 0:
+                act[i] = activations[other]
 
 
 @compiled

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import final
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
 
-from untrained.fields import check_fields
+from untrained.fields import check_fields, look_up
 
 
 @final
@@ -49,14 +50,14 @@ class Preset:
     cull: float = 0.2
     elite: float = 0.2
 
+    _limits: ClassVar = {
+        **dict.fromkeys(("population", "generations", "reps", "tournament"), (1, math.inf)),
+        **dict.fromkeys(("ranked_by_size", "first_enabled", "cull", "elite"), (0, 1)),
+        **dict.fromkeys(("change_activation", "add_node", "add_connection", "enable"), (0, 1)),
+    }
+
     def __post_init__(self) -> None:
         check_fields(self)
-        for name, value in asdict(self).items():
-            if name in ("population", "generations", "reps", "tournament"):
-                if value < 1:
-                    raise ValueError(f"{name} must be at least 1, got {value}")
-            elif not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}")
         if not sum(self.mutations.values()) > 0:
             raise ValueError(f"mutations must be above 0, one at least, got {self.mutations}")
 
@@ -79,6 +80,4 @@ PRESETS = {
 
 def preset_named(name: str) -> Preset:
     """Return a preset by its name, or raise ValueError."""
-    if name not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {name!r}")
-    return PRESETS[name]
+    return look_up("preset", PRESETS, name)
