@@ -102,6 +102,12 @@ def test_help_needs_no_torch_and_importing_costs_little_beyond_it():
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+def test_names_of_test_files_are_unique():
+    # pytest imports them by name alone.
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert len(names) == len(set(names)), {name for name in names if names.count(name) > 1}
+
+
 def test_names_of_run_files_are_written_in_one_file():
     names = {name for name in vars(run_files).values() if isinstance(name, str) and "." in name.strip(".")}
     names -= {run_files.__name__, run_files.__package__, run_files.__file__}
