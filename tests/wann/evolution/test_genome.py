@@ -1,168 +1,30 @@
-"""Genomes by laws: breeding against every possible outcome and its probability, expression against plain recursion.
+"""Genomes by laws: breeding against every possible outcome and its probability, expression against plain recursion."""
 
-The reference here is a genome of tuples, after the description of the algorithm: (activations of all nodes, genes as
-(source, target, on)).
-"""
-
-from collections import Counter, deque
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from genome_reference import (
+    ACTIVATIONS,
+    KINDS,
+    PRESET,
+    assert_distributed,
+    assert_sound,
+    bred,
+    first_genome,
+    genomes_of,
+    grown,
+    only,
+    outcomes,
+    population_of,
+)  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from untrained.wann.evolution import genome as module
 from untrained.wann.evolution.genome import Population
-from untrained.wann.evolution.presets import Preset
 from untrained.wann.numerics.jit import plain
-
-PRESET = Preset(population=1, generations=1, reps=1, tournament=1)
-ACTIVATIONS = (1, 3, 5, 9)
-KINDS = ("add_connection", "add_node", "enable", "change_activation")
-NAMES = ("act", "src", "dst", "on", "nodes", "genes")
-
-
-# ---- the reference
-
-
-def first_genome(inputs, outputs, on):
-    """No hidden nodes, all pairs as genes; `on` says which work."""
-    act = (0,) * (inputs + 1) + (1,) * outputs
-    pairs = [(s, inputs + 1 + o) for o in range(outputs) for s in range(inputs + 1)]
-    return act, tuple((*pair, int(flag)) for pair, flag in zip(pairs, on, strict=True))
-
-
-def layers(genome, inputs, outputs):
-    """Inputs 0, hidden nodes the longest path through hidden nodes, outputs last."""
-    act, genes = genome
-    fixed = inputs + 1 + outputs
-
-    def depth(node):
-        return 1 + max((depth(s) for s, d, _ in genes if d == node and s >= fixed), default=0)
-
-    hidden = {node: depth(node) for node in range(fixed, len(act))}
-    last = 1 + max(hidden.values(), default=0)
-    return {**dict.fromkeys(range(inputs + 1), 0), **dict.fromkeys(range(inputs + 1, fixed), last), **hidden}
-
-
-def outcomes(genome, inputs, outputs, kind, activations=ACTIVATIONS):
-    """Every child that a mutation may give, and its probability."""
-    act, genes = genome
-    fixed, children = inputs + 1 + outputs, Counter()
-
-    def switched(number, on):
-        return (*genes[:number], (*genes[number][:2], on), *genes[number + 1 :])
-
-    if kind == "add_connection":
-        layer, taken = layers(genome, inputs, outputs), {gene[:2] for gene in genes}
-        open_targets = {s: [d for d in layer if layer[d] > layer[s] and (s, d) not in taken] for s in layer}
-        open_targets = {s: targets for s, targets in open_targets.items() if targets}
-        for source, targets in open_targets.items():
-            for target in targets:
-                children[act, (*genes, (source, target, 1))] += 1 / len(open_targets) / len(targets)
-    elif kind == "add_node":
-        enabled = [number for number, gene in enumerate(genes) if gene[2]]
-        for number in enabled:
-            source, target, _ = genes[number]
-            new = (source, len(act), 1), (len(act), target, 1)
-            for activation in activations:
-                child = (*act, activation), (*switched(number, 0), *new)
-                children[child] += 1 / len(enabled) / len(activations)
-    elif kind == "enable":
-        disabled = [number for number, gene in enumerate(genes) if not gene[2]]
-        for number in disabled:
-            children[act, switched(number, 1)] += 1 / len(disabled)
-    else:
-        hidden = range(fixed, len(act))
-        for node in hidden:
-            others = [activation for activation in activations if activation != act[node]]
-            for activation in others:
-                children[(*act[:node], activation, *act[node + 1 :]), genes] += 1 / len(hidden) / len(others)
-    return children or Counter({genome: 1.0})
-
-
-def grown(inputs, outputs, seed, steps, activations=ACTIVATIONS, on=0.5, kinds=KINDS):
-    """A genome after so many random mutations."""
-    rng = np.random.default_rng(seed)
-    genome = first_genome(inputs, outputs, rng.random((inputs + 1) * outputs) < on)
-    for _ in range(steps):
-        possible = list(outcomes(genome, inputs, outputs, rng.choice(kinds), activations))
-        genome = possible[rng.integers(len(possible))]
-    return genome
-
-
-def population_of(genomes, inputs, outputs, spare=4):
-    """The arrays of such genomes, `spare` wider than the longest."""
-    count = len(genomes)
-    nodes, genes = [len(act) for act, _ in genomes], [len(own) for _, own in genomes]
-    act = np.zeros((count, max(nodes) + spare), np.int8)
-    src, dst = (np.zeros((count, max(genes) + spare), np.int32) for _ in range(2))
-    on = np.zeros(src.shape, np.uint8)
-    for p, (own, listed) in enumerate(genomes):
-        act[p, : len(own)] = own
-        src[p, : len(listed)], dst[p, : len(listed)], on[p, : len(listed)] = np.array(listed).reshape(-1, 3).T
-    return Population(inputs, outputs, act, src, dst, on, np.array(nodes, np.int32), np.array(genes, np.int32))
-
-
-def genomes_of(population):
-    """Back again; what lies behind a genome's own length must be 0."""
-    found = []
-    for p in range(len(population)):
-        n, m = population.nodes[p], population.genes[p]
-        assert not population.act[p, n:].any()
-        assert not any(array[p, m:].any() for array in (population.src, population.dst, population.on))
-        columns = (array[p, :m].tolist() for array in (population.src, population.dst, population.on))
-        found.append((tuple(population.act[p, :n].tolist()), tuple(zip(*columns, strict=True))))
-    return found
-
-
-def bred(genome, inputs, outputs, count, seed=0, preset=PRESET, activations=ACTIVATIONS):
-    """So many children of one genome."""
-    parents, draws = np.zeros(count, np.int64), np.random.default_rng(seed).random((count, 4))
-    population = population_of([genome], inputs, outputs)
-    return population.children(parents, np.ones(count, bool), draws, preset, np.array(activations, np.int8))
-
-
-def only(kind):
-    return Preset(population=1, generations=1, reps=1, tournament=1, **{name: float(name == kind) for name in KINDS})
-
-
-def assert_distributed(found, expected):
-    """Only what may happen happened, and as often as it should: a chi-square test at 1e-4, seeds are fixed."""
-    chisquare = pytest.importorskip("scipy.stats").chisquare
-    counts, total = Counter(found), len(found)
-    assert not counts.keys() - expected.keys(), "an impossible child"
-    assert sum(expected.values()) == pytest.approx(1)
-    if len(expected) > 1:
-        keys = list(expected)
-        assert min(expected.values()) * total >= 5, "the test needs more children"
-        seen, chance = [counts[key] for key in keys], np.array([expected[key] for key in keys])
-        assert chisquare(seen, chance / chance.sum() * total).pvalue > 1e-4
-
-
-def assert_sound(genome, inputs, outputs):
-    """Feed-forward, no gene twice, none into an input or out of an output; every input-output pair has a gene."""
-    act, genes = genome
-    fixed, pairs = inputs + 1 + outputs, {gene[:2] for gene in genes}
-    assert len(pairs) == len(genes)
-    assert {(s, d) for s in range(inputs + 1) for d in range(inputs + 1, fixed)} <= pairs
-    waits = Counter(d for _, d in pairs)
-    ready, done = deque(n for n in range(len(act)) if not waits[n]), 0
-    while ready:
-        node, done = ready.popleft(), done + 1
-        for s, d in pairs:
-            if s == node:
-                waits[d] -= 1
-                if not waits[d]:
-                    ready.append(d)
-    assert done == len(act), "a cycle"
-    for s, d in pairs:
-        assert d > inputs
-        assert d < len(act)
-        assert not inputs < s < fixed, "out of an output"
-    assert all(a == 0 for a in act[: inputs + 1])
-    assert all(a == 1 for a in act[inputs + 1 : fixed])
-
 
 # ---- the first population
 
@@ -171,17 +33,12 @@ def assert_sound(genome, inputs, outputs):
 def test_first_population(inputs, outputs):
     draws = np.random.default_rng(0).random((6, (inputs + 1) * outputs))
     draws[0, 0] = 0.3  # not below 0.3
-    population = Population.first(inputs, outputs, 6, 0.3, draws)
-    expected = [first_genome(inputs, outputs, row < 0.3) for row in draws]
-    assert [(act, set(genes)) for act, genes in genomes_of(population)] == [(a, set(g)) for a, g in expected]
-    assert [array.dtype for array in population.arrays] == [np.int8, np.int32, np.int32, np.uint8, np.int32, np.int32]
-    assert len(population) == 6
-
-
-@pytest.mark.parametrize("enabled", [0.0, 1.0])
-def test_first_population_with_none_or_all(enabled):
-    population = Population.first(2, 2, 3, enabled, np.random.default_rng(1).random((3, 6)))
-    assert {on for _, genes in genomes_of(population) for *_, on in genes} == {int(enabled)}
+    for enabled in (0.0, 0.3, 1.0):
+        population = Population.first(inputs, outputs, 6, enabled, draws)
+        expected = [first_genome(inputs, outputs, row < enabled) for row in draws]
+        assert [(act, set(genes)) for act, genes in genomes_of(population)] == [(a, set(g)) for a, g in expected]
+        kinds = [array.dtype for array in population.arrays]
+        assert kinds == [np.int8, np.int32, np.int32, np.uint8, np.int32, np.int32]
 
 
 # ---- mutation
@@ -206,33 +63,15 @@ def test_one_mutation_gives_its_children_with_their_probabilities(case, kind):
     assert_distributed(children, expected)
 
 
-@pytest.mark.parametrize("case", ["all on", "few", "one input and output"])
-def test_exactly_one_mutation_with_the_chances_of_the_preset(case):
+@pytest.mark.parametrize("case", ["few", "one input and output"])
+@pytest.mark.parametrize("chances", [(0.2, 0.25, 0.05, 0.5), (0, 0.1, 0.3, 0)])
+def test_exactly_one_mutation_with_chances_in_proportion(case, chances):
     inputs, outputs, genome = CASES[case]
-    expected = Counter()
-    for kind, chance in zip(KINDS, (0.2, 0.25, 0.05, 0.5), strict=True):
-        for child, probability in outcomes(genome, inputs, outputs, kind).items():
-            expected[child] += chance * probability
-    assert_distributed(genomes_of(bred(genome, inputs, outputs, 30_000, seed=7)), expected)
-
-
-def test_chances_are_in_proportion():
-    inputs, outputs, genome = CASES["few"]
-    preset = Preset(
-        population=1,
-        generations=1,
-        reps=1,
-        tournament=1,
-        add_node=0.1,
-        enable=0.3,
-        change_activation=0,
-        add_connection=0,
-    )
-    expected = Counter()
-    for kind, chance in (("add_node", 0.25), ("enable", 0.75)):
-        for child, probability in outcomes(genome, inputs, outputs, kind).items():
-            expected[child] += chance * probability
-    assert_distributed(genomes_of(bred(genome, inputs, outputs, 20_000, seed=8, preset=preset)), expected)
+    preset, expected = replace(PRESET, **dict(zip(KINDS, chances, strict=True))), Counter()
+    for kind, chance in zip(KINDS, chances, strict=True):
+        for child, probability in outcomes(genome, inputs, outputs, kind).items() if chance else ():
+            expected[child] += chance / sum(chances) * probability
+    assert_distributed(genomes_of(bred(genome, inputs, outputs, 15_000, seed=7, preset=preset)), expected)
 
 
 def test_nothing_to_mutate_leaves_the_parent():
@@ -318,23 +157,13 @@ def test_three_hundred_generations_stay_sound_and_only_grow(inputs, outputs, act
 def test_arrays_grow_before_they_are_full():
     """Without mutation nothing is written, so this is safe whatever the width."""
     for steps in range(4):
-        genome = grown(1, 1, steps, steps, kinds=("add_node",))
+        genome = grown(1, 1, steps, steps, kinds=("add_node",)) if steps else first_genome(1, 1, [1, 1])
         for spare in (0, 1, 2):
-            if len(genome[1]) + spare < 4:
-                continue  # see the next test
             children = population_of([genome], 1, 1, spare).children(
                 np.zeros(1, np.int64), np.zeros(1, bool), np.zeros((1, 4)), PRESET, np.array([1], np.int8)
             )
             assert children.act.shape[1] > len(genome[0])
             assert children.src.shape[1] >= len(genome[1]) + 2
-
-
-def test_smallest_arrays_grow_enough():
-    genome = first_genome(1, 1, [1, 1])
-    children = population_of([genome], 1, 1, 0).children(
-        np.zeros(1, np.int64), np.zeros(1, bool), np.zeros((1, 4)), PRESET, np.array([1], np.int8)
-    )
-    assert children.src.shape[1] >= 4
 
 
 def test_plain_python_breeds_the_same(monkeypatch):
@@ -354,17 +183,6 @@ def test_plain_python_breeds_the_same(monkeypatch):
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
     assert np.array_equal(packed[1], again[1])
-
-
-@pytest.mark.parametrize("kind", ["add_node", "enable"])
-def test_plain_python_breeds_more_than_255_enabled_genes(monkeypatch, kind):
-    draws = np.random.default_rng(0).random((4, 4))
-    first = Population.first(19, 20, 4, 0.9, np.random.default_rng(1).random((4, 400)))
-    arguments = np.arange(4), np.ones(4, bool), draws, only(kind), np.array(ACTIVATIONS, np.int8)
-    expected = genomes_of(first.children(*arguments))
-    for name in ("_group", "_layers", "_pick", "_new_connection", "_breed"):
-        monkeypatch.setattr(module, name, plain(getattr(module, name)))
-    assert genomes_of(first.children(*arguments)) == expected
 
 
 # ---- expression
@@ -417,7 +235,9 @@ class Shapes:
 @pytest.mark.parametrize("quirk", [False, True])
 @settings(max_examples=40)
 def test_expressed_networks_are_the_genomes(quirk, inputs, outputs, seeds, steps):
-    genomes = [grown(inputs, outputs, seed, steps + k, on=(0.1, 0.5, 1)[k % 3]) for k, seed in enumerate(seeds)]
+    genomes = [
+        grown(inputs, outputs, seed, steps + k, on=(0, 0.1, 0.5, 1)[(k + steps) % 4]) for k, seed in enumerate(seeds)
+    ]
     packed, switched_on = population_of(genomes, inputs, outputs).expressed(disabled_stay=quirk)
     assert len(packed) == len(genomes)
     assert (packed.inputs, packed.outputs) == (inputs, outputs)
@@ -427,33 +247,6 @@ def test_expressed_networks_are_the_genomes(quirk, inputs, outputs, seeds, steps
         outs, hidden, used, works = shapes.of_genome(genome, inputs, outputs, quirk)
         assert shapes.of_net(net) == (outs, hidden, used)
         assert (packed.connections[p], switched_on[p]) == (used, works)
-
-
-def test_dead_ends_are_left_out_but_count():
-    # Hidden node 3 leads to hidden 4, which leads nowhere; hidden 5 has no source but leads to the output.
-    act = (0, 0, 1, 3, 5, 10)
-    genes = ((0, 2, 0), (1, 2, 1), (1, 3, 1), (3, 2, 0), (3, 4, 1), (4, 2, 0), (0, 5, 0), (5, 2, 1))
-    packed, switched_on = population_of([(act, genes)], 1, 1).expressed()
-    net = packed.net(0)
-    assert net.act.tolist() == [10, 1]
-    assert net.connections == 2
-    assert switched_on.tolist() == [4]
-    assert net(np.array([[0.5]]), 2.0).tolist() == [[2 * (0.5 + 1)]]  # cos(0) = 1
-
-
-def test_the_quirk_keeps_connections_between_hidden_nodes_alone():
-    act = (0, 0, 1, 3, 5)
-    genes = ((0, 2, 0), (1, 2, 0), (1, 3, 1), (3, 2, 0), (3, 4, 0), (4, 2, 1))
-    population = population_of([(act, genes)], 1, 1)
-    ours, theirs = population.expressed(), population.expressed(disabled_stay=True)
-    assert (ours[0].net(0).act.tolist(), ours[1].tolist()) == ([5, 1], [2])
-    assert (theirs[0].net(0).act.tolist(), theirs[1].tolist()) == ([3, 5, 1], [3])
-
-
-def test_nothing_switched_on():
-    packed, switched_on = population_of([first_genome(2, 3, [0] * 9)] * 2, 2, 3).expressed()
-    assert switched_on.tolist() == packed.connections.tolist() == [0, 0]
-    assert packed.net(1)(np.ones((4, 2))).tolist() == [[0.0] * 3] * 4
 
 
 # ---- parts of a population
