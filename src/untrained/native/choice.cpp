@@ -2,7 +2,7 @@
 //
 // Scores are compared as integers of the same order. A hint, the threshold of the last time and how far it may have
 // moved, gives a band; one pass writes everything above the band, counts it, and collects the candidates inside. If
-// the threshold turns out to lie in the band, the candidates are told apart exactly, lowest index first. If not, a
+// the threshold turns out to lie in the band, the candidates are ranked exactly, lowest index first. If not, a
 // sample suggests another band, up to the whole range. So a hint may be anything: it costs time, never exactness.
 #include <algorithm>
 #include <bit>

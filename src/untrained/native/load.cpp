@@ -119,7 +119,7 @@ void decode_steps(Coded* const* coded, int64_t steps) {
     for (int k = 0; k < kStreams; ++k) {
       Coded& one = at[k];
       const uint64_t q = one.state & 0xFFFFFF, f0 = one.frequency;
-      const uint64_t is_one = q >= f0, mask = -is_one;  // no branch: nobody could foresee it
+      const uint64_t is_one = q >= f0, mask = -is_one;  // no branch: it could not be predicted
       one.state = (one.state >> 24) * (f0 ^ ((f0 ^ ((uint64_t{1} << 24) - f0)) & mask)) + q - (f0 & mask);
       one.out[i] = static_cast<uint8_t>(is_one);
       refill(one);
