@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from untrained.wann.networks import file, to_networkx, to_onnx, to_python
 from untrained.wann.networks.graph import WEIGHTS, Graph
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ class Net(Graph):
             OSError: it cannot be written.
             ValueError: `meta` is not JSON-able.
         """
-        from untrained.wann.networks.file import write
-
-        write(self, path)
+        file.write(self, path)
 
     @staticmethod
     def load(path: str | Path) -> Net:
@@ -81,9 +80,7 @@ class Net(Graph):
             OSError: there is no such file.
             NetError: it is not such a file; the message gives the reason.
         """
-        from untrained.wann.networks.file import read
-
-        return Net(**read(path))
+        return Net(**file.read(path))
 
     def to_onnx(self, path: str | Path) -> None:
         """Write it for ONNX runtimes: inputs `x` (n, inputs) and `w` (a number), output `y` (n, outputs), all float32.
@@ -91,9 +88,7 @@ class Net(Graph):
         Raises:
             ImportError: onnx is not installed.
         """
-        from untrained.wann.networks.to_onnx import write
-
-        write(self, path)
+        to_onnx.write(self, path)
 
     def to_torch(self, w: float = 1.0) -> torch.nn.Module:
         """Return a torch module whose connections have a weight each (at first w times its own), to be tuned."""
@@ -107,15 +102,11 @@ class Net(Graph):
         Raises:
             ImportError: networkx is not installed.
         """
-        from untrained.wann.networks.to_networkx import to_digraph
-
-        return to_digraph(self)
+        return to_networkx.to_digraph(self)
 
     def to_python(self, name: str = "network") -> str:
         """Return Python source of a function `name(x, w)` for one input vector; it needs only `math`."""
-        from untrained.wann.networks.to_python import source
-
-        return source(self, name)
+        return to_python.source(self, name)
 
     def draw(self, path: str | Path | None = None, *, names: tuple[str, ...] | None = None) -> Figure:
         """Draw it in layers, a colour per activation; also into a file (.png, .svg, .pdf) if there is a path.
