@@ -156,7 +156,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
     def enough(*_, **__):
         raise ValueError("the settings are read")
 
-    for module, name in ((lab.Workbench, "baseline"), (comparison, "_all"), (experiment, "_search")):
+    for module, name in ((lab.Workbench, "baseline"), (comparison, "_all"), (experiment, "Search")):
         monkeypatch.setattr(module, name, enough)
     config, named = Path("config.toml"), 0
     for field in dataclasses.fields(COMMANDS[command]):
@@ -170,7 +170,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
                 assert not Path("ran").exists() and planted not in sys.modules, line
                 named += "names code" in said
                 shutil.rmtree("run", ignore_errors=True)
-    assert named == {"find": 6, "compare": 12, "sweep": 12, "wann": 2}[command]
+    assert named == {"find": 3, "compare": 6, "sweep": 6, "wann": 1}[command]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def read(command, method):
 def test_a_folder_that_another_writes_into_is_refused_before_anything(capsys, monkeypatch, command, begun):
     if begun:
         main([*command, "--out", "run"])
-    monkeypatch.setattr(lab.Workbench, "_measure", None)  # what is measured first
+    monkeypatch.setattr(lab.Workbench, "_accuracy", None)  # what is measured first
     with sole_writer(Path("run")):
         before = contents("run")
         with ThreadPoolExecutor(1) as pool:
