@@ -20,6 +20,7 @@ from mask_checks import (
 )
 from untrained.masking.bake import bake_, baked
 from untrained.masking.mask import mask_, masks, scores
+from untrained.methods.biprop import Biprop
 from untrained.methods.dense import Dense
 from untrained.methods.edge_popup import EdgePopup
 from untrained.methods.random_subnetwork import RandomSubnetwork
@@ -139,6 +140,13 @@ def test_drawn_weights(law):
         {name: t for name, t in model.state_dict().items() if not name.endswith(("scores", "_extra_state"))}, expected
     )
     assert [n for n, p in model.named_parameters() if p.requires_grad] == ["conv.weight_mask.scores"]
+
+
+def test_methods_that_recommend_several_laws_need_one():
+    methods = {r"0\..*": EdgePopup(KEEP), r"3\..*": Biprop(KEEP)}
+    with pytest.raises(ValueError, match=r"weights must be given: .*SignedConstant.*KaimingNormal"):
+        mask_(ZOO["mlp"].build(), methods)
+    assert list(masks(mask_(ZOO["mlp"].build(), methods, weights=KaimingNormal()))) == ["0.weight", "3.weight"]
 
 
 def test_every_tensor_is_drawn_by_its_name(case, scope):

@@ -108,7 +108,7 @@ HEADS = {name: opened(data)[0] for name, data in TICKETS.items()}
 SORTS = {"0.weight", "3.weight", "4.weight", "0.bias", "a"}
 PLACES = [("mixed", place) for place in places(HEADS["mixed"])]
 PLACES = [(n, p) for n, p in PLACES if p[0] not in ("tensors", "meta") or len(p) == 1 or p[1] in SORTS]
-PLACES = [(n, p) for n, p in PLACES if p[0] != "meta" or len(p) < 3]
+PLACES = [(n, p) for n, p in PLACES if p[:2] != ("methods", 0) and (p[0] != "meta" or len(p) < 3)]
 PLACES += [("ours", place) for place in places(HEADS["ours"]) if place[0] == "network"]
 PLACES += {
     (parent(head, place).get("name") if len(place) > 2 else place, place[-1], len(place)): (name, place)
@@ -117,6 +117,7 @@ PLACES += {
     if len(place) > 2
 }.values()  # fmt: skip
 PLACES += [("prototype", ("weights", field)) for field in HEADS["prototype"]["weights"]]
+PLACES = [(n, p) for n, p in PLACES if p[-1] not in range(1, 99)]  # of a list the first will do
 
 
 def spelled(value):

@@ -42,7 +42,7 @@ def mask_(
             is used. Equal methods are one; with scope "global" they rank their tensors together.
         seed: the seed of the weights and the first scores, 0 ≤ seed < 2⁶⁴.
         weights: the law of the frozen weights, "recommended" for `method.law`, or None for the model's own. Fans are
-            counted from the shape alone, as torch does: those of stacked experts include the experts.
+            counted from the shape alone, as torch does: stacked experts get a smaller scale than each would alone.
         where: a regular expression for the whole name, or a function of (name, parameter): the tensors to mask. What a
             regular expression spells out is masked if it has two or more dimensions. Default: all weight matrices.
         also_train: parameters that learn as usual, given in the same ways; a ticket stores them whole.

@@ -2,7 +2,7 @@
 
 A parameter of torch's own modules has the role that torch gives it. Elsewhere its shape decides: with two or more
 axes longer than 1 it is a weight matrix, with fewer a scale or a token, which is no matrix in whatever shape it is
-kept, such as (C, 1, 1). Additive biases alone are told by their name, by the word `bias` in it (`bias`, `q_bias`).
+kept, such as (C, 1, 1). Only additive biases are found by name, by the word `bias` in it (`bias`, `q_bias`).
 """
 
 from __future__ import annotations

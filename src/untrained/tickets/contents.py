@@ -110,11 +110,8 @@ class OwnLoading:
     prefix: str
     state: Mapping[str, Tensor]
 
-    def load_(self) -> None:
-        """Load the state, as `load_state_dict` would."""
-        self._load_into(self.module)
-
-    def _load_into(self, module: nn.Module) -> list[str]:
+    def load_into(self, module: nn.Module) -> list[str]:
+        """Load the state as `load_state_dict` would, and return its messages of errors."""
         errors: list[str] = []
         state, version = {name: tensor.clone() for name, tensor in self.state.items()}, {"version": module._version}
         module._load_from_state_dict(state, self.prefix, version, False, [], [], errors)
@@ -124,7 +121,7 @@ class OwnLoading:
         """Return True if a copy of the module comes to hold exactly the state."""
         try:
             twin = copy.deepcopy(self.module)
-            if self._load_into(twin):
+            if self.load_into(twin):
                 return False
         except Exception:  # a loader of the user's
             return False

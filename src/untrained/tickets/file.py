@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 from untrained.methods.base import UNDECIDED
 from untrained.tickets import hashes, header
 from untrained.tickets.codec import Codes, Encoded, decode_each
-from untrained.tickets.header import Header, TicketError
+from untrained.tickets.header import TensorEntry, TicketError
 
 _LONGEST = 2000  # characters of a message
 
@@ -50,9 +51,9 @@ def read(path: Path) -> dict[str, Any]:
     head, stored = _read_safetensors(path)
     if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
         raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
-    parsed = header.parse(head)
-    header.check_expansion(parsed.tensors, path.stat().st_size)
-    expected = {f"codes/{name}" for name in parsed.coded}
+    fields, coded = header.parse(head)
+    header.check_expansion(fields["tensors"], path.stat().st_size)
+    expected = {f"codes/{name}" for name in coded}
     for name in sorted(stored.keys() ^ expected):
         if name in expected:
             raise TicketError(f"{name!r} is named in the header and missing")
@@ -60,25 +61,28 @@ def read(path: Path) -> dict[str, Any]:
             raise TicketError(f"{name!r} is stored and not named in the header")
     extra = {name.removeprefix("extra/"): t for name, t in stored.items() if name.startswith("extra/")}
     for name, tensor in extra.items():
-        if name in parsed.tensors:
+        if name in fields["tensors"]:
             raise TicketError(f"{name!r} is both stored and drawn from the seed")
         if math.prod(max(1, side) for side in tensor.shape) >= 1 << 62:
             raise TicketError(f"{name!r} has the impossible shape {tuple(tensor.shape)}")
-    return {"tensors": parsed.tensors, "codes": _decode(parsed, stored), "extra": extra, **parsed.rest}
+    codes = _decode(fields["tensors"], fields["seed"], coded, stored)
+    return fields | {"codes": codes, "extra": extra}
 
 
-def _decode(parsed: Header, stored: Mapping[str, Tensor]) -> Codes:
+def _decode(
+    tensors: Mapping[str, TensorEntry], seed: int, coded: Mapping[str, Encoded], stored: Mapping[str, Tensor]
+) -> Codes:
     """Decode the codes of every masked tensor; those that the seed gives are filled in."""
     encoded, all_given = [], {}
-    for name, (coding, values, counts) in parsed.coded.items():
-        data, entry = stored[f"codes/{name}"], parsed.tensors[name]
+    for name, codes in coded.items():
+        data, entry = stored[f"codes/{name}"], tensors[name]
         if data.dtype != torch.uint8 or data.ndim != 1:
             raise TicketError(f"the codes of {name!r} are not a row of bytes")
-        all_given[name] = given = entry.given(name, parsed.rest["seed"])
+        all_given[name] = given = entry.given(name, seed)
         wanted = math.prod(entry.shape) if given is None else int((given == UNDECIDED).sum())
-        if sum(counts) != wanted:
-            raise TicketError(f"{name!r} has {sum(counts)} codes for shape {entry.shape}, not {wanted}")
-        encoded.append(Encoded(coding, values, counts, data.numpy().tobytes()))
+        if (n := sum(codes.counts)) != wanted:
+            raise TicketError(f"{name!r} has {n} codes for shape {entry.shape}, not {wanted}")
+        encoded.append(replace(codes, data=data.numpy().tobytes()))
     decoded, held = decode_each(encoded), {}
     for name, given in all_given.items():
         try:
@@ -88,7 +92,7 @@ def _decode(parsed: Header, stored: Mapping[str, Tensor]) -> Codes:
         if given is not None:
             free = flat if isinstance(flat, Tensor) else flat.codes()
             flat = given.masked_scatter(given == UNDECIDED, free)
-        held[name] = flat, parsed.tensors[name].shape
+        held[name] = flat, tensors[name].shape
     return Codes(held)
 
 

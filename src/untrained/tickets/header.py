@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,22 +79,6 @@ class TensorEntry:
         return self.method.given(self.source(name, seed, None))
 
 
-class Coded(NamedTuple):
-    """The codes of one tensor as its header describes them."""
-
-    coding: Any
-    values: tuple[int, ...]
-    counts: tuple[int, ...]
-
-
-class Header(NamedTuple):
-    """A parsed header: the fields of a Ticket, and how its codes are coded."""
-
-    tensors: dict[str, TensorEntry]
-    coded: dict[str, Coded]
-    rest: dict[str, Any]
-
-
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -161,8 +145,8 @@ def compose(
     }
 
 
-def parse(head: Mapping[str, Any]) -> Header:
-    """Check a header field by field.
+def parse(head: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Encoded]]:
+    """Return the fields of a Ticket and its codes, still without bytes; each field of the header is checked.
 
     Raises:
         TicketError: a field is missing, unknown, or not what the format allows.
@@ -185,14 +169,14 @@ def parse(head: Mapping[str, Any]) -> Header:
             coded[name] = codes
     if not coded:
         raise TicketError("it holds no codes")
-    rest = {"seed": head["seed"], "law": law, "built_by": network, "meta": head["meta"]}
-    rest |= {field: head[field] for field in ("weights_sha256", "sample_sha256")}
-    return Header(tensors, coded, rest)
+    fields = {"law": law, "tensors": tensors, "built_by": network}
+    fields |= {field: head[field] for field in ("seed", "meta", "weights_sha256", "sample_sha256")}
+    return fields, coded
 
 
 def _parse_entry(
     name: str, line: Any, methods: Sequence[Method], law: WeightLaw | None
-) -> tuple[TensorEntry, Coded | None]:
+) -> tuple[TensorEntry, Encoded | None]:
     """Parse the line of one tensor; it has codes only if it is masked."""
     try:
         name.encode()
@@ -224,7 +208,7 @@ def _parse_entry(
         if not 0 <= line["method"] < len(methods):
             raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
         method = methods[line["method"]]
-        codes = Coded(line["coding"], tuple(line["values"]), tuple(line["counts"]))
+        codes = Encoded(line["coding"], tuple(line["values"]), tuple(line["counts"]), b"")
     return TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant), codes
 
 
@@ -236,17 +220,11 @@ def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None
 
 
 _HEADER_KINDS: dict[str, tuple[type, ...]] = {
-    "format": (int,),
-    "seed": (int,),
-    "weights": (dict, type(None)),
+    **dict.fromkeys(("format", "seed"), (int,)),
+    **dict.fromkeys(("tensors", "meta"), (dict,)),
+    **dict.fromkeys(("weights", "network"), (dict, type(None))),
+    **dict.fromkeys(("weights_sha256", "sample_sha256", "producer", "sha256"), (str,)),
     "methods": (list,),
-    "tensors": (dict,),
-    "network": (dict, type(None)),
-    "meta": (dict,),
-    "weights_sha256": (str,),
-    "sample_sha256": (str,),
-    "producer": (str,),
-    "sha256": (str,),
 }
 
 

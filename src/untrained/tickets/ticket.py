@@ -203,7 +203,7 @@ class Ticket:
         for name, way in direct.items():
             way.write_(held[name])
         for loading in loadings:
-            loading.load_()
+            loading.load_into(loading.module)
         for parameter in model.parameters():  # a ScriptModule has no requires_grad_ of its own
             parameter.requires_grad_(False)
         return model
