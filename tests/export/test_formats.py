@@ -1,6 +1,5 @@
 """A found network in other formats: the same tensors, the same answers, and errors that say what is missing."""
 
-import contextlib
 import json
 import re
 from html.parser import HTMLParser
@@ -106,28 +105,27 @@ class Own(nn.Module):
         return self.rule(layer, x)
 
 
-ANY_BATCH = {
-    "flatten": lambda layer, x: layer(x.flatten(1)),
-    "size": lambda layer, x: layer(x.reshape(x.size(0), -1)) + x.new_zeros(x.shape[0], 1),
-}
-ONE_BATCH = {
-    "len": lambda layer, x: layer(x.view(len(x), -1)),
-    "first": lambda layer, x: layer(x.flatten(1))[:1],
-    "sum": lambda layer, x: layer(x.flatten(1)).sum(),
-}
+def any_batch(layer, x):
+    return layer(x.reshape(x.size(0), -1)) + x.new_zeros(x.shape[0], 1)
 
 
-@pytest.mark.parametrize("rule", ANY_BATCH.values(), ids=ANY_BATCH)
-def test_onnx_files_take_any_batch(rule, tmp_path):
+def test_onnx_files_take_any_batch_under_any_name(tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    to_onnx(found(Own(rule), meta={"shape": [3, 4]}), tmp_path / "a.onnx", Own(rule))
-    network = found(Own(rule)).apply_(Own(rule)).eval()
-    session = runtime.InferenceSession(tmp_path / "a.onnx")
+    own = lambda: Own(any_batch, "é'{")  # noqa: E731
+    ticket = found(own(), meta={"shape": [3, 4]})
+    to_onnx(ticket, tmp_path / "a.onnx", own())
+    network, session = ticket.apply_(own()).eval(), runtime.InferenceSession(tmp_path / "a.onnx")
     for batch in (1, 2, 7):
         x = torch.randn(batch, 3, 4)
         (got,) = session.run(["logits"], {"image": x.numpy()})
         assert torch.from_numpy(got) == pytest.approx(network(x), abs=1e-5)
+
+
+ONE_BATCH = {
+    "len": lambda layer, x: layer(x.view(len(x), -1)),
+    "sum": lambda layer, x: layer(x.flatten(1)).sum(),
+}
 
 
 @pytest.mark.parametrize("rule", ONE_BATCH.values(), ids=ONE_BATCH)
@@ -145,16 +143,15 @@ def test_a_batch_that_is_fixed_by_the_forward_pass_is_refused(rule, tmp_path):
         ("a\\", "torch cannot export a layer called"),
         ('a", breakpoint()) or getattr(self, "a', "torch cannot export a layer called"),
         ("class", "torch cannot export its forward pass: invalid syntax"),
-        ("é'{", None),
     ],
 )
 def test_names_of_layers_are_no_code(name, fate, tmp_path):
     pytest.importorskip("onnxscript")
-    own = lambda: Own(ANY_BATCH["flatten"], name)  # noqa: E731
+    own = lambda: Own(lambda layer, x: layer(x.flatten(1)), name)  # noqa: E731
     ticket = found(own(), meta={"shape": [12]})
     to_html(ticket, tmp_path / "a.html", own())
     assert facts_of(tmp_path / "a.html")["program"]["ops"][0]["weight"] == f"{name}.weight"
-    with pytest.raises(ut.TicketError, match=fate) if fate else contextlib.nullcontext():
+    with pytest.raises(ut.TicketError, match=fate):
         to_onnx(ticket, tmp_path / "a.onnx", own())
 
 
