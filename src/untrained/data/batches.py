@@ -83,7 +83,7 @@ class Batches:
         return share
 
     def __len__(self) -> int:
-        whole, rest = divmod(self._count(), self.batch_size * self._world)
+        whole, rest = divmod(self._count_examples(), self.batch_size * self._world)
         joined = whole > 0 and self.batch_size > 1 and rest <= self._world
         return whole + (rest > 0 and not joined)
 
@@ -93,7 +93,7 @@ class Batches:
         std = 255 * torch.tensor(self._std, device=self._device).view(-1, 1, 1)
         # Fixed here, so that set_epoch in the middle of an iteration does not mix two epochs.
         epoch = self._epoch
-        order = self._order(epoch)
+        order = self._draw_order(epoch)
         batches = len(self)
         for number in range(batches):
             together = order[number * step : (number + 1) * step if number + 1 < batches else None]
@@ -108,19 +108,19 @@ class Batches:
             raise ValueError(f"rank must be in 0..world-1, got {rank} of a world of {world}")
         self._rank, self._world = rank, world
 
-    def _count(self) -> int:
+    def _count_examples(self) -> int:
         count = len(self.split)
         return count + -count % self._world if self._shuffle else count
 
-    def _order(self, epoch: int) -> Tensor:
-        numbers = torch.arange(self._count(), device="cpu") % max(len(self.split), 1)
+    def _draw_order(self, epoch: int) -> Tensor:
+        numbers = torch.arange(self._count_examples(), device="cpu") % max(len(self.split), 1)
         if not self._shuffle:
             return numbers
-        return torch.randperm(len(self.split), generator=_generator(self._seed, epoch), device="cpu")[numbers]
+        return torch.randperm(len(self.split), generator=_make_generator(self._seed, epoch), device="cpu")[numbers]
 
     def _draw_moves(self, epoch: int, number: int, images: int) -> Tensor:
         # Every rank draws for all ranks and takes its own, so that the moves do not depend on the world.
-        generator = _generator(self._seed, epoch, number)
+        generator = _make_generator(self._seed, epoch, number)
         count = max(self.batch_size * self._world, images)
         shifts = torch.randint(2 * _CROP_PADDING + 1, (count, 2), generator=generator, device="cpu")
         mirrored = torch.randint(2, (count, 1), generator=generator, device="cpu")
@@ -141,7 +141,7 @@ def _crop_and_mirror(images: Tensor, moves: Tensor) -> Tensor:
     ]
 
 
-def _generator(*numbers: int) -> torch.Generator:
+def _make_generator(*numbers: int) -> torch.Generator:
     # A hash, because neighbouring seeds must not give related streams.
     digest = hashlib.blake2b(",".join(map(str, map(int, numbers))).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)

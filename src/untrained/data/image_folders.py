@@ -53,9 +53,9 @@ def read_image_folder(folder: Path, size: int | tuple[int, int] | None) -> Sourc
         if not 1 <= side <= _LONGEST_SIDE:
             raise ValueError(f"size must be 1 to {_LONGEST_SIDE} pixels, got {side}")
     found = _find_parts(folder)
-    labels = tuple(sorted(_name(path) for path in _class_folders(found["train"])))
+    labels = tuple(sorted(_normalise_name(path) for path in _list_class_folders(found["train"])))
     if len(labels) == 1:
-        inside = _join_names(_subfolders(found["train"] / labels[0]))
+        inside = _join_names(_list_subfolders(found["train"] / labels[0]))
         holding = f" (which holds the folders {inside})" if inside else ""
         raise ValueError(f"{found['train']}: got one class folder, {labels[0]!r}{holding}, expected at least two")
     unread: list[Path] = []
@@ -80,22 +80,22 @@ def _find_parts(folder: Path) -> dict[str, Path]:
     """Return the folder of class folders of each part: always "train", and the others that exist."""
     parent = folder
     while True:
-        siblings = _subfolders(parent)
+        siblings = _list_subfolders(parent)
         parts = _group_parts(siblings)
         # A part holds class folders, but a class called "train" holds images.
-        divided = any(_subfolders(path) for path in parts.get("train", ()))
+        divided = any(_list_subfolders(path) for path in parts.get("train", ()))
         if divided or len(siblings) != 1:
             break
         parent = siblings[0]
     if not divided:
-        _refuse_parts_as_classes(folder, _subfolders(folder))
+        _refuse_parts_as_classes(folder, _list_subfolders(folder))
         return {"train": folder}
     for kind, paths in parts.items():
         if len(paths) > 1:
             raise ValueError(f"{parent}: got {_join_names(paths)}, expected one folder for the {kind} part")
     found = {kind: _unwrap(paths[0]) for kind, paths in parts.items()}
     for path in found.values():
-        if not _subfolders(path):
+        if not _list_subfolders(path):
             raise ValueError(
                 f"{path}: got a part without class folders, {_EXPECTED}; "
                 f"or give {found['train']} alone, and a fifth of it becomes the test part"
@@ -139,18 +139,18 @@ def _refuse_parts_as_classes(folder: Path, classes: Sequence[Path]) -> None:
 
 def _parse_name(path: Path) -> tuple[list[str], tuple[str, ...]]:
     """Return the kinds of parts in a name, and its other words: (["train"], ()) for "Seg_Train-2"."""
-    words = [word for word in re.findall(r"[^\W\d_]+", _name(path).casefold()) if word not in _FILLERS]
+    words = [word for word in re.findall(r"[^\W\d_]+", _normalise_name(path).casefold()) if word not in _FILLERS]
     words = [re.sub("(set|data)$", "", word) for word in words]
     return [_KINDS[word] for word in words if word in _KINDS], tuple(word for word in words if word not in _KINDS)
 
 
 def _unwrap(part: Path) -> Path:
     """Return the part itself, or the folder of its name in it: seg_train/seg_train."""
-    inside = _subfolders(part)
+    inside = _list_subfolders(part)
     return inside[0] if len(inside) == 1 and _parse_name(inside[0]) == _parse_name(part) else part
 
 
-def _name(path: Path) -> str:
+def _normalise_name(path: Path) -> str:
     return unicodedata.normalize("NFC", path.name)
 
 
@@ -158,21 +158,23 @@ def _join_names(paths: Sequence[Path]) -> str:
     return ", ".join(path.name for path in paths[:5]) + (", …" if len(paths) > 5 else "")
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX" or name.lower() in _SYSTEM_FILES
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if path.is_dir() and not _hidden(path.name)), key=_name)
+def _list_subfolders(folder: Path) -> list[Path]:
+    return sorted(
+        (path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name)), key=_normalise_name
+    )
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    folders = _subfolders(folder)
+def _list_class_folders(folder: Path) -> list[Path]:
+    folders = _list_subfolders(folder)
     if not folders:
         raise FileNotFoundError(f"{folder}: no class folders; {_EXPECTED}")
-    counts = Counter(map(_name, folders))
+    counts = Counter(map(_normalise_name, folders))
     for path in folders:
-        if counts[_name(path)] > 1:
+        if counts[_normalise_name(path)] > 1:
             raise ValueError(f"{path}: got two class folders of this name, in two forms of Unicode; rename one")
     return folders
 
@@ -185,9 +187,9 @@ def _list_files(folder: Path) -> tuple[list[Path], list[Path]]:
         raise error
 
     for parent, inner, names in os.walk(folder, onerror=stop):
-        inner[:] = [name for name in inner if not _hidden(name)]
+        inner[:] = [name for name in inner if not _is_hidden(name)]
         others += [path for path in (Path(parent, name) for name in inner) if path.is_symlink()]
-        for path in (Path(parent, name) for name in names if not _hidden(name)):
+        for path in (Path(parent, name) for name in names if not _is_hidden(name)):
             (images if path.suffix.lower() in known and path.is_file() else others).append(path)
     return sorted(images), sorted(others)
 
@@ -195,10 +197,10 @@ def _list_files(folder: Path) -> tuple[list[Path], list[Path]]:
 def _list_examples(folder: Path, labels: tuple[str, ...], unread: list[Path]) -> list[_Example]:
     """Return images and their classes, and add the files that are not read to `unread`."""
     examples: list[_Example] = []
-    loose = (path for path in sorted(folder.iterdir()) if path.is_file() and not _hidden(path.name))
+    loose = (path for path in sorted(folder.iterdir()) if path.is_file() and not _is_hidden(path.name))
     unread += [path for path in loose if path.suffix.lower() in list_endings()]
-    for class_folder in _class_folders(folder):
-        if _name(class_folder) not in labels:
+    for class_folder in _list_class_folders(folder):
+        if _normalise_name(class_folder) not in labels:
             raise ValueError(f"{class_folder}: got an unknown class, expected one of {', '.join(labels)}")
         images, others = _list_files(class_folder)
         unread += others
@@ -208,10 +210,10 @@ def _list_examples(folder: Path, labels: tuple[str, ...], unread: list[Path]) ->
         parents = {path.parent for path in images}
         if (shared := Path(os.path.commonpath(parents))) not in parents:
             raise ValueError(
-                f"{class_folder}: got a class folder that holds only folders, {_join_names(_subfolders(shared))}; "
+                f"{class_folder}: got a class folder that holds only folders, {_join_names(_list_subfolders(shared))}; "
                 "expected images: give the folder that holds the class folders"
             )
-        examples += [(path, labels.index(_name(class_folder))) for path in images]
+        examples += [(path, labels.index(_normalise_name(class_folder))) for path in images]
     return examples
 
 
@@ -220,7 +222,7 @@ def _warn_of_copies(folder: Path, parts: dict[str, list[_Example]]) -> None:
     kinds = {path: kind for kind, part in parts.items() for path, _ in part}
     groups = [list(kinds)]
     # Nearly all files differ in size or in their last bytes, and only the rest is read.
-    for key in (_size_and_end, _digest):
+    for key in (_read_size_and_end, _hash):
         alike = [some for group in groups for some in _group(group, key)]
         groups = [group for group in alike if {"test"} < {kinds[path] for path in group}]
     copies = [
@@ -245,14 +247,14 @@ def _group(paths: list[Path], key: Callable[[Path], object]) -> list[list[Path]]
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _size_and_end(path: Path) -> tuple[int, bytes]:
+def _read_size_and_end(path: Path) -> tuple[int, bytes]:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 512))
         return size, file.read()
 
 
-def _digest(path: Path) -> bytes:
+def _hash(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").digest()
 

@@ -186,13 +186,13 @@ def _find_idx_file(folder: Path, file: str) -> Path | None:
     """Find a file, packed or not, in any spelling that programs unpack it to, or in a folder of its name."""
     if not folder.is_dir():
         return None
-    named = [path for path in folder.iterdir() if _idx_name(path) == file]
-    inside = [path for parent in named if parent.is_dir() for path in parent.iterdir() if _idx_name(path) == file]
+    named = [path for path in folder.iterdir() if _normalise_name(path) == file]
+    inside = [path for parent in named if parent.is_dir() for path in parent.iterdir() if _normalise_name(path) == file]
     files = [path for path in (*named, *inside) if path.is_file()]
     return min(files, key=lambda path: (path.name != file, path.name != f"{file}.gz", path), default=None)
 
 
-def _idx_name(path: Path) -> str:
+def _normalise_name(path: Path) -> str:
     return path.name.lower().removesuffix(".gz").replace(".", "-").replace("_", "-")
 
 

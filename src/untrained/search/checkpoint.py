@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX
 
 from untrained.files import atomic_write, write_json_lines
-from untrained.search.evaluation import device_of
+from untrained.search.evaluation import find_device
 from untrained.search.run_files import CHECKPOINT as NAME
 from untrained.search.run_files import METRICS
 from untrained.terminal.text import shorten
@@ -56,14 +56,14 @@ def write(
     Raises:
         OSError: a file cannot be written.
     """
-    cuda = device_of(model).type == "cuda"
+    cuda = find_device(model).type == "cuda"
     state = {
         "plan": dict(plan),
         "rows": list(rows),
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state(device_of(model)) if cuda else None,
+        "cuda_random": torch.cuda.get_rng_state(find_device(model)) if cuda else None,
     }
     archive = io.BytesIO()  # torch's own error for a full disk is no OSError
     torch.save(state, archive)
@@ -230,8 +230,8 @@ def _check_tensor(name: str, saved: Any, own: Tensor, shape: torch.Size | None) 
 def _match_generators(model: nn.Module, state: Mapping[str, Any]) -> dict[Any, Tensor]:
     """Return the states of the generators by device, after new generators have taken them."""
     states: dict[Any, Any] = {"cpu": state["random"]}
-    if device_of(model).type == "cuda" and state["cuda_random"] is not None:  # None: the run began on the CPU
-        states[device_of(model)] = state["cuda_random"]
+    if find_device(model).type == "cuda" and state["cuda_random"] is not None:  # None: the run began on the CPU
+        states[find_device(model)] = state["cuda_random"]
     for device, value in states.items():
         generator = torch.Generator(device)
         own = generator.get_state()

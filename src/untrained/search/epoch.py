@@ -20,7 +20,7 @@ from untrained.masking.mask import is_masked, record, scores
 from untrained.methods.recipe import WEIGHTS, Recipe
 from untrained.optim import for_scores
 from untrained.search.checkpoint import Row
-from untrained.search.evaluation import device_of
+from untrained.search.evaluation import find_device
 from untrained.search.labels import IGNORED, compute_logits, count_right, cross_entropy, iterate_pairs, match_labels
 from untrained.terminal.progress import Progress
 
@@ -75,7 +75,7 @@ def train_epoch(
 ) -> Row:
     """Train for one epoch, counted from 0, and return its row; `replica` is the model, possibly wrapped by DDP."""
     model: nn.Module = replica.module if isinstance(replica, DistributedDataParallel) else replica
-    masked, device, batches, start = is_masked(model), device_of(model), len(train), time.perf_counter()
+    masked, device, batches, start = is_masked(model), find_device(model), len(train), time.perf_counter()
     steps = -(-batches // plan.accumulate)
     totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, right answers, labels, examples
     for each in (train, getattr(train, "sampler", None)):
@@ -96,7 +96,7 @@ def train_epoch(
             price = penalty(model) if masked else None
             ((loss if price is None else loss + price) / group).backward()
         if last:
-            _step(learners, epoch, number, batches, plan.epochs)
+            _step_optimizers(learners, epoch, number, batches, plan.epochs)
             if masked:  # after the optimizer: methods clamp or redraw what it has changed
                 advance_(model, epoch * steps + step + 1, plan.epochs * steps)
         counts = count_right(logits.detach(), labels)
@@ -107,7 +107,7 @@ def train_epoch(
     return _make_row(epoch, learners[0][1].param_groups[0]["lr"], totals.tolist(), time.perf_counter() - start)
 
 
-def _step(learners: Sequence[Learner], epoch: int, number: int, batches: int, epochs: int) -> None:
+def _step_optimizers(learners: Sequence[Learner], epoch: int, number: int, batches: int, epochs: int) -> None:
     for recipe, optimizer in learners:
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(epoch, number, batches, epochs)

@@ -52,8 +52,8 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
         >>> ut.evaluate(model, [(torch.ones(6, 4), torch.arange(6) % 3)] * 2).examples
         12
     """
-    totals = torch.zeros(3, dtype=torch.float64, device=device_of(model))
-    with _evaluation_mode(model):
+    totals = torch.zeros(3, dtype=torch.float64, device=find_device(model))
+    with _set_evaluation_mode(model):
         for logits, labels in _predict(model, batches, amp):
             loss = cross_entropy(logits.float(), labels, reduction="sum")
             totals += torch.cat([loss.double()[None], count_right(logits, labels)])
@@ -67,7 +67,7 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
 def collect_answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Answers:
     """Return the answer to every label that counts, on the CPU; arguments are those of `evaluate`."""
     parts = []
-    with _evaluation_mode(model):
+    with _set_evaluation_mode(model):
         for logits, labels in _predict(model, batches, amp):
             right = logits.float().softmax(1).gather(1, labels.clamp_min(0)[:, None])[:, 0]
             parts.append([each[labels != IGNORED].cpu() for each in (labels, logits.argmax(1), right)])
@@ -93,8 +93,8 @@ def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # torch then takes the plain mean over all batches
-        with _mode(model, training=True):
-            for x, y in iterate_pairs(batches, device_of(model)):
+        with _set_mode(model, training=True):
+            for x, y in iterate_pairs(batches, find_device(model)):
                 if len(y):
                     compute_logits(model, x)
     finally:
@@ -105,7 +105,7 @@ def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn
 
 def _predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], amp: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield logits and labels of every batch that is not empty."""
-    for x, y in iterate_pairs(batches, device := device_of(model)):
+    for x, y in iterate_pairs(batches, device := find_device(model)):
         if len(y):
             with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                 logits = compute_logits(model, x)
@@ -113,14 +113,14 @@ def _predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], amp: bo
 
 
 @contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def _set_evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Set evaluation mode, and choose the masks once for all batches."""
-    with _mode(model, training=False), one_choice(model) if is_masked(model) else nullcontext():
+    with _set_mode(model, training=False), one_choice(model) if is_masked(model) else nullcontext():
         yield
 
 
 @contextmanager
-def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+def _set_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Set training or evaluation mode; afterwards every module is in the mode it was in."""
     before = {module: module.training for module in model.modules()}
     try:
@@ -132,6 +132,6 @@ def _mode(model: nn.Module, *, training: bool) -> Iterator[None]:
             module.training = was_training
 
 
-def device_of(model: nn.Module) -> torch.device:
+def find_device(model: nn.Module) -> torch.device:
     """Return the device of a model's first parameter."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))

@@ -23,7 +23,7 @@ from untrained.methods.recipe import SCORES, WEIGHTS, Recipe
 from untrained.search import checkpoint
 from untrained.search.checkpoint import Row
 from untrained.search.epoch import Plan, SizedBatches, make_learners, train_epoch
-from untrained.search.evaluation import device_of, evaluate
+from untrained.search.evaluation import evaluate, find_device
 from untrained.search.run_files import TICKET
 from untrained.search.trace import Trace, count_flips
 from untrained.terminal.progress import Progress
@@ -134,7 +134,7 @@ class _Search:
     def run(self, title: str | None) -> History:
         """Search until the last epoch."""
         lock = sole_writer(self.folder) if self.folder is not None and self.rank == 0 else nullcontext()
-        cuda = [device] if (device := device_of(self.model)).type == "cuda" else []
+        cuda = [device] if (device := find_device(self.model)).type == "cuda" else []
         bar = Progress(title or "", self.plan.epochs, len(self.train), quiet=self.rank != 0 or title is None)
         with lock, torch.random.fork_rng(cuda), bar as progress:
             self._start()
@@ -249,5 +249,5 @@ def _join_processes(model: nn.Module) -> tuple[int, int]:
     if not dist.is_available():
         return 0, 1
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device_of(model).type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if find_device(model).type == "cuda" else "gloo")
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
