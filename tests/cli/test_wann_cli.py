@@ -40,7 +40,7 @@ def _refused(capsys, *arguments):
 def run(tmp_path_factory):
     """A finished run."""
     out = tmp_path_factory.mktemp("run")
-    evolve(WannSettings(population=24, generations=8, trials=5, tune="shared", workers=2, out=out))
+    evolve(WannSettings(population=24, generations=8, trials=3, tune="shared", workers=2, out=out))
     return out
 
 

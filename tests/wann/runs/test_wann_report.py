@@ -16,7 +16,7 @@ from untrained.wann.runs.report import write_report
 def found(tmp_path_factory):
     """A finished search."""
     folder = tmp_path_factory.mktemp("report") / "run"
-    wann.evolve(task="digits", generations=20, population=60, tune="shared", workers=1, out=folder)
+    wann.evolve(task="digits", generations=6, population=24, trials=5, tune="shared", workers=1, out=folder)
     return folder
 
 
@@ -36,7 +36,7 @@ def test_the_page_is_readable(opened, found, width, dark):
     graph = page.locator(".chart").first
     assert graph.locator("g.mark-line path").count() == net.connections
     assert graph.locator("g.mark-symbol.role-mark").last.locator("path").count() == len(net.act)
-    assert "untrained wann --task digits --generations 20 --population 60" in page.inner_text("pre >> nth=0")
+    assert "untrained wann --task digits --generations 6 --population 24" in page.inner_text("pre >> nth=0")
 
 
 def test_the_command_writes_it_again(run, capsys):
@@ -47,28 +47,28 @@ def test_the_command_writes_it_again(run, capsys):
 
 
 @pytest.mark.parametrize("name", ["results.json", "metrics.jsonl", "config.toml"])
-@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "other", "nested"])
-def test_a_run_with_a_damaged_file_is_shown_without_it(run, opened, name, damage):
+def test_a_run_with_a_damaged_file_is_shown_without_it(run, name):
     path = run / name
     content = path.read_bytes()
-    if damage == "gone":
+    other = b'{"generation": 1, "best": "x", "front": [[1]], "columns": [], "curve": []}\n'
+    for damaged in (None, b"", content[: len(content) // 2], b"[" * 100_000, other):
         path.unlink()
-    else:
-        others = {"empty": b"", "cut": content[: len(content) // 2], "nested": b"[" * 100_000}
-        path.write_bytes(
-            others.get(damage, b'{"generation": 1, "best": "x", "front": [[1]], "columns": [], "curve": []}\n')
-        )
-    assert "Do it again" in write_report(run).read_text()
+        if damaged is not None:
+            path.write_bytes(damaged)
+        assert "Do it again" in write_report(run).read_text("utf-8")
+        path.write_bytes(content)
 
 
-@pytest.mark.parametrize("front", [5, [[1]], [[1, 10**400]], [["1", 2]]])
-def test_absurd_numbers_are_left_out(run, opened, front):
-    line = {"generation": 1, "best": 10**400, "mean": None, "connections": True, "front": front}
-    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+def test_absurd_numbers_are_left_out(run, opened):
     results = json.loads((run / "results.json").read_text())
-    results["columns"][0]["mean"] = front
-    (run / "results.json").write_text(json.dumps(results))
-    page = opened(write_report(run))
+    for front in (5, [[1]], [["1", 2]], [[1, 10**400]]):
+        line = {"generation": 1, "best": 10**400, "mean": None, "connections": True, "front": front}
+        (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        results["columns"][0]["mean"] = front
+        (run / "results.json").write_text(json.dumps(results))
+        text = write_report(run).read_text("utf-8")
+        assert "Pareto front" not in text and ("Scores" in text) == (front == 5)
+    page = opened(run / "report.html")
     assert page.locator(".chart svg").count() == page.locator(".chart").count()
 
 
@@ -85,5 +85,5 @@ def test_what_others_call_their_classes_is_text(run, opened):
 
 def test_without_a_network_there_is_nothing_to_show(run):
     (run / "found.json").unlink()
-    with pytest.raises(ValueError, match=r"there is no found\.json in it"):
+    with pytest.raises(ValueError, match=r"no found\.json"):
         write_report(run)
