@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import untrained as ut
 from any_methods import VARIANTS
 from untrained.masking import bake
-from untrained.masking import mask as attach
+from untrained.masking.mask import is_masked, record
 
 X, Y = torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 BATCHES = [(X[i : i + 4], Y[i : i + 4]) for i in (0, 4, 8)]
@@ -103,10 +103,10 @@ def test_all_batches_are_evaluated_with_one_choice(method, monkeypatch):
         return effective(self, weights, scores)
 
     monkeypatch.setattr(type(method), "effective", counted)
-    noise = [group.noise for group in attach.record(model).groups]
+    noise = [group.noise for group in record(model).groups]
     ut.evaluate(model, BATCHES)
     assert sorted(made) == ["encoder.weight", "head.weight"]
-    assert noise == [group.noise for group in attach.record(model).groups]
+    assert noise == [group.noise for group in record(model).groups]
 
 
 def test_an_evaluation_that_fails_leaves_nothing_behind():
@@ -158,7 +158,7 @@ def test_classes_that_copy_themselves_stay_masked(build):
     model = masked(build)
     twin = copy.deepcopy(model)
     assert type(twin) is not type(model) or build is CopiesItself
-    assert torch.equal(twin(X), model(X)) and attach.is_masked(twin)
+    assert torch.equal(twin(X), model(X)) and is_masked(twin)
     before = model(X).detach()
     with torch.no_grad():
         for score in ut.scores(twin):
@@ -453,7 +453,7 @@ def test_a_loop_resumed_from_a_state_dict_goes_on_to_the_same_bits(method):
     trained(half, optimizers[1], 2)
     resumed.load_state_dict(through_a_file(half.state_dict()))
     optimizers[2].load_state_dict(through_a_file(optimizers[1].state_dict()))
-    assert attach.record(resumed).groups[0].method == attach.record(half).groups[0].method
+    assert record(resumed).groups[0].method == record(half).groups[0].method
     trained(resumed, optimizers[2], 2, first=2)
     assert all(map(torch.equal, ut.scores(resumed), ut.scores(whole)))
     assert ut.Ticket.of(resumed).to_bytes() == ut.Ticket.of(whole).to_bytes()
@@ -469,7 +469,7 @@ def test_a_state_dict_without_progress_still_loads():
     for name in extra:
         del state[name]
     other.load_state_dict(state)
-    assert attach.record(other).groups[0].step == 0
+    assert record(other).groups[0].step == 0
     with pytest.raises(ValueError, match=r"'encoder\.weight' at a step in 0\.\.steps, got 5 of 4"):
         other.load_state_dict(model.state_dict() | {extra[0]: torch.tensor([5, 4, 0])})
     with pytest.raises(RuntimeError, match="Missing key"):
