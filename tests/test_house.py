@@ -136,7 +136,7 @@ def _lines(folder, *endings):
 def test_the_library_stays_small():
     """Totals that only fall; a commit that raises one gives its reason."""
     assert _lines(SOURCE) < 22_750
-    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 2_950
+    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 2_800
 
 
 def test_a_method_is_a_page_or_two():

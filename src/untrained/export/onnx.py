@@ -51,6 +51,24 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     for name, _ in network.named_modules():
         if '"' in name or "\\" in name or not name.isprintable():  # torch writes Python code with the names in it
             raise TicketError(f"torch cannot export a layer called {name!r}")
+    program = _export(network, shape)
+    graph = program.model.graph
+    if not graph.outputs:
+        raise TicketError("its network gives no tensor")
+    for value in (*graph.inputs, *graph.outputs):
+        # torch takes the Dim for a hint, and writes the size of the example where the forward pass asks for a number.
+        if not value.shape or isinstance(value.shape[0], int):
+            raise TicketError(
+                f"its forward pass is for one size of the batch only: {value.name} became {value.shape}. Write "
+                "x.shape[0] for len(x) or int(x.shape[0]), x.flatten(1) for x.view(len(x), -1), and no loop over x"
+            )
+    facts = {name: json.dumps(ticket.meta[name]) for name in ("labels", "mean", "std") if name in ticket.meta}
+    program.model.metadata_props.update(facts)
+    with atomic_write(path) as unfinished:
+        program.save(str(unfinished), external_data=False)
+
+
+def _export(network: nn.Module, shape: list[int]) -> torch.onnx.ONNXProgram:
     with _silence_exporter():
         try:
             program = torch.onnx.export(
@@ -66,20 +84,7 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
             cause = str(error.__cause__ or error).strip().partition("\n")[0]
             raise TicketError(f"torch cannot export its forward pass: {cause[:200]}") from error
     assert program is not None
-    graph = program.model.graph
-    if not graph.outputs:
-        raise TicketError("its network gives no tensor")
-    for value in (*graph.inputs, *graph.outputs):
-        # torch takes the Dim for a hint, and writes the size of the example where the forward pass asks for a number.
-        if not value.shape or isinstance(value.shape[0], int):
-            raise TicketError(
-                f"its forward pass is for one size of the batch only: {value.name} became {value.shape}. Write "
-                "x.shape[0] for len(x) or int(x.shape[0]), x.flatten(1) for x.view(len(x), -1), and no loop over x"
-            )
-    facts = {name: json.dumps(ticket.meta[name]) for name in ("labels", "mean", "std") if name in ticket.meta}
-    program.model.metadata_props.update(facts)
-    with atomic_write(path) as unfinished:
-        program.save(str(unfinished), external_data=False)
+    return program
 
 
 @contextmanager
