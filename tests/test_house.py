@@ -2,11 +2,13 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import networkx
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -15,6 +17,7 @@ from packaging.version import Version
 import untrained
 from untrained.search import run_files
 
+ROOT = Path(__file__).parents[1]
 SOURCE = Path(untrained.__file__).parent
 # Data flows seed → weights → scores → choice → ticket → run; a package imports only from those before it.
 PACKAGES = """
@@ -68,6 +71,33 @@ def test_no_module_imports_itself_in_a_circle():
     # A package's own file only collects names of its modules, which name the modules they need.
     inner = {name: [each for each in imports if each != name] for name, imports in IMPORTS.items()}
     graphlib.TopologicalSorter(inner).prepare()
+
+
+def _picture():
+    """Return the packages as a Mermaid picture: imports between packages, without those that follow from others."""
+    graph = networkx.DiGraph()
+    for name, imports in IMPORTS.items():
+        for each in imports:
+            ends = [one.split(".")[1] for one in (name, each) if "." in one and one.split(".")[1] in PACKAGES]
+            if len(set(ends)) == 2 and not {"__main__", "_version"} & {*ends}:
+                graph.add_edge(*ends)
+    arrows = sorted(networkx.transitive_reduction(graph).edges, key=lambda ends: [-PACKAGES.index(end) for end in ends])
+    return "\n".join(["```mermaid", "graph TD", *(f"  {a} --> {b}" for a, b in arrows), "```"])
+
+
+def test_contributing_shows_the_packages_as_they_are():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shown = text.split("<!-- packages -->\n")[1].split("\n<!-- end -->")[0]
+    assert shown == _picture(), "put this picture into CONTRIBUTING.md:\n" + _picture()
+
+
+def test_the_walks_of_contributing_lead_to_functions_that_exist():
+    lines = re.findall(r"^\d+\. `([\w/]+\.py)`: (.*)$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+    assert len(lines) == 30
+    for path, text in lines:
+        name = re.findall(r"`(\w+)`", text)[0]
+        defined = {getattr(node, "name", None) for node in ast.walk(ast.parse((SOURCE / path).read_text("utf-8")))}
+        assert name in defined, f"{path} has no {name}"
 
 
 def test_few_files_lie_beside_the_packages():
@@ -145,9 +175,8 @@ def test_a_method_is_a_page_or_two():
 
 
 def test_the_least_versions_are_those_that_are_tested():
-    root = Path(__file__).parents[1]
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = (root / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     pins = {canonicalize_name(name): Version(version) for name, version in pins.items()}
     extras = project["optional-dependencies"]
