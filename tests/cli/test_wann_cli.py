@@ -116,27 +116,32 @@ ROWS = "".join(f"{i},{i % 3},{i % 2}\n" for i in range(20))
 
 def test_bad_input_is_one_line(run, capsys):
     pytest.importorskip("gymnasium")
-    assert "'mnist'" in _refused(capsys, "--preset", "mnist")
-    assert "task 'swing'" in _refused(capsys, "--task", "swing")
-    assert "'nan' in row 21, column 2" in _refused(capsys, "--task", _csv(ROWS + "1,nan,0\n"))
-    assert "mixes numbers and words" in _refused(capsys, "--task", _csv(ROWS + "1,1,cat\n"))
-    assert "expected a number" in _refused(capsys, "--task", _csv(ROWS + "1,x,0\n"))
-    assert "no-such.csv" in _refused(capsys, "--task", "no-such.csv")
-    assert "population" in _refused(capsys, "--population", "0")
-    assert "holds a run" in _refused(capsys, "--out", run)
-    assert "resume needs out" in _refused(capsys, "--resume")
-    assert "checkpoint" in _refused(capsys, "--resume", "--out", "nowhere")
-    assert "another search" in _refused(capsys, "--resume", "--out", run, "--task", "cartpole")
-    assert "another search" in _refused(capsys, "--resume", "--out", run, "--seed", "5")
-    assert "NoSuchEnv" in _refused(capsys, "--task", "gym:NoSuchEnv-v0")
-    assert "observations" in _refused(capsys, "--task", "gym:Blackjack-v1")
-    assert "needs 64" in _refused(capsys, "eval", run / "found.json", "--task", "digits")
-    assert "ends in" in _refused(capsys, "export", run / "found.json", "net.txt")
     Path("broken.json").write_text("{}", encoding="utf-8")
-    assert "broken.json is no network" in _refused(capsys, "show", "broken.json")
-    no_task = Net(1, 1, [1], [0, 1], [1])
-    no_task.save("other.json")
-    assert "give --task" in _refused(capsys, "eval", "other.json")
+    Net(1, 1, [1], [0, 1], [1]).save("other.json")
+    found, resume = run / "found.json", ("--resume", "--out")
+    for words, arguments in (
+        ("preset mnist", ["--preset", "mnist"]),
+        ("task swing", ["--task", "swing"]),
+        ("row 21, column 2 nan", ["--task", ROWS + "1,nan,0\n"]),
+        ("numbers words", ["--task", ROWS + "1,1,cat\n"]),
+        ("number 'x'", ["--task", ROWS + "1,x,0\n"]),
+        ("no-such.csv", ["--task", "no-such.csv"]),
+        ("population 0", ["--population", "0"]),
+        ("holds a run", ["--out", run]),
+        ("resume out", ["--resume"]),
+        ("checkpoint nowhere", [*resume, "nowhere"]),
+        ("another search task", [*resume, run, "--task", "cartpole"]),
+        ("another search seed 5", [*resume, run, "--seed", "5"]),
+        ("NoSuchEnv", ["--task", "gym:NoSuchEnv-v0"]),
+        ("observations", ["--task", "gym:Blackjack-v1"]),
+        ("digits 64", ["eval", found, "--task", "digits"]),
+        ("net.txt .onnx", ["export", found, "net.txt"]),
+        ("broken.json", ["show", "broken.json"]),
+        ("--task", ["eval", "other.json"]),
+    ):
+        given = [_csv(each) if str(each).startswith(ROWS) else each for each in arguments]
+        said = _refused(capsys, *given)
+        assert all(word in said for word in words.split()), (words, said)
     (run / "checkpoint.npz").rename(run / "kept")
     (run / "checkpoint.npz").write_bytes((run / "kept").read_bytes()[:500])
     assert "damaged" in _refused(capsys, "--resume", "--out", run)
