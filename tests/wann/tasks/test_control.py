@@ -443,7 +443,13 @@ def default(gain):
 
 @needs_numba
 def test_closures_and_defaults_are_compiled_with_what_they_hold():
-    assert [rewarded(one(step=family(3.0))) for family in (closure, default)] == [5.25, 5.25]
+    def both(outer, inner):
+        def step(state, action, inner=inner):
+            return (0.5 * state[0],), outer * inner * action[0], False
+
+        return step
+
+    assert rewarded(one(step=both(1.5, 2.0))) == 5.25
 
 
 @pytest.mark.parametrize("family", [closure, default])
