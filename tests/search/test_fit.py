@@ -165,6 +165,19 @@ def test_input_that_cannot_work_is_refused(model, train, options, message):
         ut.fit(model(), train, **{"epochs": 1, **options})
 
 
+class _Longer(list):
+    """Batches that yield one more than their length."""
+
+    def __iter__(self):
+        yield from super().__iter__()
+        yield self[0]
+
+
+def test_more_batches_than_the_length_are_refused():
+    with pytest.raises(ValueError, match=r"len\(train\) = 2"):
+        ut.fit(nn.Linear(4, 3), _Longer([(torch.ones(3, 4), torch.arange(3))] * 2), epochs=1)
+
+
 def test_a_run_is_not_overwritten_nor_resumed_by_another(tmp_path):
     batches = toy_data()
     ut.fit(masked(), batches(), epochs=1, out=tmp_path)

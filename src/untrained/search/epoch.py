@@ -73,7 +73,11 @@ def make_learners(model: nn.Module, recipe: Recipe) -> list[Learner]:
 def train_epoch(
     replica: nn.Module, train: SizedBatches, learners: Sequence[Learner], plan: Plan, epoch: int, progress: Progress
 ) -> Row:
-    """Train for one epoch, counted from 0, and return its row; `replica` is the model, possibly wrapped by DDP."""
+    """Train for one epoch, counted from 0, and return its row; `replica` is the model, possibly wrapped by DDP.
+
+    Raises:
+        ValueError: `train` yields more batches than its length, no label counts, or the loss is not finite.
+    """
     model: nn.Module = replica.module if isinstance(replica, DistributedDataParallel) else replica
     masked, device, batches, start = is_masked(model), find_device(model), len(train), time.perf_counter()
     steps = -(-batches // plan.accumulate)
@@ -83,6 +87,8 @@ def train_epoch(
             set_epoch(epoch)
     replica.train()
     for number, (x, y) in enumerate(iterate_pairs(train, device)):
+        if number == batches:
+            raise ValueError(f"train must yield len(train) = {batches} batches, got more")
         step, place = divmod(number, plan.accumulate)
         group = min(plan.accumulate, batches - step * plan.accumulate)  # batches of this step; the last may have fewer
         last = place + 1 == group
