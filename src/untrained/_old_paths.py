@@ -1,4 +1,4 @@
-"""Old paths of modules, for pickles that name classes by them: for one more release whole masked models load."""
+"""Old paths of modules, by which older pickles of whole masked models load for one more release."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ Entry = TypeVar("Entry")
 
 @functools.cache
 def kinds_of(cls: type) -> dict[str, frozenset[type]]:
-    """Return the types that each field of a dataclass may have; for a Literal those of its words."""
+    """Return the types that each field of a dataclass may have; for a Literal the types of its words."""
     return {name: frozenset(map(_kind, parts)) for name, parts in _parts_of(cls).items()}
 
 
 def check_fields(config: Any) -> None:
-    """Convert numbers to Python's own, whole numbers of float fields to floats, and check types, words and limits.
+    """Convert numbers to Python's types, integers in float fields to floats, and check types, words and limits.
 
     The limits are those of a class attribute `_limits`: {name: (lowest, highest)} of fields that hold finite numbers.
 
@@ -82,7 +82,7 @@ def look_up(what: str, table: Mapping[str, Entry], name: Any) -> Entry:
 
 
 def plain(value: Any) -> Any:
-    """Return a number or word of another library (numpy's, torch's) as Python's own; anything else as it is."""
+    """Return a number or word of another library (numpy, torch) in Python's type; other values unchanged."""
     if isinstance(value, str):
         return str.__str__(value)
     return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
@@ -96,7 +96,7 @@ def _parts_of(cls: type) -> dict[str, list[Any]]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """Yield the types of a union, and the words of a Literal as they are."""
+    """Yield the types of a union, and the words of a Literal."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType, typing.Literal):
         for part in typing.get_args(hint):
             yield from _parts(part)

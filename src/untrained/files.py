@@ -15,12 +15,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-_OLD = 3600  # seconds after which an unchanged unfinished file has no writer any more
+_OLD = 3600  # seconds after which an unchanged unfinished file counts as abandoned
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; on success it replaces `path` in one step, on any error it is removed.
+    """Yield a path beside `path` to write to; on success it replaces `path` in one step, on any error it is removed.
 
     A link stays one: the file behind it is written. Unfinished files of killed writers of `path` are removed.
 
@@ -58,7 +58,7 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]], **options: A
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield the object in each line of a JSON-lines file, None for a line without one; nothing without a file."""
+    """Yield the object in each line of a JSON-lines file, None for a line without one; no line without a file."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             row = json.loads(line)
@@ -96,7 +96,7 @@ def _mode_of(path: str | Path) -> int | None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{path} is a folder, not a file")
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is a device, pipe or socket; expected a file, or a path where there is nothing yet")
+        raise OSError(f"{path} is a device, pipe or socket; expected a file or a new path")
     return mode & 0o777
 
 
@@ -105,5 +105,5 @@ def _sweep(folder: Path, prefix: str) -> None:
         try:
             if time.time() - left.lstat().st_mtime > _OLD:
                 left.unlink()
-        except OSError:  # removed by another process, or not ours to remove
+        except OSError:  # removed by another process, or of another user
             continue

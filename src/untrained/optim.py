@@ -1,4 +1,4 @@
-"""Optimizers for scores: torch's own, made from a masked model, and fused where torch can."""
+"""Optimizers for scores: those of torch, made from a masked model, and fused where torch can."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class SGD(torch.optim.SGD):
     """`torch.optim.SGD` for the scores of a masked model.
 
     Args:
-        params: a model that `mask_` was called on; or parameters or groups of them, as a framework hands them over.
+        params: a model that `mask_` was called on; or parameters or groups of them, as a framework passes them.
         lr, momentum, weight_decay, nesterov: as torch's.
         options: any other option of torch's.
 
     Raises:
-        ValueError: the model is not masked, none of its methods learns, or what torch's raises.
+        ValueError: the model is not masked, none of its methods learns, or torch refuses an argument.
 
     Example:
         >>> model = ut.mask_(nn.Linear(3, 1), ut.EdgePopup(), seed=0)
@@ -55,12 +55,12 @@ class Adam(torch.optim.Adam):
     """`torch.optim.Adam` for the scores of a masked model.
 
     Args:
-        params: a model that `mask_` was called on; or parameters or groups of them, as a framework hands them over.
+        params: a model that `mask_` was called on; or parameters or groups of them, as a framework passes them.
         lr, betas, eps, weight_decay: as torch's.
         options: any other option of torch's.
 
     Raises:
-        ValueError: the model is not masked, none of its methods learns, or what torch's raises.
+        ValueError: the model is not masked, none of its methods learns, or torch refuses an argument.
 
     Example:
         >>> model = ut.mask_(nn.Linear(3, 1), ut.FedPM(), seed=0)

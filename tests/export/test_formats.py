@@ -171,7 +171,7 @@ def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
         model[1].register_forward_hook(lambda *given: 2 * given[2])
     else:
         model[1].forward = lambda x: 2 * nn.Linear.forward(model[1], x)
-    with pytest.raises(ut.TicketError, match="a hook or a forward of its own on the layer '1'"):
+    with pytest.raises(ut.TicketError, match="a hook or another forward on the layer '1'"):
         to_html(ticket, tmp_path / "a.html", model)
 
 

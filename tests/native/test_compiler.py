@@ -254,7 +254,7 @@ def test_a_cache_that_others_may_write_to_is_refused(mode, cache, real):
     put(real, cache)
     cache.chmod(mode)
     library, _, why = status()
-    assert library is None and why.startswith(f"others may write to {cache}")
+    assert library is None and why.startswith(f"other users may write to {cache}")
     cache.chmod(0o755)
     assert status().library is not None
 
@@ -263,7 +263,7 @@ def test_a_cache_that_others_may_write_to_is_refused(mode, cache, real):
 def test_a_cache_of_somebody_else_is_refused(cache):
     cache.mkdir(mode=0o700)
     os.chown(cache, 12345, -1)
-    assert status().reason.startswith(f"others may write to {cache}")
+    assert status().reason.startswith(f"other users may write to {cache}")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")

@@ -480,7 +480,7 @@ def test_a_benchmark_says_when_there_is_nothing_to_pack(tmp_path, capsys):
     model = ut.mask_(ut.models.conv2(width=0.05), ut.EdgePopup(keep=0.5), weights=ut.KaimingNormal())
     ut.save(model, path)
     main(["bench", str(path), "--batch", "1"])
-    assert "there is nothing to pack" in capsys.readouterr().out
+    assert "no weight can be packed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("sizes", ["0", "x", "", "1,-2"])
@@ -509,4 +509,4 @@ def test_the_verdict_is_plain_also_when_dense_wins():
     assert bench.verdict(rows_of(dense_float32=4.0, int8=1.0, packed=2.0)) == [
         "batch 8: int8 is fastest, 4.0 times as fast as dense float32; packed takes 2.0 times as long"
     ]
-    assert bench.verdict(rows_of(dense_float32=4.0)) == ["batch 8: dense float32 is fastest; there is nothing to pack"]
+    assert bench.verdict(rows_of(dense_float32=4.0)) == ["batch 8: dense float32 is fastest; no weight can be packed"]

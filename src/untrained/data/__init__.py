@@ -1,1 +1,1 @@
-"""Data sets: read, downloaded, split, and handed out in batches."""
+"""Data sets: reading, download, splits and batches."""

@@ -26,7 +26,7 @@ class Batches:
         batch_size: examples per batch and rank; the last batch may be smaller. A single example left over joins the
             batch before, as norm layers cannot learn from one.
         mean, std: mean and standard deviation per channel, on the 0..1 scale.
-        shuffle: give each epoch an order of its own.
+        shuffle: draw a new order for each epoch.
         augment: crop at random and mirror.
         seed: of the order and the augmentation.
         device: where the batches go.

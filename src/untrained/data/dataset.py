@@ -24,9 +24,9 @@ class DataSet:
     """Labelled images in three parts.
 
     Args:
-        name: of the data set.
-        train: the part to learn from.
-        val: the part to choose and stop by, held out from the official training part.
+        name: name of the data set.
+        train: the training part.
+        val: the validation part, held out from the official training part.
         test: the official test part.
         labels: class names.
         mean, std: mean and standard deviation per channel, on the 0..1 scale.
@@ -173,7 +173,7 @@ def _expanded(path: str | Path) -> Path:
 
 
 def _measure(name: str, images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    # Counts of the 256 values are exact; of a large data set, images evenly spread over all classes will do.
+    # Counts of the 256 values are exact; of a large data set, images evenly spread over all classes are used.
     chosen = torch.arange(0, len(images), -(-len(images) // _STATISTICS_IMAGES), device="cpu")
     first = images[chosen[:1]]
     counts = torch.zeros(first.shape[1], 256, dtype=torch.float64, device="cpu")

@@ -54,7 +54,7 @@ def fetch(url: str, folder: Path, md5: str) -> Path:
 
 def _download(url: str, target: Path, md5: str) -> None:
     part = target.with_name(target.name + ".part")
-    # A part may belong to another file, or the server may send another range: then a second, whole download helps.
+    # A part may belong to another file, or the server may send another range: then download the whole file again.
     for _ in range(2 if part.exists() else 1):
         _transfer(url, part)
         if _has_md5(part, md5):
@@ -87,7 +87,7 @@ def _sole_downloader(target: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-    with suppress(OSError):  # only now, when the file is there and a process that waits has nothing left to do
+    with suppress(OSError):  # only now that the file is there, so that waiting processes need no lock
         path.unlink()
 
 

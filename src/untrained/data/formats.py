@@ -40,17 +40,17 @@ def read_cifar_binary(path: Path, label_bytes: int) -> Split:
 
 
 def read_cifar_pickle(path: Path, label_key: str) -> Split:
-    """Read a file of CIFAR's Python version, a pickled dict, without running anything it names."""
+    """Read a file of CIFAR's Python version, a pickled dict, without running code that it names."""
     raw = _read_bounded(path)
     try:
-        # The unpickler makes room for as many entries as a memo's number, which may be anything.
+        # The unpickler allocates as many entries as a memo's number, which may be any number.
         if any("PUT" in opcode.name and (argument or 0) > len(raw) for opcode, argument, _ in pickletools.genops(raw)):
             raise pickle.UnpicklingError("a memo with a number larger than the file")
         # Python 2 wrote these files: its strings are bytes.
         batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
         data = _to_numpy(batch["data"])
         labels = np.asarray(_to_numpy(batch[label_key])).astype(np.int64, casting="same_kind")
-    # A damaged pickle raises nearly anything.
+    # A damaged pickle raises errors of nearly any class.
     except Exception as error:
         raise ValueError(f"{path}: no CIFAR pickle ({type(error).__name__}: {error})") from error
     expected = (len(labels), _CIFAR_BYTES)
@@ -81,7 +81,7 @@ def _read_idx_stream(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
     count = math.prod(shape)
     if count > _MOST_BYTES:
         raise ValueError(f"{path}: got shape {shape} of {count} bytes, expected {_MOST_BYTES} bytes at most")
-    # No more than the header gives, and a byte to see that it ends there: a small gzip file may hold gigabytes.
+    # No more bytes than the header gives, and one to check the end: a small gzip file may hold gigabytes.
     raw = bytearray(file.read(count + 1))
     if len(raw) != count:
         more = " or more" if len(raw) > count else ""
@@ -111,7 +111,7 @@ class _Dtype:
 
 @final
 class _Array:
-    """Stand-in for a pickled array: NumPy itself is not called, since a pickle could give it anything."""
+    """Stand-in for a pickled array: NumPy itself is not called, since a pickle could pass it any argument."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[Any, ...] = ()  # shape, dtype, Fortran order, bytes

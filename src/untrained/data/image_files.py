@@ -24,7 +24,7 @@ _PIXELS_AT_ONCE = 1 << 27  # decoded by all threads together
 @final
 @dataclass(frozen=True)
 class Form:
-    """The form that all images of a folder are decoded to.
+    """Form of all decoded images of a folder.
 
     Attributes:
         channels: 1 (grey) or 3 (red, green, blue).
@@ -60,7 +60,7 @@ class ImageFiles:
         paths = [self._paths[index] for index in indices.tolist()]
         images = np.empty((len(paths), *self._form.shape), np.uint8)
 
-        def decode(place: int) -> None:  # straight into its place, so that no second copy of all images is held
+        def decode(place: int) -> None:  # directly into the result, so that there is no second copy of all images
             images[place] = _decode(paths[place], self._form)
 
         with ThreadPoolExecutor(self._form.threads) as pool:
@@ -69,7 +69,7 @@ class ImageFiles:
 
 
 def find_form(paths: Sequence[Path], size: tuple[int, int] | None) -> Form:
-    """Return the form that images have in common, with this height and width, if given, instead of their own."""
+    """Return the common form of images, with this height and width if given."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", load_pillow().DecompressionBombWarning)
         headers = [_read_header(path) for path in paths]
@@ -114,7 +114,7 @@ def _read_header(path: Path) -> tuple[str, tuple[int, int]]:
             # The base class's method: that of PNG decodes the whole file. A TIFF has its upright size already.
             turned = image.format != "TIFF" and pillow.Image.getexif(image).get(0x0112) in _TURNED
             mode, size = image.mode, image.size[::-1] if turned else image.size
-    # Pillow's decoders raise nearly anything on a damaged file.
+    # Pillow's decoders raise errors of nearly any class on a damaged file.
     except Exception as error:
         raise _read_error(path, error) from error
     if mode == "F":

@@ -41,7 +41,7 @@ def read_image_folder(folder: Path, size: int | tuple[int, int] | None) -> Sourc
     Raises:
         FileNotFoundError: there is no class folder, or one holds no image.
         ValueError: an image is unreadable, sizes differ and no `size` is given, classes do not match, or parts cannot
-            be told from classes.
+            be distinguished from classes.
         ImportError: the extra `untrained[images]` is not installed.
 
     Warns:

@@ -25,7 +25,7 @@ _IDX_FILES = "train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-u
 @final
 @dataclass(frozen=True)
 class _IdxSource:
-    """A data set of the MNIST family; `md5` has a checksum for each of `_IDX_FILES`."""
+    """Data set of the MNIST family; `md5` has a checksum for each of `_IDX_FILES`."""
 
     folder: str
     url: str
@@ -38,7 +38,7 @@ class _IdxSource:
 @final
 @dataclass(frozen=True)
 class _CifarLayout:
-    """The files of one of the two forms in which CIFAR is published."""
+    """Files of one of the two forms in which CIFAR is published."""
 
     folder: str
     train: Sequence[str]
@@ -183,7 +183,7 @@ def _read_idx_source(name: str, source: _IdxSource, root: Path, download: bool) 
 
 
 def _find_idx_file(folder: Path, file: str) -> Path | None:
-    """Find a file, packed or not, in any spelling that programs unpack it to, or in a folder of its name."""
+    """Find a file, packed or not, in any usual spelling of its name, or in a folder of that name."""
     if not folder.is_dir():
         return None
     named = [path for path in folder.iterdir() if _normalise_name(path) == file]

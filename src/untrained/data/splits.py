@@ -19,7 +19,7 @@ class Images(Protocol):
 
 @final
 class ChosenImages:
-    """The images at these indices, int64 (n,), of images that are decoded on demand."""
+    """Images at these indices, int64 (n,), decoded on demand."""
 
     def __init__(self, images: Images, indices: Tensor) -> None:
         self._images = images
@@ -74,7 +74,7 @@ class Split:
 @final
 @dataclass(frozen=True, eq=False)
 class SourceData:
-    """The official parts of a data set, as they are read.
+    """Official parts of a data set, before validation examples are held out.
 
     Attributes:
         train, test, labels: see `DataSet`.

@@ -1,4 +1,4 @@
-"""A found network in formats that others read: plain tensors, ONNX, and a page that runs it in a browser."""
+"""Export of a found network: plain tensors, ONNX, and a page that runs it in a browser."""
 
 from untrained.export.browser.page import to_html as to_html
 from untrained.export.onnx import to_onnx as to_onnx

@@ -1,4 +1,4 @@
-"""A found network as an ONNX graph, through PyTorch's own exporter."""
+"""A found network as an ONNX graph, through PyTorch's exporter."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _silence_exporter() -> Iterator[None]:
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)  # its own, of torch and Python
+            warnings.filterwarnings("ignore", category=DeprecationWarning)  # of torch and Python
             warnings.filterwarnings("ignore", category=FutureWarning)
             yield
     finally:

@@ -55,7 +55,7 @@ def to_torch(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -
         >>> ut.models.fc((16,)).load_state_dict(torch.load("network.pt", weights_only=True))
         <All keys matched successfully>
     """
-    written = io.BytesIO()  # into a file, torch has errors of its own for a full disk
+    written = io.BytesIO()  # torch's errors for a full disk are no OSError
     torch.save(_state_dict(ticket, model), written)
     with atomic_write(path) as unfinished:
         unfinished.write_bytes(written.getbuffer())
@@ -66,5 +66,5 @@ def _state_dict(ticket: Ticket, model: nn.Module | None) -> dict[str, Tensor]:
         state = dict(ticket.rebuilt()) | dict(ticket.extra)
     else:
         state = build_network(ticket, model).state_dict()
-    # Layers may share a tensor, and safetensors wants each name's own.
+    # Layers may share a tensor, and safetensors needs a separate one for each name.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(state.items())}

@@ -12,7 +12,7 @@ from untrained.masking.mask import record
 def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None = None) -> None:
     """Move the methods of a masked model on to step `step` of `steps`, in place.
 
-    Schedules take their values of that step; methods that clamp or drop scores or redraw weights do so. Call it after
+    Schedules take their values of that step; methods that clamp or drop scores or redraw weights do it. Call it after
     every step of the optimizer in your own loop; `fit` does. It changes nothing for a method without any of these.
 
     Args:
@@ -48,7 +48,7 @@ def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None 
 
 
 def move_(model: nn.Module, step: int, steps: int, noise_seed: int | None = None) -> None:
-    """Set schedules and the seed of samples alone to a step, as where an interrupted search goes on."""
+    """Set schedules and the seed of samples alone to a step, as when an interrupted search resumes."""
     if not 0 <= step <= steps or steps < 1 or step % 1 or steps % 1:
         raise ValueError(f"step must be a whole number in 0..steps, got {step} of {steps}")
     for group in record(model).groups:
@@ -56,7 +56,7 @@ def move_(model: nn.Module, step: int, steps: int, noise_seed: int | None = None
 
 
 def penalty(model: nn.Module) -> Tensor | None:
-    """Return what the methods of a masked model add to the loss, for your own loop; None if they add nothing.
+    """Return the loss term of a masked model's methods, for your own loop; None if they have none.
 
     Raises:
         ValueError: the model is not masked.

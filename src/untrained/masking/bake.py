@@ -1,4 +1,4 @@
-"""Masked models made plain, in place or as a copy, and one choice held for many forward passes."""
+"""Conversion of masked models to plain ones, in place or as a copy, and one choice for many forward passes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def baked(model: Model) -> Iterator[Model]:
 
     Raises:
         ValueError: the model is not masked, or a score is NaN.
-        TypeError: something that the model holds cannot be copied; the message names it.
+        TypeError: an attribute of the model cannot be copied; the message names it.
 
     Example:
         >>> model = ut.mask_(nn.Linear(8, 4), ut.EdgePopup(keep=0.25))

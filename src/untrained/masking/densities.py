@@ -21,11 +21,11 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
         keep_l = min(1, ε · Σ_d shape_d / Π_d shape_d),   ε such that Σ keep_l·n_l = keep·n
 
     Args:
-        model: the model that `mask_` is going to be given.
+        model: the model to be masked.
         method: a method with a `keep` that is a number.
 
     Returns:
-        {pattern: method}, to be handed to `mask_`: one pattern for every tensor that can be masked.
+        {pattern: method}, the argument for `mask_`: one pattern for every tensor that can be masked.
 
     Raises:
         ValueError: the method has no such `keep`, ranks tensors together, or nothing can be masked.

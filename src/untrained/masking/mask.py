@@ -1,4 +1,4 @@
-"""A Method on any nn.Module: `mask_` puts it there, `scores` and `masks` read what it has."""
+"""Masking of any nn.Module: `mask_` applies a method, `scores` and `masks` read its state."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _draw_scores(plan: Plan) -> dict[str, Tensor]:
 
 
 def _draw_frozen(name: str, plan: Plan) -> Tensor:
-    """Return what is frozen of a tensor."""
+    """Return the frozen values of a tensor."""
     method = plan.chosen[name].at(1.0) if name in plan.chosen else None
     source = plan.record.source(name, plan.parameters[name], method)
     return source.draw() if method is None else method.frozen(source)
@@ -102,7 +102,7 @@ def _draw_frozen(name: str, plan: Plan) -> Tensor:
 
 @torch.no_grad()
 def _apply_(model: nn.Module, plan: Plan, first_scores: dict[str, Tensor]) -> None:
-    """Do to the model what was planned."""
+    """Apply the plan to the model."""
     record = plan.record
     groups = {group.planned: group for group in record.groups}
     for name, method in plan.chosen.items():
@@ -127,13 +127,13 @@ def _apply_(model: nn.Module, plan: Plan, first_scores: dict[str, Tensor]) -> No
         for owner, leaf in plan.owners[state.name]:
             owner._parameters[leaf] = None  # keeps the place, and so the order of the parameters
             owner._modules[leaf + "_mask"] = state
-    vars(model)["_untrained"] = record  # not by way of the module's own __setattr__
+    vars(model)["_untrained"] = record  # not by the module's __setattr__
     for owner, cls in plan.classes.items():
         object.__setattr__(owner, "__class__", cls)
 
 
 def _place_(parameter: nn.Parameter, frozen: Tensor) -> Tensor:
-    """Return what is frozen on the parameter's device, in the parameter's memory if it is one value per weight."""
+    """Return frozen values on the parameter's device, in the parameter's memory if they are one per weight."""
     if frozen.shape != parameter.shape:
         return frozen.to(parameter.device)
     if frozen.data_ptr() != parameter.data_ptr():

@@ -1,10 +1,10 @@
-"""The subclass that reads masked tensors: how a mask sits on a module.
+"""Subclasses of modules whose masked tensors are properties.
 
 Each masked tensor moves into a child `MaskState`, named `<tensor>_mask`, beside its scores; the owner's class becomes
 a cached subclass on which the tensor's name is a property that returns the effective weight. So every reader of
 `module.weight` (fused attention kernels, tied heads, code outside `forward`) reads the masked weight, and no layer
-type is special. Whatever module is called from outside, the model or a part of it, that is one forward pass: within it
-the effective weight is computed once, from one sample.
+type is special. A call of the model, or of a part of it, from outside is one forward pass: within it the effective
+weight is computed once, from one sample.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def other_buffers(model: nn.Module, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the buffers that are none of the tensors of a model that a state dict holds, by name."""
+    """Return the buffers of a model that are not among the held tensors of its state dict, by name."""
     known = set(map(id, held.values()))
     return {name: buffer for name, buffer in model.named_buffers() if id(buffer) not in known}
 
@@ -61,7 +61,7 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
     Args:
         base: the class of the owner, or of a module that holds owners.
         leaves: names of its masked tensors.
-        root: whether this is the model that `mask_` was called on.
+        root: True for the model that `mask_` was called on.
     """
 
     def new(cls: type, *args: Any, **kwargs: Any) -> nn.Module:
@@ -132,15 +132,15 @@ def _new_masked(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> n
 
 
 def _without_views(module: nn.Module, state: Any) -> dict[str, Any]:
-    """Return the state of a module to copy."""
+    """Return the state of a module to copy, without tensors that are views of others."""
     if not isinstance(module, nn.RNNBase):
         return dict(state)
-    # It keeps a list of the tensors it last used, and no copy can be made of those: it will find new ones.
+    # Its list of the tensors last used cannot be copied; the copy fills the list again.
     return {**state, "_flat_weights": [torch.empty(0, device="cpu") for _ in module._flat_weights_names]}
 
 
 def _class_for_a_copy(base: type[nn.Module]) -> type[nn.Module]:
-    """Return the class for a copy: a GraphModule's own, since its compiled forward is its class's."""
+    """Return the class for a copy: a new one for a GraphModule, whose compiled forward is stored on its class."""
     if not issubclass(base, GraphModule):
         return base
     return type(base.__name__, (base,), {"forward": base.forward, "__module__": base.__module__})
@@ -197,6 +197,6 @@ def _begin_pass(states: Sequence[MaskState]) -> None:
 
 
 def end_pass(states: Sequence[MaskState]) -> None:
-    """Forget what was computed for a forward pass."""
+    """Delete the values computed for a forward pass."""
     for state in states:
         state._in_forward, state._computed = False, None

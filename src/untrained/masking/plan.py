@@ -1,4 +1,4 @@
-"""The plan of `mask_`: which tensors are masked by which method, and what becomes of the others. It changes nothing."""
+"""The plan of `mask_`: the method of each masked tensor, and the use of the others. It changes no model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Parameters = Mapping[str, nn.Parameter]
 @final
 @dataclass(frozen=True)
 class Plan:
-    """All that `mask_` is going to do to a model, by the names of its parameters.
+    """Plan of all changes that `mask_` makes to a model, by the names of its parameters.
 
     Attributes:
         owners: the modules that hold each parameter.
@@ -54,7 +54,7 @@ class Plan:
         where: Where | None,
         also_train: Where | None,
     ) -> Plan:
-        """Plan what `mask_` does to a model, and refuse what would go wrong.
+        """Plan the changes of `mask_` to a model, and refuse models on which they would fail.
 
         Raises:
             ValueError: nothing matched, or a tensor cannot be masked.
@@ -105,7 +105,7 @@ def _also_trained(also_train: Where | None, parameters: Parameters) -> frozenset
 def _matrices(
     method: Method | Mapping[str, Method], where: Where | None, parameters: Parameters, left: Mapping[str, Role]
 ) -> Parameters:
-    """Return what can be masked: every weight, and what a pattern spells out by its whole name."""
+    """Return the tensors that can be masked: every weight, and those that a pattern names in full."""
     patterns = [where] if isinstance(where, str) else list(method) if isinstance(method, Mapping) else []
     spelled = " ".join(re.sub(r"\\(.)", r"\1", pattern) for pattern in patterns)
 
@@ -207,7 +207,7 @@ def _constants(parameters: Parameters, left: Mapping[str, Role], matrices: Param
 def _refuse_late_errors(
     chosen: Mapping[str, Method], drawn: tuple[str, ...], owners: Owners, classes: Mapping[nn.Module, type]
 ) -> None:
-    """Refuse what could be masked and would go wrong later.
+    """Refuse models that could be masked and would fail later.
 
     That is two dtypes ranked together, a whole weight that its own module changes, and a replaced forward under a
     method that samples once in a forward pass.

@@ -1,6 +1,6 @@
 """The role of every parameter of a model: a weight matrix, a bias, a norm's scale, or something else.
 
-A parameter of torch's own modules has the role that torch gives it. Elsewhere its shape decides: with two or more
+A parameter of torch's modules has the role that torch gives it. Elsewhere its shape decides: with two or more
 axes longer than 1 it is a weight matrix, with fewer a scale or a token, which is no matrix in whatever shape it is
 kept, such as (C, 1, 1). Only additive biases are found by name, by the word `bias` in it (`bias`, `q_bias`).
 """
@@ -34,7 +34,7 @@ class Role:
     """The role of one parameter.
 
     Attributes:
-        kind: "weight", "bias" or "norm scale"; "other" for what is none of them.
+        kind: "weight", "bias" or "norm scale"; "other" for all else.
         padding: the row of an embedding that stands for padding, which is zero and never learns; None: there is none.
         surprise: the reason why it is no weight, where its shape would suggest one.
     """
@@ -46,7 +46,7 @@ class Role:
 
 
 def roles(model: nn.Module) -> tuple[Owners, dict[str, nn.Parameter], dict[str, Role]]:
-    """Return who holds each parameter (several where it is tied), the parameters and their roles, by first name.
+    """Return the owners of each parameter (several where it is tied), the parameters and their roles, by first name.
 
     Raises:
         ValueError: a parameter has no values of its own that could be drawn anew; the message names it.
@@ -128,7 +128,7 @@ def _role_in(owner: nn.Module, leaf: str, parameter: Tensor) -> Role:
 
 
 def _role_of_original(module: nn.Module, leaf: str, original: str, parameter: Tensor) -> Role:
-    """Return the role of what a parametrization computes `module.leaf` from; only weights have their own role there."""
+    """Return the role of a tensor from which a parametrization computes `module.leaf`: a weight, or other."""
     role = _role_in(module, leaf, parameter)
     if original != "original" and axes(parameter.shape) < 2:  # one of several: of a weight norm's g and v it is v
         with torch.no_grad():

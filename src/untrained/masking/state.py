@@ -45,7 +45,7 @@ class Group:
         self.move(0, 1)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What a transform of torch.func left here has no memory that could be copied.
+        # Tensors that a transform of torch.func left here have no memory to copy.
         noise = torch.tensor(int(self.noise), dtype=torch.int64, device="cpu")
         return {**vars(self), "_read": None, "noise": noise}
 
@@ -95,7 +95,7 @@ class Group:
             self.noise = self.noise + 1
 
     def hand_out(self, name: str, value: Tensor) -> Tensor:
-        """Remember a weight that is read outside of any forward pass, to find out if it is written into."""
+        """Store a weight that is read outside of any forward pass, to detect writes into it."""
         self.check_handed_out()
         if not (value.is_inference() or value.is_meta):
             self._read = name, value, value._version, _some_of(value)
@@ -171,7 +171,7 @@ class MaskState(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The frozen weight, without what else is frozen beside it."""
+        """The frozen weight, without the other frozen values of its method."""
         return self.frozen if self.group.planned.planes == 1 else self.frozen[0]
 
     @torch.no_grad()
@@ -236,14 +236,14 @@ class MaskState(nn.Module):
 
 @dataclass(frozen=True)
 class Record:
-    """A record of what `mask_` did: all that is needed, beside the codes, to make the tensors again.
+    """Record of a call of `mask_`: all data, beside the codes, from which the tensors can be built again.
 
     Attributes:
         seed: the seed of everything that is drawn.
         law: the law of the frozen weights, or None for a pretrained model's own.
         groups: the masked tensors by method.
         drawn: frozen tensors drawn from the seed that are not searched: all of them kept.
-        constant: frozen tensors that hold one value: biases 0, norm scales 1, others what they held.
+        constant: frozen tensors that hold one value: biases 0, norm scales 1, others the value they had.
         trained: names of the tensors that learn as usual.
         padding: rows of drawn or masked embeddings that stand for padding, and are zero.
         own: dtype and sha256 of a pretrained model's own frozen tensors; none where a law gives them.
@@ -263,6 +263,6 @@ class Record:
         return [state for group in self.groups for state in group.states]
 
     def source(self, name: str, weight: Tensor, method: Method | None) -> Source:
-        """Return the source of the frozen values of a tensor; its method, as it ends, gives what is kept."""
+        """Return the source of the frozen values of a tensor; its final method gives the fraction kept."""
         keep = None if method is None else method.final_keep
         return Source.of(weight, name, seed=self.seed, law=self.law, keep=keep)

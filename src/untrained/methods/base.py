@@ -156,12 +156,12 @@ class Method(abc.ABC):
 
     @property
     def takes_keep(self) -> bool:
-        """True where `keeping` sets how much is kept: with a field `keep`, or a `keeping` of its own."""
+        """True where `keeping` sets the fraction kept: with a field `keep`, or an overridden `keeping`."""
         return "keep" in kinds_of(type(self)) or type(self).keeping is not Method.keeping
 
     @property
     def final_keep(self) -> float | None:
-        """The value of `keep` when the search ends; None where the scores decide how much is kept."""
+        """The value of `keep` when the search ends; None where the fraction kept follows from the scores."""
         return getattr(self.at(1.0), "keep", None)
 
     def keeping(self, keep: float) -> Self:

@@ -1,10 +1,10 @@
-"""Bernoulli supermasks: every weight is kept with a probability of its own, and the probabilities learn.
+"""Bernoulli supermasks: every weight has a probability to be kept, and the probabilities learn.
 
     W_eff = W ⊙ m · r,   m ~ Bern(σ(s)),   r = n/Σm if rescaled, else 1
     ∂L/∂s = W ⊙ σ'(s) · r ⊙ ∂L/∂W_eff                 straight through the sample; r counts as a constant
 
 A new mask is drawn in every forward pass of training; evaluated and saved is the likelier code of each weight, 1 where
-σ(s) ≥ ½. (The authors sample when they evaluate, too.) There is no target sparsity: how much is kept is learned.
+σ(s) ≥ ½. (The authors sample when they evaluate, too.) There is no target sparsity: the fraction kept is learned.
 
 The learning rates of 100 and more in the authors' code are no misprint: σ'(s) ≤ ¼ and |W| ≈ 1/√(fan in) make the
 gradient that small, and s must travel several units before σ(s) is near 0 or 1.

@@ -4,7 +4,7 @@
     ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff                        straight through m
 
 Source: Ramanujan, Wortsman, Kembhavi, Farhadi, Rastegari, "What's Hidden in a Randomly Weighted Neural Network?",
-CVPR 2020, arXiv 1911.13299, section 3. The paper ranks by s; its authors' code ranks by |s|, and so do we by default.
+CVPR 2020, arXiv 1911.13299, section 3. The paper ranks by s; its authors' code ranks by |s|, the default here.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     ∂L/∂s = W ⊙ θ · θ(1 - θ) ⊙ ∂L/∂W_eff               the authors' Bern passes θ·g back, and not g
     penalty = entropy · mean H(θ),   H(θ) = -θ log2 θ - (1 - θ) log2 (1 - θ), in bits
 
-What one client does; the server's averaging of masks is another matter. Evaluated and saved is the likelier code.
+This is the client's part, without the averaging of masks on the server. Evaluated and saved is the likelier code.
 
 Source: Isik, Pase, Gunduz, Weissman, Zorzi, "Sparse Random Networks for Communication-Efficient Federated Learning",
 ICLR 2023, arXiv 2209.15328, and its authors' code for the gradient. The penalty on H(m)/n: Mestoukirdi et al. 2023,

@@ -1,14 +1,14 @@
-"""Gem-Miner: probabilities that are rounded, pulled towards zero, and dropped for good a few at a time.
+"""Gem-Miner: probabilities that are rounded, decay towards zero, and are dropped for ever a few at a time.
 
     W_eff = W ⊙ [p > ½],   p ∈ [0, 1], or dropped
     ∂L/∂p = W ⊙ ∂L/∂W_eff where p is not dropped, 0 where it is
-    penalty = decay · Σ p²                              over what is not dropped
+    penalty = decay · Σ p²                              over all p that are not dropped
     after every step:  p ← min(1, max(0, p)); then the lowest p are dropped until ⌈keep(t)·n⌉ are left
 
 keep(t) falls from 1 to `keep` in jumps that drop the same share of what is left each time (`Geometric`). A dropped
 weight never comes back. Of what is left the weights with p > ½ are kept, so that `keep` is the most that is kept.
 
-What is frozen is (2, *shape): the weights, and 1 for what is dropped.
+The frozen values are (2, *shape): the weights, and 1 for what is dropped.
 
 The authors want a network that *trains* well and fine-tune it afterwards; here the weights stay as they are.
 
@@ -38,13 +38,13 @@ from untrained.weights.source import Source
 @final
 @dataclass(frozen=True)
 class GemMiner(Method):
-    """Gem-Miner: clamped probabilities, rounded at ½, of which the lowest are dropped for good step by step.
+    """Gem-Miner: clamped probabilities, rounded at ½, of which the lowest are dropped for ever step by step.
 
     Args:
-        keep: the most that is kept, in (0, 1], reached by `drops` equal jumps; or a schedule of your own.
+        keep: the most that is kept, in (0, 1], reached by `drops` equal jumps; or a schedule.
         scope: "global" drops the lowest of all tensors together, "layer" of every tensor alike.
         decay: λ of the penalty λ Σ p²; the authors' is about 1e-4.
-        drops: in how many jumps, all within the first four fifths of the search; 0: at once.
+        drops: number of jumps, all within the first four fifths of the search; 0: at once.
 
     Example:
         >>> [round(ut.GemMiner(keep=0.1).at(progress).keep, 2) for progress in (0.0, 0.4, 0.8)]

@@ -8,7 +8,7 @@ The paper keeps R seeds and R masks to rebuild such a network. Here draw d of we
 d), so that one seed and one small integer per weight are enough: code 0 is a dropped weight, code 1 + d one that is
 kept in its d-th draw. A weight has 255 draws; after the last comes the first.
 
-What is frozen is (2, *shape): the weights as they are, and the number of each one's draw.
+The frozen values are (2, *shape): the weights as they are, and the number of each one's draw.
 
 Source: Chijiwa et al., "Pruning Randomly Initialized Neural Networks with Iterative Randomization", NeurIPS 2021,
 arXiv 2106.09269, algorithm 1.

@@ -1,13 +1,13 @@
 """Sparse and partly frozen starts: a seeded random set of weights is dropped, or kept, before any method chooses.
 
     by the seed alone every weight is dropped with probability `pruned`, locked on with probability `locked`, or free
-    W_eff = 0, W, or what the inner method makes of the free weights, which it sees as one row
+    W_eff = 0, W, or the result of the inner method on the free weights, as one row
 
 The seed gives the set, so that it costs no bit in the ticket: only the codes of the free weights are stored. Where the
 inner method has a `keep`, that stays the fraction of *all* weights kept: it chooses ⌈keep·n⌉ minus the locked ones, and
 none where more than that are locked.
 
-What is frozen is (2, *shape): the weights, and 0, 1 or 2 for dropped, locked, free.
+The frozen values are (2, *shape): the weights, and 0, 1 or 2 for dropped, locked, free.
 
 Source: sparse start: Gadhikar, Mukherjee, Burkholz, "Why Random Pruning Is All We Need to Start Sparse", ICML 2023,
 arXiv 2210.02412; locked weights: Otsuka et al., "Partially Frozen Random Networks Contain Compact Strong Lottery
@@ -44,7 +44,7 @@ class PartlyFrozen(Method):
     """Sparse or partly frozen start: a random set is dropped or locked on, and another method chooses from the rest.
 
     Args:
-        of: the method that chooses; one of a single frozen value per weight, that drops nothing for good and has no
+        of: the method that chooses; one of a single frozen value per weight, that drops no weight for ever and has no
             structure.
         pruned: probability that a weight is dropped beforehand.
         locked: probability that a weight is kept beforehand.
@@ -85,7 +85,7 @@ class PartlyFrozen(Method):
     def keeping(self, keep: float) -> Self:
         inner = self.of.keeping(keep)
         down = getattr(inner, "keep", None)
-        if isinstance(down, Cubic):  # it cannot begin with more than is left
+        if isinstance(down, Cubic):  # it cannot begin with more than the free weights
             down = replace(down, start=max(keep, min(down.start, 0.9 * (1 - self.pruned))))
             inner = replace(inner, keep=down)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return replace(self, of=inner)

@@ -1,6 +1,6 @@
 """Random subnetwork: a seeded random choice of ⌈keep·n⌉ weights per tensor, and no learning.
 
-The baseline of every search: the worth of a mask of the same size that was not searched for.
+The baseline of every search: a mask of the same size, found without a search.
 """
 
 from __future__ import annotations

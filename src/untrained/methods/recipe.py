@@ -102,7 +102,7 @@ class Paper:
         title: the paper.
         source: its number at arXiv, or where it appeared.
         recipe: recipe of the scores.
-        weights: the law of the frozen weights, or the nearest of ours; None: those of a pretrained network.
+        weights: the law of the frozen weights, or the nearest one here; None: those of a pretrained network.
         epochs: passes over the training data.
         batch_size: examples per step.
 

@@ -9,7 +9,7 @@
 There is no paper's recipe here: of the paper only the abstract was available.
 
 The gradient is that of the formulas, 0 where a gate is clipped. The gradient of the rounded gate is that of the gate
-without noise. How much is kept follows from the price `sparsity`.
+without noise. The fraction kept follows from the price `sparsity`.
 
 Source: Tsayag, Lindenbaum 2026, arXiv 2603.08914 (frozen random weights; read in its abstract only); gaussian gates:
 Yamada et al. 2020, arXiv 1810.04247; hard concrete gates: Louizos et al. 2018, arXiv 1712.01312, equations 10-12.

@@ -31,7 +31,7 @@ from untrained.weights.laws import SignedConstant
 @final
 @dataclass(frozen=True)
 class SignedSupermask(Method):
-    """Signed supermask: codes -1, 0, 1; how much is kept comes from the decay of the scores.
+    """Signed supermask: codes -1, 0, 1; the fraction kept follows from the decay of the scores.
 
     Args:
         threshold: τ.

@@ -1,4 +1,4 @@
-"""Slot machines: every connection has K random values and learns which of them to show.
+"""Slot machines: every connection has K random values and learns which one to use.
 
     W_eff = W_j,   j = argmax_k s_k (greedy)            or, while training, j ~ softmax(s) (probabilistic)
     ∂L/∂s_k = W_k ⊙ ∂L/∂W_eff                           straight through, to every value's score

@@ -11,7 +11,7 @@ class BinaryActivation(nn.Module):
     """The sign of the input, exactly ±1, with a clipped straight-through gradient.
 
     y = +1 where x ≥ 0 (-0.0 too), -1 where x < 0; ∂L/∂x = ∂L/∂y where |x| ≤ 1, 0 elsewhere. NaN stays NaN, so that
-    a search which diverges shows it. The output has the shape and dtype of the input.
+    a diverged search is detected. The output has the shape and dtype of the input.
 
     Source: Diffenderfer & Kailkhura 2021, arXiv 2103.09377 (multi-prize tickets MPT-1/1); the gradient is that of
     Hubara et al. 2016, arXiv 1602.02830.

@@ -1,4 +1,4 @@
-"""Layers that the networks are made of: none has a bias."""
+"""Layers of the networks, all without a bias."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence

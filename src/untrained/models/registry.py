@@ -1,4 +1,4 @@
-"""Networks by name, and the notes on a network from which it is built again."""
+"""Networks by name, and the name and arguments from which a network is built again."""
 
 import functools
 import inspect
@@ -22,7 +22,7 @@ _Arguments = ParamSpec("_Arguments")
 
 @final
 class Network(nn.Sequential):
-    """Layers in order, with the name and the arguments that `build` makes them from again in `built_by`.
+    """Layers in order, with the name and arguments for `build` in `built_by`.
 
     Example:
         >>> ut.models.fc((5,), classes=2).built_by
@@ -38,7 +38,7 @@ def build(name: str, /, **arguments: Any) -> Network:
 
     Args:
         name: a key of `NETWORKS`, such as "conv4".
-        arguments: those of that builder; a list will do where it takes a tuple.
+        arguments: those of that builder; a list may stand for a tuple.
 
     Returns:
         The network, with `built_by` set, so that `build(m.built_by["name"], **m.built_by["arguments"])` is
@@ -46,7 +46,7 @@ def build(name: str, /, **arguments: Any) -> Network:
 
     Raises:
         ValueError: unknown name or argument, argument of the wrong type or out of range, input too small, or
-            more than `MAX_WEIGHTS` weights; nothing has been allocated by then.
+            more than `MAX_WEIGHTS` weights; no memory is allocated before the check.
 
     Example:
         >>> ut.models.build("conv4", width=0.1)(torch.zeros(2, 3, 32, 32)).shape
@@ -60,7 +60,7 @@ def build(name: str, /, **arguments: Any) -> Network:
 
 
 def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, Network]:
-    """Register a builder in `NETWORKS`, check its arguments and size, and note them on what it builds."""
+    """Register a builder in `NETWORKS`, check its arguments and size, and store them on the network."""
     name = builder.__name__.replace("_", "-")
     signature = inspect.signature(builder)
     unnoted = [(key, signature.parameters[key].default) for key in _UNNOTED_AT_DEFAULT if key in signature.parameters]
@@ -89,7 +89,7 @@ def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, N
 def variant(
     of: Callable[_Arguments, Network], name: str, first_line: str, builder: Callable[..., Network]
 ) -> Callable[_Arguments, Network]:
-    """Register a builder with the arguments of another network's, and a docstring that names that one."""
+    """Register a builder with the arguments of another builder, and a docstring that refers to it."""
 
     @functools.wraps(of)
     def named(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Network:

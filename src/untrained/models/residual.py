@@ -1,4 +1,4 @@
-"""Residual networks, and the same ones folded."""
+"""Residual networks, also folded: with convolutions that blocks share."""
 
 import functools
 import math
@@ -15,7 +15,7 @@ from untrained.models.registry import Network, registered, variant
 
 @final
 class _Residual(nn.Module):
-    """Convolutions, which blocks may share, each with a norm of its own, added to a shortcut around them."""
+    """Convolutions, which blocks may share, each followed by a norm, added to a shortcut around them."""
 
     def __init__(self, convolutions: Sequence[nn.Conv2d], activation: Activation) -> None:
         super().__init__()
@@ -90,8 +90,8 @@ def resnet18(
     """Build a residual network of basic blocks, with batch norms that have running statistics and no weights.
 
     Folded, it is a hidden-fold network: the blocks of a stage after its first, which changes channels or stride, all
-    use the same convolutions, each with norms of its own. A stage then stores two blocks' convolutions however many
-    blocks it has; `resnet18` has two blocks a stage, and nothing to fold. A convolution that is used several times has
+    use the same convolutions, each with other norms. A stage then stores two blocks' convolutions however many
+    blocks it has; `resnet18` has two blocks a stage, and no block to fold. A convolution that is used several times has
     one mask.
 
     Args:

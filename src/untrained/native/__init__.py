@@ -1,1 +1,1 @@
-"""Kernels in C++, built on first use where there is a compiler, and kept in a cache; there is a plain path for each."""
+"""Kernels in C++, compiled on first use and cached; where there is no compiler, Python does the same."""

@@ -1,7 +1,7 @@
 """Compile the kernels to a shared library on first use, and keep it in a cache.
 
 They are not compiled at installation, which would need a compiler or a wheel for every system, nor against torch's
-headers: their interface is plain C with pointers, so that compiling takes seconds and a new torch needs no new one.
+headers: their interface is plain C with pointers, so that compiling takes seconds and a new torch needs no new library.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ LEVELS = {
 }
 """Instruction sets, the best first. Every machine has the portable one; on ARM that is NEON."""
 
-_LONGEST, _MOMENT = 300.0, 2.0  # seconds: it takes some ten
+_LONGEST, _MOMENT = 300.0, 2.0  # seconds; usually ten
 _LARGEST = 1 << 26  # bytes
 
 
 class NoCompiler(Exception):
-    """Error with the reason why there is no library."""
+    """Error where the library of kernels cannot be compiled or used."""
 
 
 def cache() -> Path:
@@ -54,7 +54,7 @@ def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
     user owns or may write to, counts as damaged.
 
     Raises:
-        NoCompiler: the cache cannot be used, or others may write to it.
+        NoCompiler: the cache cannot be used, or other users may write to it.
     """
     with _no_cache():
         stem = _stem(level, flags)
@@ -73,7 +73,7 @@ def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
         flags: more flags for the compiler.
 
     Raises:
-        NoCompiler: there is none, it failed now or before, or the cache cannot be used.
+        NoCompiler: there is no compiler, it failed now or before, or the cache cannot be used.
     """
     with _no_cache():
         compiler, folder, stem = _compiler(), _folder(), _stem(level, flags)
@@ -123,11 +123,11 @@ def _no_cache() -> Iterator[None]:
 
 
 def _folder() -> Path:
-    """Return the cache, made if need be. Code from it runs as the user, so no other user may write to it."""
+    """Return the cache, made if missing. Code from it runs as the user, so no other user may write to it."""
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not _is_ours_alone(folder.stat()):
-        raise NoCompiler(f"others may write to {folder}; set UNTRAINED_CACHE to a folder of your own")
+        raise NoCompiler(f"other users may write to {folder}; set UNTRAINED_CACHE to a private folder")
     return folder
 
 

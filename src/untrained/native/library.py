@@ -23,7 +23,7 @@ class Status(NamedTuple):
 
 
 def library() -> ctypes.CDLL | None:
-    """Return the kernels at the best level of this machine, compiled now if need be; None: use the plain path.
+    """Return the kernels at the best level of this machine, compiled now if missing; None: use the plain path.
 
     The environment is read once: UNTRAINED_NATIVE=0 is the plain path; 1, or a level such as avx2, requires kernels.
 
@@ -64,7 +64,7 @@ def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     """Load the library of one level from the cache, or compile it.
 
     Raises:
-        NoCompiler: it is not there, and cannot be made.
+        NoCompiler: the library is missing and cannot be compiled.
     """
     path = kept(level, flags)
     if path is not None:
@@ -88,7 +88,7 @@ def _opened(path: Path) -> ctypes.CDLL:
 
 
 def _share_threads(loaded: ctypes.CDLL) -> None:
-    """Hand torch's own loop over its threads to the kernels; a torch without it (before 2.10) leaves them one."""
+    """Pass torch's parallel loop to the kernels; without it (before torch 2.10) they use one thread."""
     use = loaded.use_parallel_for
     name = next((p for p in (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*") if p.suffix != ".lib"), None)
     of_torch = getattr(ctypes.CDLL(str(name)), "torch_parallel_for", None) if name else None

@@ -72,7 +72,7 @@ def decode_two(coded: Sequence[tuple[bytes, int, int]]) -> list[np.ndarray | Non
         return None
     words = [np.frombuffer(data, "<u4").astype(np.uint32, copy=False) for data, _, _ in coded]
     symbols = [np.empty(n, np.uint8) for _, n, _ in coded]
-    # The longest first: then little is left for the end, when fewer run side by side.
+    # The longest first, so that few elements remain at the end, when fewer run in parallel.
     order = sorted(range(len(coded)), key=lambda i: -coded[i][1])
     parts = (_Coded * len(coded))(
         *(_Coded(_at(words[i]), len(words[i]), coded[i][1], coded[i][2], _at(symbols[i]), 0) for i in order)

@@ -1,6 +1,6 @@
 """Time a found network on this machine: dense, in bfloat16, in int8, and packed.
 
-One thread, process CPU time, the variants taking turns: what else runs on the machine then matters least.
+One thread, process CPU time, the variants taking turns, so that other programs on the machine disturb least.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Row:
 
 
 def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
-    """Time a ticket's network on random inputs; torch's threads are as many afterwards as before.
+    """Time a ticket's network on random inputs; torch's number of threads is restored afterwards.
 
     Args:
         ticket: of one of `untrained.models`.
@@ -60,7 +60,7 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
         there is none of them or torch cannot; without Linear or Conv weights of -σ, 0 and +σ packed is left out.
 
     Raises:
-        TicketError: its network is not one of `untrained.models`.
+        TicketError: the network is not one of `untrained.models`.
         ValueError: a batch size below 1.
     """
     if not batches or min(batches) < 1:
@@ -88,14 +88,14 @@ def verdict(rows: Sequence[Row]) -> list[str]:
     for batch in dict.fromkeys(row.batch for row in rows):
         of_batch = {row.variant: row for row in rows if row.batch == batch}
         best, dense = min(of_batch.values(), key=lambda row: row.ms), of_batch[DENSE]
-        if dense.ms <= _CLEARLY * best.ms:  # what is no faster by more than noise is not worth the change
+        if dense.ms <= _CLEARLY * best.ms:  # a difference within the noise is not worth a change
             best = dense
         line = f"batch {batch}: {best.variant} is fastest"
         if best is not dense:
             line += f", {dense.ms / best.ms:.1f} times as fast as {DENSE}"
         if PACKED in of_batch and best.variant != PACKED:
             line += f"; packed takes {of_batch[PACKED].ms / best.ms:.1f} times as long"
-        lines.append(line if PACKED in of_batch else f"{line}; there is nothing to pack")
+        lines.append(line if PACKED in of_batch else f"{line}; no weight can be packed")
     return lines
 
 

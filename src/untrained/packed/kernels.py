@@ -46,7 +46,7 @@ def linear(
     """Return scale · x tᵀ + bias, (…, rows) for x (…, columns), in the dtype of x.
 
     Args:
-        x: the inputs; halves are computed in float32, float64 by torch, and by torch also what has a gradient.
+        x: the inputs; halves are computed in float32; float64, and inputs with a gradient, by torch.
         codes, starts, scale: the weight (rows, columns).
         bias: (rows), or None.
         dtype: float32 or bfloat16, in which torch computes where there is no kernel or torch is faster.
@@ -64,7 +64,7 @@ def linear(
             y = product(kernels, codes, starts, scale, bias32, x.contiguous(), rows, columns)
             if y is not None:
                 return y
-            dtype = torch.float32  # in which torch comes to what the dense layer does
+            dtype = torch.float32  # in which torch gives the same result as the dense layer
     if x.dtype in _HALVES:
         return linear(x.float(), codes, starts, scale, bias, rows, columns, dtype).to(x.dtype)
     return _run_in_torch(F.linear, x, (codes, starts, scale, (rows, columns)), bias, dtype)
@@ -139,7 +139,7 @@ def product(
 
     None: x holds NaN, infinities, or numbers so large that sums of them are too large before they are scaled.
     """
-    shape = x.shape  # asked once: every question to torch costs a tenth of a microsecond
+    shape = x.shape  # read once: each call of torch costs a tenth of a microsecond
     size = (shape[0], rows) if len(shape) == 2 else (*shape[:-1], rows)
     out = torch.empty(size, dtype=torch.float32, device=_CPU)
     bias_at = None if bias is None else bias.data_ptr()
@@ -154,7 +154,7 @@ def product(
 
 @functools.cache
 def _load_functions(kernels: ctypes.CDLL) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return (packed_lookup, packed_indices) with their types: ctypes then converts without objects of its own."""
+    """Return (packed_lookup, packed_indices) with their types: ctypes then converts without intermediate objects."""
     pointer, integer = ctypes.c_void_p, ctypes.c_int64
     lookup, indices = kernels.packed_lookup, kernels.packed_indices
     lookup.argtypes = [pointer] * 5 + [integer] * 3

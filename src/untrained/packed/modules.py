@@ -32,7 +32,7 @@ _EXACT = torch.float32, torch.bfloat16, torch.float16
 
 @dataclass(frozen=True)
 class Layer:
-    """Name of a weight, how it runs in words, and the bytes that it takes in memory now.
+    """Name of a weight, description of how it runs, and the bytes that it takes in memory now.
 
     Example:
         >>> model = ut.mask_(nn.Sequential(nn.Linear(64, 64)), ut.EdgePopup(keep=0.5), seed=0)
@@ -52,7 +52,7 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
     1e-6 of the largest output. Convolutions, batches that torch is faster at, and everything where there is no
     compiler run through torch from weights that are expanded once and kept, beside the codes, in `dtype`. Inputs with
     NaN, infinities or sums beyond float32, and inputs that need a gradient, go through torch, too: there a layer gives
-    the same output and input gradient as the dense one. Biases stay and are frozen. `untrained.packed.layers` gives
+    the same output and input gradient as the dense one. Biases stay, frozen. `untrained.packed.layers` gives
     the reason for each weight that is not packed.
 
     Args:
@@ -129,7 +129,7 @@ class Packed(nn.Module, ABC):
 
     @abstractmethod
     def how(self) -> str:
-        """Return in words how the layer runs."""
+        """Return a description of how the layer runs."""
 
     @property
     def weight(self) -> Tensor:
@@ -142,13 +142,13 @@ class Packed(nn.Module, ABC):
     def _apply(self, fn: Any, recurse: bool = True) -> nn.Module:
         scale = self.scale
         super()._apply(fn, recurse)
-        if self.scale.dtype != scale.dtype:  # half() and the like are for what is computed with: σ stays as it is
+        if self.scale.dtype != scale.dtype:  # half() and the like change expanded weights only: σ keeps its dtype
             self.scale = scale.to(self.scale.device)
         return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
         codes, starts = (state_dict.get(prefix + name, getattr(self, name)) for name in ("codes", "starts"))
-        try:  # before anything is loaded: kernels do not check it
+        try:  # before loading: kernels do not check it
             if codes.dtype != self.codes.dtype:
                 raise ValueError(f"dtype must be {self.codes.dtype}, got {codes.dtype}")
             if self.starts is not None:
@@ -269,7 +269,7 @@ def _pack_weights(model: nn.Module) -> dict[str, _Codes]:
 
 
 def _find_obstacle(uses: list[_Use]) -> str | None:
-    """Return what keeps a parameter from being packed whatever its values; None: nothing."""
+    """Return the reason why a parameter cannot be packed for any values; None: there is none."""
     _, module, leaf, parameter = uses[0]
     if len(uses) > 1:
         return f"tied with {_join(uses[1].path, uses[1].leaf)!r}"
@@ -302,7 +302,7 @@ def _describe_values(weight: Tensor) -> str:
 
 
 def _become_packed_(layer: nn.Module, weight: _Codes, dtype: torch.dtype) -> None:
-    """Make a layer of torch's a packed one; it stays the same object, which others may hold."""
+    """Convert a layer of torch to a packed one in place, as other modules may refer to it."""
     shape = tuple(layer.weight.shape)  # pyright: ignore
     del layer.weight
     layer.__class__ = PackedLinear if isinstance(layer, nn.Linear) else PackedConv  # pyright: ignore

@@ -1,6 +1,6 @@
 """Pack matrices of trits (-1, 0, 1) as words or as places; packed.cpp describes both layouts.
 
-In numpy, so that packed networks can be read where there is no compiler.
+In numpy, so that packed networks can be read without a compiler.
 """
 
 from __future__ import annotations
@@ -77,10 +77,10 @@ def unpack_places(places: Tensor, starts: Tensor, columns: int) -> Tensor:
 
 
 def check_places(places: Tensor, starts: Tensor, rows: int, columns: int) -> None:
-    """Refuse lists that would lead a kernel beyond its inputs.
+    """Refuse lists with which a kernel would read beyond its inputs.
 
     Raises:
-        ValueError: they are not what `pack_places` gives for so many rows and columns.
+        ValueError: `pack_places` cannot give them for so many rows and columns.
     """
     lengths = np.diff(starts.cpu().numpy(), append=len(places))
     whole = len(starts) == rows + 1 and starts.dtype == torch.int32 and starts[0] == lengths[-1] == 0

@@ -1,4 +1,4 @@
-"""Checkpoints: the state with which a search goes on to the same bits, and its metrics as JSON lines."""
+"""Checkpoints of a search, which resumes to the same bits, and its metrics as JSON lines."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def write(
     """Write the checkpoint and the metrics, each whole or not at all.
 
     Args:
-        folder, model: where to, and the model as it is.
+        folder, model: the folder, and the model at this point.
         optimizers: in the order in which `restore` will get them.
-        plan: texts and numbers, equal in the run that will go on.
+        plan: texts and numbers, which must be equal in the resumed run.
         rows: the metrics, a row per epoch.
 
     Raises:
@@ -82,7 +82,7 @@ def restore(
     plan: Mapping[str, Any],
     columns: Collection[str] = (),
 ) -> list[Row]:
-    """Bring model, optimizers and torch's generators to where the run stopped, and return its rows.
+    """Set model, optimizers and torch's generators to the state where the run stopped, and return its rows.
 
     Arguments are those of `write`, of a run that has not begun; `columns` are needed in every row, beside the usual.
 
@@ -110,9 +110,9 @@ def restore(
         except BaseException:
             model.load_state_dict(before)
             raise
-    except Exception as error:  # torch, and a module's own loading, may raise anything
+    except Exception as error:  # torch and a module's loading may raise errors of any class
         raise ValueError(f"{path} does not fit this model: {shorten(error) or type(error).__name__}") from None
-    # Only after all checks: what follows cannot fail, so that nothing is changed by half.
+    # Only after all checks: the rest cannot fail, so that no model is changed in parts.
     for optimizer, optimizer_state in matched:
         optimizer.load_state_dict(optimizer_state)
     for device, generator in generators.items():
@@ -124,7 +124,7 @@ def restore(
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bool]:
-    """Return the parts of the file, on the CPU, and if it has a sha256; of the parts only the plan is checked."""
+    """Return the parts of the file, on the CPU, and True if it has a sha256; of the parts only the plan is checked."""
     data = path.read_bytes()
     try:
         if hashed := data[:-_HEX].endswith(_COMMENT):
@@ -136,7 +136,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if right else {}
         plain = type(state["plan"]) is dict
         plain = plain and all(type(value) in (str, int, float, bool) for value in state["plan"].values())
-    except Exception:  # a damaged file has more ways to fail than torch documents
+    except Exception:  # a damaged file raises more errors than torch documents
         hashed, plain, state = False, False, {}
     if not plain or state.keys() != _PARTS:
         raise ValueError(f"{path} is not a checkpoint, or a damaged one")
@@ -160,9 +160,9 @@ def _check_rows(rows: Any, epochs: int, columns: Collection[str]) -> None:
 
 
 def _match_model(model: nn.Module, saved: Any, hashed: bool) -> dict[str, Any]:
-    """Return the model's own state dict with the saved values, whose dtypes, shapes and layouts are those of the model.
+    """Return the model's state dict with the saved values, whose dtypes, shapes and layouts are those of the model.
 
-    Modules with a loading method of their own, such as observers, may take other shapes, and check them themselves.
+    Modules that override loading, such as observers, may take other shapes, and must check them.
     """
     own = model.state_dict()
     if not hashed:  # such versions stored no extra state of masked models
@@ -174,12 +174,12 @@ def _match_model(model: nn.Module, saved: Any, hashed: bool) -> dict[str, Any]:
             owner = type(modules.get(name.rpartition(".")[0]))
             usual = getattr(owner, "_load_from_state_dict", None) is nn.Module._load_from_state_dict
             _check_tensor(name, saved[name], value, shape=value.shape if usual else None)
-        own[name] = saved[name]  # into the model's own dict: torch obeys the metadata that a loaded one brings
+        own[name] = saved[name]  # into the model's dict: torch obeys the metadata of a loaded dict
     return own
 
 
 def _match_optimizer(optimizer: torch.optim.Optimizer, saved: Any) -> dict[str, Any]:
-    """Return the optimizer's own options with copies of the saved state in its parameters' dtypes and layouts."""
+    """Return the optimizer's options with copies of the saved state in its parameters' dtypes and layouts."""
     own = optimizer.state_dict()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for group, expected in zip(saved["param_groups"], own["param_groups"], strict=True):

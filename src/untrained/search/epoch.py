@@ -38,7 +38,7 @@ class SizedBatches(Protocol):
 @final
 @dataclass(frozen=True)
 class Plan:
-    """Settings that a run keeps when it is resumed."""
+    """Settings that a resumed run must share."""
 
     recipe: Recipe
     epochs: int

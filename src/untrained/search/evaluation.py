@@ -37,7 +37,7 @@ class Answers(NamedTuple):
 
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp: bool = False) -> Result:
-    """Evaluate a classifier, masked or plain, in evaluation mode; the model is left as it was.
+    """Evaluate a classifier, masked or plain, in evaluation mode; the model is unchanged afterwards.
 
     Args:
         model: gives logits (batch, classes), or (batch, classes, ...) for a label per pixel, say.
@@ -45,7 +45,7 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, amp:
         amp: bfloat16 autocast.
 
     Raises:
-        ValueError: no label counts, or inputs, labels and logits do not go together.
+        ValueError: no label counts, or inputs, labels and logits do not match.
 
     Example:
         >>> model = ut.mask_(nn.Linear(4, 3), ut.EdgePopup(keep=0.5))
@@ -121,13 +121,13 @@ def _set_evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _set_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Set training or evaluation mode; afterwards every module is in the mode it was in."""
+    """Set training or evaluation mode; afterwards restore the mode of every module."""
     before = {module: module.training for module in model.modules()}
     try:
         model.train(training)
         yield
     finally:
-        model.train(before[model])  # a module may do more than to set its flag
+        model.train(before[model])  # a module may do more than set its flag
         for module, was_training in before.items():
             module.training = was_training
 

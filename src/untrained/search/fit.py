@@ -75,7 +75,7 @@ def fit(
     Args:
         model: gives logits (batch, classes) or (batch, classes, ...); stays on its device.
         train: batches of inputs and labels, (batch,) or (batch, ...), where -100 is not counted.
-        val: batches to evaluate after every epoch; nothing is chosen by them here.
+        val: batches to evaluate after every epoch; they do not influence the search.
         epochs: passes over `train`, whose (or whose sampler's) `set_epoch` is called if there is one.
         recipe: None: that of the method, or `WEIGHTS` for a plain model; "paper": that of the method's authors.
         amp: forward and loss in bfloat16 autocast.
@@ -162,7 +162,7 @@ class _Search:
             checkpoint.write(folder, self.model, self.optimizers, facts, rows)
         if self.masked:
             steps = -(-len(self.train) // self.plan.accumulate)
-            # Masks depend on the schedules, so these move to where the run stopped before the masks are taken.
+            # Masks depend on the schedules, so these are set to the step where the run stopped before masks are taken.
             move_(self.model, len(rows) * steps, self.plan.epochs * steps)
             self.masks = masks(self.model)
             if folder is not None:
@@ -176,7 +176,7 @@ class _Search:
             row["flips"], flips = count_flips(before, self.masks)
             if self.trace is not None:
                 self.trace.add(int(row["epoch"]), self.model, self.masks, flips)
-        if self.world > 1:  # running statistics: each process has only seen its own share of the data
+        if self.world > 1:  # running statistics: each process has only had its share of the data
             for buffer in self.model.buffers():
                 dist.broadcast(buffer, 0)
         if self.val is not None:

@@ -64,7 +64,7 @@ def count_right(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _explain(model: nn.Module, x: Any, message: str) -> str | None:
-    """Return a plainer message than torch's own; None: torch's will do."""
+    """Return a plainer message than that of torch; None: keep that of torch."""
     if "more than 1 value per channel" in message:
         return (
             "a norm layer needs more than one value per channel while it learns, and a batch has one example: "

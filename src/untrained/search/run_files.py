@@ -1,4 +1,4 @@
-"""Names of the files and folders of a run; all code that reads or writes them takes the names from here."""
+"""Names of the files and folders of a run, for all code that reads or writes them."""
 
 # A search, by `find` or `fit(out=…)`.
 CONFIG, CHECKPOINT, METRICS, TRACE = "config.toml", "checkpoint.pt", "metrics.jsonl", "trace.jsonl"

@@ -35,7 +35,7 @@ def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
 
 @final
 class _CellBar(RichProgress):
-    """Progress bar as the output of a notebook's cell, where rich's own needs widgets. Its last state stays."""
+    """Progress bar as the output of a notebook's cell, where that of rich needs widgets. Its last state stays."""
 
     def __init__(self, *columns: ProgressColumn, console: Console) -> None:
         super().__init__(*columns, console=console)

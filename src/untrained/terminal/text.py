@@ -13,7 +13,7 @@ _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # Persian and emoji
 
 
 def printable(text: object) -> str:
-    r"""Return a text as one line in which everything can be seen: a path, a ticket or a message may be hostile.
+    r"""Return a text as one line without invisible characters: a path, a ticket or a message may be hostile.
 
     Every character that Unicode does not count as printable is written as Python writes it in a string: line breaks and
     other control characters (C0 and C1), marks of direction, characters of no width, spaces that are not the plain one,
@@ -83,7 +83,7 @@ class Table:
             table.add_column(Text(printable(title)), justify="right" if number else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if row[0] == self.bold else None)
-        # A pipe has no width of its own; rich would cut the table to 80 columns.
+        # A pipe has no width; rich would cut the table to 80 columns.
         console = Console()
         (console if console.is_terminal else Console(width=140)).print(table)
 

@@ -1,4 +1,4 @@
-"""The requirements of a WeightLaw as a check for laws written elsewhere."""
+"""Check of the requirements of a WeightLaw, for laws written elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHAPES = (100, 200), (50, 16, 5, 5)
 
 
 def check_law(law: WeightLaw) -> None:
-    """Check that a law of frozen weights draws what `untrained.WeightLaw` promises, in about 0.1 seconds.
+    """Check that a law of frozen weights meets the requirements of `untrained.WeightLaw`, in about 0.1 seconds.
 
     The weights are finite float32 numbers, a pure function of seed and name for every thread count. A longer tensor of
     a name begins with the units of a shorter one. The root mean square of the weights is `scale(shape)` times one
@@ -27,7 +27,7 @@ def check_law(law: WeightLaw) -> None:
 
     Raises:
         AssertionError: a requirement is not met; the message names it.
-        TypeError: it is no WeightLaw.
+        TypeError: `law` is no WeightLaw.
 
     Example:
         >>> ut.testing.check_law(ut.KaimingNormal(fan="out"))

@@ -38,7 +38,7 @@ def check_method(method: Method) -> None:
 
     Raises:
         AssertionError: a law is broken; the message names it.
-        TypeError: it is no Method.
+        TypeError: `method` is no Method.
 
     Example:
         >>> ut.testing.check_method(ut.Dense())

@@ -1,4 +1,4 @@
-"""Requirements that the checks of this package hold their subject to."""
+"""Requirements shared by the checks of this package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from untrained.tickets import header
 
 
 def require(holds: bool, subject: object, law: str) -> None:
-    """Raise an AssertionError with the law that does not hold."""
+    """Raise an AssertionError with the law unless it holds."""
     if not holds:
         raise AssertionError(f"{subject} breaks a law: it {law}")
 

@@ -1,4 +1,4 @@
-"""The laws of a Task as a check that runs on a task of your own: `check_task(my_task)`."""
+"""Check of the laws of a Task, for tasks written elsewhere: `check_task(my_task)`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WEIGHTS, _SEEDS = (-1.0, 0.5), range(3)
 
 
 def check_task(task: Task) -> None:
-    """Hold a task to the laws of `untrained.wann.Task`, with three small networks.
+    """Check that a task keeps the laws of `untrained.wann.Task`, with three small networks.
 
     The laws: a task can be pickled; a reward depends on network, weight, seed and part alone, to the last bit; rewards
     of networks with bounded values are finite; no part repeats the rewards of another one. It takes about 50 calls of
@@ -33,11 +33,11 @@ def check_task(task: Task) -> None:
         AssertionError: guess breaks a law: a task gives the same rewards again...
 
     Args:
-        task: an instance, as it would be searched on.
+        task: an instance, as for a search.
 
     Raises:
         AssertionError: a law is broken; the message names it.
-        TypeError: it is no Task.
+        TypeError: `task` is no Task.
     """
     if not isinstance(task, Task):
         raise TypeError(f"task must be an instance of a Task, got {task!r}")

@@ -1,4 +1,4 @@
-"""A masked model captured for its ticket: entries and codes of its tensors, checked against what the seed gives."""
+"""Capture of a masked model for its ticket: entries and codes of its tensors, checked against the seed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from untrained.tickets.header import TensorEntry
 
 
 class Capture(NamedTuple):
-    """All that a ticket has of a masked model.
+    """Contents of a ticket, taken from a masked model.
 
     Attributes:
         record: the model's record.
         tensors: the entries of tensors that the seed and the codes give.
         codes: the codes of masked tensors, on the CPU.
         extra: all other tensors, copied to the CPU.
-        base: a pretrained model's own values by name; None if a law gives them.
+        base: a pretrained model's values by name; None if a law gives them.
         effective: the values that each tensor has in use.
     """
 
@@ -42,7 +42,7 @@ class Capture(NamedTuple):
         """Capture a masked model as it is now.
 
         Raises:
-            ValueError: it is not masked, a score is NaN, or it holds what a ticket cannot.
+            ValueError: it is not masked, a score is NaN, or it has state that a ticket cannot store.
         """
         masked = record(model)
         contents.refuse_other_state(model)
@@ -62,19 +62,19 @@ class Capture(NamedTuple):
         for name, tensor in (base or {}).items():
             dtype, sha256 = masked.own.get(name, (None, ""))
             if tensor.dtype == dtype and sha256_of(tensor) != sha256:  # converted as a whole it may be
-                raise ValueError(f"{name!r} is no longer what the pretrained model had: its frozen values were changed")
+                raise ValueError(f"{name!r} no longer equals the pretrained model's: its frozen values were changed")
         effective = plain | {name: tensor for group in masked.groups for name, tensor in group.choose().items()}
         on_cpu = {name: code.cpu().contiguous() for name, code in sorted(chosen.items())}
         return Capture(masked, dict(sorted(tensors.items())), on_cpu, extra, base, effective)
 
     def compared(self, rebuilt: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-        """Pass on rebuilt tensors, each compared with the model's.
+        """Yield rebuilt tensors after comparing each with the model's.
 
         An average d·v + (1 - d)·v of equal numbers drifts in float32, by up to 1,400 units in the last place for
         d = 0.9999, and by one in narrower dtypes. So |held - rebuilt| may be 2⁻¹² · |rebuilt|, or one such unit.
 
         Raises:
-            ValueError: a tensor of the model is another one.
+            ValueError: a tensor of the model differs.
         """
         for name, tensor in rebuilt:
             held, share = self.effective[name].cpu(), max(2.0**-12, torch.finfo(tensor.dtype).eps)
@@ -82,14 +82,14 @@ class Capture(NamedTuple):
                 expected = tensor.double()
                 if not bool(((held.double() - expected).abs() <= share * expected.abs()).all()):
                     raise ValueError(
-                        f"{name!r} no longer equals what is drawn from the seed: its frozen values were changed or "
+                        f"{name!r} no longer equals the weights drawn from the seed: its frozen values were changed or "
                         "converted. Only the scores and what also_train names may change: load and average those alone"
                     )
             yield name, tensor
 
 
 def _entries(masked: Record, plain: Mapping[str, Tensor]) -> dict[str, TensorEntry]:
-    """Return the entries of all tensors that need no bytes of their own."""
+    """Return the entries of all tensors that are not stored whole."""
     tensors = {
         state.name: TensorEntry(state.shape, state.frozen.dtype, method=group.final)
         for group in masked.groups

@@ -1,4 +1,4 @@
-"""Small integers to bytes and back: bit packing or entropy coding, whichever is smaller.
+"""Coding of small integers as bytes: bit packing or entropy coding, the smaller of the two.
 
 The two codings are specified in docs/format.md, "Codes".
 """
@@ -24,7 +24,7 @@ _PADDING = "the bits after the last code are not zero"
 
 @dataclass(frozen=True)
 class Encoded:
-    """The codes of one tensor as bytes."""
+    """Codes of one tensor as bytes."""
 
     coding: str
     values: tuple[int, ...]
@@ -54,7 +54,7 @@ def decode(encoded: Encoded) -> Tensor:
     """Return the codes again: int8, in one dimension.
 
     Raises:
-        ValueError: the data do not mean exactly these counts of these values.
+        ValueError: the data do not hold exactly these counts of these values.
     """
     decoded = next(decode_each([encoded]))
     return decoded if isinstance(decoded, Tensor) else decoded.codes()
@@ -119,7 +119,7 @@ def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
 
 
 def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
-    """Decode one after the other, which takes less time together; a ValueError comes when it is its turn.
+    """Yield the decoded codes of each, decoded together to save time; raise the ValueError of one in its turn.
 
     Bit-coded masks stay packed, and equal codes one number.
     """
@@ -145,7 +145,7 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
 
 
 def _fault(encoded: Encoded) -> str:
-    """Return the fault that shows without decoding; an empty string if there is none."""
+    """Return the fault that is found without decoding; an empty string if there is none."""
     values, counts = encoded.values, encoded.counts
     if any(a >= b for a, b in itertools.pairwise(values)) or any(not -128 <= value <= 127 for value in values):
         return "the values are not ascending integers in [-128, 127]"
@@ -159,7 +159,7 @@ def _fault(encoded: Encoded) -> str:
 
 
 def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
-    """Return the codes that the symbols stand for, if they are as many of each as were counted."""
+    """Return the codes of the symbols, if their counts are those of the header."""
     values, n = encoded.values, len(symbols)
     if len(values) == 2:  # symbols of one bit: nearly every ticket's
         ones = int(np.count_nonzero(symbols.view(np.bool_)))

@@ -1,4 +1,4 @@
-"""The contents of a model: checks of what a ticket can hold, and of what it can fill."""
+"""Checks of a model's contents: that a ticket can store them, and can fill them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def refuse_other_state(model: nn.Module) -> None:
     """Refuse a model whose state_dict holds more than parameters and buffers, which a ticket would lose.
 
     Raises:
-        ValueError: it names the module, and what it holds.
+        ValueError: there is such state; the message names the module and the state.
     """
     for path, module in model.named_modules():
         if isinstance(module, MaskState):
@@ -79,7 +79,7 @@ def check_fit(wanted: Mapping[str, TensorEntry | Tensor], held: Mapping[str, Ten
 
 
 def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
-    """Check that each tensor of a model can be filled, and nothing else be changed by it.
+    """Check that each tensor of a model can be filled, without changing another one.
 
     Raises:
         TicketError: one has no memory, shares it with another tensor or buffer, or was made in inference mode.
@@ -98,7 +98,7 @@ def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
 @final
 @dataclass(frozen=True)
 class OwnLoading:
-    """Loading of a module whose own `_load_from_state_dict` takes buffers of other shapes than it has.
+    """Loading of a module whose `_load_from_state_dict` takes buffers of other shapes than it has.
 
     Attributes:
         module: the module.
@@ -118,7 +118,7 @@ class OwnLoading:
         return errors
 
     def works(self) -> bool:
-        """Return True if a copy of the module comes to hold exactly the state."""
+        """Return True if loading into a copy of the module gives exactly the state."""
         try:
             twin = copy.deepcopy(self.module)
             if self.load_into(twin):
@@ -155,7 +155,7 @@ def _is_empty(state: Any) -> bool:
 
 
 def _obstacle(tensor: Tensor) -> str:
-    """Return what makes a tensor other than a block of numbers; an empty string if it is one."""
+    """Return the reason why a tensor is no block of numbers; an empty string if it is one."""
     if nn.parameter.is_lazy(tensor):
         return "has no shape yet: run the lazy module once first"
     if tensor.is_nested or tensor.layout != torch.strided:

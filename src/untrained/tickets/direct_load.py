@@ -1,7 +1,7 @@
-"""Signed weights under a mask loaded directly into the model's memory, without a buffer.
+"""Loading of masked ±σ weights directly into the model's memory, without a buffer.
 
-A weight ±σ is a bit, its mask is a bit, and each element can be drawn alone. So the sample that a ticket is checked by
-is drawn first, and then everything in its place.
+A weight ±σ is a bit, its mask is a bit, and each element can be drawn alone. So the sample by which a ticket is
+checked is drawn first, and then all elements in place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from untrained.weights.source import Source
 @final
 @dataclass(frozen=True)
 class DirectLoad:
-    """A tensor that is `source.draw()` where a bit is set, and +0 elsewhere.
+    """Tensor that is `source.draw()` where a bit is set, and +0 elsewhere.
 
     Attributes:
         source: draws ±σ in float32.
@@ -39,7 +39,7 @@ class DirectLoad:
 
     @classmethod
     def of(cls, source: Source, method: Method | None, codes: Mapping[str, Tensor], out: Tensor) -> Self | None:
-        """Return the way to load the codes of a method into `out`, or None if it needs a buffer.
+        """Return the loading of a method's codes into `out`, or None if it needs a buffer.
 
         Applies to methods that override neither `frozen` nor `decode`.
         """
@@ -62,7 +62,7 @@ class DirectLoad:
         flat, scale = out.detach().numpy().reshape(-1), self._scale
         for block, part in chunks(len(flat), 128):
             masked_signs(self.source.seed, self.source.name, block, flat[part], scale, self.bits[16 * block :])
-        torch.autograd.graph.increment_version(out)  # autograd must not take it for what it saved
+        torch.autograd.graph.increment_version(out)  # autograd must not use the tensor as one that it saved
 
     @property
     def _scale(self) -> np.float32:
@@ -70,7 +70,7 @@ class DirectLoad:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Return True for a tensor with memory of its own on the CPU, in C order."""
+    """Return True for a plain tensor in memory on the CPU, in C order."""
     return (
         type(tensor) in (Tensor, nn.Parameter)
         and tensor.dtype == torch.float32

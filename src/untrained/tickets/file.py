@@ -1,4 +1,4 @@
-"""The file of a ticket, written and read: safetensors, of which one metadata key holds the header."""
+"""Writing and reading of a ticket's file: safetensors, with the header in one metadata key."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def to_bytes(head: dict[str, Any], encoded: Mapping[str, Encoded], extra: Mappin
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read the fields of a Ticket from its file, and check everything that needs no weights.
+    """Read the fields of a Ticket from its file, and make all checks that need no weights.
 
     Raises:
         TicketError: the file is missing, damaged, not a ticket, or of another format.
@@ -113,7 +113,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _check_index(path: Path) -> None:
-    """Refuse what safetensors itself lets pass: one name twice, and tensors that are not described by an object."""
+    """Refuse files that safetensors accepts: one name twice, and tensors that are not described by an object."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(members := dict(pairs)) < len(pairs):
@@ -128,7 +128,7 @@ def _check_index(path: Path) -> None:
 
 @contextmanager
 def _path_in_utf8(path: Path) -> Iterator[str | Path]:
-    """Yield a path of the file in UTF-8, which is all that safetensors opens."""
+    """Yield a path of the file in UTF-8, the only paths that safetensors opens."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -140,7 +140,7 @@ def _path_in_utf8(path: Path) -> Iterator[str | Path]:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Put the file's name in front of every TicketError raised inside, and keep the message short and printable."""
+    """Prefix every TicketError raised inside with the file's name, and keep the message short and printable."""
     try:
         yield
     except TicketError as error:

@@ -16,7 +16,7 @@ _SAMPLE = 256
 
 
 def of_file(head: Mapping[str, Any], stored: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of the header without its own, and of each stored tensor with its name, dtype and shape."""
+    """Return the sha256 of the header without this hash, and of each stored tensor with its name, dtype and shape."""
     digest = hashlib.sha256(to_json(head).encode())
     for name, tensor in sorted(stored.items()):
         shape = ",".join(map(str, tensor.shape))

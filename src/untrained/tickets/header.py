@@ -32,7 +32,7 @@ _DEEPEST = 4  # more than a structure in a method in a method
 
 
 class TicketError(ValueError):
-    """A ticket that cannot be read, or that does not fit the model.
+    """Error of a ticket that cannot be read, or that does not fit the model.
 
     Example:
         >>> try:
@@ -57,9 +57,9 @@ def within_memory() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """The origin of a tensor without bytes of its own.
+    """Origin of a tensor that is not stored whole.
 
-    It is masked by a method, constant, or (neither) whole: as the seed gives it, or as the pretrained model has it.
+    It is masked by a method, constant, or (neither) whole: drawn from the seed, or that of the pretrained model.
     """
 
     shape: tuple[int, ...]
@@ -68,7 +68,7 @@ class TensorEntry:
     constant: float | None = None
 
     def source(self, name: str, seed: int, law: WeightLaw | None, pretrained: Tensor | None = None) -> Source:
-        """Return the source of its frozen values; its method gives what is kept."""
+        """Return the source of its frozen values; its method gives the fraction kept."""
         like = self if pretrained is None else pretrained
         keep = None if self.method is None else self.method.final_keep
         return Source.of(like, name, seed=seed, law=law, keep=keep)
@@ -107,7 +107,7 @@ def _other_key(value: Any, depth: int = 0) -> Any:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Parse JSON that `to_json` wrote; anything written otherwise is refused."""
+    """Parse JSON that `to_json` wrote, and refuse any other spelling."""
     try:
         value = json.loads(text)
         canonical = to_json(value)
@@ -121,7 +121,7 @@ def from_json(text: str) -> dict[str, Any]:
 def compose(
     tensors: Mapping[str, TensorEntry], encoded: Mapping[str, Encoded], law: WeightLaw | None, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the header as a JSON-able object, without its own sha256; `facts` go in as they are."""
+    """Return the header as a JSON-able object, without its sha256; `facts` become fields of it."""
     methods: list[Method] = []
     described = {}
     for name, entry in tensors.items():
@@ -149,7 +149,7 @@ def parse(head: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Encoded]]:
     """Return the fields of a Ticket and its codes, still without bytes; each field of the header is checked.
 
     Raises:
-        TicketError: a field is missing, unknown, or not what the format allows.
+        TicketError: a field is missing, unknown, or not as the format demands.
     """
     version = head.get("format")
     if type(version) is not int or version != FORMAT:
@@ -195,7 +195,7 @@ def _parse_entry(
     if any(side < 0 for side in line["shape"]) or len(line["shape"]) > 64 or size >= 1 << 62:
         raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
     if line["dtype"] not in DTYPES:
-        raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format knows {', '.join(DTYPES)}")
+        raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format has {', '.join(DTYPES)}")
     constant = line.get("constant")
     if "constant" in line and type(constant) is not float:
         raise TicketError(f"{name!r}: constant must be a float, got {constant!r}")
@@ -213,7 +213,7 @@ def _parse_entry(
 
 
 def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
-    """Refuse a file that asks for far more memory than any honest ticket of its size."""
+    """Refuse a file that needs far more memory than a valid ticket of its size."""
     weights = sum(math.prod(e.shape) * (1 if e.method is None else e.method.planes) for e in tensors.values())
     if weights > min(MOST_WEIGHTS_PER_BYTE * file_bytes, max(MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE * file_bytes)):
         raise TicketError(f"it claims {weights:,} weights in {file_bytes:,} bytes")
@@ -256,13 +256,13 @@ def _final_classes(base: type) -> Iterator[type]:
 
 
 def revive(base: type, described: Any, what: str = "method", depth: int = 0) -> Any:
-    """Return the law or method that `describe` described: only known classes, only their own fields."""
+    """Return the law or method that `describe` described: only known classes with their fields."""
     known = {cls.__name__: cls for cls in _final_classes(base)}
     name = described.get("name") if isinstance(described, dict) else described
     if not isinstance(described, dict) or not isinstance(name, str) or name not in known:
         hint = f"unknown {what} {str(name)[:80]!r}; known: {', '.join(sorted(known))}"
         raise TicketError(
-            f"{hint}. If it is your own, import the module that defines it first (or pass --method FILE.py:CLASS)"
+            f"{hint}. If it is yours, import the module that defines it first (or pass --method FILE.py:CLASS)"
         )
     cls, given = known[name], {}
     kinds = kinds_of(cls)

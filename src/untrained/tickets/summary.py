@@ -1,4 +1,4 @@
-"""The summary of a ticket: what it keeps and costs, tensor by tensor."""
+"""The summary of a ticket: kept weights and bytes, tensor by tensor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from untrained.tickets.ticket import Ticket
 @final
 @dataclass(frozen=True)
 class TensorSummary:
-    """The summary of one masked tensor.
+    """Summary of one masked tensor.
 
     Attributes:
         name: the tensor.
@@ -42,7 +42,7 @@ class TensorSummary:
 @final
 @dataclass(frozen=True)
 class OtherSummary:
-    """The summary of one tensor that is not masked.
+    """Summary of one tensor that is not masked.
 
     Attributes:
         name: the tensor.
@@ -61,14 +61,14 @@ class OtherSummary:
 @final
 @dataclass(frozen=True)
 class Summary:
-    """The summary of a ticket; `print` it.
+    """Summary of a ticket, to be printed.
 
     Attributes:
         tensors: the masked tensors.
-        others: all other tensors, and what became of them.
+        others: all other tensors.
         whole_weights: weights that are drawn from the seed and all kept; they cost nothing.
-        extra_bytes: bytes of what the seed does not give (running statistics, tensors that were also trained).
-        file_bytes: bytes of the ticket's file, header and all.
+        extra_bytes: bytes of tensors that the seed does not give (running statistics, those also trained).
+        file_bytes: bytes of the ticket's file, with its header.
 
     Example:
         >>> found = ut.summary(ut.mask_(ut.models.fc((300, 100)), ut.EdgePopup(keep=0.5)))
@@ -150,7 +150,7 @@ class Summary:
 
 @within_memory()
 def summary(found: nn.Module | Ticket | str | Path) -> Summary:
-    """Sum up what a masked model, a ticket or a ticket file keeps and costs.
+    """Return the summary of a masked model, a ticket or a ticket file: kept weights and bytes.
 
     Args:
         found: a model that `mask_` was called on, a Ticket, or the path of one.

@@ -1,7 +1,7 @@
 """A ticket: a seed and one small integer per weight, in memory and as a file that loads bit-exactly anywhere.
 
-The file format is specified in docs/format.md. A reader trusts nothing: whatever is wrong with a file raises a
-`TicketError` that names the file and the cause, and the model it was meant for is left as it was.
+The file format is specified in docs/format.md. A reader trusts no file: every fault raises a `TicketError`
+that names the file and the cause, and the model to be loaded is unchanged.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Ticket:
 
     Attributes:
         seed: the seed of the frozen weights.
-        law: their distribution, or None for a pretrained model's own.
-        tensors: the origin of each tensor that needs no bytes of its own, by name.
+        law: their distribution, or None for those of a pretrained model.
+        tensors: the origin of each tensor that is not stored whole, by name.
         codes: the choice, int8, by the name of the masked tensor.
-        extra: tensors that the seed does not give, whole: running statistics, and what was trained as usual.
+        extra: tensors that the seed does not give, whole: running statistics, and those trained as usual.
         built_by: name and arguments of the network, when it is one of `untrained.models`.
-        meta: anything JSON-able that belongs to the model. The command line keeps here: data, accuracy, labels,
+        meta: JSON-able facts about the model. The command line keeps here: data, accuracy, labels,
             shape, mean, std.
 
     Example:
@@ -72,8 +72,8 @@ class Ticket:
 
         Raises:
             ValueError: the model is not masked, a score is NaN, meta is not JSON-able, a frozen tensor no longer equals
-                what is drawn from the seed, or the model holds what a ticket cannot: extra state, or tensors that are
-                sparse, nested, quantised or of a dtype that the format does not have.
+                the weights drawn from the seed, or the model has state that a ticket cannot store: extra state, or
+                tensors that are sparse, nested, quantised or of a dtype that the format does not have.
         """
         found = Capture.of(model)
         built_by = model.built_by if isinstance(model, Network) else None
@@ -101,7 +101,7 @@ class Ticket:
         """Yield (name, tensor on the CPU) for each tensor that comes from the seed and the codes, in order of names.
 
         Args:
-            base: the frozen weights by name, when the ticket has no law of its own.
+            base: the frozen weights by name, when the ticket has no law.
             without: names to leave out.
         """
         for name, entry in sorted(self.tensors.items()):
@@ -121,7 +121,7 @@ class Ticket:
             return source.draw()
         try:
             return entry.method.shown(source, self.codes[name])
-        except ValueError as error:  # codes that it cannot have, or draws that there are not
+        except ValueError as error:  # impossible codes, or draws that do not exist
             raise TicketError(str(error)) from None
 
     @within_memory()
@@ -154,7 +154,7 @@ class Ticket:
 
     @staticmethod
     def load(path: str | Path) -> Ticket:
-        """Read a ticket and check everything that needs no weights.
+        """Read a ticket and make all checks that need no weights.
 
         Raises:
             TicketError: the file is missing, damaged, not a ticket, or of another format.
@@ -187,7 +187,7 @@ class Ticket:
         contents.check_writable(model, held)
         direct = self._direct_loads(held)
         rebuilt = dict(self.rebuilt(held, without=direct))
-        # A law gives the same weights or quite other ones; another pretrained model's weights may differ in one.
+        # A law gives the same weights or entirely other ones; another pretrained model's weights may differ in one.
         if self.law is None:
             same = hashes.of_weights(rebuilt.items()) == (self.weights_sha256, self.sample_sha256)
         else:
@@ -204,7 +204,7 @@ class Ticket:
             way.write_(held[name])
         for loading in loadings:
             loading.load_into(loading.module)
-        for parameter in model.parameters():  # a ScriptModule has no requires_grad_ of its own
+        for parameter in model.parameters():  # a ScriptModule does not have requires_grad_
             parameter.requires_grad_(False)
         return model
 
@@ -251,7 +251,7 @@ def save(model: nn.Module, path: str | Path, *, meta: Mapping[str, Any] | None =
 
     Args:
         model: a model that `mask_` was called on.
-        path: the file to write; a half-written file never takes its place.
+        path: the file to write; a half-written file never replaces it.
         meta: JSON-able facts to keep with it.
 
     Raises:
@@ -293,13 +293,13 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 @within_memory()
 def rebuild(ticket: Ticket) -> nn.Module:
-    """Build the network of a ticket, if it is one of `untrained.models`, in memory that `apply_` is to fill.
+    """Build the network of a ticket, if it is one of `untrained.models`, in memory that `apply_` will fill.
 
     Raises:
         TicketError: it is another one, its arguments are refused, or its tensors are not the ticket's.
     """
     if ticket.built_by is None:
-        raise TicketError("it does not say how its network is built; pass a freshly built model")
+        raise TicketError("it does not describe its network; pass a freshly built model")
     try:
         with torch.device("meta"):  # a small file may name a large network: compared before it has memory
             network = build(ticket.built_by["name"], **ticket.built_by["arguments"])

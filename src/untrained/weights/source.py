@@ -34,9 +34,9 @@ class Source:
         name: the tensor's name in its model.
         shape: its shape.
         dtype: the drawn values are rounded to it.
-        law: their distribution, or None for a pretrained model's own.
+        law: their distribution, or None for those of a pretrained model.
         keep: fraction of the weights that will be kept; used only by `scaled` laws.
-        pretrained: the model's own values when there is no law.
+        pretrained: the model's values where there is no law.
 
     Example:
         >>> ut.Source(0, "fc.weight", (1, 2), torch.float16, ut.UnsignedConstant()).draw()
@@ -53,7 +53,7 @@ class Source:
 
     @staticmethod
     def of(like: Shaped, name: str, *, seed: int, law: WeightLaw | None, keep: float | None) -> Source:
-        """Return the source of a tensor like this one; without a law its own values; keep None is all."""
+        """Return the source of a tensor like this one; without a law its present values; keep None keeps all."""
         own = like if law is None and isinstance(like, Tensor) else None
         return Source(seed, name, tuple(like.shape), like.dtype, law, 1.0 if keep is None else keep, own)
 

@@ -147,7 +147,7 @@ def test_truncated_checkpoints(tmp_path):
     target = search_of(**ISLANDS)
     for end in range(0, len(data), 37):
         (tmp_path / checkpoint.NAME).write_bytes(data[:end])
-        refused(tmp_path, "checkpoint of ours|damaged", target)
+        refused(tmp_path, "checkpoint of untrained|damaged", target)
     (tmp_path / checkpoint.NAME).write_bytes(data)
     target.restore(tmp_path)
     target.look()
@@ -197,7 +197,7 @@ def test_files_that_are_something_else(tmp_path, content):
             np.save(file, np.zeros(3))
     else:
         path.write_bytes(content)
-    refused(tmp_path, "checkpoint of ours")
+    refused(tmp_path, "checkpoint of untrained")
 
 
 FIRST = Population.first(3, 2, 12, 0.5, np.random.default_rng(0).random((12, 8)))
@@ -250,7 +250,7 @@ def test_hostile_checkpoints(tmp_path, changes):
     """Only restored here, never gone on with: that may crash the interpreter."""
     saved(tmp_path, 0)
     rewrite(tmp_path, **changes)
-    refused(tmp_path, "checkpoint of ours|damaged|format")
+    refused(tmp_path, "checkpoint of untrained|damaged|format")
 
 
 def test_metrics_may_be_lost_or_cut(tmp_path):

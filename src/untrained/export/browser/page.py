@@ -1,6 +1,6 @@
 """A found network as one HTML file that runs in a browser without a server.
 
-The page holds the ticket as it is. A reader in JavaScript, written from docs/format.md alone, makes the weights from
+The page holds the ticket unchanged. A reader in JavaScript, written from docs/format.md alone, makes the weights from
 the seed again, checks the ticket's hashes and runs the network.
 """
 
@@ -120,7 +120,7 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
         "fit": _FITS.get(name),
         "examples": None,
     }
-    if kind != "numbers":  # numbers are taken as they are
+    if kind != "numbers":  # numbers are not normalised
         facts |= {
             "mean": _check_per_channel(meta, "mean", shape[0], 0.0),
             "std": _check_per_channel(meta, "std", shape[0], 1.0),

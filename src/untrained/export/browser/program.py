@@ -1,4 +1,4 @@
-"""A network as a list of operations that a small interpreter can run, one image at a time.
+"""Conversion of a network to a list of operations that a small interpreter runs, one image at a time.
 
 Value 0 is the image; operation k takes the values that its `in` names and gives value k + 1. Shapes are without the
 batch axis. Dropout and flattening are left out: they leave the bytes of a tensor as they are.
@@ -32,11 +32,11 @@ def write_program(network: nn.Module, shape: Sequence[int]) -> list[Op]:
     """
     for name, module in network.named_modules():
         if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
-            raise TicketError(f"no JavaScript for a hook or a forward of its own on the layer {name!r}")
+            raise TicketError(f"no JavaScript for a hook or another forward on the layer {name!r}")
     try:
         graph = _Tracer().trace(network)
         _Shapes(network, graph=graph).run(torch.zeros(1, *shape, device="cpu"))
-    except Exception as error:  # a forward pass may raise anything
+    except Exception as error:  # a forward pass may raise errors of any class
         raise TicketError(f"its forward pass cannot be traced for an input of shape {tuple(shape)}: {error}") from None
     return _write_operations(network, graph)
 
@@ -83,7 +83,7 @@ def _write_operations(network: nn.Module, graph: fx.Graph) -> list[Op]:
 
 
 def _write_operation(network: nn.Module, names: Mapping[int, str], node: fx.Node, given: list[fx.Node]) -> Op | None:
-    """Return what a node does, without its inputs; None: nothing."""
+    """Return the operation of a node, without its inputs; None if it has none."""
     if node.op == "call_module":
         name = str(node.target)
         layer = network.get_submodule(name)
@@ -102,7 +102,7 @@ def _write_operation(network: nn.Module, names: Mapping[int, str], node: fx.Node
 
 
 class _Unsupported(ValueError):
-    """Setting of a layer for which there is no JavaScript."""
+    """Error for a setting of a layer for which there is no JavaScript."""
 
 
 def _get_shape(node: fx.Node) -> list[int]:

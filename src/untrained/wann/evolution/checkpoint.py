@@ -1,4 +1,4 @@
-"""The checkpoint of a search, from which it goes on to the same bits, and its metrics as JSON lines."""
+"""Checkpoints of a search, which resumes to the same bits, and its metrics as JSON lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load(folder: Path, plan: Mapping[str, Any], like: State) -> tuple[State, lis
 
     Args:
         folder: where they are.
-        plan: the plan of the search that is to go on.
+        plan: the plan of the search to resume.
         like: any state of that search: the saved one must have as many islands, genomes, inputs and outputs.
 
     Raises:
@@ -65,7 +65,7 @@ def load(folder: Path, plan: Mapping[str, Any], like: State) -> tuple[State, lis
         facts = json.loads(content.pop("facts").tobytes())
         form, then = facts["format"], dict(facts["plan"])
     except Exception:  # zipfile, zlib, numpy and json each have their own ways to fail on damaged bytes
-        raise ValueError(f"{path} is not a checkpoint of ours, or a damaged one") from None
+        raise ValueError(f"{path} is not a checkpoint of untrained, or a damaged one") from None
     if form != _FORMAT:
         raise ValueError(f"{path} is of format {shorten(form)}, expected {_FORMAT}")
     for name, now in json.loads(json.dumps(plan)).items():
@@ -105,14 +105,14 @@ def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -
 
 
 def _rows(path: Path, generations: int) -> list[dict[str, Any]]:
-    """The metrics of the first generations; what cannot be read is left out: they are only to be looked at."""
+    """Return the metrics of the first generations, without unreadable rows: no search depends on them."""
     return [
         row for row in read_json_lines(path) if row is not None and _is_row(row) and row["generation"] < generations
     ]
 
 
 def _is_row(row: dict[str, Any]) -> bool:
-    """Tell whether a row has what pictures and pages show of it."""
+    """Return True if a row has the fields that pictures and pages show."""
     rewards, front = [row.get(name, "") for name in ("best", "mean")], row.get("front", [])
     pairs = isinstance(front, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in front)
     return (
@@ -124,7 +124,7 @@ def _is_row(row: dict[str, Any]) -> bool:
 
 
 def _difference(name: str, then: Any, now: Any) -> str:
-    """Return what differs, down to the first entry that does."""
+    """Describe the first entry that differs."""
     if isinstance(then, dict) and isinstance(now, dict):
         for key in now:
             if then.get(key) != now[key]:

@@ -11,7 +11,7 @@ import numpy as np
 from untrained.wann.networks.net import Net
 
 # The shared weights at which networks are chosen, as fractions of the largest that the search uses: evenly spread,
-# because a network is to be good at a random one.
+# because a network must be good at a random one.
 CHOOSING = np.linspace(-15, 15, 16) / 16
 
 

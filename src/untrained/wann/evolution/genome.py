@@ -23,7 +23,7 @@ _SPARE = 32
 @final
 @dataclass(frozen=True, eq=False)
 class Population:
-    """P genomes, each in a row of every array; what lies behind a genome's own length is 0.
+    """P genomes, each in a row of every array; elements beyond a genome's length are 0.
 
     Args:
         inputs: inputs of a network.
@@ -293,7 +293,7 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
     """Return the arrays of a Packed, and the number of connections that each genome has switched on."""
     fixed, count = inputs + 1 + outputs, nodes.shape[0]
     node_ptr, switched_on = np.zeros(count + 1, np.int64), np.zeros(count, np.int64)
-    # Long enough for all nodes and genes; what is left out is cut off at the end.
+    # Long enough for all nodes and genes; unused elements are cut off at the end.
     most = nodes.sum()
     all_act, edge_ptr, all_src = np.empty(most, np.int8), np.zeros(most + 1, np.int64), np.empty(genes.sum(), np.int32)
     row, edge = 0, 0

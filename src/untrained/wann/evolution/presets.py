@@ -1,4 +1,4 @@
-"""Settings of a search: the authors', under the names of their files, and those of `digits` and `table`."""
+"""Settings of a search: those of the authors, named as their files, and those of `digits` and `table`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Preset:
 
     Args:
         population: networks per generation [popSize].
-        generations: how many [maxGen].
+        generations: number of generations [maxGen].
         reps: episodes per network and shared weight [alg_nReps].
         ranked_by_size: probability that a generation is ranked by mean reward and number of connections; otherwise by
             mean and best reward [alg_probMoo].
@@ -27,7 +27,7 @@ class Preset:
         enable: … with a connection switched on again [prob_enable].
         cull: fraction of the population that has no children [select_cullRatio].
         elite: fraction of the others that stays as it is [select_eliteRatio].
-        tournament: how many are drawn to find the best as a parent. The authors' code draws twice [select_tournSize]
+        tournament: genomes drawn, of which the best is a parent. The authors' code draws twice [select_tournSize]
             and takes the better, so this is twice their number.
 
     Example:

@@ -19,7 +19,7 @@ class SearchProgress:
 
     Args:
         search: the search.
-        generations: how many it is to have in all.
+        generations: their number at the end of the search.
 
     Example:
         >>> preset = wann.Preset(population=8, generations=3, reps=1, tournament=2)

@@ -37,12 +37,12 @@ class Search:
     """A search, generation by generation. Its result depends on task, settings and seed alone.
 
     Args:
-        task: what networks are to be good at.
-        preset: settings, or the name of some.
-        seed: of everything random.
-        islands: populations that evolve apart.
+        task: the task that rewards networks.
+        preset: settings, or the name of a preset.
+        seed: the seed of all random numbers.
+        islands: populations that evolve separately.
         migrate_every: generations after which each island sends its best to the next; 0: never.
-        restart_after: generations after which an island that found nothing better begins anew; 0: never.
+        restart_after: generations without a better network after which an island starts anew; 0: never.
         weights: the shared weights that a network must do well at.
         workers: threads, or processes for a task that keeps threads waiting; whatever joblib backend is active is used.
         official_quirks: as the authors' code: connections between hidden nodes work on when switched off, and crowding
@@ -107,7 +107,7 @@ class Search:
         self.rows: list[Row] = []
         none = np.full(islands, -np.inf), np.zeros(islands, np.int64)
         self.state = State(self._first_population(range(islands), 0), 0, (), *none, ())
-        # The state after `look`, apart from `state`: when the user looks must not change how the search goes on.
+        # The state after `look`, kept apart from `state`: a call of `look` must not change the search.
         self._outcome = self.state
         self._asked: tuple[Packed, np.ndarray] | None = None
 
@@ -201,8 +201,8 @@ class Search:
         """Search until a generation or a time is reached, and return the front.
 
         Args:
-            generations: how many the search is to have had in all; None: as the preset says.
-            seconds: stop after so many, too.
+            generations: number of generations in all, from the first; None: that of the preset.
+            seconds: time after which to stop, too.
             callbacks: called with the search and the row of each generation.
         """
         generations = self.preset.generations if generations is None else generations
@@ -294,7 +294,7 @@ class Search:
         )
 
     def _restart(self, state: State) -> State:
-        """Return the state with a first population on each island that has found nothing better for long."""
+        """Return the state with a first population on each island that has found no better network for long."""
         stuck = np.flatnonzero(state.generation - state.island_since >= self.restart_after)
         if not self.restart_after or not len(stuck):
             return state

@@ -14,7 +14,7 @@ from untrained.wann.evolution.genome import Population
 @final
 @dataclass(frozen=True, eq=False)
 class State:
-    """All of a search that changes from generation to generation.
+    """State of a search between two generations.
 
     Args:
         population: islands × population genomes, island after island.

@@ -17,13 +17,13 @@ _CHUNKS_PER_WORKER = 4  # networks differ in cost: small chunks even that out
 
 @final
 class Evaluator:
-    """Workers among which a generation is divided; the rewards do not depend on how.
+    """Workers among which a generation is divided; the rewards do not depend on the division.
 
     Under `joblib.parallel_config(backend="dask")` or `"ray"` the workers are those of a cluster.
 
     Args:
-        task: what to evaluate.
-        workers: how many; 1: this thread alone.
+        task: the task that rewards networks.
+        workers: number of workers; 1: this thread alone.
 
     Raises:
         ValueError: there is no worker.
@@ -48,7 +48,7 @@ class Evaluator:
     def rewards(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
-        """Return what `Task.rewards` does."""
+        """Return the rewards of all networks, as `Task.rewards`."""
         if self.workers == 1:
             return self.task.rewards(networks, weights, seed, reps=reps, part=part)
         bounds = np.linspace(0, len(networks), self.workers * _CHUNKS_PER_WORKER + 1).round().astype(int)

@@ -55,7 +55,7 @@ def draw_net(net: Graph, path: str | Path | None = None, *, names: Sequence[str]
 
 
 def new_figure() -> Figure:
-    """Return an empty figure without a layout of its own."""
+    """Return an empty figure without a layout engine."""
     return empty(6, 6, dpi=150, facecolor="white", layout=None)
 
 

@@ -61,7 +61,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         OSError: there is no such file.
-        NetError: it is not such a file; the message names the file and the field.
+        NetError: the file is not of this format; the message names the file and the field.
     """
     with Path(path).open("rb") as file:
         data = file.read(MOST_BYTES + 1)
@@ -88,10 +88,10 @@ def to_document(net: Graph) -> dict[str, Any]:
 
 
 def from_document(document: Any) -> dict[str, Any]:
-    """Return the arguments of `Net` that such an object describes.
+    """Return the arguments of `Net` that the object of a file describes.
 
     Raises:
-        NetError: a field is missing, unknown, or not what the format allows.
+        NetError: a field is missing, unknown, or not as the format demands.
     """
     _check_fields(document)
     inputs = _count("inputs", document["inputs"], MOST_INPUTS)

@@ -146,7 +146,7 @@ def _sort(layers: _Layers, fixed: set[int]) -> None:
 
 
 def _mean(values: np.ndarray, links: np.ndarray) -> np.ndarray:
-    """Return the mean value of every item's neighbours; an item without neighbours keeps its own."""
+    """Return the mean value of every item's neighbours; an item without neighbours keeps its value."""
     total = np.bincount(links[:, 0], values[links[:, 1]], len(values))
     count = np.bincount(links[:, 0], minlength=len(values))
     return np.where(count > 0, total / np.maximum(count, 1), values)

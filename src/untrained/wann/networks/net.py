@@ -44,7 +44,7 @@ class Net(Graph):
         weights: a weight per connection, float64 (E,), once they were tuned; the shared one multiplies them. None: 1.
         offset: subtracted from the inputs, float64 (inputs,); None: 0.
         scale: factors that the inputs are then multiplied by, float64 (inputs,); None: 1.
-        labels: class names, if it is a classifier.
+        labels: class names of a classifier.
         meta: facts that are stored with it, JSON-able.
 
     Raises:
@@ -52,10 +52,10 @@ class Net(Graph):
     """
 
     def predict(self, x: Any) -> np.ndarray:
-        """Return the ensemble over the six standard weights; with tuned weights, the network's own answer.
+        """Return the output of the ensemble over the six standard weights; with tuned weights, that of the network.
 
         A classifier: the class numbers, int64 (n,), by the mean of its softmax outputs; ties go to the lowest.
-        Otherwise the mean output, float64 (n, outputs); where it acts rather than predicts, one weight does better.
+        Otherwise the mean output, float64 (n, outputs); for control tasks a single weight does better.
 
         Raises:
             ValueError: a shape is wrong.
@@ -64,7 +64,7 @@ class Net(Graph):
         return out.mean(0) if self.labels is None else softmax(out).mean(0).argmax(-1)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON (format untrained-wann/1, see docs/wann-format.md), whole or not at all.
+        """Write the network as JSON (format untrained-wann/1, see docs/wann-format.md), whole or not at all.
 
         Raises:
             OSError: it cannot be written.
@@ -74,16 +74,16 @@ class Net(Graph):
 
     @staticmethod
     def load(path: str | Path) -> Net:
-        """Read what `save` wrote.
+        """Read a network that `save` wrote.
 
         Raises:
             OSError: there is no such file.
-            NetError: it is not such a file; the message gives the reason.
+            NetError: the file holds no network; the message gives the reason.
         """
         return Net(**file.read(path))
 
     def to_onnx(self, path: str | Path) -> None:
-        """Write it for ONNX runtimes: inputs `x` (n, inputs) and `w` (a number), output `y` (n, outputs), all float32.
+        """Write an ONNX graph: inputs `x` (n, inputs) and `w` (a number), output `y` (n, outputs), all float32.
 
         Raises:
             ImportError: onnx is not installed.
@@ -109,7 +109,7 @@ class Net(Graph):
         return to_python.source(self, name)
 
     def draw(self, path: str | Path | None = None, *, names: tuple[str, ...] | None = None) -> Figure:
-        """Draw it in layers, a colour per activation; also into a file (.png, .svg, .pdf) if there is a path.
+        """Draw the network in layers, a colour per activation; also into a file (.png, .svg, .pdf) if `path` is given.
 
         Args:
             path: file to write.

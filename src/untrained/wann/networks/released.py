@@ -41,7 +41,7 @@ def read_champion(path: str | Path, inputs: int, outputs: int) -> Net:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is no such file, or not one of so many inputs and outputs; the message gives the reason.
+        ValueError: it is no `.out` file, or has other inputs and outputs; the message gives the reason.
     """
     for name, count in (("inputs", inputs), ("outputs", outputs)):
         if count < 1:

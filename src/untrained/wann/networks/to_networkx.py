@@ -15,7 +15,7 @@ def to_digraph(net: Graph) -> networkx.DiGraph:
     """Return the directed graph of a network.
 
     Nodes are the node numbers, with `kind` (bias, input, hidden, output), `activation` (its name; linear for bias and
-    inputs) and, for the outputs of a classifier, `label`. Edges have `weight`, their own one or 1; connections that
+    inputs) and, for the outputs of a classifier, `label`. Edges have `weight`, 1 if it is not tuned; connections that
     are there twice are one edge, whose weight is their sum.
 
     Raises:

@@ -15,7 +15,7 @@ from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.levels import Level, levels, positions
 
-# Old enough for the runtimes that people have.
+# Old enough for common runtimes.
 _OPSET, _IR_VERSION = 17, 8
 
 

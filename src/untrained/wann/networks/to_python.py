@@ -1,4 +1,4 @@
-"""Export of a network to readable Python source that needs nothing but `math`."""
+"""Export of a network to readable Python source that needs `math` alone."""
 
 from __future__ import annotations
 

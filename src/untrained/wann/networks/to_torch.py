@@ -25,8 +25,8 @@ class TorchNet(nn.Module):
 
     Args:
         net: the network.
-        w: the shared weight; a connection starts at w times its own weight.
-        dtype: of the parameter, and of what is computed.
+        w: the shared weight; a connection starts at w times its weight.
+        dtype: of the parameter and of all arithmetic.
 
     Raises:
         ValueError: `w` is no finite number.

@@ -30,7 +30,7 @@ def in_blocks(x: np.ndarray) -> np.ndarray:
 
 @inlined
 def _add(z, source, weight, e):
-    """Add source to z, times the weight of connection e if connections have weights of their own."""
+    """Add source to z, times the weight of connection e if connections have weights."""
     if weight.shape[0] > 0:
         for q in range(_BLOCK):
             z[q] += weight[e] * source[q]

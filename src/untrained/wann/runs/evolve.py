@@ -42,12 +42,12 @@ class WannRun:
 
     Attributes:
         front: the Pareto front of reward against number of connections, by size.
-        columns: the scores of the best network on test data, or in episodes of their own, by kind of weights.
-        ensemble: accuracy of the six weights together, if it classifies.
+        columns: the scores of the best network on test data, or in further episodes, by kind of weights.
+        ensemble: accuracy of the six weights together, for classifiers.
         shared: the tuned shared weight.
         attempts: best reward of every island, and of those that a restart has ended.
         measure: name of the columns' scores.
-        folder: where everything was written.
+        folder: the folder of all files.
         picture: the picture, or None when matplotlib is not installed.
         report: one HTML page about the run.
 
@@ -74,7 +74,7 @@ def evolve(
     """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
 
     Networks and weights are chosen on validation data, or in episodes that the search does not use; the table shows
-    test data, or still other episodes. An interrupted run leaves checkpoint, metrics and its best networks, and goes on
+    test data, or further episodes. An interrupted run leaves checkpoint, metrics and its best networks, and goes on
     with `resume=True`.
 
     Args:
@@ -180,7 +180,7 @@ def _run_search(search: Search, settings: WannSettings, folder: Path) -> None:
     if generations is None:
         generations = _NEVER if settings.minutes else _GENERATIONS
     if settings.minutes and search.state.generation >= generations:
-        generations = _NEVER  # a run that had its generations goes on for the minutes
+        generations = _NEVER  # a run that has all its generations goes on for the minutes
     seconds = None if settings.minutes is None else 60 * settings.minutes
     with SearchProgress(search, generations) as progress:
         try:

@@ -28,13 +28,13 @@ def accept_task(task: str, file: str | Path) -> str:
 
 
 def format_task_flag(task: str) -> str:
-    """Return the flag that allows a file to name this task; nothing if the task needs no such permission."""
+    """Return the flag that allows a file to name this task; an empty string if it needs no permission."""
     own = task.lower().endswith(".csv") or ":" in task.removeprefix("gym:")
     return f" --task {shlex.quote(task)}" if own else ""
 
 
 def _task(_: Any, tokens: Sequence[Token]) -> str:
-    """Return the task that was typed, or that a file of settings names and may name."""
+    """Return the task of the flag, or that of the settings file if a file may name it."""
     token = tokens[0]
     return token.value if token.source == "cli" else accept_task(token.value, token.source)
 
@@ -45,7 +45,7 @@ class WannSettings:
     """Settings of `untrained wann` and `evolve`.
 
     Args:
-        task: What the network is to be good at: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
+        task: Task of the networks: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
             mountain-car, gym:ID (any Gymnasium environment) or a .csv file whose last column is to be predicted.
         data_dir: Where MNIST is, or where to download it to.
         max_steps: Steps after which an episode of a gym:ID ends (default: the limit that it is registered with).
@@ -53,15 +53,15 @@ class WannSettings:
             whole numbers; it is printed).
         preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256; or
             ours, digits and table (default: the one for the task).
-        generations: How many generations (default: 300, or as many as --minutes allow).
-        minutes: Stop searching after so many; tuning follows.
+        generations: Number of generations (default: 300, or as many as --minutes allow).
+        minutes: Minutes after which to stop searching; tuning follows.
         population: Networks per island (default: the preset's).
-        islands: Populations that evolve apart.
+        islands: Populations that evolve separately.
         migrate_every: Generations after which each island sends its best to the next; 0: never.
-        restart_after: Generations after which an island that found nothing better begins anew; 0: never.
+        restart_after: Generations without a better network after which an island starts anew; 0: never.
         workers: Threads, or processes for gym tasks (default: one per core).
-        seed: Of everything random in the search.
-        tune: What to tune afterwards: only the shared weight, or every connection's, too.
+        seed: Seed of all random numbers of the search.
+        tune: Weights to tune afterwards: the shared weight alone, or that of every connection, too.
         trials: Trials of each kind of weights in the table.
         official_quirks: Two quirks of the authors' code, which are mended otherwise; see the docs.
         out: Folder for the networks, metrics, checkpoint and picture (default: a new one under runs).

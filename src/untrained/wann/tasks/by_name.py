@@ -1,4 +1,4 @@
-"""Tasks by the names that the command line gives them."""
+"""Tasks by their names on the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENVIRONMENTS = {
     "mountain-car": environments.mountain_car,
 }
 NAMES = ("digits", "mnist", *ENVIRONMENTS)
-# The authors' presets for the tasks that they had.
+# The authors' presets for their tasks.
 _PRESETS = {"digits": "digits", "mnist": "mnist256", "swingup": "swingup", "swingup-hard": "swingup"}
 
 
@@ -35,7 +35,7 @@ def task_named(
         name: `digits`, `mnist`, `swingup`, `swingup-hard`, `cartpole`, `pendulum`, `acrobot`, `mountain-car`, `gym:ID`
             with the id of a Gymnasium environment, or a .csv file whose last column is to be predicted.
         data_dir: folder of MNIST, or to download it to.
-        max_steps: steps after which an episode of a `gym:ID` ends; None: its own limit.
+        max_steps: steps after which an episode of a `gym:ID` ends; None: its registered limit.
         predict: "classes" or "numbers" in the last column of a table; None: see `table`.
 
     Raises:

@@ -38,7 +38,7 @@ class JitEnv(Task):
         observe: state → inputs of the network, a tuple of floats.
         step: (state, action) → (state, reward, end of the episode); `action` are the network's outputs, as they are.
         outputs: numbers in an action.
-        max_steps: an episode ends after so many.
+        max_steps: steps after which an episode ends.
         name: of the task.
         input_names: names of the observations, for pictures.
 
@@ -111,7 +111,7 @@ class JitEnv(Task):
     def _play_plainly(
         self, networks: Packed, weights: np.ndarray, seeds: np.ndarray, totals: np.ndarray, lengths: np.ndarray
     ) -> None:
-        """Play the same without numba, episode by episode."""
+        """Play episode by episode, without numba."""
         reset, observe, step = self._functions
         for number in range(len(networks)):
             net = networks.net(number)

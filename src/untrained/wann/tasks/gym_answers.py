@@ -15,10 +15,10 @@ _OLD = "it has the interface of Gym before 0.26"
 
 
 def read_reset(answer: Any, inputs: int) -> np.ndarray:
-    """Return the observation, (inputs,), of what reset returned.
+    """Return the observation, (inputs,), from the values that reset returned.
 
     Raises:
-        ValueError: it is not (observation, info).
+        ValueError: the values are not (observation, info).
     """
     if not isinstance(answer, tuple | list) or len(answer) != 2 or not isinstance(answer[1], Mapping | None):
         old = "" if _array(answer) is None else f"; {_OLD}"
@@ -27,7 +27,7 @@ def read_reset(answer: Any, inputs: int) -> np.ndarray:
 
 
 def read_step(answer: Any, inputs: int, finite: bool) -> tuple[np.ndarray, float, bool]:
-    """Return the observation, (inputs,), the reward, and the end of the episode, of what step returned.
+    """Return the observation, (inputs,), the reward, and the end of the episode, from the values of step.
 
     Args:
         answer: returned by step.
@@ -35,7 +35,7 @@ def read_step(answer: Any, inputs: int, finite: bool) -> tuple[np.ndarray, float
         finite: the reward must be finite. Observations are checked later, many at a time.
 
     Raises:
-        ValueError: it is not (observation, reward, terminated, truncated, info).
+        ValueError: the values are not (observation, reward, terminated, truncated, info).
     """
     if fault := fault_of_step(answer):
         raise ValueError(fault)
@@ -89,7 +89,7 @@ def _array(value: Any) -> np.ndarray | None:
         return None
     try:
         array = np.asarray(value)
-    except Exception:  # ragged lists, and whatever an object's own __array__ raises
+    except Exception:  # ragged lists, and any error of an object's __array__
         return None
     return array if array.dtype.kind in "fiub" else None
 

@@ -58,7 +58,7 @@ def describe(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[E
 class Episodes:
     """Episodes that run side by side, an environment each; an episode is the index of its seed, and runs once.
 
-    Whatever an environment raises, or returns against its spaces, is a ValueError that names environment, call and
+    Errors of an environment, and values outside its spaces, become a ValueError that names environment, call and
     seed.
 
     Args:
@@ -127,7 +127,7 @@ class Episodes:
                 raise _failure(self._spec.id, f"close() after seed {self._seeds[episode]}", error) from error
 
     def close(self) -> None:
-        """Close what still runs: after an error an environment is in no known state, and is not reused."""
+        """Close the environments in use: after an error an environment is in no known state, and is not reused."""
         close_all(list(self._running.values()))
         self._running.clear()
 
@@ -152,7 +152,7 @@ def close_all(envs: list[Env]) -> None:
 
 
 def _failure(id: str, call: str, error: BaseException, hint: str = "") -> ValueError:
-    """Return the error for whatever an environment raises, with a note of its place in the environment's code."""
+    """Return the error for an exception of an environment, with a note of its place in the environment's code."""
     failure = ValueError(f"{id}: {call} raised {type(error).__name__}: {_one_line(error)}{hint}")
     trace = traceback.extract_tb(error.__traceback__)
     failure.add_note(f"raised in {trace[-1].filename}, line {trace[-1].lineno}" if trace else f"raised by {call}")
@@ -169,7 +169,7 @@ def _hint_for_reset(env: Env, error: BaseException) -> str:
 
 
 def _own_fault(env: Env, action: Any) -> str:
-    """Return the fault of what the environment itself returns, if a wrapper failed on that."""
+    """Return the fault of the environment's values, if a wrapper failed on them."""
     with suppress(Exception, SystemExit):
         return fault_of_step(env.unwrapped.step(action))
     return ""

@@ -56,7 +56,7 @@ class GymEnv(Task):
     the simulator never gets the action, and the reward is NaN. Observations and rewards that are not finite are an
     error of the environment; only where actions have no bounds may a network be at fault, and its reward is NaN, too.
 
-    Python holds its lock in most simulators, so parallel workers are processes. Register environments of your own in a
+    Python holds its lock in most simulators, so parallel workers are processes. Register your environments in a
     module, and give their ids as "module:Name-v0", so that any process can import them.
 
     Example:
@@ -67,7 +67,7 @@ class GymEnv(Task):
     Args:
         id: of the environment, with its version.
         n_envs: environments that run side by side in one process.
-        max_steps: an episode ends after so many; None: the limit that the environment is registered with.
+        max_steps: steps after which an episode ends; None: the environment's registered limit.
         reuse: keep environments between episodes. Quicker where making one is slow, such as MuJoCo's; but some
             remember the episode before: BipedalWalker-v3 keeps its Box2D world, and rewards then depend on what ran
             earlier.

@@ -35,8 +35,8 @@ def table(path: str | Path, predict: Predict | None = None) -> Classify | Regres
         predict: content of the last column; None: as above.
 
     Raises:
-        ValueError: a row has another length, an input is no finite number, a value is missing, or all rows have the
-            same one to be predicted.
+        ValueError: a row has another length, an input is no finite number, a value is missing, or the last column
+            is the same in all rows.
         OSError: there is no such file.
     """
     lines = _read(path)

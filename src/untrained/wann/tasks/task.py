@@ -76,12 +76,12 @@ class Task(ABC):
     def scores(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
     ) -> np.ndarray:
-        """Return the figures that are reported of networks, if not the rewards; as `rewards`."""
+        """Return the figures that are reported of networks, by default the rewards; arguments as for `rewards`."""
         return self.rewards(networks, weights, seed, reps=reps, part=part)
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Return all that makes it this task, JSON-able: a checkpoint is only resumed on the same task."""
+        """Return the identity of the task, JSON-able: a checkpoint is only resumed on the same task."""
 
     def check(self, networks: Packed) -> None:
         """Refuse networks that have other inputs or outputs than the task, with a ValueError."""
@@ -90,7 +90,7 @@ class Task(ABC):
             raise ValueError(f"{self.name}: networks must have {expected} inputs and outputs, got {sizes}")
 
     def finished(self, net: Net) -> Net:
-        """Return a network with all that it needs outside of a search: scaling of inputs, names of classes."""
+        """Return a network ready for use outside of a search: with scaling of inputs and names of classes."""
         return net
 
 

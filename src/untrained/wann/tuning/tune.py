@@ -1,4 +1,4 @@
-"""Weights for a found network: a better shared one, or one for every connection; and the scores that each gives.
+"""Weights for a found network, a better shared one or one for every connection, and the scores of each.
 
 The four columns of the paper's table (Gaier & Ha 2019, section 4): a random weight for every connection, a random
 shared weight, the tuned shared weight, tuned weights for every connection.
@@ -60,8 +60,8 @@ def best_shared(task: Task, net: Net, *, seed: int = 0) -> float:
     """Return the best shared weight of a grid from -2 to 2 in steps of 0.05, by rewards on validation data.
 
     Args:
-        task: what the network is to be good at.
-        net: the network; its own weights, if it has any, are not used.
+        task: the task that rewards the network.
+        net: the network; its tuned weights, if it has any, are not used.
         seed: of the episodes.
 
     Example:
@@ -85,19 +85,19 @@ def tuned(
     seed: int = 0,
     workers: int = 1,
 ) -> Net:
-    """Return the network with a tuned weight of its own for every connection.
+    """Return the network with a tuned weight for every connection.
 
-    Starts from the best shared weight, and goes on by CMA-ES (Hansen 2016; needs nothing but rewards) or by gradient
+    Starts from the best shared weight, and goes on by CMA-ES (Hansen 2016; needs rewards alone) or by gradient
     (Adam; needs examples). Start and end are compared on validation data, and the better one is returned.
 
     Args:
-        task: what the network is to be good at.
+        task: the task that rewards the network.
         net: the network.
         shared: the shared weight to start from; None: `best_shared`.
         method: "cma", "gradient", or "auto": by gradient where there are examples.
         budget: generations of CMA-ES (default 300) or epochs (default 20).
-        seed: of everything random.
-        workers: that evaluate CMA-ES's candidates.
+        seed: the seed of all random numbers.
+        workers: number of workers that evaluate CMA-ES's candidates.
 
     Raises:
         ImportError: cmaes is not installed.
@@ -166,7 +166,7 @@ def four_columns(
     in the task.
 
     Args:
-        task: what the network is to be good at.
+        task: the task that rewards the network.
         net: the network.
         tuned_net: the same with tuned weights; None: three columns.
         shared: the tuned shared weight; None: `best_shared`.
@@ -215,7 +215,7 @@ def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Co
 
 
 def ensemble(task: Task, net: Net) -> float | None:
-    """Return the test accuracy of the ensemble over the six weights, or None if the task is not to classify."""
+    """Return the test accuracy of the ensemble over the six weights, or None for other tasks than classification."""
     return task.ensemble_accuracy(net.replace(weights=None)) if isinstance(task, Classify) else None
 
 
