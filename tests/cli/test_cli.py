@@ -115,7 +115,7 @@ def test_a_network_that_is_cut_through_is_told(capsys):
     scarce = ["--keep", "0.001", "--scope", "global", "--no-twin", "--out", "run"]
     main(["find", "--widths", "40", "40", "--epochs", "1", *scarce])
     cut = [name for name, codes in ut.Ticket.load("run/found.ticket").codes.items() if not codes.any()]
-    assert cut and f"Nothing is kept of {', '.join(sorted(cut))}" in capsys.readouterr().out
+    assert cut and f"No weight is kept of {', '.join(sorted(cut))}" in capsys.readouterr().out
 
 
 def test_widths_are_a_list():

@@ -80,7 +80,7 @@ def _without(run, **changes):
         ("scores", {"trace": []}, r"trace\.jsonl is missing"),
         ("confusion", {"answers": None}, r"answers\.safetensors is missing"),
         ("mistakes", {"mistakes": None}, r"answers\.safetensors is missing"),
-        ("mistakes", {"mistakes": Mistakes(torch.zeros(0, 1, 8, 8), (), (), ())}, "all its answers .* are right"),
+        ("mistakes", {"mistakes": Mistakes(torch.zeros(0, 1, 8, 8), (), (), ())}, "a wrong one.*got none"),
     ],
 )
 def test_what_is_missing_is_said(runs, name, changes, says):

@@ -161,7 +161,7 @@ def test_whatever_classes_are_called_every_chart_is_drawn(run, opened, width, da
     page = opened(ut.write_report(run), width=width, dark=dark)
     check_page(page)
     assert page.locator(".chart svg").count() == page.locator(".chart").count()
-    chart = page.locator("section", has=page.get_by_role("heading", name="Where it is wrong")).locator(".chart svg")
+    chart = page.locator("section", has=page.get_by_role("heading", name="Mistakes")).locator(".chart svg")
     assert chart.locator("g.mark-rect.role-mark path").count() == 100
     texts = chart.locator("g.role-axis-label text").all_text_contents()
     for number, start in enumerate(
@@ -220,7 +220,7 @@ def test_a_run_with_a_damaged_file_is_shown_without_it(run, name, damage):
         others = {"empty": b"", "cut": content[: len(content) // 2], "nested": b"[" * 100_000}
         path.write_bytes(others.get(damage, b'{"epoch": 1, "tensors": 3, "networks": {"a": []}}\n'))
     page = ut.write_report(run).read_text()
-    assert "What it costs to ship" in page
+    assert "Size of the ticket" in page
     harmless = name == "config.toml" or (damage, name) in (("empty", "metrics.jsonl"), ("empty", "trace.jsonl"))
     assert harmless or read_run(run).gaps or (damage, name) in (("other", "metrics.jsonl"), ("other", "trace.jsonl"))
 
@@ -288,7 +288,7 @@ def test_no_trace_that_somebody_wrote_breaks_the_page(spoilt, data):
     odd = [None, "x", "9", "٣" * 256, 1e308, -1, [], {}, *histograms]
     line["tensors"][tensor][key] = data.draw(st.sampled_from(odd))
     (spoilt / "trace.jsonl").write_text(json.dumps(line) + "\n")
-    assert "What it costs to ship" in ut.write_report(spoilt).read_text()
+    assert "Size of the ticket" in ut.write_report(spoilt).read_text()
 
 
 def test_without_a_ticket_there_is_nothing_to_show(run, capsys):

@@ -1,4 +1,4 @@
-"""The command line: thin, calls the library. Torch is imported by the commands alone."""
+"""The command line, a thin layer over the library. Torch is imported by the commands alone."""
 
 # Importing a file of commands adds them to the app.
 from untrained.cli import search as search

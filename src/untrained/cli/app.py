@@ -1,4 +1,4 @@
-"""The command line itself: its app, its file of settings, and its errors of one line."""
+"""The app of the command line: settings files, and errors of one line."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ app = App(
 
     ```
     untrained find                     search on the embedded digits
-    untrained info   RUN/found.ticket  what it keeps, and what it costs
+    untrained info   RUN/found.ticket  kept weights and bytes
     untrained eval   RUN/found.ticket  its accuracy
     untrained verify RUN/found.ticket  draw every weight again and check
-    untrained bench  RUN/found.ticket  how fast it runs, packed and not
+    untrained bench  RUN/found.ticket  its time per batch, dense and packed
     untrained report RUN               one page about a run, for your browser
     untrained export RUN/found.ticket --to html    a page that runs it and lets you draw
     untrained compare                  every method on the same network
@@ -80,12 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _forget_output()
         sys.exit(2)
     finally:
-        app.config = ()  # the next call has its own file of settings
+        app.config = ()  # the next call has another settings file
         warnings.formatwarning = format_before
 
 
 def _one_line(error: Exception) -> str:
-    """Return an error and its notes as one line, with a hint if neither the input nor the machine explains it."""
+    """Return an error and its notes as one line, with a hint unless the input or the machine is the cause."""
     text = printable(shorten(" ".join((str(error), *getattr(error, "__notes__", ()))), _LONGEST))
     from_torch = isinstance(error, RuntimeError)
     if isinstance(error, MemoryError) or (from_torch and any(part in text for part in _NO_MEMORY)):

@@ -25,7 +25,7 @@ def find(
 ) -> None:
     """Find a subnetwork and compare it with its baselines.
 
-    Searches, then prints one table: the random network as it is, a random subnetwork of the same size, the found
+    Searches, then prints one table: the random network, a random subnetwork of the same size, the found
     subnetwork, and the same network with its weights trained.
 
     Writes into the folder of `--out`: found.ticket, report.html (a page about the run), picture.png, config.toml,
@@ -45,7 +45,7 @@ def find(
     of_networks(found.rows).print()
     print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
     if found.cut:
-        say(f"Nothing is kept of {', '.join(found.cut)}: the network is cut through. Try a higher --keep,")
+        say(f"No weight is kept of {', '.join(found.cut)}: no signal passes the network. Try a higher --keep,")
         print("or --scope layer, which keeps that fraction of every layer.\n")
     say(f"ticket   {found.ticket}")
     say(f"picture  {found.picture or NO_PICTURE}")

@@ -18,7 +18,7 @@ from untrained.terminal.text import Table, print_facts, say
 if TYPE_CHECKING:
     from untrained.tickets.ticket import Ticket
 
-_METHOD_HELP = "FILE.py:CLASS of a method of your own that the ticket was found by."
+_METHOD_HELP = "FILE.py:CLASS of your method, if the ticket was found by one."
 _OwnMethod = Annotated[str | None, Parameter(help=_METHOD_HELP)]
 
 
@@ -35,9 +35,9 @@ def evaluate(
     """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
-        ticket: The ticket; its network must be one of ours.
-        data: Data set: a known name or a folder of images (default: the one it was found on).
-        data_dir: Where the data set is, or where to download it to.
+        ticket: The ticket; its network must be one of `untrained.models`.
+        data: Data set: a known name or a folder of images (default: that of the search).
+        data_dir: Folder of the data set, or for its download.
         amp: Compute in bfloat16.
     """
     import torch
@@ -72,7 +72,7 @@ def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bo
 
     Args:
         ticket: The ticket.
-        system: Print instead the versions, threads and kernels used on this machine, and why.
+        system: Print instead the versions, threads and kernels used on this machine, and the reason.
     """
     from untrained.tickets.summary import summary
 
@@ -105,7 +105,7 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) 
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
 
     Args:
-        ticket: The ticket; its network must be one of ours.
+        ticket: The ticket; its network must be one of `untrained.models`.
         batch: Numbers of inputs at a time, with commas between them.
     """
     from untrained.packed.bench import bench as run
@@ -124,7 +124,7 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) 
 def report(run: Path, /) -> None:
     """Write report.html into the folder of a run: one page about its results, for your browser.
 
-    The page needs no network, and nothing is computed again. `find` and `wann` write it at their end.
+    The page needs no network, and shows results without computing them again. `find` and `wann` write it at their end.
 
     Args:
         run: The run's folder: of `find`, `wann`, a network of `compare`, or `fit(out=…)`.
@@ -157,7 +157,7 @@ def export(
     onnx: for ONNX runtimes. safetensors, torch: every weight as a plain tensor, for `load_state_dict`.
 
     Args:
-        ticket: The ticket; its network must be one of ours.
+        ticket: The ticket; its network must be one of `untrained.models`.
         to: The format.
         out: The file (default: beside the ticket, with the ending of the format).
     """
@@ -173,7 +173,7 @@ def export(
 
 @contextmanager
 def _reading(path: Path, method: str | None) -> Iterator[Ticket]:
-    """Read a ticket, whose method may be a class of the user; errors of the block name the file."""
+    """Read a ticket, whose method may be a class of the user; errors inside the block name the file."""
     from untrained.experiments.by_name import own_class
     from untrained.tickets.file import naming
     from untrained.tickets.ticket import Ticket
@@ -191,7 +191,7 @@ def _classes(labels: Sequence[str]) -> str:
 
 
 def _read_task(ticket: Ticket) -> dict[str, Any]:
-    """Return the facts in `meta` that an evaluation needs, checked."""
+    """Return the facts in `meta` for an evaluation, checked."""
     from untrained.tickets.header import TicketError
 
     meta = ticket.meta
@@ -200,7 +200,7 @@ def _read_task(ticket: Ticket) -> dict[str, Any]:
         values = meta.get(name)
         good = good and isinstance(values, list) and values and all(type(value) is kind for value in values)
     if not good or len(meta["shape"]) != 3 or not len(meta["mean"]) == len(meta["std"]) == meta["shape"][0]:
-        raise TicketError("it does not name its data; evaluate it from Python")
+        raise TicketError("its meta has no data set; evaluate it from Python")
     return dict(meta)
 
 
@@ -213,7 +213,7 @@ def _system() -> dict[str, object]:
 
     kernels = status()
     if kernels.library is None:
-        text = f"none: {kernels.reason}; torch's own operations are used, and only speed is lost"
+        text = f"none: {kernels.reason}; torch's operations are used, with the same results but slower"
     else:
         text = f"{kernels.level}, of {', '.join(levels())} here, in {kernels.library._name}"
     return {
@@ -232,7 +232,7 @@ def _facts(ticket: Ticket) -> dict[str, object]:
         "seed": ticket.seed,
         "weights": ticket.law or "those of the pretrained model",
         "method": ", ".join(method),
-        "network": "not one of ours" if network is None else f"{network['name']} {network['arguments']}",
+        "network": "not one of untrained.models" if network is None else f"{network['name']} {network['arguments']}",
     }
     for name in ("data", "accuracy", "val_accuracy"):
         if name in ticket.meta:

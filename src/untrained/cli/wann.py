@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = App(
     name="wann",
     default_parameter=Parameter(negative=()),
-    help="""Find networks that work though all their connections share one weight, whatever it is.
+    help="""Find networks that work with any value of one weight that all their connections share.
 
     ```
     untrained wann                          swing a pole up, in half a minute
@@ -97,7 +97,7 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     print(f"inputs       {read.inputs}, of which {len(used)} are used")
     print(f"outputs      {read.outputs}")
     print(f"hidden nodes {len(read.act) - read.outputs}, in {len(levels(read))} levels with the outputs")
-    print(f"connections  {read.connections}{'' if read.weights is None else ', each with a weight of its own'}")
+    print(f"connections  {read.connections}{'' if read.weights is None else ', each with a tuned weight'}")
     print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
     for name, value in read.meta.items():
         say(f"{name:<12} {value}")
@@ -123,11 +123,11 @@ def evaluate(
 
     Args:
         net: The network's file.
-        task: What it is to be good at (default: what it was found for, unless that is a module or a table).
-        data_dir: Where the task's data are.
-        max_steps: Steps after which an episode of a gym:ID ends (default: as it was found for).
+        task: Task of the network (default: that of the search, unless it is a module or a table).
+        data_dir: Folder of the task's data.
+        max_steps: Steps after which an episode of a gym:ID ends (default: as in the search).
         trials: Draws of random weights, and episodes of each kind.
-        seed: Of the trials.
+        seed: Seed of the trials.
     """
     from untrained.wann.tuning.tune import ensemble, four_columns, six_weights
 
@@ -160,12 +160,12 @@ def tune(
     Args:
         net: The network's file.
         out: The file to write.
-        task: What it is to be good at (default: what it was found for, unless that is a module or a table).
-        data_dir: Where the task's data are.
-        max_steps: Steps after which an episode of a gym:ID ends (default: as it was found for).
-        method: By CMA-ES, which needs rewards only, or by gradient, which needs examples (auto, where there are some).
+        task: Task of the network (default: that of the search, unless it is a module or a table).
+        data_dir: Folder of the task's data.
+        max_steps: Steps after which an episode of a gym:ID ends (default: as in the search).
+        method: CMA-ES, which needs rewards only, or gradient, which needs examples (auto: gradient if there are).
         budget: Generations of CMA-ES (default: 300), or epochs (default: 20).
-        seed: Of everything random.
+        seed: Seed of all random numbers.
         workers: Threads, or processes for gym tasks.
     """
     from untrained.wann.tuning.tune import best_shared, four_columns, tuned
@@ -228,7 +228,7 @@ def _load(path: Path, task: str | None, data_dir: Path | None, max_steps: int | 
     elif isinstance(found_for, str):
         name = accept_task(found_for, path)
     else:
-        raise ValueError(f"{path} does not name the task that it was found for: give --task")
+        raise ValueError(f"{path} does not name its task: give --task")
     if max_steps is None and name == found_for and type(limit) is int and limit > 0:
         max_steps = limit
     if max_steps is not None and max_steps < 1:
@@ -248,13 +248,13 @@ def _load(path: Path, task: str | None, data_dir: Path | None, max_steps: int | 
     scaled = all(np.array_equal(getattr(own, part), getattr(net, part)) for part in ("offset", "scale"))
     if own.labels != net.labels or not scaled:
         raise ValueError(
-            f"{path} was found on other data: {chosen.name} scales its inputs or names its classes otherwise"
+            f"{path} was found on other data: {chosen.name} has another scaling of inputs or other names of classes"
         )
     return net, chosen
 
 
 def _find_modules_here(task: str) -> None:
-    """Let Python find the module of a typed task in the current folder, too, after all other places."""
+    """Add the current folder to the end of Python's search path, for the module of a typed task."""
     here = str(Path.cwd())
     if ":" in task.removeprefix("gym:") and here not in sys.path:
         sys.path.append(here)

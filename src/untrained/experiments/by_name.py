@@ -48,7 +48,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
 
 
 def takes_keep(text: str) -> bool:
-    """Return whether `method_of` uses its `keep` for this text: the method takes one, and the text gives none."""
+    """Return True if `method_of` uses its `keep` for this text: the method takes one, and the text gives none."""
     return method_of(text).takes_keep and not _KEEP.search(text)
 
 
@@ -98,7 +98,7 @@ def own_class(name: str) -> type[Method]:
         module = _module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except FileNotFoundError:
         raise
-    except (Exception, SystemExit) as error:  # a file may raise anything
+    except (Exception, SystemExit) as error:  # a file may raise errors of any class
         raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     cls = getattr(module, cls_name, None)
     if not (inspect.isclass(cls) and issubclass(cls, Method)):

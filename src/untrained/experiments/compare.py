@@ -37,7 +37,7 @@ class Comparison:
 
     Attributes:
         lines: the table: the twin, the random subnetworks, then the methods in the order of their names.
-        cells: every single network.
+        cells: a cell for each network.
         folder: the folder of results.csv, results.json, picture.png, and a folder per network.
         picture: the picture, or None when matplotlib is not installed.
     """
@@ -98,7 +98,7 @@ def make_grid(
     for text in texts:
         keeps[text] = settings.keeps() if takes_keep(text) else (None,)
         for keep in keeps[text]:
-            method_of(text, keep)  # raises before anything is written
+            method_of(text, keep)  # raises before any file is written
     return [
         Cell(text, keep, seed, **place)
         for text, each in keeps.items()
@@ -109,7 +109,7 @@ def make_grid(
 
 
 def validate(setup: Setup) -> None:
-    """Raise the errors of `compare` for joblib, data, network and law, before anything is written."""
+    """Raise the errors of `compare` for joblib, data, network and law, before any file is written."""
     _joblib()
     Workbench(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
     if setup.weights != "recommended":

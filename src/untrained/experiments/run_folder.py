@@ -19,7 +19,7 @@ _FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
 
 @contextmanager
 def claim_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> Iterator[Path]:
-    """Make the folder of a run and lock it against other writers; on an error before that, nothing is written.
+    """Make the folder of a run and lock it against other writers; on an error before that, no file is written.
 
     Args:
         settings: settings of the run; those of a run to resume must be the same.
@@ -63,7 +63,7 @@ def choose_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> 
             raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
         _refuse_other_settings(settings, folder / CONFIG)
     elif settings.resume:
-        raise ValueError(f"there is nothing to resume in {folder}: nothing was finished there")
+        raise ValueError(f"there is nothing to resume in {folder}: it holds no finished part of a run")
     return folder
 
 
@@ -91,5 +91,5 @@ def _refuse_other_settings(settings: Setup, path: Path) -> None:
         if then.get(name) != now.get(name):
             raise ValueError(
                 f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
-                "resume it with its own settings, or start another with another --out"
+                "resume it with the same settings, or start another with another --out"
             )

@@ -1,4 +1,4 @@
-"""The common ground of a comparison: the same data, network, seed and number of epochs for all."""
+"""Workbench of a comparison: the same data, network, seed and number of epochs for all searches."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Workbench:
         return self.data.batches(part, size, seed=self.seed, device=self.device)
 
     def baseline(self, name: str, method: Method) -> Row:
-        """Measure a network that learns nothing but its running statistics."""
+        """Measure a network of which only the running statistics are learned."""
         network = calibrate_(self.masked(method), self.batches("train"))
         measured = self._accuracy(network, "test"), self._accuracy(network, "val")
         size = len(Ticket.of(network, self._meta(*measured)).to_bytes())
@@ -99,8 +99,8 @@ class Workbench:
         return _row(name, network, (folder / TICKET).stat().st_size, history, measured), history
 
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
-        """Train the weights of the same network, from torch's own initial ones."""
-        # The weights that torch's own layers draw, from a generator that no other thread has.
+        """Train the weights of the same network, from torch's initial weights."""
+        # The weights that torch's layers draw, from a generator that no other thread uses.
         twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for parameter in twin.parameters():
@@ -120,7 +120,7 @@ class Workbench:
         return fit(network, *batches, resume=resume, title=title_shown, **options)
 
     def _meta(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
-        """Return the ticket's `meta`, with all that an evaluation needs."""
+        """Return the ticket's `meta`, with all facts for an evaluation."""
         measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
         lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
         return {**measured, "task": "classification", "data": self.data.name, **lists}

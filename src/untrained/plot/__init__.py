@@ -1,4 +1,4 @@
-"""Pictures as matplotlib figures: `pip install untrained[plot]`; without it, those that draw raise ImportError."""
+"""Pictures as matplotlib figures: `pip install untrained[plot]`; without matplotlib they raise ImportError."""
 
 from untrained.plot.comparison import comparison as comparison
 from untrained.plot.figure import available as available

@@ -1,4 +1,4 @@
-"""The parts that all pictures share: an empty figure, its file, colours, and text that the font can write."""
+"""Parts shared by all pictures: an empty figure, its file, colours, and text that the font can write."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def available() -> bool:
 
 
 def empty(width: float, height: float, **options: Any) -> Figure:
-    """Return an empty figure of this size in inches, which lays itself out unless `options` change that."""
+    """Return an empty figure of this size in inches, with automatic layout unless `options` change that."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -144,7 +144,7 @@ def filters(run: Run) -> Figure:
 
 
 def _paint_first_layer(both: Sequence[Axes], layer: FirstLayer, prefix: str = "") -> tuple[Normalize, Colormap]:
-    """Paint the frozen weights and those in use, each as one image; return what turns a weight into a colour."""
+    """Paint the frozen weights and those in use, each as one image; return the scale and the colour map."""
     from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 
     limit = float(max(layer.frozen.abs().max(), layer.effective.abs().max())) or 1.0
@@ -162,7 +162,7 @@ def _paint_first_layer(both: Sequence[Axes], layer: FirstLayer, prefix: str = ""
 
 
 def _title(run: Run) -> str:
-    """Return the network, its data, its method and the share of weights kept, as far as the run holds them."""
+    """Return the network, its data, its method and the share of weights kept, as far as the run has them."""
     network, data = run.ticket.built_by, run.ticket.meta.get("data")
     title = "a network" if network is None else str(network["name"])
     title += f" on {Path(data).name}" if isinstance(data, str) else ""
@@ -220,7 +220,7 @@ def _height(place: int, count: int) -> float:
 
 
 def _edge(sample: Sample) -> str:
-    """Return the number of weights that a line stands for, in words."""
+    """Return a text with the number of weights that a line stands for."""
     if sample.weights_per_edge == 1:
         return "a line: one weight"
     if sample.group > 1:

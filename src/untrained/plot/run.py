@@ -241,7 +241,7 @@ def mistakes(run: Run) -> Figure:
         raise missing_file(run, ANSWERS)
     wrong = run.mistakes
     if not len(wrong.images):
-        raise ValueError(f"{run.folder}: there is nothing to draw, as all its answers on the test data are right")
+        raise ValueError(f"{run.folder}: answers must include a wrong one for this picture, got none")
     names = [class_names(run, classes, 16) for classes in (wrong.predicted, wrong.labels)]
     texts = list(zip(*names, wrong.probability, strict=True))
     # One form for all.
@@ -292,13 +292,13 @@ def class_names(run: Run, classes: Iterable[int], longest: int) -> list[str]:
 
 
 def _known_names(run: Run) -> Sequence[object]:
-    # Not `run.labels`, which makes up a name for every number that there might be.
+    # Not `run.labels`, which makes a name for every possible number.
     names = run.ticket.meta.get("labels")
     return names if isinstance(names, list) else ()
 
 
 def _part(run: Run) -> str:
-    """Return the data that the curves are about: "val", or "train" without validation data."""
+    """Return the data of the curves: "val", or "train" without validation data."""
     return "val" if _points(run.rows, "val_accuracy") else "train"
 
 

@@ -25,7 +25,7 @@ _TICKS = 12  # along an axis, so that their labels have room
 @final
 @dataclass(frozen=True)
 class _Curve:
-    """The lines of one method, and how they are drawn."""
+    """Lines of one method, with their colour and marker."""
 
     method: str
     lines: tuple[Line, ...]
@@ -90,7 +90,7 @@ def sweep(title: str, axis: _Axis, lines: Sequence[Line]) -> Figure:
 
 
 def _curves(lines: Sequence[Line]) -> Iterator[_Curve]:
-    """Yield the lines of each method, with a colour and a marker of its own."""
+    """Yield the lines of each method, with a different colour and marker for each."""
     number = 0
     for method, its in by_method(lines).items():
         if method == TWIN:
@@ -126,7 +126,7 @@ def _paint_curves(axes: Axes, axis: _Axis, curves: Sequence[_Curve]) -> None:
             axes.fill_between(x, low, high, color=curve.colour, alpha=0.2, lw=0)
         for line in curve.lines if axis == "keep" else ():
             if _place(line, axis) is None and line.seeds:
-                # A twin is a level; a method that learns how much it keeps is a point there.
+                # A twin is a level; a method that learns the fraction kept is a point there.
                 if curve.method == TWIN:
                     curve.paint_level(axes, line, upright=False)
                 else:
@@ -174,7 +174,7 @@ def _range(line: Line) -> tuple[float, float, float]:
 
 
 def _with_room(places: Sequence[float]) -> list[float]:
-    """Return those of these ascending places on a logarithmic axis whose labels do not touch."""
+    """Return the ascending places on a logarithmic axis whose labels do not touch."""
     shown: list[float] = []
     for place in places:
         if not shown or math.log(place / shown[-1]) >= math.log(places[-1] / places[0]) / _TICKS:

@@ -23,13 +23,13 @@ _NAMED = {"labelExpr": "names[datum.value]"}
 
 
 def channel(field: str, title: str | None = None, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
-    """Return the encoding of a field; options that are not Vega-Lite's own keys of a channel belong to its scale."""
+    """Return the encoding of a field; options that are no keys of a Vega-Lite channel belong to its scale."""
     own = {key: more.pop(key) for key in ("axis", "legend") if key in more}
     return {"field": field, "type": kind, "title": title, **own, **({"scale": more} if more else {})}
 
 
 def curves(run: Run, column: str, title: str, factor: float, lines: Mapping[str, float]) -> dict[str, Any]:
-    """Return the chart of one quantity over the epochs, with lines for networks that learn nothing."""
+    """Return the chart of one quantity over the epochs, with lines for networks that are not trained."""
     values = [
         {"epoch": row["epoch"], "y": factor * row[column], "network": name}
         for name, rows in ((FOUND, run.rows), (TWIN, run.twin))

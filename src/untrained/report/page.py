@@ -75,7 +75,7 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
     package = files("untrained.report")
     charts = [chart for section in sections for chart in section.charts]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    # A browser's JSON has no NaN, and would draw nothing at all.
+    # JSON has no NaN: a browser would draw no chart at all.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
     template = environment.from_string(package.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(

@@ -1,4 +1,4 @@
-"""Small images as PNG data URIs, which a page can hold without a file beside it."""
+"""Small images as PNG data URIs, which a page can contain without further files."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from untrained.tickets.summary import summary
 def write_report(folder: str | Path) -> Path:
     """Write report.html into a run's folder, one page that needs no network, and return its path.
 
-    The page shows the files of the run, finished or not; nothing is computed again.
+    The page shows the files of the run, finished or not, without computing them again.
 
     Args:
         folder: the folder of a run of `find`, of `fit(out=…)`, or of a network of `compare`.
@@ -54,13 +54,13 @@ def _title(run: Run) -> str:
 
 def _lead(run: Run) -> list[str]:
     size, pretrained = summary(run.ticket), run.ticket.law is None
-    kind, fate = ("pretrained", "each as it was") if pretrained else ("random", "not one of them was trained")
+    kind, fate = ("pretrained", "each as it was") if pretrained else ("random", "none of them was trained")
     part = f"{size.kept / max(1, size.weights):.1%}"
     lead = f"{size.kept:,} of {size.weights:,} {kind} weights ({part}) are kept; {fate}. "
     accuracy = run.ticket.meta.get("accuracy")
     if isinstance(accuracy, float) and 0 <= accuracy <= 1:
-        lead += f"It is right on {accuracy:.2%} of the test images. "
-    lead += "Beside the pretrained model it is" if pretrained else "All of it is one seed and"
+        lead += f"The test accuracy is {accuracy:.2%}. "
+    lead += "Beside the pretrained model the ticket is" if pretrained else "The ticket is one seed and"
     return [f"{lead} {size.file_bytes:,} bytes.", *run.gaps]
 
 
@@ -83,7 +83,7 @@ def _networks(run: Run) -> Iterator[Section]:
     text = f"The same network: {', '.join(kinds[name] for name in names if name in kinds)}."
     text += " The curves below are those of the validation data; the test data was used once, for this table."
     bold = names.index(FOUND) if FOUND in names else None
-    yield Section("What was compared", (text,), Table(titles, rows, bold=bold))
+    yield Section("Compared networks", (text,), Table(titles, rows, bold=bold))
 
 
 def _curves(run: Run) -> Iterator[Section]:
@@ -96,10 +96,10 @@ def _curves(run: Run) -> Iterator[Section]:
     ):
         if any(column in row for row in run.rows):
             caption = f"{title.partition(',')[0].capitalize()} over the epochs"
-            caption += ", and of networks that learn nothing." if lines else "."
+            caption += ", and of networks that are not trained." if lines else "."
             shown.append(Chart(caption, charts.curves(run, column, title, factor, lines), wide=not shown))
     if shown:
-        yield Section("How it learned", charts=shown)
+        yield Section("Learning curves", charts=shown)
 
 
 def _subnetwork(run: Run) -> Iterator[Section]:
@@ -127,14 +127,14 @@ def _layers(run: Run) -> Iterator[Section]:
     shown, text = [Chart("The share of each layer's weights that is kept.", charts.kept(run))], []
     if any(each["flips"] for line in run.trace for each in line["tensors"].values()):
         shown.append(Chart("The share of each layer's mask that changed during an epoch.", charts.flips(run)))
-        text = ["Where the mask hardly flips any more the search has settled; elsewhere it would go on changing."]
+        text = ["Where the mask hardly flips any more the search has settled; elsewhere it would change further."]
     yield Section("Layer by layer", text, charts=shown)
     if run.trace and run.samples:
         shown = [
             Chart(clean(sample.name.removesuffix(".weight"), 30), charts.scores(run, sample.name), wide=False)
             for sample in run.samples
         ]
-        text = "Histograms of the scores, which are all that is learned."
+        text = "Histograms of the scores, the only learned values."
         yield Section("Scores", (text,), charts=shown, steps=_steps(run))
 
 
@@ -168,10 +168,10 @@ def _answers(run: Run) -> Iterator[Section]:
         for image, label, predicted, share in zip(
             found.images, found.labels, found.predicted, found.probability, strict=True
         ):
-            both = f"says {_class_name(names, predicted)}, is {_class_name(names, label)} ({share:.1%})"
+            both = f"predicted {_class_name(names, predicted)}, true {_class_name(names, label)} ({share:.1%})"
             shots.append(Image(photograph(image), both, both))
         images = [("most wrong: true class with the lowest probability, in brackets", shots)]
-    yield Section("Where it is wrong", (text,), charts=[Chart(caption, spec)], images=images)
+    yield Section("Mistakes", (text,), charts=[Chart(caption, spec)], images=images)
 
 
 def _cost(run: Run) -> Iterator[Section]:
@@ -188,7 +188,7 @@ def _cost(run: Run) -> Iterator[Section]:
         )
         text += " or weights trained as usual."
     titles = ("tensor", "shape", "weights kept", "dead units", "bits a weight", "bytes")
-    yield Section("What it costs to ship", (text,), Table(titles, rows))
+    yield Section("Size of the ticket", (text,), Table(titles, rows))
 
 
 def _again(run: Run) -> Iterator[Section]:
@@ -208,7 +208,7 @@ def _again(run: Run) -> Iterator[Section]:
     }
     lines = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
     code = [command, f"untrained verify {TICKET}", lines]
-    yield Section("Do it again", (text,), code=[line for line in code if line])
+    yield Section("Repeat the run", (text,), code=[line for line in code if line])
 
 
 def _steps(run: Run) -> list[str]:

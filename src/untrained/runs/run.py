@@ -84,7 +84,7 @@ class Run:
         ticket: the found ticket.
         sha256: hash of the ticket's file.
         answers: the network's answers on the test data.
-        mistakes: the worst of them.
+        mistakes: the wrong answers with the lowest probability of the true class.
         gaps: sentences about missing and damaged files.
 
     Example:
@@ -154,7 +154,7 @@ def read_run(folder: str | Path) -> Run:
     traced = read_rows(folder / TRACE, "epoch", gaps)
     valid = trace.valid_lines(traced, shapes)
     if len(valid) < len(traced):
-        gaps.append(f"{TRACE} is damaged: what does not fit the ticket is not shown.")
+        gaps.append(f"{TRACE} is damaged: parts that do not fit the ticket are not shown.")
     answers, mistakes = _read_answers(folder / ANSWERS, gaps)
     return Run(
         folder,
@@ -179,7 +179,7 @@ def write_table(folder: Path, rows: Sequence[Row]) -> None:
 
 
 def write_answers(folder: Path, answers: Answers, split: Split) -> None:
-    """Write the answers of a network to the images of a split, and the images that it is most wrong about."""
+    """Write the answers of a network to the images of a split, and its worst mistakes."""
     wrong = (answers.labels != answers.predicted).nonzero()[:, 0]
     worst = wrong[answers.probability[wrong].argsort()[:_WORST]]
     tensors = {**answers._asdict(), "worst": worst, "images": split.images[worst].contiguous()}
@@ -190,7 +190,7 @@ def write_answers(folder: Path, answers: Answers, split: Split) -> None:
 
 def _read_answers(path: Path, gaps: list[str]) -> tuple[Answers | None, Mistakes | None]:
     if not path.is_file():
-        gaps.append(f"There is no {path.name} in this run's folder: the answers to the test images were not noted.")
+        gaps.append(f"There is no {path.name} in this run's folder: the answers to the test images are not shown.")
         return None, None
     try:
         tensors = safetensors.torch.load(path.read_bytes())
@@ -236,7 +236,7 @@ def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
     for number, row in enumerate(read_json_lines(path), 1):
         place = None if row is None else row.get(key)
         if row is None or type(place) is not int or place < 0 or (rows and place <= rows[-1][key]):
-            gaps.append(f"{path.name} is damaged from line {number} on; what comes after is not shown.")
+            gaps.append(f"{path.name} is damaged from line {number} on; later lines are not shown.")
             break
         rows.append(row)
     return rows

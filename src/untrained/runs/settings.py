@@ -30,20 +30,20 @@ class Setup:
             wide-resnet50 or wide-resnet101.
         widths: Hidden units of an fc network, one number a layer (default: 300 100).
         width: Factor on the channels of a convolutional network.
-        activation: Between the layers.
+        activation: Activation between the layers.
         folded: One random block shared by all but the first of a stage of a residual network.
         data: Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
             class folders of images.
-        data_dir: Where a data set is, or where to download it to (default: your cache folder).
+        data_dir: Folder of the data set, or for its download (default: your cache folder).
         size: Side in pixels that the images of a folder are scaled to.
-        weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: what suits the method).
+        weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: that of the method).
         densities: Keep the same fraction of every tensor, or more of small ones (erk), the same number in all.
-        recipe: How the scores learn: our defaults, or as the method's authors had them, with their weights; the epochs
-            and the batch size stay yours, and the twin learns by ours.
+        recipe: Recipe of the scores: the default one, or that of the method's authors, with their weights; epochs,
+            batch size and the recipe of the twin stay the same.
         epochs: Passes over the training data.
         batch_size: Images per step.
-        out: Folder for all that is written (default: a new one under runs).
-        resume: Go on in the folder of --out.
+        out: Folder of all files (default: a new one under runs).
+        resume: Resume the run in the folder of --out.
         device: cpu, cuda, … (default: cuda if there is one).
         amp: Compute in bfloat16.
     """
@@ -88,13 +88,13 @@ class Settings(Setup):
     """Settings of `find`.
 
     Args:
-        method: How the subnetwork is found: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
+        method: Method of the search: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
             threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, partly-frozen, or FILE.py:CLASS of your own
             (in a file of settings or with --resume, give it again as a flag: files do not run code);
             with options in brackets, such as edge-popup(signed=True).
         keep: Fraction of the weights kept, in (0, 1], for methods that take it.
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
-        seed: Gives the weights, the first scores and the order of the images.
+        seed: Seed of the weights, the first scores and the order of the images.
         lr: Highest learning rate of the scores, instead of the recipe's.
         twin: Also train the weights of the same network, to compare.
     """
@@ -119,10 +119,10 @@ class GridSettings(Setup):
     """Settings that `compare` and `sweep` share.
 
     Args:
-        methods: Which methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
-        method: One more, such as one of your own: FILE.py:CLASS.
+        methods: Methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
+        method: One more method, such as yours: FILE.py:CLASS.
         keep: Fractions of the weights kept, with commas between them, for methods that take it.
-        seeds: How many seeds, 0, 1, 2 …
+        seeds: Number of seeds: 0, 1, 2 …
         jobs: Searches at a time (default: one a core, or the number of joblib.parallel_config).
     """
 

@@ -140,7 +140,7 @@ def _line(group: Sequence[Cell]) -> Line:
 
 
 def _file_name(text: str) -> str:
-    """Return a text as part of a file's name; a hash tells changed texts apart."""
+    """Return a text as part of a file's name; a hash distinguishes changed texts."""
     name = re.sub(r"[^\w.-]+", "-", text)[-60:]
     return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -24,7 +24,7 @@ def frozen_of(run: Run, name: str) -> Tensor | None:
 
 
 def effective_of(run: Run, name: str) -> Tensor:
-    """Return the weights in use of a tensor; the ticket must have a law of its own."""
+    """Return the weights in use of a tensor; the ticket must have a law."""
     return dict(run.ticket.rebuilt(without=run.ticket.tensors.keys() - {name}))[name]
 
 

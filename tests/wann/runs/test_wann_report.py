@@ -55,7 +55,7 @@ def test_a_run_with_a_damaged_file_is_shown_without_it(run, name):
         path.unlink()
         if damaged is not None:
             path.write_bytes(damaged)
-        assert "Do it again" in write_report(run).read_text("utf-8")
+        assert "Repeat the run" in write_report(run).read_text("utf-8")
         path.write_bytes(content)
 
 

@@ -76,7 +76,7 @@ def write_report(folder: str | Path) -> Path:
     hidden = len(run.net.act) - run.net.outputs
     lead = (
         f"{run.net.connections:,} connections and {hidden:,} hidden nodes, all connections with one shared weight: "
-        "what was found is the architecture."
+        "the architecture is the result of the search."
     )
     sections = [section for part in (_scores, _network, _weights, _search, _again) for section in part(run)]
     page = render(f"A weight agnostic network for {task}", [lead, *run.gaps], sections)
@@ -230,4 +230,4 @@ def _again(run: _Run) -> Iterator[Section]:
     command = command_of("untrained wann", WannSettings(), run.settings)
     task = run.net.meta.get("task")
     code = [command, f"untrained wann eval {FOUND}{format_task_flag(clean(task)) if task else ''}", "\n".join(facts)]
-    yield Section("Do it again", code=[line for line in code if line])
+    yield Section("Repeat the run", code=[line for line in code if line])

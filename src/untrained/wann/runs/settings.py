@@ -47,7 +47,7 @@ class WannSettings:
     Args:
         task: Task of the networks: digits, mnist, swingup, swingup-hard, cartpole, pendulum, acrobot,
             mountain-car, gym:ID (any Gymnasium environment) or a .csv file whose last column is to be predicted.
-        data_dir: Where MNIST is, or where to download it to.
+        data_dir: Folder of MNIST, or for its download.
         max_steps: Steps after which an episode of a gym:ID ends (default: the limit that it is registered with).
         predict: What the last column of a table holds, classes or numbers (default: words are classes, and so are few
             whole numbers; it is printed).
