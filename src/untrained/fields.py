@@ -17,7 +17,7 @@ Entry = TypeVar("Entry")
 @functools.cache
 def kinds_of(cls: type) -> dict[str, frozenset[type]]:
     """Return the types that each field of a dataclass may have; for a Literal the types of its words."""
-    return {name: frozenset(map(_kind, parts)) for name, parts in _parts_of(cls).items()}
+    return {name: frozenset(map(_kind, parts)) for name, parts in _list_parts(cls).items()}
 
 
 def check_fields(config: Any) -> None:
@@ -54,7 +54,7 @@ def check_words(config: Any) -> None:
     Raises:
         ValueError: a field has another word; the message names it.
     """
-    for name, words in _parts_of(type(config)).items():
+    for name, words in _list_parts(type(config)).items():
         value = getattr(config, name)
         if any(isinstance(word, str) for word in words) and value not in words:
             raise ValueError(f"{name} must be {' or '.join(map(_quoted, words))}, got {_quoted(value)}")
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
 
 
 @functools.cache
-def _parts_of(cls: type) -> dict[str, list[Any]]:
+def _list_parts(cls: type) -> dict[str, list[Any]]:
     """Return the types and words that the annotation of each field allows."""
     hints = typing.get_type_hints(cls)
     return {field.name: list(_parts(hints[field.name])) for field in dataclasses.fields(cls)}

@@ -27,13 +27,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: the folder does not exist or cannot be written, or `path` is a folder, device, pipe or socket.
     """
-    mode = _mode_of(path)
+    mode = _get_mode(path)
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
     # A hash and not the name itself, which may be as long as names can be.
     prefix = f".unfinished-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
-    _sweep(path.parent, prefix)
+    _remove_abandoned(path.parent, prefix)
     unfinished = path.with_name(prefix + secrets.token_hex(8))
     os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode | 0o600))
     try:
@@ -87,7 +87,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _mode_of(path: str | Path) -> int | None:
+def _get_mode(path: str | Path) -> int | None:
     """Return the permissions of the file; None: there is none yet."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116  a Path's own stat would be the same
@@ -100,7 +100,7 @@ def _mode_of(path: str | Path) -> int | None:
     return mode & 0o777
 
 
-def _sweep(folder: Path, prefix: str) -> None:
+def _remove_abandoned(folder: Path, prefix: str) -> None:
     for left in folder.glob(f"{prefix}*"):
         try:
             if time.time() - left.lstat().st_mtime > _OLD:

@@ -39,7 +39,7 @@ class SGD(torch.optim.SGD):
         nesterov: bool = False,
         **options: Any,
     ) -> None:
-        learn, options = _resolved(params, options)
+        learn, options = _resolve(params, options)
         super().__init__(learn, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, **options)
 
     def _init_group(self, group: dict[str, Any], *lists: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -77,7 +77,7 @@ class Adam(torch.optim.Adam):
         weight_decay: float = 0.0,
         **options: Any,
     ) -> None:
-        learn, options = _resolved(params, options)
+        learn, options = _resolve(params, options)
         super().__init__(learn, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **options)
 
 
@@ -92,7 +92,7 @@ def for_scores(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return (Adam if recipe.optimizer == "adam" else SGD)(model, **recipe.arguments())
 
 
-def _resolved(params: nn.Module | Iterable[Any], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _resolve(params: nn.Module | Iterable[Any], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the parameters to optimize, and torch's options for them: fused where possible."""
     if not isinstance(params, nn.Module):
         return params, options

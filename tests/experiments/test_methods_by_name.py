@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import untrained as ut
 from any_methods import LAWS, METHODS
-from untrained.experiments.by_name import law_of, method_of, own_class, split
+from untrained.experiments.by_name import import_method, law_of, method_of, split
 from untrained.methods import METHODS as NAMES
 
 LAW_NAMES = {
@@ -441,10 +441,10 @@ def test_a_method_of_a_file(own, monkeypatch):
     path = own("deep folder/mine.v2.py", "SpelledInAFile")
     method = method_of(f"{path}:SpelledInAFile(times=3)", 0.2)
     assert type(method).__name__ == "SpelledInAFile" and (method.keep, method.times) == (0.2, 3)
-    assert own_class(f"{path}:SpelledInAFile") is type(method)
+    assert import_method(f"{path}:SpelledInAFile") is type(method)
     assert method_of(f" {path}:SpelledInAFile ") == method_of(f"{path}:SpelledInAFile()")
     monkeypatch.chdir(path.parent)
-    assert own_class("mine.v2.py:SpelledInAFile") is type(method)
+    assert import_method("mine.v2.py:SpelledInAFile") is type(method)
 
 
 def test_a_method_of_a_module(own, tmp_path, monkeypatch):
@@ -453,7 +453,7 @@ def test_a_method_of_a_module(own, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     method = method_of("package_of_mine.methods:SpelledInAModule(times=3)")
     assert (method.keep, method.times) == (0.5, 3)
-    assert own_class("package_of_mine.methods:SpelledInAModule") is type(method)
+    assert import_method("package_of_mine.methods:SpelledInAModule") is type(method)
     assert method_of("untrained.methods.edge_popup:EdgePopup(keep=0.2)") == ut.EdgePopup(0.2)
 
 
@@ -489,7 +489,7 @@ def test_a_file_that_cannot_be_run_is_refused(text, said, own):
     assert said in complaint and str(path) in complaint
     assert not {name for name in set(sys.modules) - before if "mine_broken" in name}
     path.write_text(MINE.replace("CLASS", "SpelledAfterwards"))
-    assert own_class(f"{path}:SpelledAfterwards").__name__ == "SpelledAfterwards"
+    assert import_method(f"{path}:SpelledAfterwards").__name__ == "SpelledAfterwards"
 
 
 @pytest.mark.parametrize("place", ["nowhere.py", "folder.py", "no/where/mine.py", ".py", "a\0b.py"])
@@ -501,15 +501,15 @@ def test_a_missing_file_is_refused(place, tmp_path):
 
 def test_files_of_one_name_are_two(own):
     first, second = own("a/mine_twin.py", "SpelledInA"), own("b/mine_twin.py", "SpelledInB")
-    assert own_class(f"{first}:SpelledInA").__name__ == "SpelledInA"
-    assert own_class(f"{second}:SpelledInB").__name__ == "SpelledInB"
+    assert import_method(f"{first}:SpelledInA").__name__ == "SpelledInA"
+    assert import_method(f"{second}:SpelledInB").__name__ == "SpelledInB"
 
 
 def test_files_of_one_name_are_each_run_once(own):
     first, second = own("a/mine_two.py", "SpelledInTheFirst"), own("b/mine_two.py", "SpelledInTheSecond")
-    found = own_class(f"{first}:SpelledInTheFirst")
-    own_class(f"{second}:SpelledInTheSecond")
-    assert own_class(f"{first}:SpelledInTheFirst") is found
+    found = import_method(f"{first}:SpelledInTheFirst")
+    import_method(f"{second}:SpelledInTheSecond")
+    assert import_method(f"{first}:SpelledInTheFirst") is found
 
 
 def test_a_method_that_is_no_dataclass_is_refused(own):

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     format_before, warnings.formatwarning = warnings.formatwarning, _format_warning
     try:
         _refuse_empty(arguments)
-        app.config = _config_of(arguments)
+        app.config = _find_config(arguments)
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk is still an error
@@ -124,10 +124,10 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             raise ValueError(f"{flag} is empty: expected a value")
 
 
-def _config_of(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ...]:
+def _find_config(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ...]:
     """Return the settings file of --config or of the run to resume, before the flags are parsed."""
-    path = _value_of("--config", arguments)
-    if path is None and "--resume" in arguments and (out := _value_of("--out", arguments)) is not None:
+    path = _find_value("--config", arguments)
+    if path is None and "--resume" in arguments and (out := _find_value("--out", arguments)) is not None:
         own = Path(out) / CONFIG
         path = str(own) if own.is_file() else None
     if path is None:
@@ -157,7 +157,7 @@ def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
             )
 
 
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+def _find_value(flag: str, arguments: Sequence[str]) -> str | None:
     for number, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name == flag:

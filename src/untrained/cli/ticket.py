@@ -47,7 +47,7 @@ def evaluate(
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.ticket import rebuild
 
-    with _reading(ticket, method) as read:
+    with _read_ticket(ticket, method) as read:
         meta = _read_task(read)
         network = read.apply_(rebuild(read))
     name, (_, height, width) = data or meta["data"], meta["shape"]
@@ -55,8 +55,8 @@ def evaluate(
     labels = [unicodedata.normalize("NFC", label) for label in meta["labels"]]
     if list(test.shape) != meta["shape"] or sorted(test.labels) != sorted(labels):
         raise ValueError(
-            f"{ticket} is for images {tuple(meta['shape'])} of {_classes(meta['labels'])}; "
-            f"{test.name} has {test.shape} of {_classes(test.labels)}"
+            f"{ticket} is for images {tuple(meta['shape'])} of {_describe_classes(meta['labels'])}; "
+            f"{test.name} has {test.shape} of {_describe_classes(test.labels)}"
         )
     # Older tickets have the classes in another order.
     classes = torch.tensor([labels.index(label) for label in test.labels], device="cpu")
@@ -79,10 +79,10 @@ def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bo
     if (ticket is None) != system:
         raise ValueError("info needs a ticket, or --system instead")
     if ticket is None:
-        print_facts(_system())
+        print_facts(_describe_system())
         return
-    with _reading(ticket, method) as read:
-        print_facts(_facts(read))
+    with _read_ticket(ticket, method) as read:
+        print_facts(_list_facts(read))
         print(f"\n{summary(read)}")
 
 
@@ -93,7 +93,7 @@ def verify(ticket: Path, /, *, method: _OwnMethod = None) -> None:
     Args:
         ticket: The ticket.
     """
-    with _reading(ticket, method) as read:
+    with _read_ticket(ticket, method) as read:
         read.verify()
     say(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
 
@@ -113,7 +113,7 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) 
 
     if not all(size.strip().isdecimal() for size in batch.split(",")):
         raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
-    with _reading(ticket, method) as read:
+    with _read_ticket(ticket, method) as read:
         rows = run(read, [int(size) for size in batch.split(",")])
     cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
     Table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells).print()
@@ -166,26 +166,26 @@ def export(
     out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
     if out.resolve() == ticket.resolve():
         raise ValueError(f"--out: {out} is the ticket itself")
-    with _reading(ticket, method) as read:
+    with _read_ticket(ticket, method) as read:
         getattr(formats, f"to_{to}")(read, out)
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
 @contextmanager
-def _reading(path: Path, method: str | None) -> Iterator[Ticket]:
+def _read_ticket(path: Path, method: str | None) -> Iterator[Ticket]:
     """Read a ticket, whose method may be a class of the user; errors inside the block name the file."""
-    from untrained.experiments.by_name import own_class
-    from untrained.tickets.file import naming
+    from untrained.experiments.by_name import import_method
+    from untrained.tickets.file import add_path_to_errors
     from untrained.tickets.ticket import Ticket
 
     if method is not None:
-        own_class(method)
+        import_method(method)
     ticket = Ticket.load(path)
-    with naming(path):
+    with add_path_to_errors(path):
         yield ticket
 
 
-def _classes(labels: Sequence[str]) -> str:
+def _describe_classes(labels: Sequence[str]) -> str:
     shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
     return f"{len(labels)} classes ({shown})"
 
@@ -204,7 +204,7 @@ def _read_task(ticket: Ticket) -> dict[str, Any]:
     return dict(meta)
 
 
-def _system() -> dict[str, object]:
+def _describe_system() -> dict[str, object]:
     import platform
 
     import torch
@@ -225,7 +225,7 @@ def _system() -> dict[str, object]:
     }
 
 
-def _facts(ticket: Ticket) -> dict[str, object]:
+def _list_facts(ticket: Ticket) -> dict[str, object]:
     method = {str(entry.method): None for entry in ticket.tensors.values() if entry.method is not None}
     network = ticket.built_by
     facts: dict[str, object] = {

@@ -141,7 +141,7 @@ def load_data(
     if name in KNOWN_NAMES:
         if size is not None:
             raise ValueError(f"size must be None for {name}, got {size}: it is for folders of images")
-        source = read_known(name, None if data_dir is None else _expanded(data_dir), download)
+        source = read_known(name, None if data_dir is None else _expand_user(data_dir), download)
     elif (folder := find_folder(name)) is not None:
         source = read_image_folder(folder, size)
     else:
@@ -155,7 +155,7 @@ def load_data(
 
 def find_folder(name: str) -> Path | None:
     """Return the folder of images with this name, which may begin with `~`; None if it is no folder."""
-    folder = _expanded(name)
+    folder = _expand_user(name)
     return folder if name not in KNOWN_NAMES and folder.is_dir() else None
 
 
@@ -165,7 +165,7 @@ def resolve_name(name: str) -> str:
     return name if folder is None else str(folder.resolve())
 
 
-def _expanded(path: str | Path) -> Path:
+def _expand_user(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:  # ~nobody

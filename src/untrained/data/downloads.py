@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from untrained.terminal.progress import TITLE, bar, counting
+from untrained.terminal.progress import TITLE, bar, show_progress
 from untrained.terminal.text import printable
 
 _CHUNK_BYTES = 1 << 16
@@ -41,7 +41,7 @@ def fetch(url: str, folder: Path, md5: str) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _sole_downloader(target):
+        with _lock_download(target):
             if not _has_md5(target, md5):  # another process may have downloaded it meanwhile
                 _download(url, target, md5)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -72,7 +72,7 @@ def _has_md5(path: Path, md5: str) -> bool:
 
 
 @contextmanager
-def _sole_downloader(target: Path) -> Iterator[None]:
+def _lock_download(target: Path) -> Iterator[None]:
     """Hold the lock of a download, which other processes wait for."""
     from filelock import FileLock, Timeout
 
@@ -81,7 +81,7 @@ def _sole_downloader(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        with counting(f"waiting for another process that downloads {target.name}", 1, 0):
+        with show_progress(f"waiting for another process that downloads {target.name}", 1, 0):
             lock.acquire()
     try:
         yield
@@ -106,7 +106,7 @@ def _transfer(url: str, part: Path) -> None:
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if re.fullmatch("[0-9]{1,18}", length) else None
         if total is not None and total > _LARGEST_BYTES:
-            raise _endless(url)
+            raise _size_error(url)
         size, last, since = start, start, time.monotonic()
         with part.open("ab" if start else "wb") as file, _progress(part.stem, start, total) as advance:
             while size <= _LARGEST_BYTES and (chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False)):
@@ -120,12 +120,12 @@ def _transfer(url: str, part: Path) -> None:
                     last, since = size, time.monotonic()
     if size > _LARGEST_BYTES:
         part.unlink()
-        raise _endless(url)
+        raise _size_error(url)
     if total is not None and size < total:
         raise requests.ConnectionError(f"connection closed after {size} of {total} bytes")
 
 
-def _endless(url: str) -> ValueError:
+def _size_error(url: str) -> ValueError:
     return ValueError(f"{url}: a data set must have {_LARGEST_BYTES:,} bytes at most, and the server sends more")
 
 

@@ -43,7 +43,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     """
     name, arguments = _parse(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _build(text, own_class(name) if names_code([text]) else look_up("method", METHODS, name), arguments)
+    method = _build(text, import_method(name) if names_code([text]) else look_up("method", METHODS, name), arguments)
     return method if keep is None or _KEEP.search(text) else method.keeping(keep)
 
 
@@ -86,7 +86,7 @@ def split(texts: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def own_class(name: str) -> type[Method]:
+def import_method(name: str) -> type[Method]:
     """Import the Method that `FILE.py:CLASS` or `package.module:CLASS` names, which runs the file.
 
     Raises:

@@ -18,13 +18,13 @@ from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import law_of, method_of, split, takes_keep, with_absolute_path
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.tables import of_lines
-from untrained.experiments.testbed import Workbench, device_named
+from untrained.experiments.testbed import Workbench, choose_device
 from untrained.methods import METHODS
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.search.checkpoint import holds_run
 from untrained.search.run_files import CELLS, PICTURE
-from untrained.terminal.progress import counting
+from untrained.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,8 +110,8 @@ def make_grid(
 
 def validate(setup: Setup) -> None:
     """Raise the errors of `compare` for joblib, data, network and law, before any file is written."""
-    _joblib()
-    Workbench(setup, load_data(setup.data, setup.data_dir, size=setup.size), device_named(setup.device), 0).network()
+    _import_joblib()
+    Workbench(setup, load_data(setup.data, setup.data_dir, size=setup.size), choose_device(setup.device), 0).network()
     if setup.weights != "recommended":
         law_of(setup.weights)
 
@@ -141,8 +141,8 @@ def run_grid(
         done = {cell.name: read for cell in grid if (read := read_cell(folder, cell)) is not None}
         missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
         try:
-            with counting(command, len(grid), len(done)) as advance:
-                for cell in _all(settings, missing, folder.resolve()):
+            with show_progress(command, len(grid), len(done)) as advance:
+                for cell in _run_cells(settings, missing, folder.resolve()):
                     write_cell(folder, cell)
                     done[cell.name] = cell
                     advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
@@ -157,7 +157,7 @@ def run_grid(
     return Comparison(lines, cells, folder, picture)
 
 
-def _joblib() -> Any:
+def _import_joblib() -> Any:
     try:
         import joblib
     except ImportError:
@@ -165,17 +165,17 @@ def _joblib() -> Any:
     return joblib
 
 
-def _all(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
+def _run_cells(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
     """Yield every cell with its results, as they are done."""
-    joblib = _joblib()
+    joblib = _import_joblib()
     _, configured = joblib.parallel.get_active_backend()
     jobs = settings.jobs
     if jobs is None and configured in (None, 1):
         # Without joblib.parallel_config: a core each, or the one GPU for one after the other.
-        jobs = -1 if device_named(settings.device).type == "cpu" else 1
+        jobs = -1 if choose_device(settings.device).type == "cpu" else 1
     work = []
     for cell, setup in cells.items():
-        setup, method = _with_absolute_paths(setup), with_absolute_path(cell.method)
+        setup, method = _make_paths_absolute(setup), with_absolute_path(cell.method)
         work.append(joblib.delayed(run_cell)(setup, cell, method, folder / CELLS / cell.name))
     try:
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -200,7 +200,7 @@ def _children_ignore_sigint() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _with_absolute_paths(settings: Setup) -> Setup:
+def _make_paths_absolute(settings: Setup) -> Setup:
     """Return the settings without relative paths, for workers in other folders."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
     return replace(settings, data_dir=data_dir, data=resolve_name(settings.data))
@@ -219,7 +219,7 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     torch.set_num_threads(1)
     try:
         data = _load(settings.data, settings.data_dir, settings.size)
-        bench = Workbench(settings, data, device_named(settings.device), cell.seed, quiet=True)
+        bench = Workbench(settings, data, choose_device(settings.device), cell.seed, quiet=True)
         resume = holds_run(folder)
         if cell.method == TWIN:
             row = bench.train_twin(folder, resume=resume)

@@ -15,7 +15,7 @@ from untrained.data.dataset import load_data, resolve_name
 from untrained.experiments.by_name import method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.tables import of_networks
-from untrained.experiments.testbed import Workbench, device_named
+from untrained.experiments.testbed import Workbench, choose_device
 from untrained.masking.mask import masks
 from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
@@ -84,7 +84,7 @@ def find(
     if not method.learns:
         raise ValueError(f"method must be one that searches, got {settings.method}, which is a baseline")
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
-    bench = Workbench(settings, data, device_named(settings.device), settings.seed)
+    bench = Workbench(settings, data, choose_device(settings.device), settings.seed)
     network = bench.masked(method)
     keep = method.final_keep
     parts = [settings.model, Path(settings.data).name, re.sub(r"[^\w.-]+", "-", Path(settings.method).name)]

@@ -67,7 +67,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     """
     settings = replace(settings or SweepSettings(), **changes)
     laws = tuple(dict.fromkeys(split(settings.weights)))
-    axis = _axis(settings, laws)
+    axis = _find_axis(settings, laws)
     for law in laws:
         if law != "recommended":
             law_of(law)
@@ -85,13 +85,13 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         """Return the settings of `compare` for the same network."""
         same: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(CompareSettings)}
         one = factors[0] if axis != "width" else 1.0
-        same |= _scaled(settings, one if width is None else width)
+        same |= _scale_widths(settings, one if width is None else width)
         same["weights"] = law or laws[0]
         return CompareSettings(**same)
 
     grid = make_grid(settings, places)
     validate(at())
-    if axis == "width" and not {"width", "widths"} & _parameters(settings).keys():
+    if axis == "width" and not {"width", "widths"} & _list_parameters(settings).keys():
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
     title = _title(settings, axis, laws)
     found = run_grid(
@@ -100,7 +100,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     return Sweep(axis, found.lines, found.cells, found.folder, found.picture)
 
 
-def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
+def _find_axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
     """Return the one setting of several values."""
     if not laws:
         raise ValueError(f"weights must be laws with commas between them, got {settings.weights!r}")
@@ -116,13 +116,13 @@ def _axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
     return several[0]
 
 
-def _parameters(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
+def _list_parameters(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(NETWORKS[settings.model]).parameters
 
 
-def _scaled(settings: SweepSettings, factor: float) -> dict[str, Any]:
+def _scale_widths(settings: SweepSettings, factor: float) -> dict[str, Any]:
     """Return the width settings of a network `factor` times as wide; for 1, exactly those of the network."""
-    known = _parameters(settings) if settings.model in NETWORKS else {}
+    known = _list_parameters(settings) if settings.model in NETWORKS else {}
     if factor != 1 and "widths" in known:
         own = known["widths"].default if settings.widths is None else settings.widths
         return {"width": None, "widths": tuple(max(1, round(factor * width)) for width in own)}

@@ -75,8 +75,8 @@ class Workbench:
         """Measure a network of which only the running statistics are learned."""
         network = calibrate_(self.masked(method), self.batches("train"))
         measured = self._accuracy(network, "test"), self._accuracy(network, "val")
-        size = len(Ticket.of(network, self._meta(*measured)).to_bytes())
-        return _row(name, network, size, None, measured)
+        size = len(Ticket.of(network, self._make_meta(*measured)).to_bytes())
+        return _make_row(name, network, size, None, measured)
 
     def search(
         self,
@@ -91,12 +91,12 @@ class Workbench:
         """Search the masked network; write its answers, and its ticket with its accuracy."""
         recipe = find_recipe("paper" if self.setup.recipe == "paper" else None, network)
         recipe = recipe if lr is None else replace(recipe, lr=lr)
-        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._meta(), log=log)
+        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._make_meta(), log=log)
         answers = collect_answers(network, self.batches("test"), amp=self.setup.amp)
         write_answers(folder, answers, self.data.test)
         measured = answers.accuracy, self._accuracy(network, "val")
-        Ticket.of(network, self._meta(*measured)).save(folder / TICKET)
-        return _row(name, network, (folder / TICKET).stat().st_size, history, measured), history
+        Ticket.of(network, self._make_meta(*measured)).save(folder / TICKET)
+        return _make_row(name, network, (folder / TICKET).stat().st_size, history, measured), history
 
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
         """Train the weights of the same network, from torch's initial weights."""
@@ -107,8 +107,8 @@ class Workbench:
                 start = torch.empty(parameter.shape, device="cpu")
                 parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
         history = self._learn(twin, folder, TWIN, resume)
-        size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _untied(twin).items()}))
-        return _row(TWIN, twin, size, history, (self._accuracy(twin, "test"), self._accuracy(twin, "val")))
+        size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _drop_ties(twin).items()}))
+        return _make_row(TWIN, twin, size, history, (self._accuracy(twin, "test"), self._accuracy(twin, "val")))
 
     def _accuracy(self, network: nn.Module, part: Literal["val", "test"]) -> float:
         return evaluate(network, self.batches(part), amp=self.setup.amp).accuracy
@@ -119,14 +119,14 @@ class Workbench:
         batches = self.batches("train"), self.batches("val")
         return fit(network, *batches, resume=resume, title=title_shown, **options)
 
-    def _meta(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
+    def _make_meta(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
         """Return the ticket's `meta`, with all facts for an evaluation."""
         measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
         lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
         return {**measured, "task": "classification", "data": self.data.name, **lists}
 
 
-def device_named(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
     """Return the device; by default the GPU if there is one.
 
     Raises:
@@ -140,7 +140,7 @@ def device_named(name: str | None) -> torch.device:
     return device
 
 
-def _row(name: str, network: nn.Module, size: int, history: History | None, measured: tuple[float, float]) -> Row:
+def _make_row(name: str, network: nn.Module, size: int, history: History | None, measured: tuple[float, float]) -> Row:
     if is_masked(network):
         chosen = masks(network).values()
         weights, kept = sum(mask.numel() for mask in chosen), sum(int(mask.sum()) for mask in chosen)
@@ -149,7 +149,7 @@ def _row(name: str, network: nn.Module, size: int, history: History | None, meas
     return Row(name, *measured, weights, kept, size, None if history is None else sum(history.column("seconds")))
 
 
-def _untied(network: nn.Module) -> dict[str, Tensor]:
+def _drop_ties(network: nn.Module) -> dict[str, Tensor]:
     """Return each tensor of the state once, even if it has several names."""
     seen = {tensor.data_ptr(): name for name, tensor in reversed(network.state_dict().items()) if tensor.numel()}
     return {

@@ -79,11 +79,11 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
         base.__setattr__(self, name, value)
 
     def reduce_ex(self: nn.Module, protocol: int) -> tuple:
-        return _new_masked, (base, leaves, root), _without_views(self, self.__getstate__())  # pyright: ignore
+        return _new_masked, (base, leaves, root), _drop_views(self, self.__getstate__())  # pyright: ignore
 
     def deepcopy(self: nn.Module, memo: dict[int, Any]) -> nn.Module:
-        twin = memo[id(self)] = _new_masked(_class_for_a_copy(base), leaves, root)
-        vars(twin).update(copy.deepcopy(_without_views(self, vars(self)), memo))
+        twin = memo[id(self)] = _new_masked(_make_copy_class(base), leaves, root)
+        vars(twin).update(copy.deepcopy(_drop_views(self, vars(self)), memo))
         return twin
 
     def replicate(self: nn.Module) -> nn.Module:
@@ -91,10 +91,10 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
             group.draw_noise()  # DataParallel calls its replicas, whose noise is not kept
         return base._replicate_for_data_parallel(self)
 
-    members: dict[str, Any] = {leaf: _masked_property(leaf) for leaf in leaves}
+    members: dict[str, Any] = {leaf: _make_property(leaf) for leaf in leaves}
     members |= {"_masked_base": base, "_masked_leaves": leaves, "__module__": base.__module__}
     members |= {"__new__": new, "__init__": init, "__reduce_ex__": reduce_ex, "__setattr__": setattr_}
-    members |= {"forward": _forward_of(base), "__qualname__": f"Masked{base.__name__}"}
+    members |= {"forward": _make_forward(base), "__qualname__": f"Masked{base.__name__}"}
     members["_get_name"] = lambda self: f"Masked{base.__name__}"
     if hasattr(base, "__deepcopy__"):
         members["__deepcopy__"] = deepcopy
@@ -105,12 +105,12 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
     return type(base.__name__, (_Unannounced, base) if announces else (base,), members)
 
 
-def _masked_property(leaf: str) -> property:
+def _make_property(leaf: str) -> property:
     # A closure: torch 2.8 compiles no functools.partial here.
     return property(lambda self: self._modules[leaf + "_mask"].effective())
 
 
-def _forward_of(base: type[nn.Module]) -> Callable[..., Any]:
+def _make_forward(base: type[nn.Module]) -> Callable[..., Any]:
     """Return the forward of a class as one forward pass; no hooks, which torch.compile runs in a graph of their own."""
 
     @functools.wraps(base.forward)
@@ -131,7 +131,7 @@ def _new_masked(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> n
     return object.__new__(masked_class(base, leaves, root))
 
 
-def _without_views(module: nn.Module, state: Any) -> dict[str, Any]:
+def _drop_views(module: nn.Module, state: Any) -> dict[str, Any]:
     """Return the state of a module to copy, without tensors that are views of others."""
     if not isinstance(module, nn.RNNBase):
         return dict(state)
@@ -139,7 +139,7 @@ def _without_views(module: nn.Module, state: Any) -> dict[str, Any]:
     return {**state, "_flat_weights": [torch.empty(0, device="cpu") for _ in module._flat_weights_names]}
 
 
-def _class_for_a_copy(base: type[nn.Module]) -> type[nn.Module]:
+def _make_copy_class(base: type[nn.Module]) -> type[nn.Module]:
     """Return the class for a copy: a new one for a GraphModule, whose compiled forward is stored on its class."""
     if not issubclass(base, GraphModule):
         return base

@@ -62,14 +62,14 @@ class Plan:
         owners, parameters, its_roles = roles(model)
         held = tensors_of(model)
         refuse_shared(held, other_buffers(model, held))
-        trained = _also_trained(also_train, parameters)
+        trained = _find_trained(also_train, parameters)
         left = {name: role for name, role in its_roles.items() if name not in trained}
-        matrices = _matrices(method, where, parameters, left)
+        matrices = _find_matrices(method, where, parameters, left)
         chosen = _choose(method, where, matrices, parameters)
-        classes = _masked_classes(model, owners, chosen)
-        law = _recommended_law(chosen) if weights == "recommended" else weights
+        classes = _make_classes(model, owners, chosen)
+        law = _recommend_law(chosen) if weights == "recommended" else weights
         drawn = tuple(name for name in matrices if name not in chosen) if law is not None else ()
-        constant = {} if law is None else _constants(parameters, left, matrices)
+        constant = {} if law is None else _find_constants(parameters, left, matrices)
         padding = {n: row for n in (*chosen, *drawn) if (row := left[n].padding) is not None and law is not None}
         _refuse_late_errors(chosen, drawn, owners, classes)
         if law is not None:
@@ -89,20 +89,20 @@ class Plan:
     def warn(self) -> None:
         """Warn of tensors of a matrix's shape that are not masked."""
         if self.surprises:
-            message = f"not masked: {_shortened(self.surprises)}; where= masks what it spells out"
+            message = f"not masked: {_shorten(self.surprises)}; where= masks what it spells out"
             warnings.warn(message, stacklevel=3)
 
 
-def _also_trained(also_train: Where | None, parameters: Parameters) -> frozenset[str]:
+def _find_trained(also_train: Where | None, parameters: Parameters) -> frozenset[str]:
     """Return the names of the parameters that learn as usual."""
     learn = {name: p for name, p in parameters.items() if p.is_floating_point() or p.is_complex()}
-    trained = frozenset(n for n, p in learn.items() if also_train is not None and _matches(also_train, n, p))
+    trained = frozenset(n for n, p in learn.items() if also_train is not None and _match(also_train, n, p))
     if also_train is not None and not trained:
-        raise _nothing_matched("also_train", parameters)
+        raise _match_error("also_train", parameters)
     return trained
 
 
-def _matrices(
+def _find_matrices(
     method: Method | Mapping[str, Method], where: Where | None, parameters: Parameters, left: Mapping[str, Role]
 ) -> Parameters:
     """Return the tensors that can be masked: every weight, and those that a pattern names in full."""
@@ -131,20 +131,20 @@ def _choose(
     rules = {"(?s:.*)": method} if isinstance(method, Method) else dict(method)
     unused, chosen = set(rules), {}
     for name, parameter in candidates.items():
-        if where is not None and not _matches(where, name, parameter):
+        if where is not None and not _match(where, name, parameter):
             continue
-        pattern = next((pattern for pattern in rules if _matches(pattern, name, parameter)), None)
+        pattern = next((pattern for pattern in rules if _match(pattern, name, parameter)), None)
         if pattern is not None:
             chosen[name] = rules[pattern]
             unused.discard(pattern)
     if not chosen:
-        raise _nothing_matched("where", parameters)
+        raise _match_error("where", parameters)
     if unused:
-        raise _nothing_matched(f"method pattern {min(unused)!r}", parameters)
+        raise _match_error(f"method pattern {min(unused)!r}", parameters)
     return chosen
 
 
-def _matches(where: Where, name: str, parameter: nn.Parameter) -> bool:
+def _match(where: Where, name: str, parameter: nn.Parameter) -> bool:
     if not isinstance(where, str):
         return bool(where(name, parameter))
     try:
@@ -153,16 +153,16 @@ def _matches(where: Where, name: str, parameter: nn.Parameter) -> bool:
         raise ValueError(f"{where!r} is not a regular expression: {error}") from None
 
 
-def _nothing_matched(what: str, parameters: Parameters) -> ValueError:
-    listed = _shortened([f"{name} {tuple(p.shape)}" for name, p in parameters.items()])
+def _match_error(what: str, parameters: Parameters) -> ValueError:
+    listed = _shorten([f"{name} {tuple(p.shape)}" for name, p in parameters.items()])
     return ValueError(f"{what} matched nothing that can be masked; the model has {listed or 'no parameter'}")
 
 
-def _shortened(parts: tuple[str, ...] | list[str]) -> str:
+def _shorten(parts: tuple[str, ...] | list[str]) -> str:
     return ", ".join(parts[:8]) + (f" and {len(parts) - 8} more" if len(parts) > 8 else "")
 
 
-def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Method]) -> dict[nn.Module, type[nn.Module]]:
+def _make_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Method]) -> dict[nn.Module, type[nn.Module]]:
     """Return the class that each owner of a masked tensor gets, and each module above one."""
     within = {owner for name in chosen for owner, _ in owners[name]}
     leaves: dict[nn.Module, tuple[str, ...]] = {m: () for m in model.modules() if not within.isdisjoint(m.modules())}
@@ -183,14 +183,14 @@ def _masked_classes(model: nn.Module, owners: Owners, chosen: Mapping[str, Metho
         raise ValueError(f"a module's class cannot be subclassed: {error}") from None
 
 
-def _recommended_law(chosen: Mapping[str, Method]) -> WeightLaw:
+def _recommend_law(chosen: Mapping[str, Method]) -> WeightLaw:
     laws = {str(method.law): method.law for method in chosen.values()}
     if len(laws) > 1:
         raise ValueError(f"weights must be given: the methods recommend {' and '.join(laws)}")
     return next(iter(laws.values()))
 
 
-def _constants(parameters: Parameters, left: Mapping[str, Role], matrices: Parameters) -> dict[str, float]:
+def _find_constants(parameters: Parameters, left: Mapping[str, Role], matrices: Parameters) -> dict[str, float]:
     """Return the value of each tensor that is frozen at one: a bias at 0, a norm's scale at 1, others as they are."""
     values = {"bias": 0.0, "norm scale": 1.0}
     constant = {name: values[role.kind] for name, role in left.items() if name not in matrices and role.kind in values}

@@ -67,7 +67,7 @@ def roles(model: nn.Module) -> tuple[Owners, dict[str, nn.Parameter], dict[str, 
                 owners.setdefault(name, []).append((module, leaf))
     parameters: dict[str, nn.Parameter] = {name: its[0][0]._parameters[its[0][1]] for name, its in owners.items()}  # pyright: ignore
     for name, parameter in parameters.items():
-        if reason := _fault(parameter):
+        if reason := _find_fault(parameter):
             raise ValueError(f"{name!r} {reason}")
     return owners, parameters, {name: _role(owners[name], p, parametrized) for name, p in parameters.items()}
 
@@ -77,7 +77,7 @@ def axes(shape: Sequence[int]) -> int:
     return sum(side != 1 for side in shape)
 
 
-def _fault(parameter: nn.Parameter) -> str:
+def _find_fault(parameter: nn.Parameter) -> str:
     """Return why a parameter cannot belong to a masked model; empty if it can."""
     if nn.parameter.is_lazy(parameter):
         return "has no shape yet: run the lazy module once first"

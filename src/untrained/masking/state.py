@@ -98,7 +98,7 @@ class Group:
         """Store a weight that is read outside of any forward pass, to detect writes into it."""
         self.check_handed_out()
         if not (value.is_inference() or value.is_meta):
-            self._read = name, value, value._version, _some_of(value)
+            self._read = name, value, value._version, _take_sample(value)
         return value
 
     def check_handed_out(self) -> None:
@@ -106,7 +106,7 @@ class Group:
         if self._read is None:
             return
         (name, value, version, some), self._read = self._read, None
-        if value._version != version or not torch.equal(_some_of(value), some):
+        if value._version != version or not torch.equal(_take_sample(value), some):
             warnings.warn(
                 f"{name!r} was written into; it is masked and computed anew at every use, so the write is lost: "
                 "bake_ the model before you initialise, prune or merge",
@@ -125,7 +125,7 @@ class Group:
         return {state.name: state.frozen for state in states}, {state.name: state.scores for state in states}
 
 
-def _some_of(value: Tensor) -> Tensor:
+def _take_sample(value: Tensor) -> Tensor:
     flat = value.detach().reshape(-1)
     return flat[:: max(1, value.numel() // _SAMPLE)].nan_to_num().clone()
 
@@ -183,13 +183,13 @@ class MaskState(nn.Module):
 
     def effective(self) -> Tensor:
         """Return the effective weight: computed now, or taken from the forward pass in progress."""
-        weight = self._chosen()
+        weight = self._choose()
         tags = self.training and self.group.method.samples and weight.requires_grad
         if not tags or transformed() or traced(weight):
             return weight
         return _OfPass.apply(weight, int(self.group.noise))  # pyright: ignore[reportReturnType]
 
-    def _chosen(self) -> Tensor:
+    def _choose(self) -> Tensor:
         grad, kept = torch.is_grad_enabled(), self._computed  # read once: another thread may clear it
         if kept is not None and kept[0] == grad:
             return kept[1]

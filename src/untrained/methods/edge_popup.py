@@ -85,7 +85,7 @@ class EdgePopup(Method):
 
     def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         if self.structure is None:
-            return top_codes(self._ranked(scores), self.keep, together=self.together, signed=self.signed)
+            return top_codes(self._rank_scores(scores), self.keep, together=self.together, signed=self.signed)
         codes = {}
         for name, weight in weights.items():
             keep = current(self.keep)
@@ -109,7 +109,7 @@ class EdgePopup(Method):
             effective |= dict(zip(group, kept, strict=True))
         return effective
 
-    def _ranked(self, scores: Tensors) -> Tensors:
+    def _rank_scores(self, scores: Tensors) -> Tensors:
         if self.scope != "normalised":
             return scores
         return {name: _normalise(score.detach()) for name, score in scores.items()}

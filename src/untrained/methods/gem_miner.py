@@ -82,7 +82,7 @@ class GemMiner(Method):
 
     def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         return {
-            name: (checked(scores[name], name) > 0.5).to(torch.int8) * _not_dropped(weight).to(torch.int8)
+            name: (checked(scores[name], name) > 0.5).to(torch.int8) * _mark_left(weight).to(torch.int8)
             for name, weight in weights.items()
         }
 
@@ -90,14 +90,12 @@ class GemMiner(Method):
         return decode_mask(weight[0], codes)
 
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
-        return decode_mask(weight[0], _not_dropped(weight))
+        return decode_mask(weight[0], _mark_left(weight))
 
     def penalty(self, weights: Tensors, scores: Tensors) -> Tensor | None:
         if not self.decay:
             return None
-        return (
-            self.decay * torch.stack([(scores[n] * _not_dropped(w)).square().sum() for n, w in weights.items()]).sum()
-        )
+        return self.decay * torch.stack([(scores[n] * _mark_left(w)).square().sum() for n, w in weights.items()]).sum()
 
     def at(self, progress: float) -> Self:
         if isinstance(self.keep, Schedule) or not self.drops:
@@ -109,7 +107,7 @@ class GemMiner(Method):
     ) -> tuple[Tensors, Tensors]:
         marked, clamped = dict(weights), {name: score.clamp(0, 1) for name, score in scores.items()}
         for group in groups(scores, self.together):
-            left = sum(int(_not_dropped(weights[name]).sum()) for name in group)
+            left = sum(int(_mark_left(weights[name]).sum()) for name in group)
             if left > keep_count(current(self.keep), sum(scores[name].numel() for name in group)):
                 # A dropped weight ranks below everything else.
                 ranks = [clamped[name] - 2 * weights[name][1] for name in group]
@@ -118,6 +116,6 @@ class GemMiner(Method):
         return marked, clamped
 
 
-def _not_dropped(weight: Tensor) -> Tensor:
+def _mark_left(weight: Tensor) -> Tensor:
     """Return 1 where the weight is not dropped yet, and 0 elsewhere."""
     return 1 - weight[1]

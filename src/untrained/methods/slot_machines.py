@@ -82,7 +82,7 @@ class SlotMachines(Method):
         return source.draw_each(codes.view(torch.uint8) - 1)
 
     def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
-        return {name: _highest(checked(scores[name], name)) for name in weights}
+        return {name: _find_highest(checked(scores[name], name)) for name in weights}
 
     def decode(self, weight: Tensor, codes: Tensor) -> Tensor:
         shown = weight[0].clone()
@@ -94,7 +94,7 @@ class SlotMachines(Method):
         return {name: _sample(checked(scores[name], name), noise, name) for name in weights}
 
 
-def _highest(scores: Tensor) -> Tensor:
+def _find_highest(scores: Tensor) -> Tensor:
     """Return 1 + the lowest index of the highest along the first axis; plane by plane, far faster than argmax."""
     best, codes = scores[0], torch.ones(scores.shape[1:], dtype=torch.int8, device=scores.device)
     for number in range(1, len(scores)):

@@ -56,7 +56,7 @@ def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
     Raises:
         NoCompiler: the cache cannot be used, or other users may write to it.
     """
-    with _no_cache():
+    with _cache_errors():
         stem = _stem(level, flags)
         for path in sorted(_folder().glob(f"{stem}-*.so")):
             if _is_undamaged(path, stem):
@@ -75,9 +75,9 @@ def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
     Raises:
         NoCompiler: there is no compiler, it failed now or before, or the cache cannot be used.
     """
-    with _no_cache():
+    with _cache_errors():
         compiler, folder, stem = _compiler(), _folder(), _stem(level, flags)
-        note = _note_of_failure(compiler, stem)
+        note = _failure_note(compiler, stem)
         if note.exists():
             raise NoCompiler(note.read_text(encoding="utf-8", errors="replace"))
         with tempfile.TemporaryDirectory(prefix=f".{stem}.", dir=folder) as own:
@@ -85,20 +85,20 @@ def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
             sources = (str(_FOLDER / name) for name in SOURCES)
             code = _run([*compiler, *_FLAGS, *LEVELS[level], *flags, *sources, "-o", str(unfinished)], messages)
             if code is None:
-                raise given_up(level, flags, f"{shlex.join(compiler)} took more than {_LONGEST:g} seconds")
+                raise note_failure(level, flags, f"{shlex.join(compiler)} took more than {_LONGEST:g} seconds")
             if code:
                 lines = messages.read_text(encoding="utf-8", errors="replace").splitlines()
                 errors = [line for line in lines if "error" in line] or [f"exit code {code}"]
                 raise NoCompiler(f"{shlex.join(compiler)} failed: {errors[0]}")
             if not (unfinished.exists() and stat.S_ISREG(unfinished.lstat().st_mode)):
-                raise given_up(level, flags, f"{shlex.join(compiler)} wrote no library")
+                raise note_failure(level, flags, f"{shlex.join(compiler)} wrote no library")
             unfinished.chmod(0o700)
             path = folder / _name(stem, unfinished.read_bytes())
             unfinished.replace(path)
     return path
 
 
-def given_up(level: str, flags: tuple[str, ...], reason: str) -> NoCompiler:
+def note_failure(level: str, flags: tuple[str, ...], reason: str) -> NoCompiler:
     """Note in the cache that this compiler makes no usable library, so that it is not tried at every start.
 
     Returns:
@@ -107,15 +107,15 @@ def given_up(level: str, flags: tuple[str, ...], reason: str) -> NoCompiler:
     Raises:
         NoCompiler: the cache cannot be used.
     """
-    with _no_cache():
-        note = _note_of_failure(_compiler(), _stem(level, flags))
+    with _cache_errors():
+        note = _failure_note(_compiler(), _stem(level, flags))
         reason = f"{reason}; not tried again until the compiler is another or {note} is deleted"
         note.write_text(reason, encoding="utf-8", errors="replace")
     return NoCompiler(reason)
 
 
 @contextlib.contextmanager
-def _no_cache() -> Iterator[None]:
+def _cache_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
@@ -126,12 +126,12 @@ def _folder() -> Path:
     """Return the cache, made if missing. Code from it runs as the user, so no other user may write to it."""
     folder = cache()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not _is_ours_alone(folder.stat()):
+    if not _is_private(folder.stat()):
         raise NoCompiler(f"other users may write to {folder}; set UNTRAINED_CACHE to a private folder")
     return folder
 
 
-def _is_ours_alone(found: os.stat_result) -> bool:
+def _is_private(found: os.stat_result) -> bool:
     if not hasattr(os, "getuid"):
         return True
     return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -140,7 +140,7 @@ def _is_ours_alone(found: os.stat_result) -> bool:
 def _is_undamaged(path: Path, stem: str) -> bool:
     try:
         found = path.lstat()
-        fits = stat.S_ISREG(found.st_mode) and _is_ours_alone(found) and found.st_size <= _LARGEST
+        fits = stat.S_ISREG(found.st_mode) and _is_private(found) and found.st_size <= _LARGEST
         return fits and path.name == _name(stem, path.read_bytes())
     except OSError:
         return False
@@ -157,7 +157,7 @@ def _name(stem: str, library: bytes) -> str:
     return f"{stem}-{hashlib.sha256(library).hexdigest()}.so"
 
 
-def _note_of_failure(compiler: list[str], stem: str) -> Path:
+def _failure_note(compiler: list[str], stem: str) -> Path:
     """Return the path of the note that this compiler failed."""
     program = Path(shutil.which(compiler[0]) or compiler[0]).resolve()
     found = program.stat()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from untrained.native.compiler import LEVELS, NoCompiler, compiled, given_up, kept
+from untrained.native.compiler import LEVELS, NoCompiler, compiled, kept, note_failure
 
 
 class Status(NamedTuple):
@@ -69,19 +69,19 @@ def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     path = kept(level, flags)
     if path is not None:
         with contextlib.suppress(OSError, AttributeError):  # made for another machine
-            return _opened(path)
+            return _open(path)
         with contextlib.suppress(OSError):
             path.unlink()
     path = compiled(level, flags)
     try:
-        return _opened(path)
+        return _open(path)
     except (OSError, AttributeError) as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise given_up(level, flags, f"the library cannot be loaded: {error}") from None
+        raise note_failure(level, flags, f"the library cannot be loaded: {error}") from None
 
 
-def _opened(path: Path) -> ctypes.CDLL:
+def _open(path: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
     _share_threads(loaded)
     return loaded

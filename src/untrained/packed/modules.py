@@ -84,7 +84,7 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
         packed = _pack_weights(model)
     modules = dict(model.named_modules())
     for name, codes in packed.items():
-        _become_packed_(modules[name], codes, dtype)
+        _convert_(modules[name], codes, dtype)
     return model
 
 
@@ -301,7 +301,7 @@ def _describe_values(weight: Tensor) -> str:
     return f"weights take {count:,} values" + (", not -σ, 0 and +σ" if count <= 3 else "")
 
 
-def _become_packed_(layer: nn.Module, weight: _Codes, dtype: torch.dtype) -> None:
+def _convert_(layer: nn.Module, weight: _Codes, dtype: torch.dtype) -> None:
     """Convert a layer of torch to a packed one in place, as other modules may refer to it."""
     shape = tuple(layer.weight.shape)  # pyright: ignore
     del layer.weight

@@ -191,7 +191,7 @@ def _cost(run: Run) -> Iterator[Section]:
     yield Section("Size of the ticket", (text,), Table(titles, rows))
 
 
-def _again(run: Run) -> Iterator[Section]:
+def _repeat(run: Run) -> Iterator[Section]:
     text = "The ticket gives the same weights anywhere; verify draws them again and checks."
     if run.ticket.law is None:
         text = "The ticket gives the same weights anywhere, on the same pretrained model."
@@ -220,4 +220,4 @@ def _class_name(names: Sequence[str], number: int) -> str:
     return (clean(names[number], 20) if number < len(names) else "") or str(number)
 
 
-_PARTS = (_networks, _curves, _subnetwork, _layers, _filters, _answers, _cost, _again)
+_PARTS = (_networks, _curves, _subnetwork, _layers, _filters, _answers, _cost, _repeat)

@@ -9,7 +9,7 @@ from torch import Tensor, jit, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from untrained.native import choice as kernels
-from untrained.selection.topk import SEPARATOR, kept, unbatched
+from untrained.selection.topk import SEPARATOR, kept, unbatch
 
 
 def keep_top(
@@ -110,7 +110,7 @@ class _TransformedKeepTop(_KeepTop):
 
     @staticmethod
     def vmap(info, in_dims, keep, signed, names, *tensors):  # pyright: ignore
-        batch = unbatched(tensors, in_dims[3:], info.batch_size)
+        batch = unbatch(tensors, in_dims[3:], info.batch_size)
         chosen = [_TransformedKeepTop.apply(keep, signed, names, *each) for each in batch]
         return tuple(map(torch.stack, zip(*chosen, strict=True))), (0,) * (len(tensors) // 2)  # pyright: ignore
 

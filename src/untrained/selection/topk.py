@@ -70,7 +70,7 @@ def _top(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> lis
     if cut is None:
         return [torch.ones(score.shape, dtype=torch.bool, device=score.device) for score in scores]
     masks = [_rank(score, signed) > cut[0] for score in scores]
-    for mask, tied in zip(masks, _tied(scores, *cut, signed), strict=False):
+    for mask, tied in zip(masks, _find_ties(scores, *cut, signed), strict=False):
         mask[tied] = True
     return masks
 
@@ -80,7 +80,7 @@ def _(scores: Sequence[Tensor], keep: float, signed: bool, names: str) -> list[T
     return [torch.empty_like(score, dtype=torch.bool) for score in scores]
 
 
-def unbatched(tensors: Sequence[Tensor], dims: Sequence[int | None], size: int) -> Iterator[list[Tensor]]:
+def unbatch(tensors: Sequence[Tensor], dims: Sequence[int | None], size: int) -> Iterator[list[Tensor]]:
     """Yield the tensors of each element of a torch.func batch; a tensor without a batch axis is in all of them."""
     for number in range(size):
         yield [t if at is None else t.select(at, number) for t, at in zip(tensors, dims, strict=True)]
@@ -88,7 +88,7 @@ def unbatched(tensors: Sequence[Tensor], dims: Sequence[int | None], size: int) 
 
 @_top.register_vmap
 def _(info, in_dims, scores, keep, signed, names):
-    chosen = [_top(each, keep, signed, names) for each in unbatched(scores, in_dims[0], info.batch_size)]
+    chosen = [_top(each, keep, signed, names) for each in unbatch(scores, in_dims[0], info.batch_size)]
     return [torch.stack(each) for each in zip(*chosen, strict=True)], [0] * len(scores)
 
 
@@ -133,7 +133,7 @@ def kept(
     if cut is None:
         return [weight.clone() for weight in weights]
     effective = [_keep_above(weight, score, cut[0], signed) for weight, score in zip(weights, scores, strict=True)]
-    for masked, weight, tied in zip(effective, weights, _tied(scores, *cut, signed), strict=False):
+    for masked, weight, tied in zip(effective, weights, _find_ties(scores, *cut, signed), strict=False):
         masked[tied] = weight[tied]
     return effective
 
@@ -205,7 +205,7 @@ def _floor_torch(ranks: Tensor, dropped: int) -> tuple[float, int, bool]:
     return value, int(above), bool(has_nan)
 
 
-def _tied(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[tuple[Tensor, ...]]:
+def _find_ties(scores: Sequence[Tensor], floor: float, ties: int, signed: bool) -> Iterator[tuple[Tensor, ...]]:
     """Yield for each tensor the indices of ranks equal to the floor that are kept, until `ties` in all are given."""
     for score in scores:
         if ties == 0:

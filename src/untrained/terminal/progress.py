@@ -114,7 +114,7 @@ class Progress:
 
 
 @contextmanager
-def counting(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
+def show_progress(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
     """Show a progress bar; yield a function to call with a status text after each item."""
     with bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn()) as shown:
         task = shown.add_task(title, total=total, completed=done, status="")

@@ -41,12 +41,12 @@ def check_task(task: Task) -> None:
     """
     if not isinstance(task, Task):
         raise TypeError(f"task must be an instance of a Task, got {task!r}")
-    _describes_itself(task)
+    _check_description(task)
     networks = Packed.of([_bounded_net(task, seed) for seed in range(3)])
     states = random.getstate(), np.random.get_state()  # noqa: NPY002  (tasks may draw from it)
     try:
-        _gives_rewards_of_its_arguments_alone(task, networks)
-        _keeps_parts_apart(task, networks)
+        _check_purity(task, networks)
+        _check_parts(task, networks)
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
@@ -54,7 +54,7 @@ def check_task(task: Task) -> None:
     _require((net.inputs, net.outputs) == (task.inputs, task.outputs), task, "finishes a network of its own sizes")
 
 
-def _describes_itself(task: Task) -> None:
+def _check_description(task: Task) -> None:
     _require(isinstance(task.name, str) and bool(task.name), task, "has a name")
     sizes = task.inputs, task.outputs
     _require(all(isinstance(size, int) and size >= 1 for size in sizes), task, f"has inputs and outputs, got {sizes}")
@@ -77,7 +77,7 @@ def _bounded_net(task: Task, seed: int) -> Net:
     return Net(task.inputs, task.outputs, kinds, edge_ptr, np.concatenate([*hidden, *outputs]))
 
 
-def _gives_rewards_of_its_arguments_alone(task: Task, networks: Packed) -> None:
+def _check_purity(task: Task, networks: Packed) -> None:
     whole = _rewards(task, networks)
     law = "gives the same rewards again, wherever the global generators of Python and numpy stand"
     _require(np.array_equal(whole, _rewards(task, networks)), task, law)
@@ -97,7 +97,7 @@ def _gives_rewards_of_its_arguments_alone(task: Task, networks: Packed) -> None:
     _rewards(task, networks, reps=2)
 
 
-def _keeps_parts_apart(task: Task, networks: Packed) -> None:
+def _check_parts(task: Task, networks: Packed) -> None:
     try:
         task.rewards(networks, _WEIGHTS, 0, part="holdout")  # pyright: ignore[reportArgumentType]
     except ValueError:

@@ -123,10 +123,10 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
 
     Bit-coded masks stay packed, and equal codes one number.
     """
-    two = [i for i, one in enumerate(encoded) if one.coding == "ans" and len(one.values) == 2 and not _fault(one)]
+    two = [i for i, one in enumerate(encoded) if one.coding == "ans" and len(one.values) == 2 and not _find_fault(one)]
     ahead = dict(zip(two, _ans_decode_two([encoded[i] for i in two]), strict=True))
     for i, one in enumerate(encoded):
-        if fault := _fault(one):
+        if fault := _find_fault(one):
             raise ValueError(fault)
         if one.coding == "bits" and one.values == (0, 1):
             yield _bits(one)
@@ -144,7 +144,7 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
         yield _codes(one, symbols)
 
 
-def _fault(encoded: Encoded) -> str:
+def _find_fault(encoded: Encoded) -> str:
     """Return the fault that is found without decoding; an empty string if there is none."""
     values, counts = encoded.values, encoded.counts
     if any(a >= b for a, b in itertools.pairwise(values)) or any(not -128 <= value <= 127 for value in values):

@@ -45,7 +45,7 @@ def refuse_unstorable(tensors: Mapping[str, Tensor]) -> None:
         ValueError: one is not dense, has no memory, or is of a dtype that safetensors files do not have.
     """
     for name, tensor in tensors.items():
-        why = _obstacle(tensor) or ("" if _storable(tensor.dtype) else f"is {dtype_name(tensor.dtype)}")
+        why = _find_obstacle(tensor) or ("" if _storable(tensor.dtype) else f"is {dtype_name(tensor.dtype)}")
         if why:
             raise ValueError(
                 f"{name!r} {why}, which a ticket cannot store: keep it as dense buffers of usual numbers, or as one "
@@ -63,7 +63,7 @@ def check_fit(wanted: Mapping[str, TensorEntry | Tensor], held: Mapping[str, Ten
         shape, dtype = tuple(entry.shape), entry.dtype
         if name not in held:
             raise TicketError(f"{name!r} is in the ticket and not in the model")
-        if why := _obstacle(held[name]):
+        if why := _find_obstacle(held[name]):
             raise TicketError(f"{name!r} {why}")
         if (other := tuple(held[name].shape)) != shape:
             raise TicketError(f"{name!r} has shape {shape} in the ticket and {other} in the model")
@@ -74,7 +74,7 @@ def check_fit(wanted: Mapping[str, TensorEntry | Tensor], held: Mapping[str, Ten
             )
     for name, tensor in held.items():
         if alone and name not in wanted:
-            shape = "" if _obstacle(tensor) else f" {tuple(tensor.shape)}"
+            shape = "" if _find_obstacle(tensor) else f" {tuple(tensor.shape)}"
             raise TicketError(f"{name!r}{shape} is in the model and not in the ticket")
 
 
@@ -97,7 +97,7 @@ def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
 
 @final
 @dataclass(frozen=True)
-class OwnLoading:
+class CustomLoading:
     """Loading of a module whose `_load_from_state_dict` takes buffers of other shapes than it has.
 
     Attributes:
@@ -129,16 +129,16 @@ class OwnLoading:
         return all(name in held and _same_bits(held[name].cpu(), tensor) for name, tensor in self.state.items())
 
 
-def own_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[OwnLoading]:
+def find_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[CustomLoading]:
     """Return the modules that load the stored tensors themselves, since they change shapes (quantisation observers)."""
-    plain = {name: tensor for name, tensor in held.items() if name in stored and not _obstacle(tensor)}
+    plain = {name: tensor for name, tensor in held.items() if name in stored and not _find_obstacle(tensor)}
     others = [name for name, tensor in stored.items() if name in plain and plain[name].shape != tensor.shape]
     found = []
     for path in dict.fromkeys(name.rpartition(".")[0] for name in others):
         module, prefix = model.get_submodule(path), f"{path}." if path else ""
         if type(module)._load_from_state_dict is not nn.Module._load_from_state_dict:
             leaves = {prefix + leaf for leaf in module._buffers}
-            found.append(OwnLoading(module, prefix, {name: stored[name] for name in leaves & stored.keys()}))
+            found.append(CustomLoading(module, prefix, {name: stored[name] for name in leaves & stored.keys()}))
     return [loading for loading in found if loading.works()]
 
 
@@ -154,7 +154,7 @@ def _is_empty(state: Any) -> bool:
     return state is None or (isinstance(state, Sized) and not len(state))
 
 
-def _obstacle(tensor: Tensor) -> str:
+def _find_obstacle(tensor: Tensor) -> str:
     """Return the reason why a tensor is no block of numbers; an empty string if it is one."""
     if nn.parameter.is_lazy(tensor):
         return "has no shape yet: run the lazy module once first"

@@ -139,7 +139,7 @@ def _path_in_utf8(path: Path) -> Iterator[str | Path]:
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
+def add_path_to_errors(path: str | Path) -> Iterator[None]:
     """Prefix every TicketError raised inside with the file's name, and keep the message short and printable."""
     try:
         yield

@@ -25,7 +25,7 @@ from untrained.tickets import contents, file, hashes, header
 from untrained.tickets.capture import Capture
 from untrained.tickets.codec import Encoded, encode
 from untrained.tickets.direct_load import DirectLoad
-from untrained.tickets.file import naming
+from untrained.tickets.file import add_path_to_errors
 from untrained.tickets.header import TensorEntry, TicketError, within_memory
 from untrained.weights.laws import WeightLaw
 
@@ -159,7 +159,7 @@ class Ticket:
         Raises:
             TicketError: the file is missing, damaged, not a ticket, or of another format.
         """
-        with naming(path), within_memory():
+        with add_path_to_errors(path), within_memory():
             return Ticket(**file.read(Path(path)))
 
     @torch.no_grad()
@@ -181,7 +181,7 @@ class Ticket:
         if is_masked(model):
             raise TicketError("the model is masked; a ticket applies to a plain model")
         held = tensors_of(model)
-        loadings = contents.own_loadings(model, held, self.extra)
+        loadings = contents.find_loadings(model, held, self.extra)
         others = {name for loading in loadings for name in loading.state}
         self._check_fit({name: tensor for name, tensor in held.items() if name not in others}, without=others)
         contents.check_writable(model, held)
@@ -196,7 +196,7 @@ class Ticket:
             samples |= {name: way.at(at[name]) for name, way in direct.items()}
             same = hashes.of_samples(sorted(samples.items())) == self.sample_sha256
         if not same:
-            raise _other_weights()
+            raise _weights_error()
         for name, tensor in (*rebuilt.items(), *self.extra.items()):
             if name not in others:
                 held[name].copy_(tensor)
@@ -239,10 +239,10 @@ class Ticket:
             base = tensors_of(model)
             contents.check_fit(self.tensors, base, alone=False)
         if hashes.of_weights(self.rebuilt(base))[0] != self.weights_sha256:
-            raise _other_weights()
+            raise _weights_error()
 
 
-def _other_weights() -> TicketError:
+def _weights_error() -> TicketError:
     return TicketError("the weights come out different from those that were saved (sha256 of the weights)")
 
 
@@ -287,7 +287,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         1024
     """
     ticket = Ticket.load(path)
-    with naming(path):
+    with add_path_to_errors(path):
         return ticket.apply_(rebuild(ticket) if model is None else model)
 
 

@@ -328,9 +328,9 @@ class Prototype(_Kaiming):
     _limits: ClassVar = {"length": (1, 1 << 31)}
 
     def units(self) -> Units:
-        return self._tiled
+        return self._tile
 
-    def _tiled(self, seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
+    def _tile(self, seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32) -> None:
         draw, start = first_block >> 32 << 32, (first_block & 0xFFFFFFFF) * 4 % self.length
         # Of a long prototype only the elements needed here are drawn: to its end, and from its beginning.
         head = min(len(out), self.length - start)

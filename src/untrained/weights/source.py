@@ -67,7 +67,7 @@ class Source:
             drawn = self.law.draw(self.shape, seed=self.seed, name=self.name, keep=self.keep, number=number)
             return drawn.to(self.dtype)
         if number or self.pretrained is None:
-            raise self._drawn_once()
+            raise self._redraw_error()
         return self.pretrained.detach()
 
     def draw_each(self, numbers: Tensor) -> Tensor:
@@ -80,10 +80,10 @@ class Source:
             ValueError: the weights are pretrained ones.
         """
         if self.law is None:
-            raise self._drawn_once()
+            raise self._redraw_error()
         return self.law.draw_each(numbers, seed=self.seed, name=self.name, keep=self.keep).to(self.dtype)
 
-    def _drawn_once(self) -> ValueError:
+    def _redraw_error(self) -> ValueError:
         return ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
 
     def uniforms(self, purpose: str) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from untrained.wann.tasks.images import _smaller, _upright, digits, mnist
+from untrained.wann.tasks.images import _make_upright, _shrink, digits, mnist
 
 MNIST = Path(__file__).parents[4] / "shared" / "data"
 
@@ -36,14 +36,14 @@ def slant_of(images):
 def test_slanted_bars_are_made_upright(slant):
     images = slanted(slant)
     np.testing.assert_allclose(slant_of(images), slant, atol=0.06)
-    upright = _upright(images)
+    upright = _make_upright(images)
     assert abs(slant_of(upright)).max() < 0.03
     np.testing.assert_allclose(upright.sum((1, 2, 3)), images.sum((1, 2, 3)), rtol=0.1)
     # In the middle, as their centre was taken for the origin.
     columns = torch.arange(28.0)
     centre = (upright.sum((1, 2)) * columns).sum(1) / upright.sum((1, 2, 3))
     np.testing.assert_allclose(centre, 13.5, atol=0.3)
-    small = _smaller(upright, 16)
+    small = _shrink(upright, 16)
     assert small.shape == (3, 1, 16, 16) and small.min() >= 0 and small.max() <= 1
     assert abs(slant_of(small)).max() < 0.05
 
@@ -53,7 +53,7 @@ def test_images_without_a_slant_to_find_stay_numbers():
     images[1, 0, 5, 7] = 1
     images[2, 0, 9] = 1  # one row
     images[3] = 1
-    upright = _smaller(_upright(images), 16)
+    upright = _shrink(_make_upright(images), 16)
     assert torch.isfinite(upright).all() and upright.min() >= 0 and upright.max() <= 1
     assert (upright[0] == 0).all()
 

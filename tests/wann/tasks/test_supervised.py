@@ -248,7 +248,7 @@ def test_a_batch_is_drawn_by_the_seed_and_the_same_for_all():
     train = task.examples("train")[0]
     drawn = {}
     for seed in range(20):
-        batch, targets = task._drawn(seed, "train")
+        batch, targets = task._draw_batch(seed, "train")
         rows = [np.flatnonzero((abs(scaled(task, "train") - row) < 1e-12).all(1))[0] for row in batch]
         assert len(set(rows)) == 70
         np.testing.assert_array_equal(task.examples("train")[1][rows], targets)
@@ -261,7 +261,7 @@ def test_a_batch_is_drawn_by_the_seed_and_the_same_for_all():
 def test_repetitions_are_other_batches_and_the_reward_is_their_mean():
     task = Classify(*some(500), batch=70)
     net = random_net(1, 4, 3, activations=SMOOTH, hidden=3, fan_in=3)
-    batches = [task._drawn(part_seed(7, "train") + rep, "train") for rep in range(3)]
+    batches = [task._draw_batch(part_seed(7, "train") + rep, "train") for rep in range(3)]
     assert len({x.tobytes() for x, _ in batches}) == 3
     expected = [-np.mean([cross_entropy(net(x, w), y) for x, y in batches]) for w in WEIGHTS]
     np.testing.assert_allclose(task.rewards(Packed.of([net]), WEIGHTS, 7, reps=3)[0], expected, rtol=1e-5, atol=1e-5)
@@ -300,14 +300,14 @@ def test_inputs_are_scaled_by_the_training_examples_alone():
     x[:, 2] = 7.0
     far = (x[:5] * 100, y[:5])
     task = Classify(x, y, validation=far, test=far)
-    seen = task._drawn(0, "train")[0]
+    seen = task._draw_batch(0, "train")[0]
     np.testing.assert_allclose(seen.min(0), 0, atol=1e-12)
     np.testing.assert_allclose(seen.max(0), [1, 1, 0, 1])
-    np.testing.assert_allclose(task._drawn(0, "test")[0], scaled(task, "test"), rtol=1e-12)
+    np.testing.assert_allclose(task._draw_batch(0, "test")[0], scaled(task, "test"), rtol=1e-12)
     ranged = Classify(x, y, validation=far, value_range=(-10, 30))
-    np.testing.assert_allclose(ranged._drawn(0, "validation")[0], (far[0] + 10) / 40, rtol=1e-12)
+    np.testing.assert_allclose(ranged._draw_batch(0, "validation")[0], (far[0] + 10) / 40, rtol=1e-12)
     np.testing.assert_allclose(
-        ranged.finished(random_net(0, 4, 3)).scaled(far[0]), ranged._drawn(0, "validation")[0], rtol=1e-12
+        ranged.finished(random_net(0, 4, 3)).scaled(far[0]), ranged._draw_batch(0, "validation")[0], rtol=1e-12
     )
 
 

@@ -70,7 +70,7 @@ def load(folder: Path, plan: Mapping[str, Any], like: State) -> tuple[State, lis
         raise ValueError(f"{path} is of format {shorten(form)}, expected {_FORMAT}")
     for name, now in json.loads(json.dumps(plan)).items():
         if then.get(name) != now:
-            raise ValueError(f"{path} is of another search: {_difference(name, then.get(name), now)}")
+            raise ValueError(f"{path} is of another search: {_describe_difference(name, then.get(name), now)}")
     try:
         state = _state(facts, content, like)
     except Exception as error:
@@ -123,10 +123,10 @@ def _is_row(row: dict[str, Any]) -> bool:
     )
 
 
-def _difference(name: str, then: Any, now: Any) -> str:
+def _describe_difference(name: str, then: Any, now: Any) -> str:
     """Describe the first entry that differs."""
     if isinstance(then, dict) and isinstance(now, dict):
         for key in now:
             if then.get(key) != now[key]:
-                return _difference(f"{name}'s {key}", then.get(key), now[key])
+                return _describe_difference(f"{name}'s {key}", then.get(key), now[key])
     return f"its {name} is {shorten(then)}, not {shorten(now)}"

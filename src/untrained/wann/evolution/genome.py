@@ -94,7 +94,7 @@ class Population:
             draws: uniform numbers, float64 (size, (inputs + 1)·outputs).
         """
         fixed, genes = inputs + 1 + outputs, (inputs + 1) * outputs
-        blank = _blank(size, fixed + _SPARE, genes + 2 * _SPARE)
+        blank = _make_blank(size, fixed + _SPARE, genes + 2 * _SPARE)
         act, src, dst, on, nodes, lengths = blank
         act[:, inputs + 1 : fixed] = LINEAR
         src[:, :genes] = np.tile(np.arange(inputs + 1), outputs)
@@ -115,9 +115,9 @@ class Population:
             preset: has the probabilities of the mutations.
             activations: int8, the ids that a new or changed node may have.
         """
-        nodes = _widened(self.act.shape[1], int(self.nodes.max()) + 1)
-        genes = _widened(self.src.shape[1], int(self.genes.max()) + 2)
-        born = _blank(len(parents), nodes, genes)
+        nodes = _widen(self.act.shape[1], int(self.nodes.max()) + 1)
+        genes = _widen(self.src.shape[1], int(self.genes.max()) + 2)
+        born = _make_blank(len(parents), nodes, genes)
         chances = np.cumsum([preset.add_connection, preset.add_node, preset.enable, preset.change_activation])
         _breed(self.inputs, self.outputs, parents, mutate, draws, chances / chances[-1], activations, self.arrays, born)
         return Population(self.inputs, self.outputs, *born)
@@ -140,7 +140,7 @@ class Population:
     def replaced(self, numbers: np.ndarray, others: Population) -> Population:
         """Return a copy with other genomes in these places."""
         nodes = max(self.act.shape[1], others.act.shape[1])
-        merged = _blank(len(self), nodes, max(self.src.shape[1], others.src.shape[1]))
+        merged = _make_blank(len(self), nodes, max(self.src.shape[1], others.src.shape[1]))
         for new, mine, theirs in zip(merged, self.arrays, others.arrays, strict=True):
             new[(slice(None), *map(slice, mine.shape[1:]))] = mine
             new[numbers] = 0
@@ -148,7 +148,7 @@ class Population:
         return Population(self.inputs, self.outputs, *merged)
 
 
-def _widened(present: int, needed: int) -> int:
+def _widen(present: int, needed: int) -> int:
     return present if needed <= present else max(needed, int(present * 1.5))
 
 
@@ -158,7 +158,7 @@ def _layout(size: int, nodes: int, genes: int) -> list[tuple[np.dtype, tuple[int
     return [(np.dtype(np.int8), (size, nodes)), *per_gene, *2 * [(np.dtype(np.int32), (size,))]]
 
 
-def _blank(size: int, nodes: int, genes: int) -> tuple[np.ndarray, ...]:
+def _make_blank(size: int, nodes: int, genes: int) -> tuple[np.ndarray, ...]:
     return tuple(np.zeros(shape, kind) for kind, shape in _layout(size, nodes, genes))
 
 

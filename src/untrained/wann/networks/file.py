@@ -193,7 +193,7 @@ def _from_bytes(data: bytes) -> dict[str, Any]:
         raise NetError(f"it has more than {MOST_LISTS:,} lists and objects")
     try:
         document = json.loads(
-            data.decode(), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant
+            data.decode(), object_pairs_hook=_object, parse_float=_parse_finite, parse_constant=_refuse_constant
         )
     except NetError:
         raise
@@ -215,14 +215,14 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _finite(text: str) -> float:
+def _parse_finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise NetError(f"the number {reprlib.repr(text)} is beyond float64")
     return value
 
 
-def _no_constant(text: str) -> Never:
+def _refuse_constant(text: str) -> Never:
     raise NetError(f"numbers must be finite, got {text}")
 
 

@@ -171,11 +171,11 @@ def _heights(layers: _Layers, steps: list[np.ndarray], image: np.ndarray | None)
     for sweep in range(2 * _SWEEPS):
         for number in free if sweep % 2 == 0 else reversed(free):
             items, at = layers.order[number], stacked[number]
-            height[items] = _ascending(_mean(height, ends)[items] - at) + at
+            height[items] = _make_ascending(_mean(height, ends)[items] - at) + at
     return height
 
 
-def _ascending(values: np.ndarray) -> np.ndarray:
+def _make_ascending(values: np.ndarray) -> np.ndarray:
     """Return the nearest ascending values, by least squares."""
     blocks: list[tuple[float, int]] = []
     for value in values.tolist():

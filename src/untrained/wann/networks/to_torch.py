@@ -62,7 +62,7 @@ class TorchNet(nn.Module):
         if x.ndim != 2 or x.shape[1] != self._net.inputs:
             raise ValueError(f"inputs must have shape (n, {self._net.inputs}), got {tuple(x.shape)}")
         # A row per node: rows are picked and added up faster than columns.
-        values = torch.cat((self.weight.new_ones(1, len(x)), self._scaled(x.to(self.weight.dtype)).T))
+        values = torch.cat((self.weight.new_ones(1, len(x)), self._scale_inputs(x.to(self.weight.dtype)).T))
         for number, level in enumerate(self._levels):
             edges, sources, targets = (self.get_buffer(f"_{part}{number}") for part in ("edges", "sources", "targets"))
             terms = values.index_select(0, sources) * self.weight.index_select(0, edges)[:, None]
@@ -72,7 +72,7 @@ class TorchNet(nn.Module):
             values = torch.cat((values, *(FORMULAS[NAMES[kind - 1]](torch, part) for (kind, _), part in pairs)))
         return values.index_select(0, self.get_buffer("_outputs")).T
 
-    def _scaled(self, x: Tensor) -> Tensor:
+    def _scale_inputs(self, x: Tensor) -> Tensor:
         if self._net.offset is not None:
             x = x - self.get_buffer("_offset")
         return x if self._net.scale is None else x * self.get_buffer("_scale")

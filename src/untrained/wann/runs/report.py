@@ -78,7 +78,7 @@ def write_report(folder: str | Path) -> Path:
         f"{run.net.connections:,} connections and {hidden:,} hidden nodes, all connections with one shared weight: "
         "the architecture is the result of the search."
     )
-    sections = [section for part in (_scores, _network, _weights, _search, _again) for section in part(run)]
+    sections = [section for part in (_scores, _network, _weights, _search, _repeat) for section in part(run)]
     page = render(f"A weight agnostic network for {task}", [lead, *run.gaps], sections)
     path = folder / REPORT
     with atomic_write(path) as unfinished:
@@ -224,7 +224,7 @@ def _layer(values: Sequence[Mapping[str, Any]], mark: Mapping[str, Any], **encod
     return {"data": {"values": values}, "mark": mark, "encoding": encoding}
 
 
-def _again(run: _Run) -> Iterator[Section]:
+def _repeat(run: _Run) -> Iterator[Section]:
     facts = [f"seed: {clean(run.net.meta.get('seed'))}", f"generations: {clean(run.net.meta.get('generations'))}"]
     facts.append(f"made with: untrained {__version__}")
     command = command_of("untrained wann", WannSettings(), run.settings)

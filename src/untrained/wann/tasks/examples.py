@@ -83,7 +83,7 @@ class Examples(Task):
         shared = np.asarray(weights, float)
         total = np.zeros((len(networks), len(shared)))
         for each in seeds_of(seed, part, reps):
-            x, y = self._drawn(int(each), part)
+            x, y = self._draw_batch(int(each), part)
             if AVAILABLE:
                 total -= self._losses(networks, shared, in_blocks(x), y)
             else:
@@ -112,15 +112,15 @@ class Examples(Task):
     def finished(self, net: Net) -> Net:
         return net.replace(offset=self._offset, scale=self._scale)
 
-    def _drawn(self, seed: int, part: Part) -> _Rows:
+    def _draw_batch(self, seed: int, part: Part) -> _Rows:
         """Return the batch of a seed, scaled; all examples of the other parts."""
         x, _ = self.examples(part)
         if part != "train" or self._batch is None or self._batch >= len(x):
-            return self._scaled(part)
+            return self._scale_inputs(part)
         keys = np.random.Philox(key=seed).random_raw(len(x))
-        return self._scaled(part, np.sort(np.argpartition(keys, self._batch)[: self._batch]))
+        return self._scale_inputs(part, np.sort(np.argpartition(keys, self._batch)[: self._batch]))
 
-    def _scaled(self, part: Part, rows: Any = slice(None)) -> _Rows:
+    def _scale_inputs(self, part: Part, rows: Any = slice(None)) -> _Rows:
         x, y = self.examples(part)
         with np.errstate(over="ignore"):
             return (x[rows] - self._offset) * self._scale, y[rows]

@@ -28,7 +28,7 @@ def describe(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[E
         ImportError: Gymnasium or what the environment needs is not installed.
         ValueError: there is no such environment, or no such option, or its module or the environment raises.
     """
-    gymnasium = _gymnasium()
+    gymnasium = _import_gymnasium()
     module, _, name = id.rpartition(":")
     if module:
         _import(id, module)
@@ -105,7 +105,7 @@ class Episodes:
                 answer = env.step(action)
             except (Exception, SystemExit) as error:
                 call = self._call(episode, action)
-                if fault := _own_fault(env, action):
+                if fault := _find_fault(env, action):
                     raise ValueError(f"{self._spec.id}: {call}: {fault}") from error
                 raise _failure(self._spec.id, call, error) from error
             try:
@@ -135,7 +135,7 @@ class Episodes:
         try:
             _import_once(self._spec.entry_point)
             # Without the checker, which checks every step; with the specification nothing is looked up by id.
-            return _gymnasium().make(self._spec, disable_env_checker=True)
+            return _import_gymnasium().make(self._spec, disable_env_checker=True)
         except (Exception, SystemExit) as error:
             raise _failure(self._spec.id, "make", error) from error
 
@@ -168,7 +168,7 @@ def _hint_for_reset(env: Env, error: BaseException) -> str:
     return ""
 
 
-def _own_fault(env: Env, action: Any) -> str:
+def _find_fault(env: Env, action: Any) -> str:
     """Return the fault of the environment's values, if a wrapper failed on them."""
     with suppress(Exception, SystemExit):
         return fault_of_step(env.unwrapped.step(action))
@@ -187,7 +187,7 @@ def _import(id: str, module: str) -> None:
         raise _failure(id, f"importing {module}", error) from error
 
 
-def _gymnasium() -> Any:
+def _import_gymnasium() -> Any:
     try:
         return importlib.import_module("gymnasium")
     except ImportError:

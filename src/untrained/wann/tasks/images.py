@@ -37,7 +37,7 @@ def mnist(data_dir: str | Path | None = None) -> Classify:
     Args:
         data_dir: folder of MNIST, or to download it to.
     """
-    return _task("mnist", data_dir, lambda images: _smaller(_upright(images.float() / 255), 16))
+    return _task("mnist", data_dir, lambda images: _shrink(_make_upright(images.float() / 255), 16))
 
 
 def _task(name: str, data_dir: str | Path | None, prepare) -> Classify:
@@ -56,7 +56,7 @@ def _task(name: str, data_dir: str | Path | None, prepare) -> Classify:
     )
 
 
-def _upright(images: Tensor) -> Tensor:
+def _make_upright(images: Tensor) -> Tensor:
     """Shear each image about its centre so that horizontal and vertical places of its pixels are uncorrelated."""
     import torch
     from torch.nn.functional import affine_grid, grid_sample
@@ -72,7 +72,7 @@ def _upright(images: Tensor) -> Tensor:
     return grid_sample(images, affine_grid(shear, list(images.shape), align_corners=True), align_corners=True)
 
 
-def _smaller(images: Tensor, side: int) -> Tensor:
+def _shrink(images: Tensor, side: int) -> Tensor:
     from torch.nn.functional import interpolate
 
     return interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)

@@ -67,7 +67,7 @@ class Classify(Examples):
         return places.astype(np.int64)
 
     def _losses(self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return self._measured(networks, weights, blocks, y, count_right=False)[0]
+        return self._measure(networks, weights, blocks, y, count_right=False)[0]
 
     def _plain_loss(self, out: np.ndarray, y: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
@@ -75,7 +75,7 @@ class Classify(Examples):
             log_sum = np.log(np.exp(out - highest).sum(-1)) + highest[..., 0]
             return (log_sum - out[:, np.arange(len(y)), y]).mean(-1)
 
-    def _measured(
+    def _measure(
         self, networks: Packed, weights: np.ndarray, blocks: np.ndarray, y: np.ndarray, *, count_right: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         losses, right = np.zeros((2, len(networks), len(weights)))
@@ -87,10 +87,10 @@ class Classify(Examples):
     ) -> np.ndarray:
         """Return the accuracy, (P, V): the highest output is the answer; ties go to the lowest class."""
         self.check(networks)
-        x, y = self._scaled(part)
+        x, y = self._scale_inputs(part)
         shared = np.asarray(weights, float)
         if AVAILABLE:
-            return self._measured(networks, shared, in_blocks(x), y, count_right=True)[1]
+            return self._measure(networks, shared, in_blocks(x), y, count_right=True)[1]
         outs = (networks.net(p)(x, shared) for p in range(len(networks)))
         return np.array([((out.argmax(-1) == y) & ~np.isnan(out).any(-1)).mean(-1) for out in outs])
 
