@@ -90,7 +90,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 def _get_mode(path: str | Path) -> int | None:
     """Return the permissions of the file; None: there is none yet."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  a Path's own stat would be the same
+        mode = os.stat(path).st_mode  # noqa: PTH116  the stat of a Path would be the same
     except FileNotFoundError:
         return None
     if stat.S_ISDIR(mode):

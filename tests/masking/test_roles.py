@@ -439,7 +439,7 @@ LATE = {
     "a whole embedding with max_norm": (
         lambda: nn.Sequential(nn.Embedding(5, 4, max_norm=1.0), nn.Linear(4, 3)),
         {"where": r"1\.weight"},
-        r"'0\.weight' is changed by its own module \(max_norm\)",
+        r"'0\.weight' is changed by its module \(max_norm\)",
     ),
     "two dtypes ranked together": (
         lambda: nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double()),

@@ -196,7 +196,7 @@ BROKEN = {
     Leaky: "code 0 for a dropped weight",
     Meddling: "changes no argument",
     Careless: "ValueError for NaN",
-    Aliased: "memory of their own",
+    Aliased: "in new memory",
     WithoutGradient: "not 0 everywhere",
     Global: "from the generator alone",
     Memorising: "use the weight's values",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import untrained as ut
 from untrained.native import choice as kernels
-from untrained.native.compiler import compiled, kept
+from untrained.native.compiler import compile_library, find_library
 from untrained.native.library import levels
 from untrained.selection.straight_through import keep_top
 from untrained.selection.topk import keep_of
@@ -132,7 +132,7 @@ class Says(dict):
 
 def built(level, flags=()):
     """The library's path, compiled unless it is there."""
-    return kept(level, flags) or compiled(level, flags)
+    return find_library(level, flags) or compile_library(level, flags)
 
 
 def started(code, **environment):

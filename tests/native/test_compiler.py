@@ -14,7 +14,7 @@ from kernel_problems import built, finished, started
 
 from untrained.native import compiler
 from untrained.native import library as found
-from untrained.native.compiler import LEVELS, NoCompiler, kept
+from untrained.native.compiler import LEVELS, NoCompiler, find_library
 from untrained.native.library import Status, levels, load
 
 # --- building ---
@@ -74,7 +74,7 @@ def contents(folder):
 
 def test_a_real_build_leaves_nothing_but_the_library(cache, real):
     path = built("portable")
-    assert contents(cache) == [path.name] and path == kept("portable")
+    assert contents(cache) == [path.name] and path == find_library("portable")
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
     assert load("portable").keep_top is not None
     before = path.stat().st_mtime_ns
@@ -85,7 +85,7 @@ def test_what_is_built_is_not_built_again(cache, real, compiler_that):
     calls = compiler_that(f"cp {real} $out")
     for _ in range(3):
         assert status()[1:] == (levels()[0], "")
-    assert calls() == 1 and contents(cache) == [kept(levels()[0]).name]
+    assert calls() == 1 and contents(cache) == [find_library(levels()[0]).name]
 
 
 def test_levels_and_flags_have_files_of_their_own():
@@ -185,7 +185,7 @@ def test_modes_of_the_compiled_file_are_ours(cache, real, compiler_that):
     assert status().library is not None
     compiler_that(f"umask 0; cat {real} > $out")
     shutil.rmtree(cache)
-    assert status().library is not None and stat.S_IMODE(kept(levels()[0]).stat().st_mode) == 0o700
+    assert status().library is not None and stat.S_IMODE(find_library(levels()[0]).stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
@@ -364,7 +364,7 @@ def test_a_cache_may_be_named_from_the_working_folder(real, compiler_that, cache
     for name in (".", "new"):
         monkeypatch.setenv("UNTRAINED_CACHE", name)
         assert status().library is not None and status().library is not None
-        assert kept(levels()[0]).parent == (tmp_path / name).resolve()
+        assert find_library(levels()[0]).parent == (tmp_path / name).resolve()
     assert calls() == 2
 
 
@@ -378,12 +378,12 @@ def test_a_folder_in_the_librarys_place(cache, real, compiler_that):
 
 def test_two_processes_build_at_once(cache, real, compiler_that):
     calls = compiler_that(f"head -c 1000 {real} > $out; sleep 0.5; cat {real} > $out")
-    code = "from untrained.native.compiler import compiled; compiled('portable')"  # without torch, which takes seconds
+    code = "from untrained.native.compiler import compile_library; compile_library('portable')"  # without torch
     for done in [finished(each) for each in [started(code) for _ in range(3)]]:
         assert done.returncode == 0, done.stderr
     assert 1 <= calls() <= 3
-    assert contents(cache) == [kept("portable").name]
-    assert kept("portable").read_bytes() == real.read_bytes()
+    assert contents(cache) == [find_library("portable").name]
+    assert find_library("portable").read_bytes() == real.read_bytes()
 
 
 def test_a_build_that_is_interrupted_leaves_nothing(cache, compiler_that, monkeypatch):

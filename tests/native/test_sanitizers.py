@@ -17,7 +17,7 @@ from untrained.native import choice as kernels
 from untrained.native import compiler
 from untrained.native import library as found
 from untrained.native import load as load_kernels
-from untrained.native.compiler import NoCompiler, kept
+from untrained.native.compiler import NoCompiler, find_library
 from untrained.native.library import Status, levels, load
 from untrained.packed import kernels as packed_kernels
 from untrained.packed.trits import pack_places, pack_words
@@ -172,7 +172,7 @@ def test_no_kernel_leaves_its_memory(monkeypatch, pytestconfig):
     folder = pytestconfig.cache.mkdir("sanitized")  # kept until the sources change
     folder.chmod(0o700)
     monkeypatch.setenv("UNTRAINED_CACHE", str(folder))
-    for old in set(folder.iterdir()) - {kept(level, FLAGS) for level in levels()}:
+    for old in set(folder.iterdir()) - {find_library(level, FLAGS) for level in levels()}:
         old.unlink()
     try:
         with ThreadPoolExecutor(2) as pool:  # here, where the compiler runs without them

@@ -148,7 +148,7 @@ BATCHES = toy_data(n=8)(4)
     ("model", "train", "options", "message"),
     [
         (masked, [(torch.full((8, *SHAPE), math.nan), torch.zeros(8, dtype=torch.long))], {}, "loss.*nan in epoch 1"),
-        (lambda: ut.mask_(network(), ut.Dense()), BATCHES, {}, "nothing to learn"),
+        (lambda: ut.mask_(network(), ut.Dense()), BATCHES, {}, "requires a gradient, got none"),
         (masked, BATCHES, {"epochs": 0}, "epochs.*got 0"),
         (masked, BATCHES, {"epochs": 2.5}, r"epochs.*int.*2\.5"),
         (masked, BATCHES, {"accumulate": 0}, "accumulate.*and 0"),

@@ -115,7 +115,7 @@ def test_a_partly_frozen_pretrained_model_keeps_its_own_weights():
 def test_a_pretrained_model_has_one_value_a_weight(method):
     model = backbone()
     before, classes = state(model), [type(module) for module in model.modules()]
-    with pytest.raises(ValueError, match=r"'[02]\.weight' has weights of its own .*cannot be drawn again"):
+    with pytest.raises(ValueError, match=r"'[02]\.weight' has pretrained weights .*cannot be drawn again"):
         ut.mask_(model, method, weights=None)
     assert state(model) == before and [type(module) for module in model.modules()] == classes
     assert all(parameter.requires_grad for parameter in model.parameters())

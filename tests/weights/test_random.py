@@ -238,7 +238,7 @@ def test_weights_of_its_own_are_drawn_once():
     own = torch.randn(40, 30, requires_grad=True)
     pretrained = source(law=None, pretrained=own)
     assert torch.equal(pretrained.draw(), own) and not pretrained.draw().requires_grad
-    with pytest.raises(ValueError, match=r"'a\.weight' has weights of its own .* cannot be drawn again"):
+    with pytest.raises(ValueError, match=r"'a\.weight' has pretrained weights .* cannot be drawn again"):
         pretrained.draw(1)
     with pytest.raises(ValueError, match=r"'a\.weight'"):
         source(law=None).draw()

@@ -30,7 +30,7 @@ def find(
 
     Writes into the folder of `--out`: found.ticket, report.html (a page about the run), picture.png, config.toml,
     metrics.jsonl, checkpoint.pt and the data of the page, and the twin's files into its folder twin.
-    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` goes on with the run's settings.
+    Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` continues with the run's settings.
 
     ```
     untrained find --widths 512 512 --data mnist --data-dir data --epochs 5
@@ -65,7 +65,7 @@ def compare(
     of the last epoch.
 
     Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
-    Ctrl-C keeps all finished networks; `--resume` goes on.
+    Ctrl-C keeps all finished networks; `--resume` continues.
 
     ```
     untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
@@ -93,7 +93,7 @@ def sweep(
     width 1. There is no model selection: results are those of the last epoch.
 
     Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
-    Ctrl-C keeps all finished networks; `--resume` goes on.
+    Ctrl-C keeps all finished networks; `--resume` continues.
 
     ```
     untrained sweep --keep 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9

@@ -1,4 +1,4 @@
-"""The command line for weight agnostic networks; each command imports what it needs, for a quick `--help`."""
+"""The command line for weight agnostic networks; each command imports its own packages, for a quick `--help`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def search(
     Writes into the folder of `--out`: found.json (the best network), tuned.json (with a weight per connection), front
     (the best of every size), report.html (a page about the run), picture.png, results.json, metrics.jsonl, config.toml
     and checkpoint.npz.
-    Ctrl-C leaves checkpoint, metrics and front; `--resume` goes on from there with the run's settings, and optionally
+    Ctrl-C leaves checkpoint, metrics and front; `--resume` continues with the run's settings, and optionally
     with more `--generations` or `--minutes`.
 
     ```

@@ -119,7 +119,7 @@ class Batches:
         return torch.randperm(len(self.split), generator=_make_generator(self._seed, epoch), device="cpu")[numbers]
 
     def _draw_moves(self, epoch: int, number: int, images: int) -> Tensor:
-        # Every rank draws for all ranks and takes its own, so that the moves do not depend on the world.
+        # Every rank draws for all ranks and takes its part, so that the moves do not depend on the world.
         generator = _make_generator(self._seed, epoch, number)
         count = max(self.batch_size * self._world, images)
         shifts = torch.randint(2 * _CROP_PADDING + 1, (count, 2), generator=generator, device="cpu")

@@ -168,7 +168,7 @@ def resolve_name(name: str) -> str:
 def _expand_user(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # ~nobody
+    except RuntimeError:  # a ~user who does not exist
         return Path(path)
 
 
@@ -186,6 +186,6 @@ def _measure(name: str, images: Images) -> tuple[tuple[float, ...], tuple[float,
     std = ((values - mean[:, None]) ** 2 * weights).sum(1).sqrt()
     if (weights == 1).any(1).all():
         shown = ", ".join(f"{value:.0f}" for value in 255 * mean)
-        warnings.warn(f"{name}: all images are the same, each pixel is {shown}: nothing can be learnt", stacklevel=3)
+        warnings.warn(f"{name}: all images are the same, each pixel is {shown}: no network can learn", stacklevel=3)
     # A channel of one value is only centred.
     return tuple(mean.tolist()), tuple(deviation or 1.0 for deviation in std.tolist())

@@ -95,7 +95,7 @@ def _transfer(url: str, part: Path) -> None:
     import requests
 
     have = part.stat().st_size if part.exists() else 0  # bytes of an earlier download
-    # Ranges count the bytes of the file itself, so the server must not compress what it sends.
+    # Ranges count the bytes of the file itself, so the server must not compress them.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS) as response:
         if have and response.status_code == requests.codes.requested_range_not_satisfiable:

@@ -137,7 +137,7 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _to_numpy(value: object) -> Any:
-    """Return the array that a pickle describes; any other value as it is."""
+    """Return the array that a pickle describes; any other value unchanged."""
     if not isinstance(value, _Array):
         return value
     shape, dtype, fortran_order, raw = value.state

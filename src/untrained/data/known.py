@@ -131,7 +131,7 @@ KNOWN_NAMES: tuple[str, ...] = ("digits", *_IDX, *_CIFAR)
 
 
 def read_known(name: str, data_dir: Path | None, download: bool) -> SourceData:
-    """Read one of `KNOWN_NAMES` from `data_dir`, or the user's cache folder, and download what is missing.
+    """Read one of `KNOWN_NAMES` from `data_dir`, or the user's cache folder, and download missing files.
 
     Raises:
         FileNotFoundError: a file is missing, and `download` is False.

@@ -57,7 +57,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     The trained twin and random subnetworks are always among them. There is no model selection: results are those of
     the last epoch, on validation and test data. joblib runs the searches in parallel, a core each; under
     `joblib.parallel_config(backend="dask")` or `"ray"` on a cluster. Each finished network is written at once, so an
-    interrupted comparison goes on with `resume=True`.
+    interrupted comparison continues with `resume=True`.
 
     Args:
         settings: the settings; default `CompareSettings()`.

@@ -61,7 +61,7 @@ def find(
     """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings, picture and report.
 
     The curves are those of the validation data; the test data is used once, for the table. An interrupted run leaves a
-    checkpoint and a ticket, and goes on with `resume=True`.
+    checkpoint and a ticket, and continues with `resume=True`.
 
     Args:
         settings: the settings; default `Settings()`.

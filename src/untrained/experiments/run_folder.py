@@ -27,7 +27,7 @@ def claim_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> I
         begun: returns True for a folder that holds results to resume from.
 
     Raises:
-        ValueError: there is nothing to resume, or the folder holds another run.
+        ValueError: there is no run to resume, or the folder holds another run.
         OSError: another run writes there now, or the folder cannot be made.
     """
     folder = choose_folder(settings, name, begun)

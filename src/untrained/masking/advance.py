@@ -13,13 +13,13 @@ def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None 
     """Move the methods of a masked model on to step `step` of `steps`, in place.
 
     Schedules take their values of that step; methods that clamp or drop scores or redraw weights do it. Call it after
-    every step of the optimizer in your own loop; `fit` does. It changes nothing for a method without any of these.
+    every step of the optimizer in your own loop; `fit` does. It has no effect on other methods.
 
     Args:
         model: a masked model.
         step: number of steps done.
         steps: number of steps of the whole search.
-        noise_seed: a seed beside the model's own for methods that sample, such as the number of a client in federated
+        noise_seed: a seed beside that of the model for methods that sample, such as the number of a client in federated
             learning: without it all clients would draw the same samples.
 
     Raises:

@@ -62,7 +62,7 @@ def baked(model: Model) -> Iterator[Model]:
         ...     type(plain).__name__, int((plain.weight != 0).sum())
         ('Linear', 8)
     """
-    # The copy needs its own effective weights, not its own frozen weights and scores.
+    # The copy needs effective weights, but no frozen weights and scores.
     memo: dict[int, Any] = {id(t): t for state in record(model).states for t in (state.frozen, state.scores)}
     for module in model.modules():
         # Activations that the model keeps: torch copies leaves only.

@@ -28,7 +28,7 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
         {pattern: method}, the argument for `mask_`: one pattern for every tensor that can be masked.
 
     Raises:
-        ValueError: the method has no such `keep`, ranks tensors together, or nothing can be masked.
+        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked.
 
     Example:
         >>> model = ut.models.fc((300, 100))
@@ -44,11 +44,11 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
     if not method.takes_keep:
         raise ValueError(f"erk needs a method that takes keep, got {method}")
     if method.together:
-        raise ValueError(f"erk gives every tensor a density of its own, and {method} ranks them together")
+        raise ValueError(f"erk needs a method that ranks each tensor alone, got {method}")
     _, parameters, its_roles = roles(model)
     shapes = {name: tuple(parameters[name].shape) for name, role in its_roles.items() if role.kind == "weight"}
     if not shapes:
-        raise ValueError(f"this {type(model).__name__} has nothing that can be masked")
+        raise ValueError(f"erk needs a model with tensors that can be masked, got a {type(model).__name__}")
     densities = erk_densities(shapes, keep)
     return {re.escape(name): method.keeping(density) for name, density in densities.items()}
 

@@ -33,15 +33,15 @@ def mask_(
     Weight matrices are masked: the weights of torch's layers, and elsewhere floating-point parameters with two or more
     axes longer than 1 that are no bias and no norm's scale; of a parametrized weight the original. Other matrices are
     drawn whole, biases become 0, scales of torch's norms 1, running statistics start anew, and everything else stays
-    as it was, frozen; with `weights=None` everything does. An embedding's padding row stays 0. `ut.summary` lists what
-    became of every tensor. `module.weight` is computed from now on: writing into it changes nothing.
+    as it was, frozen; with `weights=None` everything does. An embedding's padding row stays 0. `ut.summary` lists the
+    treatment of every tensor. `module.weight` is computed from now on: a write into it has no effect.
 
     Args:
         model: any nn.Module that is not masked yet.
         method: the method of all masked tensors, or {regular expression: method}: the first that matches a whole name
             is used. Equal methods are one; with scope "global" they rank their tensors together.
         seed: the seed of the weights and the first scores, 0 ≤ seed < 2⁶⁴.
-        weights: the law of the frozen weights, "recommended" for `method.law`, or None for the model's own. Fans are
+        weights: the law of the frozen weights, "recommended" for `method.law`, or None for those of the model. Fans are
             counted from the shape alone, as torch does: stacked experts get a smaller scale than each would alone.
         where: a regular expression for the whole name, or a function of (name, parameter): the tensors to mask. What a
             regular expression spells out is masked if it has two or more dimensions. Default: all weight matrices.
@@ -51,7 +51,7 @@ def mask_(
         The model itself.
 
     Raises:
-        ValueError: nothing matched, the model is masked already, or a tensor cannot be masked. It is unchanged then.
+        ValueError: no tensor matched, the model is masked already, or a tensor cannot be masked. It is unchanged then.
 
     Warns:
         UserWarning: a tensor of a matrix's shape is not masked, for a reason that is easily missed.
@@ -81,7 +81,7 @@ def _refuse_masked(model: nn.Module) -> None:
 
 
 def _draw_scores(plan: Plan) -> dict[str, Tensor]:
-    """Return the first scores of each masked tensor; nothing is changed yet."""
+    """Return the first scores of each masked tensor, without a change of the model."""
     if plan.record.law is None:
         for name in plan.chosen:
             _draw_frozen(name, plan)  # a method of several draws refuses

@@ -65,7 +65,7 @@ def masked_class(base: type[nn.Module], leaves: tuple[str, ...], root: bool) -> 
     """
 
     def new(cls: type, *args: Any, **kwargs: Any) -> nn.Module:
-        # A slice of a masked Sequential, say, is an ordinary one; what copies a module by hand passes nothing.
+        # A slice of a masked Sequential, say, is an ordinary one; code that copies modules by hand passes no arguments.
         return base(*args, **kwargs) if args or kwargs else object.__new__(cls)
 
     @functools.wraps(base.__init__)
@@ -111,7 +111,7 @@ def _make_property(leaf: str) -> property:
 
 
 def _make_forward(base: type[nn.Module]) -> Callable[..., Any]:
-    """Return the forward of a class as one forward pass; no hooks, which torch.compile runs in a graph of their own."""
+    """Return the forward of a class as one forward pass; no hooks, which torch.compile runs in a separate graph."""
 
     @functools.wraps(base.forward)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:

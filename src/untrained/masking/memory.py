@@ -42,7 +42,7 @@ def refuse_shared(tensors: Mapping[str, Tensor], only_read: Mapping[str, Tensor]
             _refuse_overlaps(written, [place for place in run if not place.written])
 
 
-_ITSELF = "elements of {!r} share memory (an expanded view, say): give it memory of its own, with clone()"
+_ITSELF = "elements of {!r} share memory (an expanded view, say): give it separate memory with clone()"
 _EACH_OTHER = (
     "{!r} and {!r} share memory but are two tensors: register one tensor under both names, or give one of them memory "
     "of its own, with clone()"

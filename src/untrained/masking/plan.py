@@ -57,7 +57,7 @@ class Plan:
         """Plan the changes of `mask_` to a model, and refuse models on which they would fail.
 
         Raises:
-            ValueError: nothing matched, or a tensor cannot be masked.
+            ValueError: no tensor matched, or a tensor cannot be masked.
         """
         owners, parameters, its_roles = roles(model)
         held = tensors_of(model)
@@ -89,7 +89,7 @@ class Plan:
     def warn(self) -> None:
         """Warn of tensors of a matrix's shape that are not masked."""
         if self.surprises:
-            message = f"not masked: {_shorten(self.surprises)}; where= masks what it spells out"
+            message = f"not masked: {_shorten(self.surprises)}; name them in where= to mask them"
             warnings.warn(message, stacklevel=3)
 
 
@@ -155,7 +155,7 @@ def _match(where: Where, name: str, parameter: nn.Parameter) -> bool:
 
 def _match_error(what: str, parameters: Parameters) -> ValueError:
     listed = _shorten([f"{name} {tuple(p.shape)}" for name, p in parameters.items()])
-    return ValueError(f"{what} matched nothing that can be masked; the model has {listed or 'no parameter'}")
+    return ValueError(f"{what} must match a tensor that can be masked; the model has {listed or 'no parameter'}")
 
 
 def _shorten(parts: tuple[str, ...] | list[str]) -> str:
@@ -209,7 +209,7 @@ def _refuse_late_errors(
 ) -> None:
     """Refuse models that could be masked and would fail later.
 
-    That is two dtypes ranked together, a whole weight that its own module changes, and a replaced forward under a
+    That is two dtypes ranked together, a whole weight that its module changes, and a replaced forward under a
     method that samples once in a forward pass.
     """
     for method in dict.fromkeys(chosen.values()):
@@ -220,7 +220,7 @@ def _refuse_late_errors(
             raise ValueError(f"tensors that {method} ranks together must have one dtype, got {given}")
     for name in drawn:
         if any(getattr(owner, "max_norm", None) is not None for owner, _ in owners[name]):
-            raise ValueError(f"{name!r} is changed by its own module (max_norm): mask it, or set max_norm to None")
+            raise ValueError(f"{name!r} is changed by its module (max_norm): mask it, or set max_norm to None")
     for name, method in chosen.items():
         if method.samples and any("forward" in vars(module) for module in classes):
             raise ValueError(f"{name!r}: {method} samples once in a forward pass, and a module's forward was replaced")

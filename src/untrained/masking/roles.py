@@ -1,8 +1,8 @@
 """The role of every parameter of a model: a weight matrix, a bias, a norm's scale, or something else.
 
 A parameter of torch's modules has the role that torch gives it. Elsewhere its shape decides: with two or more
-axes longer than 1 it is a weight matrix, with fewer a scale or a token, which is no matrix in whatever shape it is
-kept, such as (C, 1, 1). Only additive biases are found by name, by the word `bias` in it (`bias`, `q_bias`).
+axes longer than 1 it is a weight matrix, with fewer a scale or a token, which is no matrix in any shape, such as
+(C, 1, 1). Only additive biases are found by name, by the word `bias` in it (`bias`, `q_bias`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def roles(model: nn.Module) -> tuple[Owners, dict[str, nn.Parameter], dict[str, 
     """Return the owners of each parameter (several where it is tied), the parameters and their roles, by first name.
 
     Raises:
-        ValueError: a parameter has no values of its own that could be drawn anew; the message names it.
+        ValueError: a parameter has no values that could be drawn anew; the message names it.
     """
     owners: Owners = {}
     first_name: dict[int, str] = {}

@@ -133,7 +133,7 @@ def _take_sample(value: Tensor) -> Tensor:
 class _OfPass(torch.autograd.Function):
     """An identity that saves a tensor whose shape is the number of the forward pass.
 
-    Activation checkpointing compares the shapes of what is saved when it computes a region again. Where another forward
+    Activation checkpointing compares the shapes of saved tensors when it computes a region again. Where another forward
     pass came between, the sample would be another one: torch then raises an error.
     """
 
@@ -240,13 +240,13 @@ class Record:
 
     Attributes:
         seed: the seed of everything that is drawn.
-        law: the law of the frozen weights, or None for a pretrained model's own.
+        law: the law of the frozen weights, or None for those of a pretrained model.
         groups: the masked tensors by method.
         drawn: frozen tensors drawn from the seed that are not searched: all of them kept.
         constant: frozen tensors that hold one value: biases 0, norm scales 1, others the value they had.
         trained: names of the tensors that learn as usual.
         padding: rows of drawn or masked embeddings that stand for padding, and are zero.
-        own: dtype and sha256 of a pretrained model's own frozen tensors; none where a law gives them.
+        own: dtype and sha256 of a pretrained model's frozen tensors; none where a law gives them.
     """
 
     seed: int

@@ -36,7 +36,7 @@ class Method(abc.ABC):
     * fields are JSON-able once schedules have ended, for they are written into the ticket; what `decode` reads is never
       a schedule.
 
-    Two members are abstract; with `decode` and `slope` they define most methods. The others are for those that sample,
+    Two members are abstract; with `decode` and `slope` they define most methods. The others serve methods that sample,
     learn their sparsity, move or redraw.
 
     Raises:
@@ -184,7 +184,7 @@ class Method(abc.ABC):
     def shown(self, source: Source, codes: Tensor) -> Tensor:
         """Return the effective weight of a ticket's codes: always `decode(frozen(source, codes), codes)`.
 
-        A method of several draws makes only those that a code shows.
+        A method of several draws makes only the draws that a code selects.
 
         Raises:
             ValueError: it cannot have such codes.

@@ -30,10 +30,10 @@ from untrained.weights.laws import XavierConstant
 @final
 @dataclass(frozen=True)
 class Bernoulli(BernoulliMask):
-    """Bernoulli supermask: each weight is kept with its own learned probability σ(s).
+    """Bernoulli supermask: each weight is kept with a learned probability σ(s).
 
     Args:
-        rescale: dynamic weight rescaling: multiply what is kept by n/Σm.
+        rescale: dynamic weight rescaling: multiply the kept weights by n/Σm.
         start: the first score of every weight; 0 is a probability of one half.
 
     Example:

@@ -4,7 +4,7 @@
     ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff                    straight through m; α counts as a constant
 
 The backward pass multiplies by |W| sign(W) = W, and not by the α sign(W) of the forward pass: all edges now weigh the
-same, so that without |W| the magnitude of the frozen weight, by which α is to be near |W|, would not matter for which
+same, so that without |W| the magnitude of the frozen weight, which α approximates, would not matter for which
 edges win. With signed constants |W| = α and biprop is edge-popup; its authors draw from a normal distribution.
 
 The real values are -α, 0 and α: one bit a weight and a sign that the seed gives. MPT-1/1 adds binary activations:

@@ -1,4 +1,4 @@
-"""Baseline that keeps everything: the random network as it is."""
+"""Baseline that keeps every weight: the random network."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class EdgePopup(Method):
 
     Args:
         keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n; or a schedule, such as
-            `Cubic(0.5, 0.05, until=0.5)`, whose last value is what is kept in the end.
+            `Cubic(0.5, 0.05, until=0.5)`, whose last value is the fraction kept in the end.
         scope: "layer" keeps that fraction of every tensor, "global" of all of them ranked together, "normalised" too,
             but each tensor's scores divided by their mean absolute value first. At a low keep a schedule from a half
             down keeps layers from being cut before their scores have learnt anything (`keeping`).
@@ -79,7 +79,7 @@ class EdgePopup(Method):
         scores = uniform_scores(weight, generator)
         if self.structure is None:
             return scores
-        # Any draw of that size will do: a block's score starts as that of an edge does.
+        # Any draw of that size is right: a block's score starts like that of an edge.
         shape = self.structure.score_shape(weight.shape)
         return scores.flatten()[: torch.Size(shape).numel()].reshape(shape)
 
@@ -116,6 +116,6 @@ class EdgePopup(Method):
 
 
 def _normalise(scores: Tensor) -> Tensor:
-    """Return s / mean|s|, in float64, where no two scores become equal; a tensor of zeros as it is."""
+    """Return s / mean|s|, in float64, where no two scores become equal; a tensor of zeros unchanged."""
     mean = mean_magnitude(scores)
     return scores.double() / torch.where(mean > 0, mean, 1.0)

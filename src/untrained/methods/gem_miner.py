@@ -5,10 +5,10 @@
     penalty = decay · Σ p²                              over all p that are not dropped
     after every step:  p ← min(1, max(0, p)); then the lowest p are dropped until ⌈keep(t)·n⌉ are left
 
-keep(t) falls from 1 to `keep` in jumps that drop the same share of what is left each time (`Geometric`). A dropped
-weight never comes back. Of what is left the weights with p > ½ are kept, so that `keep` is the most that is kept.
+keep(t) falls from 1 to `keep` in jumps that drop the same share of the remaining weights each time (`Geometric`). A
+dropped weight never comes back. Of the others those with p > ½ are kept, so that `keep` is an upper bound.
 
-The frozen values are (2, *shape): the weights, and 1 for what is dropped.
+The frozen values are (2, *shape): the weights, and 1 where one is dropped.
 
 The authors want a network that *trains* well and fine-tune it afterwards; here the weights stay as they are.
 
@@ -41,7 +41,7 @@ class GemMiner(Method):
     """Gem-Miner: clamped probabilities, rounded at ½, of which the lowest are dropped for ever step by step.
 
     Args:
-        keep: the most that is kept, in (0, 1], reached by `drops` equal jumps; or a schedule.
+        keep: largest fraction kept, in (0, 1], reached by `drops` equal jumps; or a schedule.
         scope: "global" drops the lowest of all tensors together, "layer" of every tensor alike.
         decay: λ of the penalty λ Σ p²; the authors' is about 1e-4.
         drops: number of jumps, all within the first four fifths of the search; 0: at once.

@@ -86,7 +86,7 @@ def mean_magnitude(values: Tensor, chosen: Tensor | None = None) -> Tensor:
         chosen: mask of the elements to take, also for m; None: all.
 
     Returns:
-        A float64 scalar; 0 where there is nothing to take.
+        A float64 scalar; 0 where there is no element.
     """
     size = values.detach().abs().to(torch.promote_types(values.dtype, torch.float32))
     if chosen is not None:

@@ -159,7 +159,7 @@ class PartlyFrozen(Method):
             yield self._inner_method(group), group
 
     def _inner_method(self, group: Tensors) -> Method | None:
-        """Return the inner method, set to keep what the locked weights leave of `keep`; None if they leave nothing."""
+        """Return the inner method, set to keep what the locked weights leave of `keep`; None if they leave none."""
         if not hasattr(self.of, "keep"):
             return self.of
         roles = [weight[1] for weight in group.values()]
@@ -185,6 +185,6 @@ class PartlyFrozen(Method):
 def _free_weights(group: Tensors, scores: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the free weights and their scores, each tensor as a row."""
     for name in group:
-        checked(scores[name], name)  # also where nothing is chosen
+        checked(scores[name], name)  # also where no weight is chosen
     free = {name: weight[1] == _FREE for name, weight in group.items()}
     return {n: group[n][0][free[n]] for n in group}, {n: scores[n][free[n]] for n in group}

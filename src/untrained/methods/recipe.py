@@ -126,7 +126,7 @@ SCORES = Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 """Our recipe for scores whose gradient goes through W, chosen on validation data (docs/recipe.md)."""
 
 WEIGHTS = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, warmup=1.0, label_smoothing=0.05)
-"""Our recipe for ordinary weights: the trained twin, and those that `also_train` names. Chosen in the same way."""
+"""Our recipe for ordinary weights: those of the trained twin and of `also_train`. Chosen in the same way."""
 
 PAPER = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch")
 """Recipe of edge-popup's authors on MNIST and CIFAR-10 (their YAML files): batch 128, 100 epochs."""

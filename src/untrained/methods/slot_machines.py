@@ -3,8 +3,8 @@
     W_eff = W_j,   j = argmax_k s_k (greedy)            or, while training, j ~ softmax(s) (probabilistic)
     ∂L/∂s_k = W_k ⊙ ∂L/∂W_eff                           straight through, to every value's score
 
-Nothing is dropped: code j ∈ 1 … K is the number of the value, and costs log2 K bits. The values are draws 0 … K - 1 of
-the law.
+No weight is dropped: code j ∈ 1 … K is the number of the value, and costs log2 K bits. The values are draws 0 … K - 1
+of the law.
 
 Source: Aladago, Torresani, "Slot Machines: Discovering Winning Combinations of Random Weights in Neural Networks",
 ICML 2021, arXiv 2101.06475, section 3.

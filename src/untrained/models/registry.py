@@ -71,7 +71,7 @@ def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, N
         call.apply_defaults()
         for key, value in call.arguments.items():
             call.arguments[key] = CHECKS[key](key, value)
-        # A first build without memory counts the weights; it draws nothing from the random generator.
+        # A first build without memory counts the weights; it takes no number from the random generator.
         with torch.device("meta"):
             weights = sum(p.numel() for p in builder(*call.args, **call.kwargs).parameters())
         if weights > MAX_WEIGHTS:

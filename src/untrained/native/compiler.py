@@ -47,7 +47,7 @@ def cache() -> Path:
     return Path(folder).resolve()  # the system searches for a library without a folder elsewhere
 
 
-def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
+def find_library(level: str, flags: tuple[str, ...] = ()) -> Path | None:
     """Find the library for these sources, flags and machine in the cache; remove a damaged one.
 
     Its name holds the sha256 of its bytes: loading half a library would end the process. A link, or a file that another
@@ -65,7 +65,7 @@ def kept(level: str, flags: tuple[str, ...] = ()) -> Path | None:
     return None
 
 
-def compiled(level: str, flags: tuple[str, ...] = ()) -> Path:
+def compile_library(level: str, flags: tuple[str, ...] = ()) -> Path:
     """Compile the library for one level into the cache, where it appears complete.
 
     Args:

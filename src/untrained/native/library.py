@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from untrained.native.compiler import LEVELS, NoCompiler, compiled, kept, note_failure
+from untrained.native.compiler import LEVELS, NoCompiler, compile_library, find_library, note_failure
 
 
 class Status(NamedTuple):
@@ -66,13 +66,13 @@ def load(level: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
     Raises:
         NoCompiler: the library is missing and cannot be compiled.
     """
-    path = kept(level, flags)
+    path = find_library(level, flags)
     if path is not None:
         with contextlib.suppress(OSError, AttributeError):  # made for another machine
             return _open(path)
         with contextlib.suppress(OSError):
             path.unlink()
-    path = compiled(level, flags)
+    path = compile_library(level, flags)
     try:
         return _open(path)
     except (OSError, AttributeError) as error:

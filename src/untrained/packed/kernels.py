@@ -171,7 +171,7 @@ def _run_in_torch(
     dtype: torch.dtype,
     channels: Sequence[int] = (-1,),
 ) -> Tensor:
-    """Return run(x, weight, bias) in float64 for such an x, else in dtype; autocast changes nothing."""
+    """Return run(x, weight, bias) in float64 for such an x, else in dtype; autocast has no effect."""
     codes, starts, scale, shape = weight
     bias = None if bias is None else bias.to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):

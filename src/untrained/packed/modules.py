@@ -64,7 +64,7 @@ def pack_(model: Model, *, dtype: torch.dtype = torch.float32) -> Model:
         The model itself.
 
     Raises:
-        ValueError: another dtype, a model masked in parts only, or there is nothing to pack; the model is unchanged
+        ValueError: another dtype, a model masked in parts only, or no weight to pack; the model is unchanged
             then.
 
     Example:

@@ -54,7 +54,7 @@ _TRITS[_to_five_bits(_DIGITS @ _POWERS)] = _DIGITS
 def pack_places(trits: Tensor) -> tuple[Tensor, Tensor]:
     """Return trits (rows, columns), int8, as places in (x, -x, 0) and the starts (rows + 1) of the rows' lists.
 
-    The places are the bits of uint16, kept as int16, when that will do, else int32: torch can neither pickle nor
+    The places are the bits of uint16, kept as int16 where that is enough, else int32: torch can neither pickle nor
     copy unsigned ones everywhere.
     """
     rows, columns = trits.shape

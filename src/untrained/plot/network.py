@@ -229,7 +229,7 @@ def _edge(sample: Sample) -> str:
 
 
 def _caption(run: Run, epoch: int | None, samples: Sequence[Sample], signs: dict[str, Tensor | None]) -> str:
-    """Return the sentences about the parts that are shown, and those that are not."""
+    """Return the caption: the parts that are shown, and those that are not."""
     when = "What the ticket keeps" if epoch is None else f"What is kept after epoch {epoch}"
     text = [when if epoch != 0 else "What is kept before the first step"]
     if len(samples) < len(run.kept):

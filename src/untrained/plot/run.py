@@ -263,7 +263,7 @@ def mistakes(run: Run) -> Figure:
 
 
 def missing_file(run: Run, name: str) -> ValueError:
-    """Return the error for a file that is missing or holds nothing that can be drawn."""
+    """Return the error for a file that is missing or has no data to draw."""
     gap = next((gap for gap in run.gaps if gap.startswith(name)), "")
     return ValueError(f"{run.folder}: {gap or f'its {name} is missing, which this picture is made from'}")
 

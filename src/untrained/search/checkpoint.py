@@ -65,7 +65,7 @@ def write(
         "random": torch.get_rng_state(),
         "cuda_random": torch.cuda.get_rng_state(find_device(model)) if cuda else None,
     }
-    archive = io.BytesIO()  # torch's own error for a full disk is no OSError
+    archive = io.BytesIO()  # torch's error for a full disk is no OSError
     torch.save(state, archive)
     archive.seek(-2, os.SEEK_END)  # where the length of the comment is
     archive.write((len(_COMMENT) + _HEX).to_bytes(2, "little") + _COMMENT)
@@ -87,7 +87,7 @@ def restore(
     Arguments are those of `write`, of a run that has not begun; `columns` are needed in every row, beside the usual.
 
     Raises:
-        ValueError: the checkpoint is damaged, or of a run with another plan or model; nothing is changed then.
+        ValueError: the checkpoint is damaged, or of a run with another plan or model; the model is unchanged then.
         OSError: it cannot be read.
     """
     path = folder / NAME
@@ -131,7 +131,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
             right = hashlib.sha256(memoryview(data)[:-_HEX]).hexdigest().encode() == data[-_HEX:]
         else:  # written before there was a sha256, without a comment
             right = data[-_END_SIZE:].startswith(_END) and data.endswith(b"\0\0")
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch compresses nothing, but expands a zip bomb
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # torch never compresses, but expands a zip bomb
             right = right and sum(member.file_size for member in archive.infolist()) <= len(data)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if right else {}
         plain = type(state["plan"]) is dict
@@ -207,7 +207,7 @@ def _match_state(name: str, value: Any, parameter: Tensor, like: Collection[str]
         raise ValueError(f"its optimizer has a state {shorten(name)}, expected {', '.join(sorted(like))}")
     if value is None and name == "momentum_buffer":
         return None
-    # A copy: a step in place must meet neither expanded tensors nor those that share memory.
+    # A copy: a step in place must meet neither expanded tensors nor shared memory.
     checked = _check_tensor(name, value, parameter, shape=parameter.shape)
     return torch.empty_like(parameter, device="cpu", requires_grad=False).copy_(checked)
 

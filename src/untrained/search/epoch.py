@@ -66,7 +66,7 @@ def make_learners(model: nn.Module, recipe: Recipe) -> list[Learner]:
         other_recipe = WEIGHTS if masked else recipe
         learners.append((other_recipe, other_recipe.build(others)))
     if not learners:
-        raise ValueError("nothing to learn: no parameter of the model requires a gradient")
+        raise ValueError("the model must have a parameter that requires a gradient, got none")
     return learners
 
 
@@ -103,7 +103,7 @@ def train_epoch(
             ((loss if price is None else loss + price) / group).backward()
         if last:
             _step_optimizers(learners, epoch, number, batches, plan.epochs)
-            if masked:  # after the optimizer: methods clamp or redraw what it has changed
+            if masked:  # after the optimizer: methods clamp or redraw the changed values
                 advance_(model, epoch * steps + step + 1, plan.epochs * steps)
         counts = count_right(logits.detach(), labels)
         totals += torch.cat([loss.detach().double() * counts[1:], counts, counts.new_tensor([len(y)])])

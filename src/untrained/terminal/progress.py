@@ -24,7 +24,7 @@ TITLE, STATUS = TextColumn("{task.description}", markup=False), TextColumn("{tas
 def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
     """Return a progress bar on standard error or in a notebook's cell.
 
-    It shows nothing if `quiet`, or if standard error is no terminal and this is no notebook.
+    It is hidden if `quiet`, or if standard error is no terminal and this is no notebook.
     """
     console = Console(stderr=True)
     if console.is_jupyter and not quiet:
@@ -93,7 +93,7 @@ class Progress:
         """Advance by a batch; `totals` are the epoch's (loss, right answers, examples) so far."""
         self._bar.advance(self._task)
         now = time.monotonic()
-        # Reading the totals waits for the device, so it is done only for what is shown.
+        # Reading the totals waits for the device, so it is done only for values that are shown.
         if self._bar.disable or now - self._last_update < _INTERVAL:
             return
         self._last_update = now

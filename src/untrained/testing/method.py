@@ -90,7 +90,7 @@ def _check_codes(method: Method) -> None:
                 require(same_bits(used, decoded), method, "uses its decoded codes, bit for bit")
                 require(not decoded[code == 0].any(), method, "has code 0 for a dropped weight, which is 0")
                 fresh = {used.data_ptr(), decoded.data_ptr()}.isdisjoint({weights[name].data_ptr()} - {0})
-                require(fresh, method, "gives effective weights in memory of their own")
+                require(fresh, method, "gives effective weights in new memory")
             pairs = zip((weights, its_scores), copies, strict=True)
             unchanged = all(same_bits(t, copy_of[n]) for tensors, copy_of in pairs for n, t in tensors.items())
             require(unchanged, method, "changes no argument")

@@ -51,7 +51,7 @@ def check_task(task: Task) -> None:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
     net = task.finished(networks.net(0))
-    _require((net.inputs, net.outputs) == (task.inputs, task.outputs), task, "finishes a network of its own sizes")
+    _require((net.inputs, net.outputs) == (task.inputs, task.outputs), task, "finishes a network of the task's sizes")
 
 
 def _check_description(task: Task) -> None:

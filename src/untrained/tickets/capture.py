@@ -39,7 +39,7 @@ class Capture(NamedTuple):
 
     @staticmethod
     def of(model: nn.Module) -> Capture:
-        """Capture a masked model as it is now.
+        """Capture a masked model in its present state.
 
         Raises:
             ValueError: it is not masked, a score is NaN, or it has state that a ticket cannot store.

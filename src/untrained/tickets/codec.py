@@ -164,7 +164,7 @@ def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
     if len(values) == 2:  # symbols of one bit: nearly every ticket's
         ones = int(np.count_nonzero(symbols.view(np.bool_)))
         found = [n - ones, ones]
-        # -128 … 127 are 128 … 255, 0 … 127 modulo 256; (0, 1), a mask, is its own meaning.
+        # -128 … 127 are 128 … 255, 0 … 127 modulo 256; (0, 1), a mask, stays the same.
         codes = symbols if values == (0, 1) else symbols * np.uint8(values[1] - values[0]) + np.uint8(values[0] % 256)
         codes = codes.view(np.int8)
     else:

@@ -163,7 +163,7 @@ def _find_obstacle(tensor: Tensor) -> str:
     if tensor.is_quantized:
         return f"is quantised ({dtype_name(tensor.dtype)})"
     if not tensor.is_meta and tensor.numel() and not tensor.data_ptr():
-        return f"is a {type(tensor).__name__} without memory of its own"
+        return f"is a {type(tensor).__name__} without memory"
     return ""
 
 

@@ -64,7 +64,7 @@ class Ticket:
     @staticmethod
     @torch.no_grad()
     def of(model: nn.Module, meta: Mapping[str, Any] | None = None) -> Ticket:
-        """Make the ticket of a masked model as it is now.
+        """Make the ticket of a masked model in its present state.
 
         Args:
             model: a model that `mask_` was called on.

@@ -22,7 +22,7 @@ from untrained.weights.random import Units, normals, normals_at, ones, signs, si
 DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
 """The dtypes that a masked model and its ticket may have, by name."""
 
-# Sixteen thousand blocks keep every temporary of a chunk inside a core's own cache.
+# Sixteen thousand blocks keep every temporary of a chunk inside a core's cache.
 _CHUNK_BLOCKS = 1 << 14
 _ONE_BY_ONE: dict[Units, Callable[..., np.ndarray]] = {signs: signs_at, uniforms: uniforms_at, normals: normals_at}
 
@@ -124,7 +124,7 @@ class WeightLaw(abc.ABC):
 
     @final
     def draw_each(self, numbers: Tensor, *, seed: int, name: str, keep: float = 1.0) -> Tensor:
-        """Draw each weight of a tensor from a draw of its own: element i is that of `draw(number=numbers[i])`.
+        """Draw each weight of a tensor from a given draw: element i is that of `draw(number=numbers[i])`.
 
         A draw of which a chunk needs few elements is made for those alone.
 
@@ -310,7 +310,7 @@ class Prototype(_Kaiming):
     """Short prototype of ±1, repeated over every tensor, times σ = gain/√fan.
 
     Element i is σ · unit_{i mod length}, the units being the signs of the tensor named `prototype`: all tensors of a
-    network repeat the same one, each with its own σ.
+    network repeat the same one, each with another σ.
 
     Args:
         length: number of values of the prototype, from 1 to 2³¹.

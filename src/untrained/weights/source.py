@@ -71,7 +71,7 @@ class Source:
         return self.pretrained.detach()
 
     def draw_each(self, numbers: Tensor) -> Tensor:
-        """Draw each weight from a draw of its own: element i is that of `draw(numbers[i])`.
+        """Draw each weight from a given draw: element i is that of `draw(numbers[i])`.
 
         Args:
             numbers: uint8, of the weights' shape, on the CPU.
@@ -84,7 +84,7 @@ class Source:
         return self.law.draw_each(numbers, seed=self.seed, name=self.name, keep=self.keep).to(self.dtype)
 
     def _redraw_error(self) -> ValueError:
-        return ValueError(f"{self.name!r} has weights of its own (weights=None), which cannot be drawn again")
+        return ValueError(f"{self.name!r} has pretrained weights (weights=None), which cannot be drawn again")
 
     def uniforms(self, purpose: str) -> Tensor:
         """Draw U(-1, 1) for another purpose than weights: the units of a tensor named NAME#purpose, float32."""

@@ -95,7 +95,7 @@ function codesOf(name, entry, count, stored) {
   if (coding === "bits") readBits(data, count, Math.ceil(Math.log2(Math.max(1, values.length))), put, wrong);
   else if (values.length < 2) wrong("no entropy coding for fewer than two values");
   else readAns(data, counts, put, wrong);
-  if (counts.some((n, i) => Number(n) !== seen[i])) wrong("they do not occur as often as the header says");
+  if (counts.some((n, i) => Number(n) !== seen[i])) wrong("they do not occur as often as in the header");
   return codes;
 }
 

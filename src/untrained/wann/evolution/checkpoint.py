@@ -64,7 +64,7 @@ def load(folder: Path, plan: Mapping[str, Any], like: State) -> tuple[State, lis
             content = {name: saved[name] for name in saved.files}
         facts = json.loads(content.pop("facts").tobytes())
         form, then = facts["format"], dict(facts["plan"])
-    except Exception:  # zipfile, zlib, numpy and json each have their own ways to fail on damaged bytes
+    except Exception:  # zipfile, zlib, numpy and json raise many errors for damaged bytes
         raise ValueError(f"{path} is not a checkpoint of untrained, or a damaged one") from None
     if form != _FORMAT:
         raise ValueError(f"{path} is of format {shorten(form)}, expected {_FORMAT}")

@@ -226,7 +226,7 @@ def _pick(flags, u):
 def _new_connection(inputs, outputs, nodes, src, dst, u_source, u_target):
     """Draw a pair (source, target) without a gene, the target in a later layer; (-1, -1) if there is none.
 
-    A source is drawn among those that have such a target, then one of its targets: the same as trying sources in
+    A source is drawn among the nodes that have such a target, then one of its targets: the same as trying sources in
     random order until one has a target.
     """
     fixed = inputs + 1 + outputs

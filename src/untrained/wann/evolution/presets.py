@@ -26,7 +26,7 @@ class Preset:
         add_connection: … with a new connection [prob_addConn].
         enable: … with a connection switched on again [prob_enable].
         cull: fraction of the population that has no children [select_cullRatio].
-        elite: fraction of the others that stays as it is [select_eliteRatio].
+        elite: fraction of the others that stays unchanged [select_eliteRatio].
         tournament: genomes drawn, of which the best is a parent. The authors' code draws twice [select_tournSize]
             and takes the better, so this is twice their number.
 

@@ -34,7 +34,7 @@ def order_networks(
 
 
 def choose_parents(order: np.ndarray, uniform: np.ndarray, preset: Preset) -> tuple[np.ndarray, np.ndarray]:
-    """Return each child's parent, (P,), and if it is to be mutated: first the elites, then the winners of tournaments.
+    """Return each child's parent, (P,), and True if it is mutated: first the elites, then the winners of tournaments.
 
     Args:
         order: numbers of the networks from best to worst, (P,).

@@ -44,7 +44,7 @@ class Search:
         migrate_every: generations after which each island sends its best to the next; 0: never.
         restart_after: generations without a better network after which an island starts anew; 0: never.
         weights: the shared weights that a network must do well at.
-        workers: threads, or processes for a task that keeps threads waiting; whatever joblib backend is active is used.
+        workers: threads, or processes for a task that keeps threads waiting; or those of the active joblib backend.
         official_quirks: as the authors' code: connections between hidden nodes work on when switched off, and crowding
             distances of the two objectives are not brought to one scale.
 
@@ -126,7 +126,7 @@ class Search:
             ValueError: no generation has passed, or every network broke down.
         """
         if not self.front:
-            raise ValueError("nothing was found yet: no generation has passed, or every network broke down")
+            raise ValueError("there is no best network yet: no generation has passed, or every network broke down")
         return self.front[-1]
 
     @property
@@ -136,7 +136,7 @@ class Search:
 
     @property
     def attempts(self) -> tuple[float, ...]:
-        """The best reward of every attempt: first of those that a restart ended, then of the present islands."""
+        """The best reward of every attempt: first of attempts that a restart ended, then of the present islands."""
         return (*self._outcome.ended, *self._outcome.island_best.tolist())
 
     def ask(self) -> Packed:
@@ -229,7 +229,7 @@ class Search:
         return int(words[0] >> 1)
 
     def resume(self, state: State, rows: Sequence[Row]) -> None:
-        """Go on from a state that a search of the same plan had."""
+        """Resume from a state of a search with the same plan."""
         self.rows, self._asked = list(rows), None
         self.state = self._outcome = state
 
@@ -242,10 +242,10 @@ class Search:
         checkpoint.save(Path(folder), self.plan(), self.state, self.rows)
 
     def restore(self, folder: str | Path) -> None:
-        """Go on from the checkpoint in a folder, to the same bits as the search that wrote it.
+        """Resume from the checkpoint in a folder, to the same bits as the search that wrote it.
 
         Raises:
-            ValueError: the checkpoint is damaged, or of another task or other settings; nothing is changed by then.
+            ValueError: the checkpoint is damaged, or of another task or other settings; the search is unchanged then.
         """
         self.resume(*checkpoint.load(Path(folder), self.plan(), self.state))
 

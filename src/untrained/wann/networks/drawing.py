@@ -60,7 +60,7 @@ def new_figure() -> Figure:
 
 
 def save(figure: Figure, path: str | Path | None) -> None:
-    """Write a figure in the format of the path's ending, whole or not at all; no path: write nothing."""
+    """Write a figure in the format of the path's ending, whole or not at all; without a path write no file."""
     if path is not None:
         with atomic_write(path) as unfinished:
             figure.savefig(unfinished, format=Path(path).suffix[1:].lower())

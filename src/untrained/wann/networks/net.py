@@ -91,7 +91,7 @@ class Net(Graph):
         to_onnx.write(self, path)
 
     def to_torch(self, w: float = 1.0) -> torch.nn.Module:
-        """Return a torch module whose connections have a weight each (at first w times its own), to be tuned."""
+        """Return a torch module whose connections have a weight each to be tuned, at first w times the present one."""
         from untrained.wann.networks.to_torch import TorchNet
 
         return TorchNet(self, w)

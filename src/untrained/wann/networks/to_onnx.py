@@ -102,7 +102,7 @@ def _groups(
         mine = (level.targets >= start) & (level.targets < start + count)
         edges, targets = level.edges[mine], level.targets[mine] - start
         columns, rows = np.unique(stand[net.src[edges]], return_inverse=True)
-        if not len(columns):  # a sum of nothing is 0 times the bias
+        if not len(columns):  # an empty sum is 0 times the bias
             columns = np.zeros(1, np.int64)
         matrix = np.zeros((len(columns), count), np.float32)
         np.add.at(matrix, (rows, targets), weights[edges])

@@ -54,7 +54,7 @@ def plain(function: Function) -> Function:
 def bound(template: Function, name: str, file: str | None = None, **names: Any) -> Function:
     """Return a copy of a function whose global names stand for other values.
 
-    Numba compiles globals in as constants, and keeps on disk what it compiled under the function's name; so a template
+    Numba compiles globals in as constants, and keeps compiled code on disk under the function's name; so a template
     bound to other functions is as fast as one written for them, and starts as quickly the second time.
 
     Args:

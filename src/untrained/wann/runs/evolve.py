@@ -45,7 +45,7 @@ class WannRun:
         columns: the scores of the best network on test data, or in further episodes, by kind of weights.
         ensemble: accuracy of the six weights together, for classifiers.
         shared: the tuned shared weight.
-        attempts: best reward of every island, and of those that a restart has ended.
+        attempts: best reward of every island, and of attempts that a restart has ended.
         measure: name of the columns' scores.
         folder: the folder of all files.
         picture: the picture, or None when matplotlib is not installed.
@@ -74,7 +74,7 @@ def evolve(
     """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
 
     Networks and weights are chosen on validation data, or in episodes that the search does not use; the table shows
-    test data, or further episodes. An interrupted run leaves checkpoint, metrics and its best networks, and goes on
+    test data, or further episodes. An interrupted run leaves checkpoint, metrics and its best networks, and continues
     with `resume=True`.
 
     Args:
@@ -85,7 +85,7 @@ def evolve(
     Raises:
         ValueError: a setting is not valid, or the folder holds another run.
         OSError, ImportError: the task's data, or a package that it needs, are missing.
-        KeyboardInterrupt: after Ctrl-C; the message is the command that goes on.
+        KeyboardInterrupt: after Ctrl-C; the message has the command that resumes.
 
     Example:
         >>> run = wann.evolve(task="digits", population=8, generations=1, trials=1, tune="shared", workers=1, out="run")
@@ -180,7 +180,7 @@ def _run_search(search: Search, settings: WannSettings, folder: Path) -> None:
     if generations is None:
         generations = _NEVER if settings.minutes else _GENERATIONS
     if settings.minutes and search.state.generation >= generations:
-        generations = _NEVER  # a run that has all its generations goes on for the minutes
+        generations = _NEVER  # a run that has all its generations continues for the minutes
     seconds = None if settings.minutes is None else 60 * settings.minutes
     with SearchProgress(search, generations) as progress:
         try:

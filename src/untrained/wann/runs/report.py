@@ -37,7 +37,7 @@ _TEAL, _WHOLE = "var(--teal)", {"tickMinStep": 1, "format": "d"}
 @final
 @dataclass(frozen=True)
 class _Run:
-    """The parts of a run's folder that its page shows; what is missing or damaged is empty, and listed in `gaps`."""
+    """The parts of a run's folder that its page shows; missing or damaged parts are empty, and listed in `gaps`."""
 
     net: Net
     settings: Mapping[str, Any]
@@ -110,7 +110,7 @@ def _scores(run: _Run) -> Iterator[Section]:
     if not run.results:
         return
     columns = [(clean(each["name"]), each["mean"], each["std"], len(each["scores"])) for each in run.results["columns"]]
-    text = "As in the paper's table (Gaier & Ha 2019), on test data or on episodes used for nothing else."
+    text = "As in the paper's table (Gaier & Ha 2019), on test data or on episodes of no other use."
     titles = ("weights", run.measure, "± std", "trials")
     yield Section("Scores", (text,), Table(titles, table_rows(columns, run.results.get("measure"))))
 

@@ -1,4 +1,4 @@
-"""The settings of a search for weight agnostic networks: the flags of `untrained wann`. Needs nothing installed."""
+"""The settings of a search for weight agnostic networks: the flags of `untrained wann`. Imports no other package."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Examples(Task):
         x: inputs, (n, inputs), finite.
         y: targets, (n,) or (n, outputs).
         validation: fraction of the examples held out to choose by, or those examples as (x, y); None: the training
-            examples, as it is, with a warning, where that fraction of them is none.
+            examples, which are also used, with a warning, where the fraction is less than one example.
         test: examples to report on, as (x, y).
         batch: training examples per generation, drawn anew for each; None: all.
         value_range: least and greatest value of all inputs, which become 0 and 1; None: those of each column of the

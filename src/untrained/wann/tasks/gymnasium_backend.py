@@ -134,7 +134,7 @@ class Episodes:
     def _make(self) -> Env:
         try:
             _import_once(self._spec.entry_point)
-            # Without the checker, which checks every step; with the specification nothing is looked up by id.
+            # Without the checker, which checks every step; with the specification there is no look-up by id.
             return _import_gymnasium().make(self._spec, disable_env_checker=True)
         except (Exception, SystemExit) as error:
             raise _failure(self._spec.id, "make", error) from error

@@ -49,7 +49,7 @@ class GymEnv(Task):
 
     - Discrete(n): n outputs, and the biggest one wins; ties go to the lowest.
     - Box: an output per number. Where both bounds are finite, the output is cut to [-1, 1] and scaled linearly onto
-      [low, high]; where one is, it is cut there; where none is, it stays as it is.
+      [low, high]; where one is, it is cut there; where none is, it is unchanged.
 
     An episode depends on its seed and its network alone: episode r has the same seed for all networks and weights, and
     by default a new environment. As soon as one ends, the next takes its place. When an output is no finite number,
@@ -94,7 +94,7 @@ class GymEnv(Task):
         if not isinstance(id, str):
             spec = getattr(getattr(id, "spec", None), "id", None) or "module:Name-v0"
             raise TypeError(
-                f"id must be the id of an environment, got a {type(id).__name__}; workers make their own environments: "
+                f"id must be the id of an environment, got a {type(id).__name__}; workers make environments by id: "
                 f"register yours with gymnasium.register in a module, and pass {spec!r}"
             )
         for name, count in (("n_envs", n_envs), ("max_steps", max_steps)):

@@ -98,7 +98,7 @@ def _rollout_template(
             for q in range(running):
                 any_ended |= ended[q] != 0
             if any_ended:
-                # The last running lane moves into the place of one that ended, so that no finished episode goes on.
+                # The last running lane moves into the place of one that ended, so that no finished episode continues.
                 for q in range(running - 1, -1, -1):
                     if ended[q] or steps >= max_steps:
                         totals[p, episode[q] // reps, episode[q] % reps] = total[q]
@@ -148,7 +148,7 @@ def compiled_rollout(
     on_disk = Path(file).is_file()
     name = f"{digest(functions, with_library=True)}_{states}_{inputs}_{outputs}"
     names: dict[str, Any] = dict(zip(("reset", "observe", "step"), map(inlined, functions), strict=True))
-    names["__name__"] = __name__  # numba looks for the module of what it finds on disk
+    names["__name__"] = __name__  # numba looks for the module of functions that it finds on disk
     exec(compile(glue, file, "exec"), names)
     lanes = {
         kind: compiled(bound(names[kind], f"{kind}_{name}", file), on_disk=on_disk)

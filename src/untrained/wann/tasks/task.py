@@ -60,7 +60,7 @@ class Task(ABC):
         It is a pure function of its arguments: neither the other networks nor threads matter.
 
         Args:
-            networks: P networks; their own weights, if they have any, are multiplied by the shared one.
+            networks: P networks; their tuned weights, if they have any, are multiplied by the shared one.
             weights: V shared weights.
             seed: of random start states or batches of examples; the same for all networks.
             reps: episodes to average over.

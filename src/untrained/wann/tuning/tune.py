@@ -87,7 +87,7 @@ def tuned(
 ) -> Net:
     """Return the network with a tuned weight for every connection.
 
-    Starts from the best shared weight, and goes on by CMA-ES (Hansen 2016; needs rewards alone) or by gradient
+    Starts from the best shared weight, and continues by CMA-ES (Hansen 2016; needs rewards alone) or by gradient
     (Adam; needs examples). Start and end are compared on validation data, and the better one is returned.
 
     Args:
@@ -160,10 +160,9 @@ def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers
 def four_columns(
     task: Task, net: Net, tuned_net: Net | None = None, *, shared: float | None = None, trials: int = 100, seed: int = 0
 ) -> list[Column]:
-    """Return the columns of the paper's table for one network, on test data or on seeds used for nothing else.
+    """Return the columns of the paper's table for one network, on test data or on seeds of no other use.
 
-    A trial is a draw of the weights where they are random, and an episode with a start of its own where there is chance
-    in the task.
+    A trial is a draw of the weights where they are random, and an episode with another start where the task is random.
 
     Args:
         task: the task that rewards the network.
@@ -207,7 +206,7 @@ def four_columns(
 
 
 def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Column:
-    """Return the mean score at each of the six standard weights, on test data or on seeds used for nothing else."""
+    """Return the mean score at each of the six standard weights, on test data or on seeds of no other use."""
     _check_trials(trials)
     networks = Packed.of([net.replace(weights=None)])
     scores = task.scores(networks, WEIGHTS, seed, reps=trials if task.by_chance else 1)[0]
