@@ -104,7 +104,11 @@ def test_each_pattern_has_its_method(order, path):
     assert {name: entry.method for name, entry in loaded.tensors.items() if entry.method} == methods
 
 
-@pytest.mark.parametrize("also_train", [r".*\.bias", "3.weight", lambda name, parameter: name != "0.weight"], ids=repr)
+@pytest.mark.parametrize(
+    "also_train",
+    [r".*\.bias", "3.weight", lambda name, parameter: name != "0.weight"],
+    ids=["pattern", "name", "function"],
+)
 @pytest.mark.parametrize("weights", [ut.SignedConstant(), None], ids=str)
 def test_what_was_trained_is_stored_whole(also_train, weights, path):
     model = masked_mlp(also_train=also_train, weights=weights, where="0.weight")
