@@ -16,8 +16,8 @@ LESSER = {
 PART = [
     "weights/test_laws.py::test_golden_hashes",
     "selection/test_topk.py::test_the_choice_is_the_oracles",
-    "masking/test_mask.py::test_every_score_has_its_gradient",
-    "masking/test_mask.py::test_autocast_chooses_the_same",
+    "masking/test_forward.py::test_every_score_has_its_gradient",
+    "masking/test_forward.py::test_autocast_chooses_the_same",
     "tickets/test_ticket.py::test_the_golden_file_is_written_again_byte_by_byte",
     "tickets/test_ticket.py::test_the_golden_file_loads_to_its_weights",
     "packed/test_packed.py::test_in_bfloat16_convolutions_and_large_batches_are_as_right_as_bfloat16",

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import functools
+import gc
 import hashlib
 import io
 import json
@@ -588,6 +589,17 @@ def test_ctrl_c_in_a_terminal_loses_nothing_and_resume_ends_in_the_same_numbers(
         assert dataclasses.replace(cell, seconds=0) == dataclasses.replace(straight[cell.name], seconds=0)
     here, there = tickets(Path("broken")), tickets(everything[0])
     assert len(here) == 4 and all(there[name] == here[name] for name in here.keys() & there.keys())
+
+
+def test_an_interruption_between_two_cells_warns_of_nothing(monkeypatch, recwarn):
+    def interrupt(folder, cell):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("untrained.experiments.compare.write_cell", interrupt)
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
+        ut.compare(methods="bernoulli", widths=(8,), epochs=1, seeds=4, jobs=2, out="stopped")
+    gc.collect()
+    assert not list(recwarn)
 
 
 @pytest.mark.parametrize("writes", [1, 5])  # before an epoch of the twin, and between two of bernoulli

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,7 +185,14 @@ def _run_cells(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path
     else:
         with _children_ignore_sigint():
             results = pool(work)  # starts the workers
-        yield from results
+        try:
+            for cell in results:  # not `yield from`, which closes the results itself
+                yield cell
+        except GeneratorExit:  # interrupted between two cells
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # joblib advises to take all results
+                results.close()
+            raise
 
 
 @contextlib.contextmanager
