@@ -73,7 +73,7 @@ def control() -> Speed:
 
 def classify(what: str, task: Classify, preset: str) -> Speed:
     networks = population(Search(task, preset), 8)
-    (x, y), shared = task._drawn(0, "train"), np.array(WEIGHTS)
+    (x, y), shared = task._draw_batch(0, "train"), np.array(WEIGHTS)
     nets = [networks.net(number) for number in range(3)]
 
     def ours() -> float:

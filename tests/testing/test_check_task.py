@@ -64,7 +64,7 @@ BROKEN = {
     "the same parts": ({"seed": shifted(0)}, "other rewards for train than for validation"),
     "the next seed's part": ({"seed": shifted(1)}, "other rewards for train than for validation"),
     "chance that is denied": ({"by_chance": False}, "same scores at every seed"),
-    "another network": ({"finished": lambda self, net: wann.Net(1, 1, [1], [0, 0], [])}, "its own sizes"),
+    "another network": ({"finished": lambda self, net: wann.Net(1, 1, [1], [0, 0], [])}, "the task's sizes"),
 }
 # fmt: on
 

@@ -46,7 +46,7 @@ def fetch(url: str, folder: Path, md5: str) -> Path:
                 _download(url, target, md5)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise ConnectionError(
-            f"could not download {url} ({error}). Try again (what has arrived is kept and resumed), "
+            f"could not download {url} ({error}). Try again (the download is resumed), "
             f"or put {target.name} (md5 {md5}) into {folder}"
         ) from error
     return target

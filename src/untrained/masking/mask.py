@@ -75,7 +75,7 @@ def mask_(
 def _refuse_masked(model: nn.Module) -> None:
     compiler = sys.modules.get("torch._dynamo")  # it takes seconds to import, and a compiled model has loaded it
     if compiler is not None and isinstance(model, compiler.OptimizedModule):
-        raise ValueError("the model is compiled already: mask it first, then compile what mask_ returns")
+        raise ValueError("the model is compiled already: mask it first, then compile the result of mask_")
     if any(isinstance(module, MaskState) for module in model.modules()):
         raise ValueError("the model is masked already; bake_ it first, or build it anew")
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from untrained.methods.base import Method
-from untrained.selection.straight_through import traced, transformed
+from untrained.selection.straight_through import is_traced, is_transformed
 from untrained.weights.laws import WeightLaw
 from untrained.weights.source import Source
 
@@ -148,8 +148,8 @@ class _OfPass(torch.autograd.Function):
 
 
 def _plain_saving() -> contextlib.AbstractContextManager[Any]:
-    # Activation checkpointing counts what a region saves; the choice may run inside it once and not the next time.
-    if torch.compiler.is_compiling() or transformed():
+    # Activation checkpointing counts the saved tensors of a region; the choice may run inside it only once.
+    if torch.compiler.is_compiling() or is_transformed():
         return contextlib.nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor)
 
@@ -185,7 +185,7 @@ class MaskState(nn.Module):
         """Return the effective weight: computed now, or taken from the forward pass in progress."""
         weight = self._choose()
         tags = self.training and self.group.method.samples and weight.requires_grad
-        if not tags or transformed() or traced(weight):
+        if not tags or is_transformed() or is_traced(weight):
             return weight
         return _OfPass.apply(weight, int(self.group.noise))  # pyright: ignore[reportReturnType]
 
@@ -197,7 +197,7 @@ class MaskState(nn.Module):
         computed = self.group.choose(states, sample=self.training)
         # A compiler may not store from inside a checkpointed region; under FSDP2 and functional_call the parameters
         # change hands within a forward, and under torch.func a tensor belongs to one level.
-        if transformed() or traced(computed[self.name]):
+        if is_transformed() or is_traced(computed[self.name]):
             return computed[self.name]
         if not self._in_forward:
             return self.group.hand_out(self.name, computed[self.name])

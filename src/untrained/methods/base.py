@@ -33,8 +33,8 @@ class Method(abc.ABC):
     * codes are int8, 0 always meaning a dropped weight, and a pure function of weights and scores: the same under every
       memory format and thread count;
     * of equal scores the lowest flat index wins, and NaN scores raise an error that names the tensor;
-    * fields are JSON-able once schedules have ended, for they are written into the ticket; what `decode` reads is never
-      a schedule.
+    * fields are JSON-able once schedules have ended, for they are written into the ticket; fields of `decode` are never
+      schedules.
 
     Two members are abstract; with `decode` and `slope` they define most methods. The others serve methods that sample,
     learn their sparsity, move or redraw.

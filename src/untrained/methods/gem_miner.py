@@ -1,4 +1,4 @@
-"""Gem-Miner: probabilities that are rounded, decay towards zero, and are dropped for ever a few at a time.
+"""Gem-Miner: probabilities that are rounded, decay towards zero, and are permanently dropped a few at a time.
 
     W_eff = W ⊙ [p > ½],   p ∈ [0, 1], or dropped
     ∂L/∂p = W ⊙ ∂L/∂W_eff where p is not dropped, 0 where it is
@@ -38,7 +38,7 @@ from untrained.weights.source import Source
 @final
 @dataclass(frozen=True)
 class GemMiner(Method):
-    """Gem-Miner: clamped probabilities, rounded at ½, of which the lowest are dropped for ever step by step.
+    """Gem-Miner: clamped probabilities, rounded at ½, of which the lowest are permanently dropped step by step.
 
     Args:
         keep: largest fraction kept, in (0, 1], reached by `drops` equal jumps; or a schedule.

@@ -1,4 +1,4 @@
-"""IteRand: edge-popup that now and then draws some of the dropped weights anew.
+"""IteRand: edge-popup that redraws some of the dropped weights at intervals.
 
     W_eff = W ⊙ m,   m = 1 for the ⌈keep·n⌉ highest s (signed), 0 elsewhere
     ∂L/∂s = W ⊙ ∂L/∂W_eff                               straight through m
@@ -38,7 +38,7 @@ DRAWS = 255
 @final
 @dataclass(frozen=True)
 class IteRand(Method):
-    """IteRand: edge-popup by signed score, dropped weights being drawn anew now and then; codes 0 and 1 + draw.
+    """IteRand: edge-popup by signed score, with redraws of dropped weights at intervals; codes 0 and 1 + draw.
 
     Args:
         keep: fraction of the weights kept, in (0, 1]; exactly ⌈keep·n⌉ of n, in every tensor; or a schedule.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from untrained.methods.schedules import Cubic, Schedule
-from untrained.selection.straight_through import transformed
+from untrained.selection.straight_through import is_transformed
 from untrained.selection.topk import top
 from untrained.weights.laws import fans
 
@@ -45,7 +45,7 @@ def xavier_bound(weight: Tensor) -> float:
 
 
 def groups(names: Iterable[str], together: bool) -> list[list[str]]:
-    """Return the names of the tensors that are ranked with one another: all of them, or each alone."""
+    """Return the names of the tensors that are ranked together: all of them, or each alone."""
     return [list(names)] if together else [[name] for name in names]
 
 
@@ -137,5 +137,5 @@ class _TransformedStraightThrough(_StraightThrough):
 
 def straight_through(value: Tensor, scores: Tensor, slope: Tensor) -> Tensor:
     """Return the effective weight `value`, with the gradient ∂L/∂s = slope ⊙ ∂L/∂value; slope has the scores' shape."""
-    function = _TransformedStraightThrough if transformed() else _StraightThrough
+    function = _TransformedStraightThrough if is_transformed() else _StraightThrough
     return function.apply(value.detach(), scores, slope.detach())  # pyright: ignore[reportReturnType]

@@ -1,7 +1,7 @@
 """Multicoated supermasks: several nested masks laid over one another, so that the best edges count several times.
 
     W_eff = W ⊙ M,   M = Σ_i m_i ∈ {0 … N},   m_i = [|s| ≥ τ_i],   τ_1 ≤ τ_2 ≤ … ≤ τ_N
-    ∂L/∂s = N · sign(s) ⊙ W ⊙ ∂L/∂W_eff                the sum of what passes straight through each coat
+    ∂L/∂s = N · sign(s) ⊙ W ⊙ ∂L/∂W_eff                the sum over the coats, straight through each
 
 The first coat keeps the ⌈keep·n⌉ highest |s|. The others are
 * "linear": at equal distances in |s| between the lowest and the highest score kept, so that few edges have many coats;

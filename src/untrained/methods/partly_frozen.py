@@ -44,7 +44,7 @@ class PartlyFrozen(Method):
     """Sparse or partly frozen start: a random set is dropped or locked on, and another method chooses from the rest.
 
     Args:
-        of: the method that chooses; one of a single frozen value per weight, that drops no weight for ever and has no
+        of: the method that chooses; one of a single frozen value per weight, without permanent drops and without
             structure.
         pruned: probability that a weight is dropped beforehand.
         locked: probability that a weight is kept beforehand.
@@ -159,7 +159,7 @@ class PartlyFrozen(Method):
             yield self._inner_method(group), group
 
     def _inner_method(self, group: Tensors) -> Method | None:
-        """Return the inner method, set to keep what the locked weights leave of `keep`; None if they leave none."""
+        """Return the inner method, set to keep the part of `keep` beyond the locked weights; None if there is none."""
         if not hasattr(self.of, "keep"):
             return self.of
         roles = [weight[1] for weight in group.values()]

@@ -57,7 +57,7 @@ class Structure(abc.ABC):
 class NofM(Structure):
     """N:M sparsity: exactly n of every m consecutive inputs of a unit; of a last, shorter group of r, ⌈n·r/m⌉.
 
-    2:4 is what GPUs since Ampere multiply at up to twice the speed.
+    GPUs since Ampere multiply 2:4 patterns at up to twice the speed.
 
     Args:
         n: weights kept of a group; `keep` must be n/m.

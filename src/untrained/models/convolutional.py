@@ -7,7 +7,7 @@ from torch import nn
 
 from untrained.models.arguments import Activation, Shape
 from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
-from untrained.models.registry import Network, registered, variant
+from untrained.models.registry import Network, register, register_variant
 
 
 def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activation) -> Network:
@@ -25,7 +25,7 @@ def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activ
     return Network(layers | dense([inputs * height * columns, hidden, hidden, classes], activation))
 
 
-@registered
+@register
 def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
     """Build a VGG-like network of one pair of 3x3 convolutions, a max-pool and three fully connected layers.
 
@@ -52,7 +52,7 @@ def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activatio
 
 def _variant(name: str, pairs: int, in_words: str):
     first = f"Build a VGG-like network of {in_words} pairs of 3x3 convolutions."
-    return variant(conv2, name, first, functools.partial(_vgg, pairs))
+    return register_variant(conv2, name, first, functools.partial(_vgg, pairs))
 
 
 conv4 = _variant("conv4", 2, "two")
@@ -60,7 +60,7 @@ conv6 = _variant("conv6", 3, "three")
 conv8 = _variant("conv8", 4, "four")
 
 
-@registered
+@register
 def mnist_conv(shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu") -> Network:
     """Build the network of two convolutions of the one-file MNIST example of the paper's authors.
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from untrained.models.arguments import Activation, Shape
 from untrained.models.layers import dense
-from untrained.models.registry import Network, registered
+from untrained.models.registry import Network, register
 
 
-@registered
+@register
 def fc(
     widths: Sequence[int] = (300, 100), shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu"
 ) -> Network:

@@ -59,7 +59,7 @@ def build(name: str, /, **arguments: Any) -> Network:
     return builder(**arguments)
 
 
-def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, Network]:
+def register(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, Network]:
     """Register a builder in `NETWORKS`, check its arguments and size, and store them on the network."""
     name = builder.__name__.replace("_", "-")
     signature = inspect.signature(builder)
@@ -86,7 +86,7 @@ def registered(builder: Callable[_Arguments, Network]) -> Callable[_Arguments, N
     return checked
 
 
-def variant(
+def register_variant(
     of: Callable[_Arguments, Network], name: str, first_line: str, builder: Callable[..., Network]
 ) -> Callable[_Arguments, Network]:
     """Register a builder with the arguments of another builder, and a docstring that refers to it."""
@@ -104,4 +104,4 @@ def variant(
         >>> ut.models.{name}(width=0.05)(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
-    return registered(named)
+    return register(named)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from untrained.models.arguments import Activation, Shape, Stem
 from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
-from untrained.models.registry import Network, registered, variant
+from untrained.models.registry import Network, register, register_variant
 
 
 @final
@@ -46,7 +46,7 @@ def _resnet(
     activation: Activation,
     folded: bool,
 ) -> Network:
-    """Build stages of so many bottleneck blocks; of basic ones where their inner channels have no factor."""
+    """Build stages of bottleneck blocks, their numbers given; of basic blocks without a factor of inner channels."""
     pixels(shape, stride=1)
     if stem is None:
         stem = "small" if shape[1] <= 64 else "large"
@@ -78,7 +78,7 @@ def _resnet(
     return Network(layers | dense([channels, classes], activation))
 
 
-@registered
+@register
 def resnet18(
     width: float = 1.0,
     shape: Shape = CIFAR,
@@ -121,7 +121,7 @@ def resnet18(
 
 def _variant(name: str, kind: str, blocks: Sequence[int], inner_factor: int | None = 1):
     first = f"Build a residual network of {', '.join(map(str, blocks))} {kind} blocks in its four stages."
-    return variant(resnet18, name, first, functools.partial(_resnet, blocks, inner_factor))
+    return register_variant(resnet18, name, first, functools.partial(_resnet, blocks, inner_factor))
 
 
 resnet34 = _variant("resnet34", "basic", (3, 4, 6, 3), None)

@@ -3,7 +3,7 @@
 // Scores are compared as integers of the same order. A hint, the threshold of the last time and how far it may have
 // moved, gives a band; one pass writes everything above the band, counts it, and collects the candidates inside. If
 // the threshold turns out to lie in the band, the candidates are ranked exactly, lowest index first. If not, a
-// sample suggests another band, up to the whole range. So a hint may be anything: it costs time, never exactness.
+// sample suggests another band, up to the whole range. So a wrong hint costs time, never exactness.
 #include <algorithm>
 #include <bit>
 #include <climits>
@@ -61,7 +61,7 @@ enum Outcome : int32_t { kWarm = 0, kCold = 1, kNaN = 2, kCrowded = 3 };
 
 namespace {
 
-// What one pass over everything found.
+// The result of one pass over all scores.
 struct Pass {
   int64_t above = 0;
   bool nan = false;
@@ -132,7 +132,7 @@ Pass pass_over(const Part* parts, int64_t count, int32_t low, int32_t high, size
   return pass;
 }
 
-// Whether the threshold lies in the band; then the best of the candidates are written too.
+// Returns true if the threshold lies in the band; then the best of the candidates are written too.
 bool settled(const Part* parts, int64_t keep, Pass& pass, int64_t& threshold) {
   const int64_t wanted = keep - pass.above;
   if (pass.full || wanted < 1 || wanted > static_cast<int64_t>(pass.band.size())) return false;

@@ -14,7 +14,7 @@ constexpr int kStreams = 4;  // tensors that are decoded side by side
 
 extern "C" {
 
-// What a tensor's signs are drawn from: seed and name as two words each, and its first block.
+// The source of a tensor's signs: seed and name as two words each, and its first block.
 struct Signs {
   uint32_t key[2];
   uint32_t name[2];
@@ -22,7 +22,7 @@ struct Signs {
   float scale;
 };
 
-// One entropy-coded tensor of two values, and what became of it.
+// One entropy-coded tensor of two values, and the state of its decoding.
 struct Coded {
   const uint32_t* words;
   int64_t left;        // words; the last is read first

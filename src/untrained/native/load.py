@@ -40,7 +40,7 @@ def draw_signs(stream: Stream, out: np.ndarray, bits: np.ndarray | None = None) 
 
 
 def draw_signs_at(stream: Stream, places: np.ndarray, bits: np.ndarray) -> np.ndarray | None:
-    """Return the elements at `places` (int64, within the bits) of what `draw_signs` writes; None: no kernel."""
+    """Return the elements at `places` (int64, within the bits) of the result of `draw_signs`; None: no kernel."""
     kernels = library()
     if kernels is None:
         return None

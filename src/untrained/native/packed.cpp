@@ -2,7 +2,7 @@
 //
 //   lookup:   three trits t0 t1 t2 are one number t0 + 3 t1 + 9 t2 of -13..13, kept as magnitude (4 bits) and sign (1
 //             bit), and six numbers are a word, at its bits 0, 5, 10, 16, 21, 26. Rows lie in blocks of 1024, the last
-//             one padded to whole sixteens; in a block, words[group of 18 columns][row]. What a number adds to its row
+//             one padded to whole sixteens; in a block, words[group of 18 columns][row]. The summand of a number in its row
 //             is looked up in a table of the 14 sums of ±x0, ±x1, ±x2, which stays in registers for a block.
 //   indices:  for every row where its trits other than 0 find their share in (x, -x, 0): column c of a 1 at c, of a -1
 //             at columns + c; the last place fills every list to whole fours.
@@ -127,8 +127,8 @@ inline Words shifted(Words w) {
 
 #endif
 
-// Whether sums of ±x are what products with the weight would be: no NaN or infinity that a 0 of the weight should meet,
-// and no sum that is too large before it is scaled.
+// Returns true if sums of ±x equal the products with the weight: no NaN or infinity, which times 0 would be NaN, and no
+// sum that is too large before it is scaled.
 bool summable(const float* x, int64_t columns, float scale) {
   float sums[kPadding] = {};  // side by side, so that they are added by vectors
   int64_t c = 0;
@@ -286,7 +286,7 @@ struct Lists {
 
 }  // namespace
 extern "C" {
-// inputs: (batch, columns); outputs: (batch, rows); bias: (rows) or null. Returns 1, or 0 and nothing done where the inputs
+// inputs: (batch, columns); outputs: (batch, rows); bias: (rows) or null. Returns 1, or 0 and no output where the inputs
 // are not summable.
 int32_t packed_lookup(const uint32_t* words, const float* scale, const float* bias, const float* inputs, float* outputs,
                       int64_t rows, int64_t columns, int64_t batch) {

@@ -1,4 +1,4 @@
-// Loops over ranges on torch's own threads: Python hands over `torch_parallel_for` of torch's stable C interface.
+// Loops over ranges on torch's threads: Python passes `torch_parallel_for` of torch's stable C interface.
 #pragma once
 #include <cstdint>
 
@@ -7,7 +7,7 @@ using ParallelFor = int (*)(int64_t begin, int64_t end, int64_t grain, Body body
 
 inline ParallelFor torch_parallel_for = nullptr;  // null: this torch has none, everything runs on one thread
 
-// Fewer elements than this are not worth waking a thread for.
+// Fewer elements than this take less time than starting a thread.
 constexpr int64_t kGrain = 1 << 16;
 
 template <class F>

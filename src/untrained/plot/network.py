@@ -36,7 +36,7 @@ _LAYERS, _IMAGES = 5, 6  # side by side
 
 
 def overview(run: Run) -> Figure:
-    """Draw a run at a glance: accuracy over the epochs, weights kept, and the first layer before and after.
+    """Draw an overview of a run: accuracy over the epochs, weights kept, and the first layer before and after.
 
     The first layer is left out if it cannot be shown as images.
 

@@ -31,7 +31,7 @@
     };
   };
 
-  // Vega logs faults while it draws, and goes on.
+  // Vega logs faults while it draws, and continues.
   const faults = [];
   const logger = { level: () => logger, error: (fault) => faults.push(fault) };
   logger.warn = logger.info = logger.debug = () => logger;

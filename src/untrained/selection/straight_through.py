@@ -9,7 +9,7 @@ from torch import Tensor, jit, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from untrained.native import choice as kernels
-from untrained.selection.topk import SEPARATOR, kept, unbatch
+from untrained.selection.topk import SEPARATOR, choose_highest, unbatch
 
 
 def keep_top(
@@ -35,28 +35,28 @@ def keep_top(
 
     Source: Ramanujan et al. 2019, equations 4-6; |s| as in the authors' code.
     """
-    if traced(*weights, *scores):
+    if is_traced(*weights, *scores):
         return _keep_top(weights, scores, keep, signed, SEPARATOR.join(names))
-    if transformed():
+    if is_transformed():
         return list(_TransformedKeepTop.apply(keep, signed, names, *weights, *scores))  # pyright: ignore
     if not torch.is_grad_enabled():
-        return kept(weights, scores, keep, signed, names)
+        return choose_highest(weights, scores, keep, signed, names)
     return list(_KeepTop.apply(keep, signed, names, *weights, *scores))  # pyright: ignore
 
 
 def to_scores(grad: Tensor, weight: Tensor, score: Tensor, signed: bool) -> Tensor:
     """Return ∂L/∂s = sign(s) ⊙ W ⊙ ∂L/∂W_eff   (`signed`: W ⊙ ∂L/∂W_eff)."""
-    if torch.is_grad_enabled() or transformed():  # for second derivatives
+    if torch.is_grad_enabled() or is_transformed():  # for second derivatives
         return (torch.ones_like(score) if signed else torch.sgn(score)) * weight * grad
-    return (_to_scores if traced(grad, weight, score) else _straight_through)(grad, weight, score, signed)
+    return (_to_scores if is_traced(grad, weight, score) else _straight_through)(grad, weight, score, signed)
 
 
-def transformed() -> bool:
+def is_transformed() -> bool:
     """Return True inside a transform of torch.func, unless torch.compile is tracing."""
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
-def traced(*tensors: Tensor) -> bool:
+def is_traced(*tensors: Tensor) -> bool:
     """Return True where calls are recorded (torch.compile, export) and must be operators, which cost 0.1 ms."""
     if torch.compiler.is_compiling() or jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
         return True
@@ -78,7 +78,7 @@ class _KeepTop(torch.autograd.Function):
     def forward(ctx, keep: float, signed: bool, names: Sequence[str], *tensors: Tensor):  # pyright: ignore
         ctx.signed, half = signed, len(tensors) // 2
         ctx.save_for_backward(*tensors)
-        return tuple(kept(tensors[:half], tensors[half:], keep, signed, names))
+        return tuple(choose_highest(tensors[:half], tensors[half:], keep, signed, names))
 
     @staticmethod
     def backward(ctx, *grads: Tensor):  # pyright: ignore
@@ -94,7 +94,7 @@ class _TransformedKeepTop(_KeepTop):
     @staticmethod
     def forward(keep: float, signed: bool, names: Sequence[str], *tensors: Tensor):  # pyright: ignore
         half = len(tensors) // 2
-        return tuple(kept(tensors[:half], tensors[half:], keep, signed, names))
+        return tuple(choose_highest(tensors[:half], tensors[half:], keep, signed, names))
 
     @staticmethod
     def setup_context(ctx, inputs, output):  # pyright: ignore
@@ -119,7 +119,7 @@ class _TransformedKeepTop(_KeepTop):
 def _keep_top(
     weights: Sequence[Tensor], scores: Sequence[Tensor], keep: float, signed: bool, names: str
 ) -> list[Tensor]:
-    return kept(weights, scores, keep, signed, names.split(SEPARATOR))
+    return choose_highest(weights, scores, keep, signed, names.split(SEPARATOR))
 
 
 @_keep_top.register_fake

@@ -118,7 +118,7 @@ def checked(scores: Tensor, name: str) -> Tensor:
     return _checked(scores.detach(), name)
 
 
-def kept(
+def choose_highest(
     weights: Sequence[Tensor], scores: Sequence[Tensor], keep: float, signed: bool, names: Sequence[str]
 ) -> list[Tensor]:
     """Return the weights whose scores are among the top ⌈keep·n⌉ of all n scores given, and +0 for the others.

@@ -32,7 +32,7 @@ def require_configuration(subject: Any, base: type, final: Any) -> None:
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors have the same dtype, shape and bits: -0 is not 0."""
+    """Return True if two tensors have the same dtype, shape and bits: -0 is not 0."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return torch.equal(*(t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (one, other)))

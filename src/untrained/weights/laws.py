@@ -50,7 +50,7 @@ GAINS: dict[Nonlinearity, float] = {
 
 
 def elements_per_block(units: Units) -> int:
-    """Return how many elements a block of the stream gives: one bit each for signs, else one word each."""
+    """Return the number of elements of a block of the stream: one bit each for signs, else one word each."""
     return 128 if units is signs else 4
 
 

@@ -106,7 +106,7 @@ def masked_signs(seed: int, name: str, first_block: int, out: np.ndarray, scale:
 def masked_signs_at(
     seed: int, name: str, first_block: int, places: np.ndarray, scale: np.float32, bits: np.ndarray
 ) -> np.ndarray:
-    """Return the elements at `places` (int64) of what `masked_signs` would write, float32."""
+    """Return the elements at `places` (int64) of the result of `masked_signs`, float32."""
     found = load_kernels.draw_signs_at(Stream(_key(seed), _stream(name), first_block, scale), places, bits)
     if found is not None:
         return found

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_search import SMALL
 
-from untrained.wann.evolution.ranking import _fronts, choose_parents, fronts, mean_rewards, order_networks, ranked
+from untrained.wann.evolution.ranking import _fronts, choose_parents, fronts, mean_rewards, order_networks, rank
 from untrained.wann.numerics.jit import plain
 
 FEW = st.integers(-3, 3).map(float)  # many ties
@@ -64,17 +64,17 @@ def test_fronts_are_those_of_the_definition(pairs):
 
 @given(points(FEW, FEW) | points(MANY, INVERSE))
 def test_order_is_by_front_then_crowding_then_number(pairs):
-    assert ranked(*objectives(pairs)).tolist() == naive_order(pairs)
+    assert rank(*objectives(pairs)).tolist() == naive_order(pairs)
 
 
 @given(points(NOT_ZERO, INVERSE) | points(NOT_ZERO, NOT_ZERO))
 def test_official_crowding_has_the_authors_scale(pairs):
-    assert ranked(*objectives(pairs), official_crowding=True).tolist() == naive_order(pairs, official=True)
+    assert rank(*objectives(pairs), official_crowding=True).tolist() == naive_order(pairs, official=True)
 
 
 def test_the_two_scales_differ():
     first, second = np.array([0.1, 50.0, 60.0, 100.0]), np.array([1.0, 0.99, 0.5, 0.01])
-    ours, theirs = ranked(first, second).tolist(), ranked(first, second, official_crowding=True).tolist()
+    ours, theirs = rank(first, second).tolist(), rank(first, second, official_crowding=True).tolist()
     assert ours == naive_order(list(zip(first, second, strict=True)))
     assert sorted(ours) == sorted(theirs)
     assert ours != theirs
@@ -91,8 +91,8 @@ def test_fronts_do_not_depend_on_the_order_of_points(pairs, random):
 @given(points(MANY, MANY), st.integers(-8, 8), st.integers(-8, 8))
 def test_order_does_not_depend_on_the_objectives_units(pairs, one, other):
     first, second = objectives(pairs)
-    scaled = ranked(first * 2.0**one, second * 2.0**other)
-    assert scaled.tolist() == ranked(first, second).tolist()
+    scaled = rank(first * 2.0**one, second * 2.0**other)
+    assert scaled.tolist() == rank(first, second).tolist()
 
 
 @given(points(FEW, FEW))
@@ -104,28 +104,28 @@ def test_plain_python_agrees_with_what_is_compiled(pairs):
 
 def test_nothing_and_one():
     none, one = np.empty(0), np.ones(1)
-    assert ranked(none, none).shape == fronts(none, none).shape == (0,)
-    assert ranked(one, one).tolist() == ranked(one, one, official_crowding=True).tolist() == [0]
+    assert rank(none, none).shape == fronts(none, none).shape == (0,)
+    assert rank(one, one).tolist() == rank(one, one, official_crowding=True).tolist() == [0]
 
 
 def test_equal_points_keep_their_order_and_share_a_front():
     same = np.full(7, 2.5)
     assert fronts(same, same).tolist() == [0] * 7
-    assert ranked(same, same).tolist() == [0, 6, 1, 2, 3, 4, 5]  # both ends of the line are infinitely far
+    assert rank(same, same).tolist() == [0, 6, 1, 2, 3, 4, 5]  # both ends of the line are infinitely far
     assert fronts(np.array([0.0, -0.0]), np.ones(2)).tolist() == [0, 0]
 
 
 def test_several_hundred_points():
     rng = np.random.default_rng(0)
     pairs = list(zip(rng.normal(size=400).round(1).tolist(), (1 / rng.integers(1, 40, 400)).tolist(), strict=True))
-    assert ranked(*objectives(pairs)).tolist() == naive_order(pairs)
+    assert rank(*objectives(pairs)).tolist() == naive_order(pairs)
 
 
 def test_objectives_that_hardly_or_hugely_differ():
     first, second = np.array([0.0, 5e-324, 1e-310]), np.array([1.0, 0.5, 0.25])
     for official in (False, True):
-        assert sorted(ranked(first, second, official_crowding=official).tolist()) == [0, 1, 2]
-    assert ranked(np.array([-1.7e308, 0.0, 1.7e308]), second).tolist() == [0, 2, 1]
+        assert sorted(rank(first, second, official_crowding=official).tolist()) == [0, 1, 2]
+    assert rank(np.array([-1.7e308, 0.0, 1.7e308]), second).tolist() == [0, 2, 1]
 
 
 # ---- networks by their rewards
@@ -140,7 +140,7 @@ def test_networks_are_ordered_by_mean_and_size_or_best_reward_and_the_broken_com
     seconds = [1 / max(rows[i][2], 1) if by_size else max(rows[i][:2]) for i in works]
     with np.errstate(over="ignore"):
         means = [float(np.mean(rows[i][:2])) for i in works]
-    best = [works[k] for k in ranked(*objectives(list(zip(means, seconds, strict=True))))]
+    best = [works[k] for k in rank(*objectives(list(zip(means, seconds, strict=True))))]
     broken = [i for i in range(len(rows)) if i not in works]
     assert order_networks(rewards, sizes, by_size).tolist() == best + broken
     assert [i for i, mean in enumerate(mean_rewards(rewards)) if mean > -math.inf] == works

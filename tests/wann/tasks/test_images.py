@@ -73,7 +73,7 @@ def test_digits(of_digits):
     rows = {row.tobytes() for row in parts[0][0]}
     assert not rows & {row.tobytes() for row in parts[2][0]}
     # Inputs reach the network as they are.
-    np.testing.assert_array_equal(of_digits._drawn(0, "test")[0], parts[2][0])
+    np.testing.assert_array_equal(of_digits._draw_batch(0, "test")[0], parts[2][0])
 
 
 @pytest.mark.skipif(not (MNIST / "MNIST").exists(), reason="MNIST is not here")

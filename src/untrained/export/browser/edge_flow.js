@@ -103,7 +103,7 @@ function drawEdges(strong, start, end, parent) {
   }
 }
 
-// Draws the layers into `box`, and returns in words what cannot be seen.
+// Draws the layers into `box`, and returns its caption.
 function drawTrace(box, trace) {
   const { layers, label, labels, shownLabels, url } = trace;
   const width = Math.max(280, box.clientWidth);

@@ -102,7 +102,7 @@ function checkExpansion(weights, bytes) {
   }
 }
 
-// The header in `text`, checked, and the rest of it that its sha256 is of.
+// The header in `text`, checked, and the part of it over which its sha256 is taken.
 function readHeader(text, fileBytes) {
   const { whole, spans } = readJson(text, true);
   if (kindOf(whole) === "object" && whole.format !== 1n) {

@@ -1,5 +1,5 @@
-// Runs a network: a list of operations on values, of which value 0 is the image and value k + 1 is what operation k
-// gives. Sums are kept in double precision and rounded once.
+// Runs a network: a list of operations on values, of which value 0 is the image and value k + 1 the result of
+// operation k. Sums are kept in double precision and rounded once.
 
 const sizeOf = (op) => product(op.shape);
 
@@ -87,7 +87,7 @@ function runAvgPool(op, x, out) {
   for (let i = 0; i < out.length; i++) out[i] = sums[i] / window;
 }
 
-// What a normalisation in evaluation multiplies a channel with.
+// The factor of a channel in a normalisation in evaluation.
 const slopeOfNorm = (op, tensors, c) =>
   (op.weight ? tensors[op.weight][c] : 1) / Math.sqrt(tensors[op.variance][c] + op.eps);
 
@@ -129,7 +129,7 @@ function runNetwork(program, tensors, image) {
   return values;
 }
 
-// ---------------------------------------------------------------- who carried the score
+// ---------------------------------------------------------------- edges of the score
 // Backwards through the last layers: slope · weight · activation of every edge is its share of the class's score. In a
 // network without norms and shifts the shares of any layer add up to the score exactly.
 const traceLimit = 2e8; // products that may be spent on it

@@ -1,4 +1,4 @@
-// From what was drawn or chosen to the pixels that a network was made for, each from 0 to 1.
+// From a drawing or a picture to the input pixels of a network, each from 0 to 1.
 
 // Covers every target pixel with its share of the source: `left` and `top` are where the source's corner comes to lie
 // among the target's pixels, `scale` is how many of those a pixel of the source is wide.
@@ -105,7 +105,7 @@ function cropped(image, channels, rows, columns) {
   return out;
 }
 
-// A picture on the board for drawings: as large as it fits, ink white on black whichever way round it came.
+// A picture on the board for drawings: as large as it fits, ink white on black, inverted if necessary.
 function putOnBoard(image, board) {
   const scale = Math.min(board.width / image.width, board.height / image.height);
   const [width, height] = [image.width * scale, image.height * scale];
@@ -130,7 +130,7 @@ function putOnBoard(image, board) {
   on.drawImage(canvas, (board.width - canvas.width) / 2, (board.height - canvas.height) / 2);
 }
 
-// Draws pixels from 0 to 1 on a canvas of their own size.
+// Draws pixels from 0 to 1 on a canvas of the same size.
 function show(canvas, pixels, [channels, rows, columns]) {
   [canvas.width, canvas.height] = [columns, rows];
   const plane = rows * columns;

@@ -57,7 +57,7 @@ function readFile(bytes) {
   return { stored, text: metadata.untrained };
 }
 
-// What is stored must be the codes of masked tensors, and extras that are nothing else.
+// Stored tensors must be codes of masked tensors, or extras with other names.
 function checkStored(stored, tensors) {
   const wanted = Object.keys(tensors).filter((name) => tensors[name].method);
   for (const name of wanted) if (!(`codes/${name}` in stored)) refuse(`the codes of '${name}' are missing`);

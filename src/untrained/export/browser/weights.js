@@ -1,5 +1,5 @@
-// Frozen weights: a pure function of the seed, the tensor's name, its shape and the law. Then what the methods make
-// of them.
+// Frozen weights: a pure function of the seed, the tensor's name, its shape and the law. Then the effective
+// weights of the methods.
 
 // ---------------------------------------------------------------- Philox4x32-10
 function upperHalf(a, b) {
@@ -9,7 +9,7 @@ function upperHalf(a, b) {
   return (a1 * b1 + Math.floor(cross / 2 ** 16) + Math.floor(middle / 2 ** 16)) >>> 0;
 }
 
-// A function that gives word j of a draw. A block of four is made once for as long as it is asked for.
+// A function that gives word j of a draw. A block of four is computed once for successive words.
 function wordsOf(seed, name) {
   const named = new DataView(new Sha256().add(utf8(name)).digest().buffer);
   const [h0, h1] = [named.getUint32(0, true), named.getUint32(4, true)];
@@ -113,7 +113,7 @@ laws.Prototype = { ...kaiming, fields: { ...kaiming.fields, length: integer(1, 2
 
 const product = (sides) => sides.reduce((total, side) => total * side, 1);
 
-// A tensor as it is drawn; `numbers` gives the draw of each element, if not all are of draw 0.
+// A drawn tensor; `numbers` gives the draw of each element, if not all are of draw 0.
 function drawnOf(law, seed, name, shape, keep, numbers) {
   const { unit, scale, tiled } = laws[law.name];
   const [unitOf, words] = [unitAt[unit], wordsOf(seed, tiled ? "prototype" : name)];
@@ -159,7 +159,7 @@ const binary = (method, drawn, codes) => {
   return (w) => magnitude * Math.sign(w);
 };
 
-// Effective weights from what is drawn and codes.
+// Effective weights from drawn weights and codes.
 function effectiveOf(method, drawn, codes) {
   const weightOf = (methods[method.name].weight ?? mask)(method, drawn, codes);
   return codes.reduce((weights, code, i) => {

@@ -123,7 +123,7 @@ class Population:
         return Population(self.inputs, self.outputs, *born)
 
     def expressed(self, *, disabled_stay: bool = False) -> tuple[Packed, np.ndarray]:
-        """Return the networks that the genomes describe, and how many connections each genome has switched on.
+        """Return the networks that the genomes describe, and the number of connections that each has switched on.
 
         Hidden nodes without a way to an output are left out of the networks, but their connections count.
 

@@ -24,12 +24,12 @@ def order_networks(
         rewards: (P, V).
         switched_on: connections that each genome has switched on, (P,).
         by_size: the second objective is few connections; otherwise the best reward at any weight.
-        official_crowding: as for `ranked`.
+        official_crowding: as for `rank`.
     """
     works = mean_rewards(rewards) > -np.inf
     good = np.flatnonzero(works)
     second = 1.0 / np.maximum(switched_on[good], 1) if by_size else rewards[good].max(1)
-    order = ranked(rewards[good].mean(1), second, official_crowding=official_crowding)
+    order = rank(rewards[good].mean(1), second, official_crowding=official_crowding)
     return np.concatenate([good[order], np.flatnonzero(~works)])
 
 
@@ -49,7 +49,7 @@ def choose_parents(order: np.ndarray, uniform: np.ndarray, preset: Preset) -> tu
     return np.concatenate([order[:elites], order[winners]]), np.arange(size) >= elites
 
 
-def ranked(first: np.ndarray, second: np.ndarray, *, official_crowding: bool = False) -> np.ndarray:
+def rank(first: np.ndarray, second: np.ndarray, *, official_crowding: bool = False) -> np.ndarray:
     """Return the numbers of points from best to worst, int64 (P,): by front, then the least crowded; ties keep order.
 
     Args:
@@ -68,7 +68,7 @@ def ranked(first: np.ndarray, second: np.ndarray, *, official_crowding: bool = F
 def fronts(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the number of the non-dominated front that each point is in, 0 the best, in O(P log P).
 
-    One dominates another if it is not worse in either objective and better in one. Arguments are those of `ranked`.
+    One dominates another if it is not worse in either objective and better in one. Arguments are those of `rank`.
     """
     return _fronts(first, second, np.lexsort((-second, -first)))
 

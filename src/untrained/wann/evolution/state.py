@@ -1,4 +1,4 @@
-"""The state of a search: what changes from generation to generation, and what a checkpoint holds."""
+"""The state of a search between two generations, which a checkpoint holds."""
 
 from __future__ import annotations
 

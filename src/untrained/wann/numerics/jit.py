@@ -11,7 +11,7 @@ AVAILABLE = importlib.util.find_spec("numba") is not None
 
 Function = Callable[..., Any]
 
-# Neither "nnan" nor "ninf": NaN and infinity stay what they are.
+# Neither "nnan" nor "ninf": NaN and infinity stay NaN and infinity.
 _REORDERING = {"reassoc", "nsz", "arcp", "contract"}
 
 

@@ -51,7 +51,7 @@ def draw_run(
     Raises:
         ImportError: matplotlib is not installed.
         KeyError: a row lacks one of these.
-        ValueError: `names` are not one per input, or matplotlib does not write such a file.
+        ValueError: `names` are not one per input, or matplotlib does not write the format.
         OSError: the file cannot be written.
     """
     figure = new_figure()

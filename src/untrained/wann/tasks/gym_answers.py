@@ -1,4 +1,4 @@
-"""Strict reading of what reset and step of a Gymnasium environment return: no broadcast, no guess."""
+"""Strict reading of the results of reset and step of a Gymnasium environment: no broadcast, no guess."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def describe(id: str, max_steps: int | None, options: dict[str, Any]) -> tuple[E
     """Return the specification of an environment with these options, and its two spaces.
 
     Raises:
-        ImportError: Gymnasium or what the environment needs is not installed.
+        ImportError: Gymnasium or a package of the environment is not installed.
         ValueError: there is no such environment, or no such option, or its module or the environment raises.
     """
     gymnasium = _import_gymnasium()

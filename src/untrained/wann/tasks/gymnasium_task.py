@@ -69,15 +69,15 @@ class GymEnv(Task):
         n_envs: environments that run side by side in one process.
         max_steps: steps after which an episode ends; None: the environment's registered limit.
         reuse: keep environments between episodes. Quicker where making one is slow, such as MuJoCo's; but some
-            remember the episode before: BipedalWalker-v3 keeps its Box2D world, and rewards then depend on what ran
-            earlier.
+            remember the episode before: BipedalWalker-v3 keeps its Box2D world, and rewards then depend on earlier
+            episodes.
         options: for `gymnasium.make`.
 
     Raises:
-        ImportError: Gymnasium or what the environment needs is not installed.
+        ImportError: Gymnasium or a package of the environment is not installed.
         TypeError: `id` is no text; an environment made already is in this process alone.
         ValueError: there is no such environment, its spaces, limit or options are not supported, or its first reset or
-            step raises or returns what does not fit them. `rewards` raises it for any later one.
+            step raises or does not fit them. `rewards` raises it for any later one.
     """
 
     frees_threads = False

@@ -143,7 +143,7 @@ def compiled_rollout(
         action_rows=each("nodes[first_output + {i}]", outputs),
         no_numbers=" + ".join(f"0.0 * a{i}[q]" for i in range(outputs)),
     )
-    # Numba keeps compiled code beside the file that a function is said to be from, until that file changes.
+    # Numba keeps compiled code beside the file of a function's code object, until that file changes.
     file = functions[2].__code__.co_filename
     on_disk = Path(file).is_file()
     name = f"{digest(functions, with_library=True)}_{states}_{inputs}_{outputs}"

@@ -18,7 +18,7 @@ Predict = Literal["classes", "numbers"]
 Line = tuple[int, list[str]]
 
 _FEW, _MANY = 20, 100  # different whole numbers that are classes in any case, and that are if they count from 0 or 1
-_TEST_SHARE = 5  # one row in so many is for the test
+_TEST_SHARE = 5  # one row in five is for the test
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "<na>"}
 
 

@@ -13,7 +13,7 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 
 Part = Literal["train", "validation", "test"]
-# One seed gives other numbers for every part: networks are not chosen or reported by what they were searched on.
+# One seed gives other numbers for every part: networks are not chosen or reported by data of the search.
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
