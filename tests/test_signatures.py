@@ -27,7 +27,8 @@ def _members(cls):
             continue
         if isinstance(member, staticmethod | classmethod):
             member = member.__func__
-        if inspect.isfunction(member):
+        # Torch's optimizers wrap `step` of a class when its first instance is made.
+        if inspect.isfunction(member) and member.__module__.startswith("untrained"):
             yield name + _parameters(member)
         elif isinstance(member, property):
             yield name
