@@ -36,6 +36,12 @@ def test_masked_models_and_tickets_load(method, law):
     assert pickle.loads(pickled_by_old_paths(ticket)).to_bytes() == ticket.to_bytes()
 
 
+def test_recipes_and_summaries_load():
+    model = ut.mask_(nn.Linear(6, 3), ut.EdgePopup(0.5))
+    for value in (ut.Recipe("adam", lr=0.1), ut.summary(model)):
+        assert repr(pickle.loads(pickled_by_old_paths(value))) == repr(value)
+
+
 def test_an_unknown_path_is_none():
     with pytest.raises(ModuleNotFoundError):
         pickle.loads(b"cuntrained.nowhere\nThing\n.")

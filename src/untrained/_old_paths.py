@@ -14,9 +14,12 @@ from types import ModuleType
 _MOVED = {
     "untrained.attach": "untrained.masking.mask",
     "untrained.codec": "untrained.tickets.codec",
+    "untrained.cost": "untrained.tickets.summary",
     "untrained.header": "untrained.tickets.header",
     "untrained.mask_state": "untrained.masking.state",
     "untrained.masked": "untrained.masking.masked_class",
+    "untrained.recipe": "untrained.methods.recipe",
+    "untrained.run": "untrained.runs.run",
     "untrained.schedules": "untrained.methods.schedules",
     "untrained.source": "untrained.weights.source",
     "untrained.ticket": "untrained.tickets.ticket",

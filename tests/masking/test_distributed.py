@@ -9,8 +9,10 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
+from untrained.masking.advance import advance_
 from untrained.masking.mask import mask_, masks, scores
 from untrained.methods.edge_popup import EdgePopup
+from untrained.methods.schedules import Linear
 from zoo import ZOO, states
 
 dist = pytest.importorskip("torch.distributed")
@@ -138,7 +140,7 @@ def shard(model, per_layer):
 
 
 def sharded(rank, scope, per_layer):
-    masked = mask_(network(), EdgePopup(0.3, scope), seed=3)
+    masked = mask_(network(), EdgePopup(Linear(0.5, 0.3), scope), seed=3)
     alone = copy.deepcopy(masked)
     first = masks(alone)
     shard(masked, per_layer)
@@ -147,6 +149,8 @@ def sharded(rank, scope, per_layer):
         x = torch.randn(6, 8, generator=torch.Generator().manual_seed(number))
         found, expected = step(masked, optimizer, x), step(alone, alone_optimizer, x)
         torch.testing.assert_close(found, expected)
+        for model in (masked, alone):
+            advance_(model, number + 1, 3)
     for mine, whole in zip(scores(masked), scores(alone), strict=True):
         # The mean over the ranks of one same gradient.
         torch.testing.assert_close(mine.full_tensor(), whole, rtol=1e-5, atol=1e-7)

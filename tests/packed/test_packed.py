@@ -510,3 +510,15 @@ def test_the_verdict_is_plain_also_when_dense_wins():
         "batch 8: int8 is fastest, 4.0 times as fast as dense float32; packed takes 2.0 times as long"
     ]
     assert bench.verdict(rows_of(dense_float32=4.0)) == ["batch 8: dense float32 is fastest; no weight can be packed"]
+
+
+def test_the_operators_take_their_arguments_in_the_order_that_saved_programs_have():
+    schemas = [
+        str(getattr(torch.ops.untrained, f"packed_{name}").default._schema) for name in ("linear", "convolution")
+    ]
+    assert schemas == [
+        "untrained::packed_linear(Tensor x, Tensor codes, Tensor? starts, Tensor scale, Tensor? bias, int rows, "
+        "int columns, ScalarType dtype) -> Tensor",
+        "untrained::packed_convolution(Tensor x, Tensor codes, Tensor scale, Tensor? bias, int[] shape, int[] stride, "
+        "int[] padding, int[] dilation, int groups, ScalarType dtype) -> Tensor",
+    ]

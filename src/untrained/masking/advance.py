@@ -34,7 +34,8 @@ def advance_(model: nn.Module, step: int, steps: int, *, noise_seed: int | None 
     masked = record(model)
     move_(model, step, steps, noise_seed)
     for group in masked.groups:
-        before = group.tensors(group.states)
+        # Not `group.tensors`, which refuses the sharded scores of FSDP2: nothing is chosen here.
+        before = {state.name: state.frozen for state in group.states}, {s.name: s.scores for s in group.states}
         sources = {state.name: masked.source(state.name, state.weight, group.final) for state in group.states}
         after = group.method.stepped(*before, sources, step)
         if after is None:

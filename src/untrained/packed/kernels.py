@@ -75,26 +75,26 @@ def convolution(
     codes: Tensor,
     scale: Tensor,
     bias: Tensor | None,
-    dtype: torch.dtype,
     shape: Sequence[int],
-    *geometry: Any,
+    *rest: Any,
 ) -> Tensor:
     """Return the convolution of x with scale · t (outputs, inputs / groups, …), through torch.
 
     Args:
         x: (batch, channels, …) or (channels, …); in 2d channels come last in memory.
         codes, scale, shape: the weight and its shape.
-        bias, dtype: as in `linear`.
-        geometry: stride, padding, dilation and groups.
+        bias: as in `linear`.
+        rest: stride, padding, dilation and groups, then a dtype as in `linear`.
 
     Raises:
         ValueError: x has not so many channels or dimensions, or no floating dtype.
     """
+    *geometry, dtype = rest
     channels, dims = geometry[-1] * shape[1], len(shape) - 2
     right = x.dim() in (dims + 1, dims + 2) and x.shape[-dims - 1] == channels
     _check(x, right, f"(batch, {channels}{', …' * dims})")
     if x.dtype in _HALVES:
-        return convolution(x.float(), codes, scale, bias, dtype, shape, *geometry).to(x.dtype)
+        return convolution(x.float(), codes, scale, bias, shape, *rest).to(x.dtype)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return _CONVOLUTIONS[len(shape)](_order(x), weight, bias, *geometry)
@@ -205,9 +205,9 @@ def _fake_linear(
 
 
 def _fake_convolution(
-    x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor, dtype: torch.dtype, shape: Sequence[int], *geometry: Any
+    x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor, shape: Sequence[int], *rest: Any
 ) -> Tensor:
-    return _order(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, *geometry))
+    return _order(_CONVOLUTIONS[len(shape)](x, x.new_empty(shape), None, *rest[:-1]))
 
 
 def _refuse_gradient(*_: Any) -> None:
@@ -228,4 +228,4 @@ def _define_operator(name: str, run: Callable[..., Tensor], fake: Callable[..., 
 _WEIGHT = "Tensor scale, Tensor? bias"
 _GEOMETRY = "int[] shape, int[] stride, int[] padding, int[] dilation, int groups"
 _define_operator("linear", linear, _fake_linear, f"Tensor? starts, {_WEIGHT}, int rows, int columns, ScalarType dtype")
-_define_operator("convolution", convolution, _fake_convolution, f"{_WEIGHT}, ScalarType dtype, {_GEOMETRY}")
+_define_operator("convolution", convolution, _fake_convolution, f"{_WEIGHT}, {_GEOMETRY}, ScalarType dtype")

@@ -208,7 +208,7 @@ class PackedConv(Packed):
             x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode), (0,) * len(self.stride)
         run = kernels.convolution if _runs_directly(x) else torch.ops.untrained.packed_convolution.default
         geometry = self.stride, padding, self.dilation, self.groups
-        return run(x, self.codes, self.scale, self.bias, self.dtype, self.shape, *geometry)
+        return run(x, self.codes, self.scale, self.bias, self.shape, *geometry, self.dtype)
 
 
 def _runs_directly(x: Tensor) -> bool:

@@ -51,7 +51,8 @@ class Graph:
         if nodes < self.outputs:
             raise ValueError(f"act must hold at least the {self.outputs} outputs, got {nodes} computed nodes")
         if nodes and not ((self.act >= 1) & (self.act <= len(NAMES))).all():
-            raise ValueError(f"act must hold activation ids from 1 to {len(NAMES)}, got {self.act.tolist()}")
+            wrong = self.act[(self.act < 1) | (self.act > len(NAMES))][0]
+            raise ValueError(f"act must hold activation ids from 1 to {len(NAMES)}, got {wrong}")
         counts = np.diff(self.edge_ptr)
         whole = len(self.edge_ptr) == nodes + 1 and self.edge_ptr[0] == 0 and self.edge_ptr[-1] == len(self.src)
         if not whole or (counts < 0).any():
