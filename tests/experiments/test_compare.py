@@ -596,7 +596,7 @@ def test_an_interruption_between_two_cells_warns_of_nothing(monkeypatch, recwarn
         raise KeyboardInterrupt
 
     monkeypatch.setattr("untrained.experiments.compare.write_cell", interrupt)
-    with joblib.parallel_config(backend="threading"), pytest.raises(KeyboardInterrupt, match="--resume"):
+    with pytest.raises(KeyboardInterrupt, match="--resume"):
         ut.compare(methods="bernoulli", widths=(8,), epochs=1, seeds=4, jobs=2, out="stopped")
     gc.collect()
     assert not list(recwarn)
