@@ -24,6 +24,7 @@ import pytest
 import torch
 
 import untrained as ut
+from command_checks import write_images
 from untrained.cli import main
 from untrained.data.batches import Batches
 from untrained.data.dataset import load_data
@@ -790,14 +791,7 @@ def test_what_torchs_own_generator_draws_has_no_say(everything):
 
 
 def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_alone(monkeypatch):
-    pil = pytest.importorskip("PIL.Image")
-    for part in ("train", "test"):
-        for label in ("a", "b"):
-            folder = Path("images") / part / label
-            folder.mkdir(parents=True)
-            for number in range(8):
-                shade = number * 30 + 5 * (label == "b") + (part == "test")
-                pil.new("L", (8, 8), shade).save(folder / f"{number}.png")
+    write_images()
     seen = []
     true_batches = Workbench.batches
     monkeypatch.setattr(Workbench, "batches", lambda self, part: (seen.append(part), true_batches(self, part))[1])
@@ -808,14 +802,7 @@ def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_al
 
 
 def test_folded_networks_are_compared_with_a_folded_twin():
-    pil = pytest.importorskip("PIL.Image")
-    for part in ("train", "test"):
-        for label in ("a", "b"):
-            folder = Path("images") / part / label
-            folder.mkdir(parents=True)
-            for number in range(8):
-                shade = number * 30 + 5 * (label == "b") + (part == "test")
-                pil.new("L", (8, 8), shade).save(folder / f"{number}.png")
+    write_images()
     setup = {"model": "resnet34", "width": 0.02, "data": "images", "batch_size": 8}
     folded, plain = (
         compare(**setup, folded=fold, methods=methods, epochs=1, seeds=1, jobs=1, out=Path(f"folded-{fold}"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import untrained as ut
+from command_checks import refused
 from untrained import plot
 from untrained.cli import main
 from untrained.experiments import compare as comparison
@@ -43,16 +44,6 @@ def always(folder):
 
 def contents(folder):
     return {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
-
-
-def refused(capsys, *arguments):
-    """The one line that a wrong call prints."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("untrained: ")
-    return err
 
 
 def test_a_new_folder_is_named_and_not_made():

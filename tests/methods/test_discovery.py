@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import untrained as ut
+from command_checks import refused, write_images
 from untrained import plot
 from untrained.cli import main
 from untrained.experiments.by_name import method_of
@@ -30,23 +31,7 @@ def _own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def images():
     """A folder of a few images, for networks that are slow."""
-    pil = pytest.importorskip("PIL.Image")
-    for part in ("train", "test"):
-        for label in ("a", "b"):
-            folder = Path("images") / part / label
-            folder.mkdir(parents=True)
-            for number in range(8):
-                pil.new("L", (8, 8), number * 30 + 5 * (label == "b") + (part == "test")).save(folder / f"{number}.png")
-
-
-def refused(capsys, *arguments):
-    """The one line that a wrong call prints."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("untrained: ")
-    return err
+    write_images()
 
 
 def judged(capsys, folder="run"):

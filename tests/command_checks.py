@@ -1,0 +1,28 @@
+"""What tests of commands share: a folder of images, and the one line of a refusal."""
+
+from pathlib import Path
+
+import pytest
+
+from untrained.cli import main
+
+
+def write_images():
+    """Write the folder `images`: 8 images of each of two classes in both parts, for networks that are slow."""
+    pil = pytest.importorskip("PIL.Image")
+    for part in ("train", "test"):
+        for label in ("a", "b"):
+            folder = Path("images") / part / label
+            folder.mkdir(parents=True)
+            for number in range(8):
+                pil.new("L", (8, 8), number * 30 + 5 * (label == "b") + (part == "test")).save(folder / f"{number}.png")
+
+
+def refused(capsys, *arguments):
+    """Return the one line that a wrong call prints."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    assert stop.value.code == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("untrained: ")
+    return err
