@@ -8,6 +8,7 @@ import ast
 import re
 import statistics
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -427,38 +428,24 @@ def _names(module: Any, folder: Path) -> str:
     for name in sorted(set(module.__all__) - {"__version__"}, key=lambda name: (name.lower(), name)):
         thing = getattr(module, name)
         described = callable(thing) or isinstance(thing, ModuleType)
-        docstring = _PLAINER.get(name) or (thing.__doc__ if described else _of_constant(name, folder))
+        docstring = thing.__doc__ if described else _of_constant(name, folder)
         rows.append([f"`{name}`", _first(docstring, name).replace("|", "\\|")])
     return table(["name", "what it is"], rows).replace("---:", "---")
 
 
-# Where the docstring has no sentence that can stand alone.
-_PLAINER = {
-    "PRESETS": "All presets by name. `Search` takes such a name as `preset`.",
-    "read_champion": "Read a network that the authors of the paper released as an `.out` file.",
-}
-
-
 def _of_constant(name: str, folder: Path) -> str:
-    """The string below the assignment, or the comment above it, in the file that the package's stub names."""
+    """The string below the assignment, in the file that the package's stub names."""
     stub = (folder / "__init__.pyi").read_text()
     module = re.search(rf"^from \.([\w.]+) import {name} as {name}$", stub, re.MULTILINE)
     assert module is not None, name
     path = folder.joinpath(*module[1].split("."))
     text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
-    body, lines = ast.parse(text).body, text.splitlines()
-    for statement, below in zip(body, [*body[1:], None], strict=True):
-        if not isinstance(statement, ast.Assign | ast.AnnAssign):
-            continue
-        target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
-        if ast.unparse(target) != name:
-            continue
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            return str(below.value.value)
-        start = statement.lineno - 1
-        while lines[start - 1].startswith("# "):
-            start -= 1
-        return "\n".join(line.removeprefix("# ") for line in lines[start : statement.lineno - 1])
+    body = ast.parse(text).body
+    for statement, below in pairwise(body):
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(below, ast.Expr):
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            if ast.unparse(target) == name and isinstance(below.value, ast.Constant):
+                return str(below.value.value)
     return ""
 
 

@@ -76,6 +76,7 @@ PRESETS = {
     "table": Preset(population=480, generations=1024, reps=1, tournament=64),
     "digits": Preset(population=480, generations=1024, reps=1, tournament=64, first_enabled=0.05),
 }
+"""All presets by name. `Search` takes such a name as `preset`."""
 
 
 def preset_named(name: str) -> Preset:
