@@ -33,12 +33,18 @@ WEIGHTS = [
 ]
 # Other than the defaults in every argument, and small enough to run.
 SMALL = {
-    "fc": {"widths": [7, 5], "shape": [2, 3, 4], "classes": 3, "activation": "elu"},
+    "fc": {"widths": [7, 5], "shape": [2, 3, 4], "classes": 3, "activation": "elu", "norm": "batch"},
     **{
-        f"conv{n}": {"width": 0.1, "shape": [1, 19, 24], "classes": 3, "activation": ("elu", "sign")[n // 2 % 2]}
+        f"conv{n}": {
+            "width": 0.1,
+            "shape": [1, 19, 24],
+            "classes": 3,
+            "activation": ("elu", "sign")[n // 2 % 2],
+            "norm": "batch",
+        }
         for n in (2, 4, 6, 8)
     },
-    "mnist-conv": {"shape": [2, 9, 6], "classes": 3, "activation": "sign"},
+    "mnist-conv": {"shape": [2, 9, 6], "classes": 3, "activation": "sign", "norm": "batch"},
     **{
         name: {
             "width": 0.05,
@@ -97,7 +103,7 @@ def test_weights_and_output_at_full_size(name, arguments, weights):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_output_shape_and_gradients(name):
     model = build(name, **SMALL[name])
-    for batch in (1, 3):
+    for batch in (2, 3):
         output = model(torch.randn(batch, *SMALL[name]["shape"]))
         assert output.shape == (batch, 3)
     output.square().sum().backward()
@@ -159,6 +165,29 @@ def test_sign_leaves_one_bit_between_the_layers(name):
     assert seen
     assert all((output.abs() == 1).all() for output in seen)
     assert next(model.parameters()).grad.count_nonzero()
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "norm" in defaults(name)])
+def test_a_norm_follows_every_hidden_layer_and_nothing_else_changes(name):
+    arguments = {key: value for key, value in SMALL[name].items() if key != "norm"}
+    layers = dict(build(name, **SMALL[name]).named_children())
+    norms = {key: layer for key, layer in layers.items() if "_norm" in key}
+    order, kinds = list(layers), {"conv": nn.BatchNorm2d, "fc": nn.BatchNorm1d}
+    hidden = [key for key, layer in layers.items() if isinstance(layer, nn.Linear | nn.Conv2d)][:-1]
+    assert [order[order.index(key) + 1] for key in hidden] == list(norms)
+    for (key, norm), layer in zip(norms.items(), hidden, strict=True):
+        kind, number = key.split("_norm")
+        activation = order[order.index(key) + 1]
+        assert (layer, activation) == (kind + number, f"{kind}_{arguments['activation']}{number}")
+        assert type(norm) is kinds[kind] and norm.num_features == len(layers[layer].weight)
+        assert not norm.affine and norm.track_running_stats
+    torch.manual_seed(0)
+    plain = build(name, **arguments)
+    torch.manual_seed(0)
+    normed = build(name, **SMALL[name])
+    assert list(plain.state_dict()) == [key for key, _ in normed.named_parameters()]
+    assert all(weight.equal(plain.state_dict()[key]) for key, weight in normed.named_parameters())
+    assert list(dict(plain.named_children())) == [key for key in layers if key not in norms]
 
 
 def test_width_never_removes_a_layer():
@@ -224,13 +253,12 @@ def test_built_by_holds_all_arguments_of_a_direct_call():
 def test_arguments_younger_than_tickets_are_noted_only_when_they_differ():
     for name in NETWORKS:
         noted = on_meta(name, {}).built_by["arguments"]
-        assert noted.keys() == defaults(name).keys() - {"activation", "folded"}
+        assert noted.keys() == defaults(name).keys() - {"activation", "folded", "norm"}
         assert on_meta(name, {"activation": "elu"}).built_by["arguments"] == noted | {"activation": "elu"}
     folded = on_meta("resnet34", {"folded": True}).built_by["arguments"]
     assert folded == on_meta("resnet34", {}).built_by["arguments"] | {"folded": True}
     ticket = ut.Ticket.of(ut.mask_(models.resnet18(width=0.05), ut.EdgePopup(0.5))).to_bytes()
-    assert b"activation" not in ticket
-    assert b"folded" not in ticket
+    assert not any(key in ticket for key in (b"activation", b"folded", b'"norm"'))
 
 
 @settings(max_examples=12)
@@ -239,6 +267,7 @@ def test_arguments_younger_than_tickets_are_noted_only_when_they_differ():
     width=st.floats(1 / 64, 1),
     stem=st.sampled_from(["small", "large", None]),
     activation=st.sampled_from(list(ACTIVATIONS)),
+    norm=st.sampled_from(["batch", None]),
     folded=st.booleans(),
 )
 def test_what_is_noted_builds_the_same_again(name, **arguments):
@@ -301,7 +330,9 @@ def test_unknown_name_lists_the_names(name):
     assert len(str(caught.value)) < 500
 
 
-@pytest.mark.parametrize("key", ["widths", "name", "self", "builder", "args", "kwargs", "stem", "folded", "bias"])
+@pytest.mark.parametrize(
+    "key", ["widths", "name", "self", "builder", "args", "kwargs", "stem", "folded", "normed", "bias"]
+)
 def test_unknown_argument_is_named(key):
     with pytest.raises(ValueError, match=f"no argument '{key}'"):
         build("conv4", **{key: 1})
@@ -325,6 +356,7 @@ HOSTILE = {
     "widths": [*NEITHER, *([value] for value in (*NEITHER, 0, -1, 3.0, 10**400)), [1] * 33, [[1, 2]]],
     "stem": ["", "medium", "x" * 10**6, True, 0, ["small"], {}, NESTED],
     "activation": [*NEITHER, "", "Relu", "ReLU", "gelu", ["relu"], b"relu", 0],
+    "norm": [*NEITHER[1:], "", "Batch", "layer", ["batch"], b"batch", 0, False],
     "folded": [*(value for value in NEITHER if value is not True), 0, 1, 1.0, "True", [True]],
 }
 
@@ -343,6 +375,7 @@ def test_hostile_values_are_refused_at_once(key):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
+        ("conv4", {"norm": "layer"}, "\"batch\" or None, got 'layer'"),
         ("conv4", {"activation": "gelu"}, '"relu", "elu" or "sign", got \'gelu\''),
         ("resnet18", {"stem": "medium"}, '"small", "large" or None, got \'medium\''),
         ("resnet18", {"folded": 1}, "True or False, got 1"),

@@ -51,8 +51,9 @@ class Workbench:
     def network(self) -> nn.Module:
         """Return the network, not masked yet."""
         chosen: dict[str, Any] = {"shape": self.data.shape, "classes": self.data.classes}
-        for name, unless in (("width", None), ("widths", None), ("activation", "relu"), ("folded", False)):
-            if (value := getattr(self.setup, name)) != unless:
+        unless = {"width": None, "widths": None, "activation": "relu", "norm": None, "folded": False}
+        for name, default in unless.items():
+            if (value := getattr(self.setup, name)) != default:
                 chosen[name] = value
         return build(self.setup.model, **chosen).to(self.device)
 

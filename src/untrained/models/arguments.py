@@ -13,6 +13,7 @@ _MAX_WIDTH = 64.0
 Shape = Sequence[int]
 Stem = Literal["small", "large", None]
 Activation = Literal["relu", "elu", "sign"]
+Norm = Literal["batch", None]
 
 
 def _check_size(label: str, value: Any) -> int:
@@ -59,5 +60,6 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "width": _check_width,
     "stem": _one_of(*get_args(Stem)),
     "activation": _one_of(*get_args(Activation)),
+    "norm": _one_of(*get_args(Norm)),
     "folded": _one_of(True, False),
 }

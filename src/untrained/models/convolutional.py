@@ -5,28 +5,33 @@ from collections import OrderedDict
 
 from torch import nn
 
-from untrained.models.arguments import Activation, Shape
-from untrained.models.layers import CIFAR, activate, conv, dense, pixels, scaled
+from untrained.models.arguments import Activation, Norm, Shape
+from untrained.models.layers import CIFAR, conv, dense, hidden, pixels, scaled
 from untrained.models.registry import Network, register, register_variant
 
 
-def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activation) -> Network:
+def _vgg(pairs: int, width: float, shape: Shape, classes: int, activation: Activation, norm: Norm) -> Network:
     height, columns = pixels(shape, stride=2**pairs)
     layers = OrderedDict[str, nn.Module]()
     inputs = shape[0]
     for pair in range(pairs):
         outputs = scaled(64 * 2**pair, width)
         for index in (2 * pair + 1, 2 * pair + 2):
-            layers[f"conv{index}"] = conv(inputs, outputs, kernel=3)
-            layers[f"conv_{activation}{index}"] = activate(activation)
+            layers |= hidden(index, conv(inputs, outputs, kernel=3), activation, norm)
             inputs = outputs
         layers[f"pool{pair + 1}"] = nn.MaxPool2d(2)
-    hidden = scaled(256, width)
-    return Network(layers | dense([inputs * height * columns, hidden, hidden, classes], activation))
+    units = scaled(256, width)
+    return Network(layers | dense([inputs * height * columns, units, units, classes], activation, norm))
 
 
 @register
-def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activation: Activation = "relu") -> Network:
+def conv2(
+    width: float = 1.0,
+    shape: Shape = CIFAR,
+    classes: int = 10,
+    activation: Activation = "relu",
+    norm: Norm = None,
+) -> Network:
     """Build a VGG-like network of one pair of 3x3 convolutions, a max-pool and three fully connected layers.
 
     Args:
@@ -34,6 +39,7 @@ def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activatio
         shape: (channels, height, width) of one image; each pair of convolutions halves height and width.
         classes: outputs.
         activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+        norm: "batch" puts a batch norm without scale and shift (Ioffe & Szegedy 2015) before every activation.
 
     Returns:
         A network from (batch, *shape) to (batch, classes).
@@ -47,7 +53,7 @@ def conv2(width: float = 1.0, shape: Shape = CIFAR, classes: int = 10, activatio
         >>> ut.models.conv2(width=0.1, shape=(1, 28, 28))(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
-    return _vgg(1, width, shape, classes, activation)
+    return _vgg(1, width, shape, classes, activation, norm)
 
 
 def _variant(name: str, pairs: int, in_words: str):
@@ -61,13 +67,16 @@ conv8 = _variant("conv8", 4, "four")
 
 
 @register
-def mnist_conv(shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu") -> Network:
+def mnist_conv(
+    shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu", norm: Norm = None
+) -> Network:
     """Build the network of two convolutions of the one-file MNIST example of the paper's authors.
 
     Args:
         shape: (channels, height, width) of one image, at least 6 x 6 pixels.
         classes: outputs.
         activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+        norm: "batch" puts a batch norm without scale and shift (Ioffe & Szegedy 2015) before every activation.
 
     Returns:
         A network from (batch, *shape) to (batch, classes).
@@ -82,17 +91,9 @@ def mnist_conv(shape: Shape = (1, 28, 28), classes: int = 10, activation: Activa
         torch.Size([2, 10])
     """
     height, columns = pixels(shape, stride=2, border=4)
-    layers = {
-        "conv1": nn.Conv2d(shape[0], 32, 3, bias=False),
-        f"conv_{activation}1": activate(activation),
-        "conv2": nn.Conv2d(32, 64, 3, bias=False),
-        f"conv_{activation}2": activate(activation),
-        "pool": nn.MaxPool2d(2),
-        "dropout1": nn.Dropout(0.25),
-        "flatten": nn.Flatten(),
-        "fc1": nn.Linear(64 * height * columns, 128, bias=False),
-        f"fc_{activation}1": activate(activation),
-        "dropout2": nn.Dropout(0.5),
-        "fc2": nn.Linear(128, classes, bias=False),
-    }
-    return Network(OrderedDict[str, nn.Module](layers))
+    layers = OrderedDict[str, nn.Module](hidden(1, nn.Conv2d(shape[0], 32, 3, bias=False), activation, norm))
+    layers |= hidden(2, nn.Conv2d(32, 64, 3, bias=False), activation, norm)
+    layers |= {"pool": nn.MaxPool2d(2), "dropout1": nn.Dropout(0.25), "flatten": nn.Flatten()}
+    layers |= hidden(1, nn.Linear(64 * height * columns, 128, bias=False), activation, norm)
+    layers |= {"dropout2": nn.Dropout(0.5), "fc2": nn.Linear(128, classes, bias=False)}
+    return Network(layers)

@@ -3,14 +3,18 @@
 import math
 from collections.abc import Sequence
 
-from untrained.models.arguments import Activation, Shape
+from untrained.models.arguments import Activation, Norm, Shape
 from untrained.models.layers import dense
 from untrained.models.registry import Network, register
 
 
 @register
 def fc(
-    widths: Sequence[int] = (300, 100), shape: Shape = (1, 28, 28), classes: int = 10, activation: Activation = "relu"
+    widths: Sequence[int] = (300, 100),
+    shape: Shape = (1, 28, 28),
+    classes: int = 10,
+    activation: Activation = "relu",
+    norm: Norm = None,
 ) -> Network:
     """Build a fully connected network; with the defaults LeNet-300-100.
 
@@ -19,6 +23,7 @@ def fc(
         shape: of one input, any number of dimensions; it is flattened.
         classes: outputs.
         activation: "relu", "elu" (Clevert et al. 2016), or "sign": `BinaryActivation`.
+        norm: "batch" puts a batch norm without scale and shift (Ioffe & Szegedy 2015) before every activation.
 
     Returns:
         A network from (batch, *shape) to (batch, classes).
@@ -32,4 +37,4 @@ def fc(
         >>> ut.models.fc((300, 100))(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
-    return Network(dense([math.prod(shape), *widths, classes], activation))
+    return Network(dense([math.prod(shape), *widths, classes], activation, norm))

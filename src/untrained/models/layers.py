@@ -2,10 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import nn
 
-from untrained.models.arguments import Activation, Shape
+from untrained.models.arguments import Activation, Norm, Shape
 from untrained.models.binary_activation import BinaryActivation
 
 CIFAR = (3, 32, 32)
@@ -32,13 +33,23 @@ def activate(activation: Activation) -> nn.Module:
     return _ACTIVATIONS[activation]()
 
 
-def dense(sizes: Sequence[int], activation: Activation) -> OrderedDict[str, nn.Module]:
-    """Return fully connected layers from each size to the next, with activations between them."""
+def hidden(index: int, layer: nn.Linear | nn.Conv2d, activation: Activation, norm: Norm) -> dict[str, nn.Module]:
+    """Return a hidden layer, its norm if there is one, and its activation, by name."""
+    kind = "conv" if isinstance(layer, nn.Conv2d) else "fc"
+    layers: dict[str, nn.Module] = {f"{kind}{index}": layer}
+    if norm == "batch":
+        per_channel = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
+        layers[f"{kind}_norm{index}"] = per_channel(len(layer.weight), affine=False)
+    return layers | {f"{kind}_{activation}{index}": activate(activation)}
+
+
+def dense(sizes: Sequence[int], activation: Activation, norm: Norm = None) -> OrderedDict[str, nn.Module]:
+    """Return fully connected layers from each size to the next, with norms and activations between them."""
     layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
-    for index in range(1, len(sizes)):
-        if index > 1:
-            layers[f"fc_{activation}{index - 1}"] = activate(activation)
-        layers[f"fc{index}"] = nn.Linear(sizes[index - 1], sizes[index], bias=False)
+    *pairs, last = pairwise(sizes)
+    for index, (inputs, outputs) in enumerate(pairs, start=1):
+        layers |= hidden(index, nn.Linear(inputs, outputs, bias=False), activation, norm)
+    layers[f"fc{len(sizes) - 1}"] = nn.Linear(*last, bias=False)
     return layers
 
 

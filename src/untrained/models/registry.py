@@ -15,7 +15,7 @@ from untrained.models.arguments import CHECKS, MAX_WEIGHTS
 NETWORKS: dict[str, Callable[..., "Network"]] = {}
 
 # Younger than the first tickets, whose networks are noted in the same bytes as ever.
-_UNNOTED_AT_DEFAULT = ("activation", "folded")
+_UNNOTED_AT_DEFAULT = ("activation", "norm", "folded")
 
 _Arguments = ParamSpec("_Arguments")
 
