@@ -34,10 +34,12 @@ from untrained.experiments.compare import compare
 from untrained.experiments.testbed import Workbench
 from untrained.methods import METHODS
 from untrained.models import build
-from untrained.runs.table import Cell, Line
+from untrained.runs.table import Cell, Line, lines_of
+from untrained.runs.text_tables import of_lines
 from untrained.search import checkpoint
 from untrained.search.evaluation import evaluate
 from untrained.search.fit import History
+from untrained.terminal.renderings import render
 
 QUICK = ["compare", "--widths", "8", "--jobs", "1", "--epochs", "1"]  # one hidden layer
 # Beside a folder of settings: files do not run code, so methods of one's own are named again.
@@ -207,7 +209,7 @@ def rows(printed):
     """(method, keep) of the lines of a printed table."""
     table = printed[printed.index("─") : printed.index("\n\n" if "\n\n" in printed else "table ")]
     lines = [re.split(r"  +", line.strip()) for line in table.splitlines()[1:] if "±" in line]
-    return [(line[0], line[1] if len(line) == 8 else "") for line in lines]
+    return [(line[0], line[1] if re.fullmatch(r"[\d.]+", line[1]) else "") for line in lines]
 
 
 def refused(capsys, *arguments):
@@ -238,7 +240,7 @@ def test_all_methods_are_in_the_table_and_those_that_learn_how_much_they_keep_on
         assert f"{100 * line['accuracy']:.2f} ± {100 * line['std']:.2f}" in row
         assert f"{line['bits']:.3f}" in row and f"{line['file_bytes']:,.0f}" in row
         assert row.split()[0] == line["method"].split()[0] or ":" in line["method"]
-    assert f"table    {folder / 'results.csv'}" in printed and f"picture  {folder / 'picture.png'}" in printed
+    assert f"table    {folder / 'summary.csv'}" in printed and f"picture  {folder / 'picture.png'}" in printed
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert {path.name for path in folder.rglob(".*")} == {".lock"}
 
@@ -319,13 +321,38 @@ def test_csv_and_json_say_the_same_and_so_does_every_cells_file(everything):
     found = results(folder)
     with (folder / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    assert list(table[0]) == [field.name for field in dataclasses.fields(Line)]
+    assert list(table[0]) == [field.name for field in dataclasses.fields(Cell)]
+    for row, cell in zip(table, found["cells"], strict=True):
+        assert row == {name: "" if value is None else str(value) for name, value in cell.items()}
+    with (folder / "summary.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    more = ["difference", "low", "high", "pairs", "against"]
+    assert list(table[0]) == [field.name for field in dataclasses.fields(Line)][:-1] + more
     for row, line in zip(table, found["lines"], strict=True):
+        its = line.pop("difference") or dict.fromkeys(["mean", "low", "high", "pairs", "against"])
+        line |= {"difference": its.pop("mean"), **its}
         assert row == {name: "" if value is None else str(value) for name, value in line.items()}
     for cell in found["cells"]:
         its_file = json.loads((folder / "cells" / f"{Cell(**cell).name}.json").read_text())
         assert its_file == {**cell, "sha256": its_file["sha256"]}
     assert len(list(folder.glob("cells/*.json"))) == len(found["cells"])
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
+def test_a_finished_run_is_printed_as_a_table_alone_and_not_searched_again(copied, capsys, monkeypatch, form):
+    monkeypatch.setattr(comparison, "run_cell", lambda *arguments: pytest.fail("searched again"))
+    main(["compare", *AGAIN, "--out", str(copied), "--resume", "--against", "biprop", "--table", form])
+    out, err = capsys.readouterr()
+    assert out == render(of_lines(lines_of(cells_of(copied), "biprop")), form)
+    assert err.startswith("test: mean") and f"table    {copied / 'summary.csv'}\n" in err
+    assert 'minus that of "biprop, keep 0.3"' in err
+    lines = {line["method"]: line["difference"] for line in results(copied)["lines"]}
+    cells = {(cell.method, cell.seed): cell.accuracy for cell in cells_of(copied)}
+    assert lines.pop("biprop") is None
+    for method, its in lines.items():
+        assert its["against"] == "biprop, keep 0.3" and its["pairs"] == 2
+        mean = sum(cells[method, seed] - cells["biprop", seed] for seed in (0, 1)) / 2
+        assert its["mean"] == pytest.approx(mean, abs=1e-12)
 
 
 def test_every_cell_is_what_its_ticket_is(everything):
@@ -390,6 +417,10 @@ BROKEN = {
     "no such argument": (["--width", "2"], "fc has no argument 'width'"),
     "no law": (["--weights", "nonsense"], "unknown weights law 'nonsense'"),
     "too small images": (["--model", "conv8"], "too small"),
+    "no row": (
+        ["--against", "edge-popup"],
+        "against must be a row of the table, got 'edge-popup'; known: trained twin;",
+    ),
 }
 
 
@@ -439,7 +470,7 @@ def test_a_search_that_fails_is_told_and_the_others_go_on(capsys, own, pictures,
         assert lines[name]["seeds"] == 0 and lines[name]["accuracy"] is None and lines[name]["error"]
     assert lines["OwnPositive"]["seeds"] == lines["edge-popup"]["seeds"] == lines["trained twin"]["seeds"] == 2
     assert [cell["accuracy"] is None for cell in found["cells"]] == [bool(cell["error"]) for cell in found["cells"]]
-    with Path("run/results.csv").open(encoding="utf-8", newline="") as file:
+    with Path("run/summary.csv").open(encoding="utf-8", newline="") as file:
         assert [row["seeds"] for row in csv.DictReader(file)] == ["2", "2", "2", "0", "0", "2"]
     assert Path("run/picture.png").read_bytes().startswith(b"\x89PNG")
 

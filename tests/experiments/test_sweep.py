@@ -78,7 +78,7 @@ def test_the_grid_is_the_product_and_its_lines_are_in_order(swept, axis):
     assert [line.error for line in found.lines] == [""] * len(wanted)
     assert len({cell.name for cell in found.cells}) == len(found.cells)
     assert {path.stem for path in found.folder.glob("cells/*.json")} == {cell.name for cell in found.cells}
-    assert list(found.lines) == lines_of(found.cells)
+    assert list(found.lines) == lines_of(found.cells, TWIN)
 
 
 def test_a_twin_at_width_1_is_there_once(swept):
@@ -129,7 +129,7 @@ def test_the_same_cell_in_compare_and_sweep_is_the_same_network(swept, axis, num
 def test_every_cell_is_given_a_network_of_its_width(monkeypatch):
     seen = []
     monkeypatch.setattr(comparison, "run_cell", lambda setup, cell, *_: (seen.append(setup), cell)[1])
-    monkeypatch.setattr(comparison, "lines_of", lambda cells: [])  # of networks that nobody searched
+    monkeypatch.setattr(comparison, "lines_of", lambda *arguments: [])  # of networks that nobody searched
     sweep(model="conv2", width="0.5,1,2", seeds=1, jobs=1, out=Path("run"))
     assert [setup.width for setup in seen] == 3 * [0.5, None, 2.0]
     assert {setup.widths for setup in seen} == {None} and {type(setup) for setup in seen} == {CompareSettings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,17 @@ from cyclopts import Parameter
 
 from untrained.cli.app import CONFIG_HELP, NO_PICTURE, app
 from untrained.runs.settings import CompareSettings, Settings, SweepSettings
-from untrained.search.run_files import TABLE
-from untrained.terminal.text import say
+from untrained.search.run_files import SUMMARY, TABLE
+from untrained.terminal.renderings import Form, render
+from untrained.terminal.text import printable, say
 
 if TYPE_CHECKING:
     from untrained.runs.table import Line
+
+_Form = Annotated[
+    Form | None,
+    Parameter(help="Print the table alone, in this form; notes and paths go to standard error."),
+]
 
 
 @app.command
@@ -39,7 +46,7 @@ def find(
     ```
     """
     from untrained.experiments.find import find as run
-    from untrained.experiments.tables import of_networks
+    from untrained.runs.text_tables import of_networks
 
     found = run(settings)
     of_networks(found.rows).print()
@@ -56,34 +63,37 @@ def find(
 def compare(
     settings: Annotated[CompareSettings, Parameter(name="*")] = CompareSettings(),  # noqa: B008  a frozen dataclass
     *,
+    table: _Form = None,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
 ) -> None:
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
 
-    Prints one table: mean ± standard deviation over the seeds, bits per weight on disk, seconds an epoch. The trained
-    twin and random subnetworks are always in it. There is no model selection: results are those
-    of the last epoch.
+    Prints one table: mean ± standard deviation over the seeds, the paired difference to the row of `--against` with a
+    confidence interval, bits per weight on disk, seconds an epoch. The trained twin and random subnetworks are always
+    in it. There is no model selection: results are those of the last epoch.
 
-    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
-    Ctrl-C keeps all finished networks; `--resume` continues.
+    Writes into the folder of `--out`: summary.csv (the table), results.csv (every network), results.json (both),
+    picture.png, config.toml, and a folder per network. Ctrl-C keeps all finished networks; `--resume` continues.
 
     ```
     untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
     untrained compare --method mine.py:MyMethod
     untrained compare --data mnist --data-dir data --widths 512 512 --epochs 5 --out runs/mnist
     untrained compare --out runs/mnist --resume
+    untrained compare --out runs/mnist --resume --against biprop --table latex > table.tex
     ```
     """
     from untrained.experiments.compare import compare as run
 
     found = run(settings)
-    _print_grid(found.lines, found.folder, found.picture)
+    _print_grid(found.lines, found.folder, found.picture, table)
 
 
 @app.command
 def sweep(
     settings: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008  a frozen dataclass
     *,
+    table: _Form = None,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
 ) -> None:
     """Measure accuracy along one axis: the fraction kept, the width, or the law of the frozen weights.
@@ -92,8 +102,7 @@ def sweep(
     `--width` and `--weights`. The trained twin and random subnetworks are always included; for widths also the twin at
     width 1. There is no model selection: results are those of the last epoch.
 
-    Writes into the folder of `--out`: results.csv, results.json, picture.png, config.toml, and a folder per network.
-    Ctrl-C keeps all finished networks; `--resume` continues.
+    Writes the files of `compare` into the folder of `--out`. Ctrl-C keeps all finished networks; `--resume` continues.
 
     ```
     untrained sweep --keep 0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9
@@ -106,15 +115,18 @@ def sweep(
     from untrained.experiments.sweep import sweep as run
 
     found = run(settings)
-    _print_grid(found.lines, found.folder, found.picture)
+    _print_grid(found.lines, found.folder, found.picture, table)
 
 
-def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None) -> None:
-    from untrained.experiments.tables import of_lines
+def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None, form: Form | None) -> None:
+    from untrained.runs.text_tables import of_lines
 
     table = of_lines(lines)
-    table.print()
-    for note in table.notes:
-        say(note)
-    say(f"table    {folder / TABLE}")
-    say(f"picture  {picture or NO_PICTURE}")
+    facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or NO_PICTURE}
+    below = [*table.notes, *(f"{name:<8} {fact}" for name, fact in facts.items())]
+    if form is None:
+        table.print()
+    else:
+        print(render(table, form), end="")
+    for line in below:
+        print(printable(line), file=sys.stdout if form is None else sys.stderr)

@@ -18,11 +18,12 @@ from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import law_of, method_of, split, takes_keep, with_absolute_path
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
-from untrained.experiments.tables import of_lines
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.methods import METHODS
+from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
+from untrained.runs.text_tables import of_lines
 from untrained.search.checkpoint import holds_run
 from untrained.search.run_files import CELLS, PICTURE
 from untrained.terminal.progress import show_progress
@@ -39,7 +40,7 @@ class Comparison:
     Attributes:
         lines: the table: the twin, the random subnetworks, then the methods in the order of their names.
         cells: a cell for each network.
-        folder: the folder of results.csv, results.json, picture.png, and a folder per network.
+        folder: the folder of results.csv, summary.csv, results.json, picture.png, and a folder per network.
         picture: the picture, or None when matplotlib is not installed.
     """
 
@@ -65,7 +66,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
         changes: fields of `CompareSettings` to change, such as `methods="edge-popup,biprop"`.
 
     Raises:
-        ValueError: a setting is out of range, an unknown method, or the folder holds another run.
+        ValueError: a setting is out of range, an unknown method or row, or the folder holds another run.
         OSError: another run writes into the folder now, or it cannot be written.
         FileNotFoundError, ConnectionError, ImportError: the data set or joblib cannot be found.
         KeyboardInterrupt: after Ctrl-C, with the command that resumes the run.
@@ -133,6 +134,7 @@ def run_grid(
         command: the command that resumes the run after Ctrl-C.
         draw: a function that draws the picture of the table.
     """
+    find_references([cell.place for cell in grid], settings.against)  # raises before any file is written
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
         if not (folder / CELLS).is_dir():
@@ -150,7 +152,7 @@ def run_grid(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
-        lines = tuple(lines_of(cells))
+        lines = tuple(lines_of(cells, settings.against))
         write_results(folder, lines, cells)
         picture = folder / PICTURE if plot.available() else None
         if picture is not None:
@@ -248,6 +250,7 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
         weights=row.weights,
         kept=row.kept,
         file_bytes=row.file_bytes,
+        epochs=0 if row.seconds is None else settings.epochs,
     )
 
 

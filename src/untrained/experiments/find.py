@@ -14,7 +14,6 @@ from untrained import plot
 from untrained.data.dataset import load_data, resolve_name
 from untrained.experiments.by_name import method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
-from untrained.experiments.tables import of_networks
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.masking.mask import masks
 from untrained.methods.dense import Dense
@@ -23,6 +22,7 @@ from untrained.report import write_report
 from untrained.runs.run import Row, read_run, write_table
 from untrained.runs.settings import Settings
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
+from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
 from untrained.search.fit import History
 from untrained.search.run_files import PICTURE, TICKET, TWIN_FOLDER

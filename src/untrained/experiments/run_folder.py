@@ -14,7 +14,7 @@ from untrained.files import atomic_write, sole_writer
 from untrained.runs.settings import Setup, read_toml
 from untrained.search.run_files import CONFIG
 
-_FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs"}
+_FREE_TO_CHANGE = {"device", "twin", "data-dir", "jobs", "against"}
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from typing import Any, Literal, final
 from untrained import plot
 from untrained.experiments.by_name import law_of, split
 from untrained.experiments.compare import make_grid, run_grid, validate
-from untrained.experiments.tables import of_lines
 from untrained.fields import check_words
 from untrained.models import NETWORKS
 from untrained.runs.settings import CompareSettings, SweepSettings
 from untrained.runs.table import TWIN, Cell, Line
+from untrained.runs.text_tables import of_lines
 
 Axis = Literal["keep", "width", "weights"]
 

@@ -126,6 +126,7 @@ class GridSettings(Setup):
         method: One more method, such as yours: FILE.py:CLASS.
         keep: Fractions of the weights kept, with commas between them, for methods that take it.
         seeds: Number of seeds: 0, 1, 2 …
+        against: Row of the table that the others are compared with: a method, or a row, such as "edge-popup, keep 0.5".
         jobs: Searches at a time (default: one a core, or the number of joblib.parallel_config).
     """
 
@@ -133,6 +134,7 @@ class GridSettings(Setup):
     method: tuple[str, ...] = ()
     keep: str = "0.5"
     seeds: int = 3
+    against: str = "trained twin"
     jobs: int | None = None
 
     def __post_init__(self) -> None:

@@ -9,13 +9,15 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
 from untrained.fields import check_fields
 from untrained.files import atomic_write
-from untrained.search.run_files import CELLS, RESULTS, TABLE
+from untrained.runs.reference import Place, find_references, full_name
+from untrained.runs.statistics import Difference, paired_difference
+from untrained.search.run_files import CELLS, RESULTS, SUMMARY, TABLE
 
 # Names of networks in the tables; TWIN stands where others have a method.
 FOUND, TWIN = "found subnetwork", "trained twin"
@@ -41,6 +43,7 @@ class Cell:
         error: the reason if the search failed.
         width: factor on the network's units, in a sweep over widths.
         law: law of the frozen weights as text, in a sweep over laws.
+        epochs: passes over the training data; None if that was not noted.
     """
 
     method: str
@@ -55,12 +58,13 @@ class Cell:
     error: str = ""
     width: float | None = None
     law: str | None = None
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
-    def place(self) -> tuple[str, float | None, float | None, str | None]:
+    def place(self) -> Place:
         """The (method, keep, width, law) that the seeds of one line share."""
         return self.method, self.keep, self.width, self.law
 
@@ -89,6 +93,8 @@ class Line:
         file_bytes: bytes to ship it.
         seconds: time of an epoch.
         error: the reason if a search failed.
+        epochs: passes over the training data; None if that was not noted.
+        difference: paired difference of the test accuracy to that of the row it is compared with, if any.
     """
 
     method: str
@@ -104,14 +110,38 @@ class Line:
     error: str
     width: float | None = None
     law: str | None = None
+    epochs: float | None = None
+    difference: Difference | None = None
+
+    @property
+    def place(self) -> Place:
+        """The (method, keep, width, law) of its cells."""
+        return self.method, self.keep, self.width, self.law
 
 
-def lines_of(cells: Iterable[Cell]) -> list[Line]:
-    """Return the table of these networks: a line for all that differ in the seed alone, in the order of the cells."""
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
+def lines_of(cells: Iterable[Cell], against: str | None = None) -> list[Line]:
+    """Return the table of these networks: a line for all that differ in the seed alone, in the order of the cells.
+
+    Args:
+        cells: the networks.
+        against: name of the row, or of the method, that each line is compared with; None for no comparison.
+
+    Raises:
+        ValueError: no row is called so.
+    """
+    groups: dict[Place, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.place, []).append(cell)
-    return [_line(group) for group in groups.values()]
+    lines = [_line(group) for group in groups.values()]
+    if against is None:
+        return lines
+    by_seed = {place: {cell.seed: cell.accuracy for cell in group if not cell.error} for place, group in groups.items()}
+    return [
+        line
+        if other is None
+        else replace(line, difference=paired_difference(full_name(other), by_seed[line.place], by_seed[other]))
+        for line, other in zip(lines, find_references(list(groups), against), strict=True)
+    ]
 
 
 def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
@@ -136,7 +166,9 @@ def _line(group: Sequence[Cell]) -> Line:
     }
     means = {name: statistics.fmean(column) if good else math.nan for name, column in columns.items()}
     std = statistics.stdev(columns["accuracy"]) if len(good) > 1 else 0.0 if good else math.nan
-    return Line(method, keep, len(good), std=std, error=error, width=width, law=law, **means)
+    epochs = [cell.epochs for cell in good if cell.epochs is not None]
+    spent = statistics.fmean(epochs) if epochs else None
+    return Line(method, keep, len(good), std=std, error=error, width=width, law=law, epochs=spent, **means)
 
 
 def _file_name(text: str) -> str:
@@ -172,17 +204,34 @@ def _sha256(facts: Any) -> str:
 
 
 def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) -> None:
-    """Write results.csv (the table) and results.json (the table and every network)."""
-    with (
-        atomic_write(folder / TABLE) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, [field.name for field in fields(Line)])
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in lines)
+    """Write results.csv (every network), summary.csv (the table) and results.json (both)."""
+    _write_csv(folder / TABLE, [asdict(cell) for cell in cells], [field.name for field in fields(Cell)])
+    own = [field.name for field in fields(Line) if field.name != "difference"]
+    rows = []
+    for line in lines:
+        row = asdict(line)
+        rows.append(row | _flatten(row.pop("difference")))
+    _write_csv(folder / SUMMARY, rows, [*own, *_flatten(None)])
     results = {"lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
     with atomic_write(folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
+
+
+def _flatten(difference: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the columns of a difference, empty ones for None."""
+    names = {"mean": "difference", "low": "low", "high": "high", "pairs": "pairs", "against": "against"}
+    return {title: None if difference is None else difference[name] for name, title in names.items()}
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]], titles: Sequence[str]) -> None:
+    """Write rows of a table; what is not known is empty."""
+    with (
+        atomic_write(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, titles)
+        writer.writeheader()
+        writer.writerows(_without_nan(row) for row in rows)
 
 
 def _without_nan(value: Any) -> Any:

@@ -5,7 +5,7 @@ CONFIG, CHECKPOINT, METRICS, TRACE = "config.toml", "checkpoint.pt", "metrics.js
 TICKET, ANSWERS, RESULTS = "found.ticket", "answers.safetensors", "results.json"
 PICTURE, REPORT = "picture.png", "report.html"
 TWIN_FOLDER = "twin"  # a folder with the files of the trained twin
-# A comparison or a sweep: a folder with a file and a folder for each network, and the table.
-CELLS, TABLE = "cells", "results.csv"
+# A comparison or a sweep: a folder with a file and a folder for each network, all networks, and the table of means.
+CELLS, TABLE, SUMMARY = "cells", "results.csv", "summary.csv"
 # A search for weight agnostic networks.
 WANN_CHECKPOINT, FOUND, TUNED, FRONT = "checkpoint.npz", "found.json", "tuned.json", "front"

@@ -85,7 +85,7 @@ class Table:
             table.add_row(*(Text(printable(cell)) for cell in row), style="bold" if row[0] == self.bold else None)
         # A pipe has no width; rich would cut the table to 80 columns.
         console = Console()
-        (console if console.is_terminal else Console(width=140)).print(table)
+        (console if console.is_terminal else Console(width=200)).print(table)
 
     def html(self) -> str:
         """Return the table and its notes as escaped HTML."""

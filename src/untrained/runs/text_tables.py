@@ -1,0 +1,87 @@
+"""Tables of results as text: of one search and its baselines, and of a comparison or a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from untrained.runs.reference import full_name
+from untrained.runs.run import Row
+from untrained.runs.statistics import CONFIDENCE, Difference
+from untrained.runs.table import FOUND, Line
+from untrained.terminal.text import Table
+
+
+def of_networks(rows: Sequence[Row]) -> Table:
+    """Return the table of one search: the found subnetwork and its baselines."""
+    cells = tuple(
+        (
+            row.name,
+            f"{row.accuracy:.2%}",
+            f"{row.kept:,}",
+            f"{row.file_bytes:,}",
+            "" if row.seconds is None else f"{row.seconds:,.1f}",
+        )
+        for row in rows
+    )
+    return Table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, FOUND)
+
+
+def of_lines(lines: Sequence[Line]) -> Table:
+    """Return the table of a comparison or a sweep; its notes explain the differences and name failed searches."""
+    optional = {
+        "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
+        "weights": [line.law or "" for line in lines],
+        "difference": [show_difference(line.difference) for line in lines],
+    }
+    # A column that is empty in all lines is left out.
+    width, law, difference = ({title: texts} if any(texts) else {} for title, texts in optional.items())
+    columns = {
+        "method": [line.method for line in lines],
+        **width,
+        **law,
+        "keep": ["" if line.keep is None else f"{line.keep:g}" for line in lines],
+        "test, %": [f"{100 * line.accuracy:.2f} ± {100 * line.std:.2f}" for line in lines],
+        **difference,
+        "validation, %": [f"{100 * line.val_accuracy:.2f}" for line in lines],
+        "kept": [f"{100 * line.kept:.1f} %" for line in lines],
+        "bits/weight": [f"{line.bits:.3f}" for line in lines],
+        "bytes to ship": [f"{line.file_bytes:,.0f}" for line in lines],
+        "s/epoch": [f"{line.seconds:,.2f}" for line in lines],
+    }
+    rows = [row for row, line in zip(zip(*columns.values(), strict=True), lines, strict=True) if line.seeds]
+    failed = (f"{full_name(line.place)}: a search failed: {line.error}" for line in lines if line.error)
+    return Table(tuple(columns), rows, notes=(*explain_differences(lines), *failed))
+
+
+def show_difference(difference: Difference | None) -> str:
+    """Return a difference and its interval in percentage points, with "noise" if the interval holds 0."""
+    if difference is None:
+        return ""
+    text = f"{100 * difference.mean:+.2f}"
+    if difference.low is None or difference.high is None:
+        return text
+    return f"{text} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]{' noise' * difference.is_noise}"
+
+
+def explain_differences(lines: Sequence[Line]) -> list[str]:
+    """Return sentences on the differences in a table; none if there are none."""
+    shown = [line.difference for line in lines if line.difference is not None]
+    if not shown:
+        return []
+    others = list(dict.fromkeys(each.against for each in shown))
+    other = f'"{others[0]}"' if len(others) == 1 else f'"{others[0].partition(", ")[0]}" at the same place'
+    pairs = "–".join(map(str, sorted({min(each.pairs for each in shown), max(each.pairs for each in shown)})))
+    intervals = sum(each.low is not None for each in shown)
+    notes = [
+        "test: mean and sample standard deviation over the seeds.",
+        f"difference: test accuracy minus that of {other}, in percentage points; pairs of the same seed: {pairs}.",
+    ]
+    if intervals:
+        notes += [
+            f"[low, high]: its {100 * CONFIDENCE:.0f} % confidence interval over seeds, on the same test images "
+            "(Student's t on the pairs). noise: it holds 0.",
+            f"Of {intervals} such intervals, not corrected for their number, one in twenty misses by chance alone.",
+        ]
+    if intervals < len(shown):
+        notes.append("There is no interval for one pair of seeds, or if all pairs differ by the same amount.")
+    return notes
