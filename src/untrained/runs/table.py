@@ -156,19 +156,28 @@ def _line(group: Sequence[Cell]) -> Line:
     method, keep, width, law = group[0].place
     good = [cell for cell in group if not cell.error]
     error = next((cell.error for cell in group if cell.error), "")
-    columns = {
-        "accuracy": [cell.accuracy for cell in good],
-        "val_accuracy": [cell.val_accuracy for cell in good],
-        "kept": [cell.kept / cell.weights for cell in good],
-        "bits": [8 * cell.file_bytes / cell.weights for cell in good],
-        "file_bytes": [cell.file_bytes for cell in good],
-        "seconds": [cell.seconds for cell in good],
-    }
-    means = {name: statistics.fmean(column) if good else math.nan for name, column in columns.items()}
-    std = statistics.stdev(columns["accuracy"]) if len(good) > 1 else 0.0 if good else math.nan
+    accuracies = [cell.accuracy for cell in good]
     epochs = [cell.epochs for cell in good if cell.epochs is not None]
-    spent = statistics.fmean(epochs) if epochs else None
-    return Line(method, keep, len(good), std=std, error=error, width=width, law=law, epochs=spent, **means)
+    return Line(
+        method,
+        keep,
+        len(good),
+        accuracy=_mean(accuracies),
+        std=statistics.stdev(accuracies) if len(good) > 1 else 0.0 if good else math.nan,
+        val_accuracy=_mean([cell.val_accuracy for cell in good]),
+        kept=_mean([cell.kept / cell.weights for cell in good]),
+        bits=_mean([8 * cell.file_bytes / cell.weights for cell in good]),
+        file_bytes=_mean([cell.file_bytes for cell in good]),
+        seconds=_mean([cell.seconds for cell in good]),
+        error=error,
+        width=width,
+        law=law,
+        epochs=_mean(epochs) if epochs else None,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else math.nan
 
 
 def _file_name(text: str) -> str:
