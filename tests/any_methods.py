@@ -52,6 +52,7 @@ def methods(keep, *, parts=True):
         st.builds(ut.IteRand, keep, st.integers(1, 1000), st.floats(0, 1) | st.integers(0, 1)),
         st.builds(ut.GemMiner, keep, layers, NUMBERS, st.integers(0, 20)),
         st.builds(ut.SlotMachines, st.integers(2, 127), st.booleans()),
+        st.builds(ut.Nudge, st.floats(1e-3, 1e3), st.integers(1, 63), st.sampled_from(["weight", "zero"])),
         st.builds(ut.PartlyFrozen, methods(keep, parts=False), starts, starts),
     ]
     return st.one_of(known)
@@ -85,6 +86,8 @@ VARIANTS = [
     ut.GemMiner(keep=0.2, scope="layer", decay=1e-4),
     ut.IteRand(period=1, rate=1.0),
     ut.Multicoated(keep=0.3, coats=5, spacing="uniform"),
+    ut.Nudge(step=0.5, levels=31),
+    ut.Nudge(step=1.0, around="zero"),
     ut.PartlyFrozen(ut.Biprop(0.4), pruned=0.2, locked=0.2),
     ut.PartlyFrozen(ut.EdgePopup(0.3, scope="global")),
     ut.PartlyFrozen(ut.Bernoulli()),

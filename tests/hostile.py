@@ -44,7 +44,8 @@ def net():
 METHODS = {
     "popup": ut.EdgePopup(0.3), "blocks": ut.EdgePopup(0.5, structure=ut.Block(2, 3)),
     "groups": ut.EdgePopup(0.5, structure=ut.NofM(2, 4)), "biprop": ut.Biprop(0.3), "coats": ut.Multicoated(0.4, 3),
-    "slots": ut.SlotMachines(4), "redrawn": ut.IteRand(0.4), "gems": ut.GemMiner(0.4), "rescaled": ut.Bernoulli(),
+    "slots": ut.SlotMachines(4), "redrawn": ut.IteRand(0.4), "gems": ut.GemMiner(0.4),
+    "nudged": ut.Nudge(0.5, 2), "levels": ut.Nudge(1.0, 3, "zero"),"rescaled": ut.Bernoulli(),
     "federated": ut.FedPM(), "gates": ut.RelaxedBernoulli(sparsity=0.5), "signed": ut.SignedSupermask(),
     "ternary": ut.Threshold(0.1, True), "sparse": ut.PartlyFrozen(ut.EdgePopup(0.3), pruned=0.3, locked=0.1),
     "sparse coats": ut.PartlyFrozen(ut.Multicoated(0.3), pruned=0.2),

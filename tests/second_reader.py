@@ -167,13 +167,19 @@ def twice_rounded(value, dtype):
     return rounded(value if dtype == "float64" else rounded(value, "float32"), dtype)
 
 
-def effective(method, drawn, codes, dtype):
+def effective(method, drawn, codes, dtype, shape=()):
     """The effective weights of codes. `drawn` is a function: the number of a draw → all its elements."""
     name, used = method["name"], codes != 0
     if name in MASKING or (name == "Bernoulli" and not method["rescale"]):
         weights = drawn(0)
     elif name in MULTIPLYING:
         weights = rounded(drawn(0) * codes, dtype)
+    elif name == "Nudge":
+        assert len(shape) >= 2
+        fraction, exponent = math.frexp(method["step"] / math.sqrt(max(1, math.prod(shape[1:]))))
+        step = math.ldexp(round(fraction * 2**16), exponent - 16)
+        weights = codes * step if method["around"] == "zero" else drawn(0) + (codes - method["levels"] - 1) * step
+        weights = rounded(weights if dtype == "float64" else rounded(weights, "float32"), dtype)
     elif name == "Bernoulli":
         r = twice_rounded(np.float64(len(codes)) / np.float64(max(1, used.sum())), dtype)
         weights = rounded(drawn(0) * r, dtype)
@@ -192,7 +198,7 @@ def masked(method, seed, name, drawn, entry, data):
     """The effective weights of a masked tensor, from its stored bytes."""
     n = math.prod(entry["shape"])
     if method["name"] != "PartlyFrozen":
-        return effective(method, drawn, codes_of(entry, n, data), entry["dtype"])
+        return effective(method, drawn, codes_of(entry, n, data), entry["dtype"], entry["shape"])
     p = (np.array(units("uniform", seed, f"{name}#start", 0, n)) + 1) / 2
     dropped = p < method["pruned"]
     free = ~dropped & ~(p >= 1 - method["locked"])

@@ -29,6 +29,7 @@ from .methods.fedpm import FedPM as FedPM
 from .methods.gem_miner import GemMiner as GemMiner
 from .methods.iterand import IteRand as IteRand
 from .methods.multicoated import Multicoated as Multicoated
+from .methods.nudge import Nudge as Nudge
 from .methods.partly_frozen import PartlyFrozen as PartlyFrozen
 from .methods.random_subnetwork import RandomSubnetwork as RandomSubnetwork
 from .methods.recipe import PAPER as PAPER

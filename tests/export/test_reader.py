@@ -72,6 +72,8 @@ METHODS_AND_LAWS = {
     "random": (ut.RandomSubnetwork(0.3), ut.Prototype(scaled=True, length=2**31)),
     "dense": (ut.Dense(), ut.SignedConstant(fan="out", nonlinearity="tanh")),
     "gems": (ut.GemMiner(0.3), ut.UnsignedConstant(scaled=True)),
+    "nudged": (ut.Nudge(0.7, 31), ut.Standard()),
+    "levels": (ut.Nudge(1.0, 3, "zero"), ut.KaimingNormal()),
     "federated": (ut.FedPM(), ut.Standard(scaled=True)),
     "relaxed": (ut.RelaxedBernoulli(), ut.XavierNormal(nonlinearity="leaky_relu")),
     "fifteenth": (FifteenthMethod(), ut.KaimingNormal(scaled=True)),

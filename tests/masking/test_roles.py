@@ -206,7 +206,7 @@ PADDED = {
     "biprop": ut.Biprop(1.0), "bernoulli": ut.Bernoulli(), "fedpm": ut.FedPM(), "gem-miner": ut.GemMiner(0.5),
     "iterand": ut.IteRand(0.5, period=2, rate=0.9), "multicoated": ut.Multicoated(), "random": ut.RandomSubnetwork(0.5),
     "relaxed": ut.RelaxedBernoulli(), "signed supermask": ut.SignedSupermask(), "threshold": ut.Threshold(),
-    "dense": ut.Dense(),
+    "dense": ut.Dense(), "nudge": ut.Nudge(), "levels": ut.Nudge(around="zero"),
 }  # fmt: skip
 
 
@@ -397,7 +397,7 @@ def test_an_unlabelled_head_of_ones_learns():
             return F.linear(F.normalize(x), F.normalize(self.weight, dim=1))
 
     model = ut.mask_(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), NormedLinear(16, 3, bias=False)), LAYER)
-    assert model(torch.randn(64, 8)).std(1).min() > 1e-6
+    assert model(torch.randn(64, 8)).std(1).median() > 1e-3  # of some inputs every hidden unit is 0
 
 
 # What a reviewer broke

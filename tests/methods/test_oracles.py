@@ -66,6 +66,9 @@ METHODS = [
     ut.Multicoated(keep=0.6),
     ut.Multicoated(keep=0.5, coats=4, spacing="uniform"),
     ut.Multicoated(keep=0.5, coats=1),
+    ut.Nudge(),
+    ut.Nudge(step=0.5, levels=31),
+    ut.Nudge(step=1.0, around="zero"),
     ut.RelaxedBernoulli(gate="concrete", width=2 / 3, sparsity=0.1),
     ut.RelaxedBernoulli(gate="gaussian", width=0.5, sparsity=0.1),
     ut.SignedSupermask(threshold=0.25),
@@ -167,6 +170,8 @@ def naive_codes(method, weights, scores, wanted=None):
         for name, score in scores.items():
             columns = list(zip(*score.detach().double().flatten(1).tolist(), strict=True))
             lists[name] = [1 + column.index(max(column)) for column in columns]
+    elif isinstance(method, ut.Nudge):
+        lists = {n: [naive_moves(method, w.shape, s) for s in flat(scores[n])] for n, w in weights.items()}
     elif isinstance(method, ut.GemMiner):
         lists = {
             n: [int(s > 0.5 and not d) for s, d in zip(*map(flat, (scores[n], w[1])), strict=True)]
@@ -190,6 +195,24 @@ def naive_code(method, value):
             return int(value > threshold)
         case ut.Threshold(threshold=threshold) | ut.SignedSupermask(threshold=threshold):
             return (value > 0) - (value < 0) if abs(value) > threshold else 0
+
+
+def naive_step(method, shape):
+    """step/√(fan in), of 16 significant bits."""
+    exact = Fraction(method.step / math.sqrt(max(1, math.prod(shape[1:]))))
+    unit = Fraction(1)
+    while exact < 2**15 * unit:
+        unit /= 2
+    while exact >= 2**16 * unit:
+        unit *= 2
+    return round(exact / unit) * unit
+
+
+def naive_moves(method, shape, score):
+    """The code of a score by its product with 1/step in float32."""
+    product = np.float32(score) * np.float32(1 / float(naive_step(method, shape)))
+    moves = max(-method.levels, min(method.levels, round(float(product))))
+    return moves + (method.levels + 1 if method.around == "weight" else 0)
 
 
 def naive_top(method, scores, wanted=None):
@@ -301,6 +324,11 @@ def naive_effective(method, weight, codes):
             return weight * (codes != 0) * (codes.numel() / max(1, int((codes != 0).sum())))
         case ut.Multicoated() | ut.SignedSupermask() | ut.Threshold():
             return weight * codes
+        case ut.Nudge(around="zero"):
+            return codes.double() * float(naive_step(method, weight.shape))
+        case ut.Nudge():
+            moved = weight + (codes.double() - method.levels - 1) * float(naive_step(method, weight.shape))
+            return torch.where(codes != 0, moved, 0.0)
     return weight * (codes != 0)
 
 
@@ -330,6 +358,8 @@ def naive_gradient(method, weight, score, codes, grad):
             return torch.where(w[1] == 0, w[0] * grad, 0.0)
         case ut.IteRand():
             return w[0] * grad
+        case ut.Nudge():
+            return grad
         case ut.RelaxedBernoulli():
             leaf = s.clone().requires_grad_()
             naive_gate(method, leaf, 0.0).sum().backward()
@@ -1014,6 +1044,8 @@ COMPILED = [
     ut.IteRand(keep=0.3, period=2, rate=0.5),
     ut.Multicoated(keep=0.6),
     ut.Multicoated(keep=0.5, spacing="uniform"),
+    ut.Nudge(step=0.5, levels=31),
+    ut.Nudge(step=1.0, around="zero"),
     ut.RelaxedBernoulli(gate="concrete", width=2 / 3, sparsity=0.1),
     ut.SlotMachines(values=3, greedy=False),
     ut.Threshold(threshold=0.25, ternary=True),

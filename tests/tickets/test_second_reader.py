@@ -37,6 +37,9 @@ MANY_METHODS = [
     ut.SlotMachines(5),
     ut.SlotMachines(2, greedy=False),
     ut.IteRand(0.4, period=1, rate=0.5),
+    ut.Nudge(),
+    ut.Nudge(0.3, 63),
+    ut.Nudge(1.0, 3, "zero"),
     ut.PartlyFrozen(ut.EdgePopup(0.4), pruned=0.3, locked=0.2),
     ut.PartlyFrozen(ut.Biprop(0.4), pruned=0.0, locked=0.3),
     ut.PartlyFrozen(ut.Bernoulli(), pruned=0.5),
@@ -96,6 +99,8 @@ MANY_CODES = {
     ut.Biprop(0.3): (-2, 2),
     ut.SlotMachines(127): (1, 127),
     ut.IteRand(0.3): (-128, 127),
+    ut.Nudge(0.7, 63): (-128, 127),
+    ut.Nudge(0.1, 63, "zero"): (-128, 127),
 }
 
 

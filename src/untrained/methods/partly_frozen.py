@@ -44,8 +44,8 @@ class PartlyFrozen(Method):
     """Sparse or partly frozen start: a random set is dropped or locked on, and another method chooses from the rest.
 
     Args:
-        of: the method that chooses; one of a single frozen value per weight, without permanent drops and without
-            structure.
+        of: the method that chooses; one of a single frozen value per weight, without permanent drops, without
+            structure, and whose codes mean the same in a tensor of any shape.
         pruned: probability that a weight is dropped beforehand.
         locked: probability that a weight is kept beforehand.
 
@@ -76,6 +76,8 @@ class PartlyFrozen(Method):
         own = [name for name in ("frozen", "stepped") if getattr(type(self.of), name) is not getattr(Method, name)]
         if own or getattr(self.of, "structure", None) is not None:
             raise ValueError(f"of must be a method that neither redraws, drops nor blocks, got {self.of}")
+        if not self._decodes_a_row():
+            raise ValueError(f"of must be a method that needs no fan in to decode, got {self.of}")
 
     @property
     def keep(self) -> float | Schedule:
@@ -89,6 +91,15 @@ class PartlyFrozen(Method):
             down = replace(down, start=max(keep, min(down.start, 0.9 * (1 - self.pruned))))
             inner = replace(inner, keep=down)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return replace(self, of=inner)
+
+    def _decodes_a_row(self) -> bool:
+        """Return True if the inner method decodes the free weights, which are a row."""
+        row = torch.zeros(1, device="cpu")
+        try:
+            self.of.decode(row, row.to(torch.int8))
+        except ValueError:
+            return False
+        return True
 
     def frozen(self, source: Source, codes: Tensor | None = None) -> Tensor:
         weight = source.draw()

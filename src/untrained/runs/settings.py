@@ -92,8 +92,8 @@ class Settings(Setup):
 
     Args:
         method: Method of the search: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
-            threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, partly-frozen, or FILE.py:CLASS of your own
-            (in a file of settings or with --resume, give it again as a flag: files do not run code);
+            threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, nudge, partly-frozen, or FILE.py:CLASS
+            of your own (in a file of settings or with --resume, give it again as a flag: files do not run code);
             with options in brackets, such as edge-popup(signed=True).
         keep: Fraction of the weights kept, in (0, 1], for methods that take it.
         scope: Keep that fraction of every layer, or of all weights ranked together (global).

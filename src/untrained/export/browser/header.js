@@ -77,7 +77,7 @@ function checkStructure(method) {
 
 function checkPartlyFrozen(method) {
   method.of = knownMethod(method.of);
-  if (tensorsOf(method.of) > 1 || method.of.structure) refuse(`PartlyFrozen cannot be of ${method.of.name}`);
+  if (tensorsOf(method.of) > 1 || method.of.structure || methods[method.of.name].shaped) refuse(`PartlyFrozen cannot be of ${method.of.name}`);
   if (method.pruned + method.locked >= 1) refuse("pruned and locked add up to 1 or more");
 }
 

@@ -159,9 +159,19 @@ const binary = (method, drawn, codes) => {
   return (w) => magnitude * Math.sign(w);
 };
 
+// Whole numbers of steps of 16 significant bits; sums of two float32 are rounded once when they are stored.
+const nudged = ({ step, levels, around }, drawn, codes, shape) => {
+  const exact = step / Math.sqrt(Math.max(1, product(shape.slice(1))));
+  let unit = 1;
+  while (exact < 2 ** 15 * unit) unit /= 2;
+  while (exact >= 2 ** 16 * unit) unit *= 2;
+  const size = nearestEven(exact / unit) * unit;
+  return around === "zero" ? (w, code) => code * size : (w, code) => w + (code - levels - 1) * size;
+};
+
 // Effective weights from drawn weights and codes.
-function effectiveOf(method, drawn, codes) {
-  const weightOf = (methods[method.name].weight ?? mask)(method, drawn, codes);
+function effectiveOf(method, drawn, codes, shape) {
+  const weightOf = (methods[method.name].weight ?? mask)(method, drawn, codes, shape);
   return codes.reduce((weights, code, i) => {
     if (code !== 0) weights[i] = weightOf(drawn[i], code);
     return weights;
@@ -173,9 +183,9 @@ function slotOf(code, { values }, name) {
   return code - 1;
 }
 
-function masked({ method, name, count, draw, read }) {
+function masked({ method, name, shape, count, draw, read }) {
   const [codes, { slot }] = [read(count), methods[method.name]];
-  return effectiveOf(method, draw(slot && Uint8Array.from(codes, (code) => slot(code, method, name))), codes);
+  return effectiveOf(method, draw(slot && Uint8Array.from(codes, (code) => slot(code, method, name))), codes, shape);
 }
 
 function partlyFrozen({ method, name, seed, draw, read }) {
@@ -192,7 +202,8 @@ function partlyFrozen({ method, name, seed, draw, read }) {
 }
 
 // The fields of each method, and where it is no mask: `weight` makes a function of a drawn weight and its code other
-// than 0, `slot` gives the draw that a code shows, `planes` counts the tensors that it draws, `make` does it all.
+// than 0 (by the shape of their tensor where it is `shaped`), `slot` gives the draw that a code shows, `planes` counts
+// the tensors that it draws, `make` does it all.
 const keep = (value) => float(0, 1)(value) && value > 0;
 const scope = oneOf("layer", "global");
 const start = float(-1e4, 1e4);
@@ -210,6 +221,11 @@ methods.SignedSupermask = { fields: { threshold: float(0) }, weight: multiple };
 methods.Multicoated = { fields: { keep, coats: integer(1, 127), spacing: oneOf("linear", "uniform") }, weight: multiple };
 methods.Bernoulli = { fields: { rescale: isA("boolean"), start }, weight: rescaled };
 methods.Biprop = { fields: { keep, scope }, weight: binary };
+methods.Nudge = {
+  fields: { step: float(1e-3, 1e3), levels: integer(1, 63), around: oneOf("weight", "zero") },
+  weight: nudged,
+  shaped: true,
+};
 methods.GemMiner = { fields: { keep, scope, decay: float(0), drops: integer(0) }, planes: () => 2 };
 methods.SlotMachines = {
   fields: { values: integer(2, 127), greedy: isA("boolean") },
@@ -241,7 +257,7 @@ function weightsOf(head, name, stored) {
   if (!method) return draw();
   const read = (wanted) => codesOf(name, entry, wanted, stored[`codes/${name}`]);
   const { make = masked } = methods[method.name];
-  return make({ method, name, seed: head.seed, count, draw, read });
+  return make({ method, name, seed: head.seed, shape, count, draw, read });
 }
 
 // All tensors of a ticket, by name, and what was checked. `masks` names methods that are masks and may have any fields.
