@@ -53,7 +53,7 @@ from .packed.modules import pack_ as pack_
 from .report import write_report as write_report
 from .runs.run import Run as Run
 from .runs.run import read_run as read_run
-from .search.evaluation import calibrate_ as calibrate_
+from .search.calibration import calibrate_ as calibrate_
 from .search.evaluation import evaluate as evaluate
 from .search.fit import History as History
 from .search.fit import fit as fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,33 +76,6 @@ def collect_answers(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], 
     return Answers(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-@torch.no_grad()
-def calibrate_(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
-    """Set the running statistics of norm layers to those of these batches; for networks that never learn.
-
-    Example:
-        >>> norm = ut.calibrate_(nn.BatchNorm1d(2), [(torch.ones(6, 2), torch.zeros(6))])
-        >>> norm.running_mean.tolist()
-        [1.0, 1.0]
-    """
-    norms: list[Any] = [m for m in model.modules() if getattr(m, "running_mean", None) is not None]
-    if not norms:
-        return model
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch then takes the plain mean over all batches
-        with _set_mode(model, training=True):
-            for x, y in iterate_pairs(batches, find_device(model)):
-                if len(y):
-                    compute_logits(model, x)
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-    return model
-
-
 def _predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], amp: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield logits and labels of every batch that is not empty."""
     for x, y in iterate_pairs(batches, device := find_device(model)):
@@ -115,12 +88,12 @@ def _predict(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], amp: bo
 @contextmanager
 def _set_evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Set evaluation mode, and choose the masks once for all batches."""
-    with _set_mode(model, training=False), one_choice(model) if is_masked(model) else nullcontext():
+    with set_mode(model, training=False), one_choice(model) if is_masked(model) else nullcontext():
         yield
 
 
 @contextmanager
-def _set_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+def set_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     """Set training or evaluation mode; afterwards restore the mode of every module."""
     before = {module: module.training for module in model.modules()}
     try:
