@@ -3,6 +3,7 @@
 from untrained.plot.comparison import comparison as comparison
 from untrained.plot.figure import available as available
 from untrained.plot.figure import save as save
+from untrained.plot.frontier import frontier as frontier
 from untrained.plot.network import filters as filters
 from untrained.plot.network import overview as overview
 from untrained.plot.network import subnetwork as subnetwork
