@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from untrained.fields import final_classes, look_up
 from untrained.methods import METHODS, Method, schedules, structure
+from untrained.opponents import OPPONENTS, Opponent
 from untrained.weights import laws
 from untrained.weights.laws import WeightLaw
 
@@ -47,9 +48,25 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
     return method if keep is None or _KEEP.search(text) else method.keeping(keep)
 
 
+def opponent_of(text: str, keep: float | None = None) -> Opponent | None:
+    """Return the trained opponent that a text names, as `method_of` does with methods; None if it names none."""
+    name, arguments = _parse(text)
+    if name not in OPPONENTS:
+        return None
+    opponent = _build(text, OPPONENTS[name], arguments)
+    return opponent if keep is None or _KEEP.search(text) else opponent.keeping(keep)
+
+
+def entrant_of(text: str, keep: float | None = None) -> Method | Opponent:
+    """Return the method or the trained opponent that a text names."""
+    if (opponent := opponent_of(text, keep)) is None and not names_code([text]):
+        look_up("method", METHODS | OPPONENTS, _parse(text)[0])
+    return opponent or method_of(text, keep)
+
+
 def takes_keep(text: str) -> bool:
-    """Return True if `method_of` uses its `keep` for this text: the method takes one, and the text gives none."""
-    return method_of(text).takes_keep and not _KEEP.search(text)
+    """Return True if `entrant_of` uses its `keep` for this text: it takes one, and the text gives none."""
+    return entrant_of(text).takes_keep and not _KEEP.search(text)
 
 
 def law_of(text: str) -> WeightLaw:

@@ -16,10 +16,17 @@ import torch
 
 from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
-from untrained.experiments.by_name import law_of, method_of, split, takes_keep, with_absolute_path
+from untrained.experiments.by_name import (
+    entrant_of,
+    law_of,
+    split,
+    takes_keep,
+    with_absolute_path,
+)
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.methods import METHODS
+from untrained.opponents import OPPONENTS, Opponent
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
@@ -92,15 +99,14 @@ def make_grid(
         settings: methods, fractions kept and seeds.
         places: a function that returns further fields of a method's cells, such as widths.
     """
-    texts = list(METHODS) if settings.methods == "all" else split(settings.methods)
-    texts = [RANDOM, *texts, *settings.method]
-    if settings.methods == "all":
-        texts.remove("dense")  # the whole random network is in the table of `find`
+    # The whole random network is in the table of `find`.
+    groups = {"all": [name for name in METHODS if name != "dense"], "opponents": list(OPPONENTS)}
+    texts = [RANDOM, *(text for each in split(settings.methods) for text in groups.get(each, [each])), *settings.method]
     keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
     for text in texts:
         keeps[text] = settings.keeps() if takes_keep(text) else (None,)
         for keep in keeps[text]:
-            method_of(text, keep)  # raises before any file is written
+            entrant_of(text, keep)  # raises before any file is written
     return [
         Cell(text, keep, seed, **place)
         for text, each in keeps.items()
@@ -230,13 +236,15 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     try:
         data = _load(settings.data, settings.data_dir, settings.size)
         bench = Workbench(settings, data, choose_device(settings.device), cell.seed, quiet=True)
-        resume = holds_run(folder)
+        resume, epochs = holds_run(folder), settings.epochs
         if cell.method == TWIN:
             row = bench.train_twin(folder, resume=resume)
-        elif not (method := method_of(method_text, cell.keep)).learns:
-            row = bench.baseline(cell.method, method)
+        elif isinstance(entrant := entrant_of(method_text, cell.keep), Opponent):
+            row, epochs = bench.train_opponent(entrant, cell.method, folder), entrant.passes(epochs)
+        elif not entrant.learns:
+            row, epochs = bench.baseline(cell.method, entrant), 0
         else:
-            row, _ = bench.search(bench.masked(method), cell.method, folder, resume=resume)
+            row, _ = bench.search(bench.masked(entrant), cell.method, folder, resume=resume)
     except Exception as error:  # a search that diverged or does not suit the network does not end the others
         text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return replace(cell, error=" ".join(text.split()) or "failed")
@@ -246,11 +254,11 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
         cell,
         accuracy=row.accuracy,
         val_accuracy=row.val_accuracy,
-        seconds=0.0 if row.seconds is None else row.seconds / settings.epochs,
+        seconds=0.0 if row.seconds is None else row.seconds / epochs,
         weights=row.weights,
         kept=row.kept,
         file_bytes=row.file_bytes,
-        epochs=0 if row.seconds is None else settings.epochs,
+        epochs=epochs,
     )
 
 

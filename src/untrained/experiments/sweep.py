@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from untrained import plot
-from untrained.experiments.by_name import law_of, split
+from untrained.experiments.by_name import law_of, opponent_of, split
 from untrained.experiments.compare import make_grid, run_grid, validate
+from untrained.experiments.testbed import scaled
 from untrained.fields import check_words
 from untrained.models import NETWORKS
 from untrained.runs.settings import CompareSettings, SweepSettings
@@ -77,7 +78,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         if axis == "width":
             first = (1.0,) if method == TWIN and 1.0 not in factors else ()
             return ({"width": width} for width in (*first, *factors))
-        if axis == "weights" and method != TWIN:
+        if axis == "weights" and method != TWIN and opponent_of(method) is None:
             return ({"law": law} for law in laws)
         return ({},)
 
@@ -85,9 +86,8 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         """Return the settings of `compare` for the same network."""
         same: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(CompareSettings)}
         one = factors[0] if axis != "width" else 1.0
-        same |= _scale_widths(settings, one if width is None else width)
-        same["weights"] = law or laws[0]
-        return CompareSettings(**same)
+        same |= {"width": None, "weights": law or laws[0]}
+        return scaled(CompareSettings(**same), one if width is None else width)
 
     grid = make_grid(settings, places)
     validate(at())
@@ -118,15 +118,6 @@ def _find_axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
 
 def _list_parameters(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(NETWORKS[settings.model]).parameters
-
-
-def _scale_widths(settings: SweepSettings, factor: float) -> dict[str, Any]:
-    """Return the width settings of a network `factor` times as wide; for 1, exactly those of the network."""
-    known = _list_parameters(settings) if settings.model in NETWORKS else {}
-    if factor != 1 and "widths" in known:
-        own = known["widths"].default if settings.widths is None else settings.widths
-        return {"width": None, "widths": tuple(max(1, round(factor * width)) for width in own)}
-    return {"width": None if factor == 1 else factor}
 
 
 def _title(settings: SweepSettings, axis: Axis, laws: tuple[str, ...]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 import safetensors.torch
 import torch
@@ -15,22 +15,28 @@ from torch import Tensor, nn
 
 from untrained.data.dataset import DataSet
 from untrained.experiments.by_name import law_of
+from untrained.files import atomic_write
 from untrained.masking.densities import erk
 from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
-from untrained.models import build
+from untrained.models import NETWORKS, build
+from untrained.models.registry import Network
+from untrained.opponents import Opponent
+from untrained.opponents.compressed import Compressed, load_coded_
+from untrained.opponents.course import Course, start_, weights_of
 from untrained.runs.run import Row, write_answers
 from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
 from untrained.search.calibration import calibrate_
 from untrained.search.evaluation import collect_answers, evaluate
 from untrained.search.fit import History, find_recipe, fit
-from untrained.search.run_files import TICKET
+from untrained.search.run_files import COMPRESSED, TICKET
 from untrained.tickets.ticket import Ticket
 
 _EVALUATION_BATCH = 500
 _CALIBRATION_BATCH = 256
 _CALIBRATION_IMAGES = 50 * _CALIBRATION_BATCH
+SetupT = TypeVar("SetupT", bound=Setup)
 
 
 @final
@@ -52,14 +58,15 @@ class Workbench:
     seed: int
     quiet: bool = False
 
-    def network(self) -> nn.Module:
-        """Return the network, not masked yet."""
+    def network(self, wider: float = 1.0) -> Network:
+        """Return the network, not masked yet, `wider` times as wide."""
+        setup = scaled(self.setup, wider)
         chosen: dict[str, Any] = {"shape": self.data.shape, "classes": self.data.classes}
         unless = {"width": None, "widths": None, "activation": "relu", "norm": None, "folded": False}
         for name, default in unless.items():
-            if (value := getattr(self.setup, name)) != default:
+            if (value := getattr(setup, name)) != default:
                 chosen[name] = value
-        return build(self.setup.model, **chosen).to(self.device)
+        return build(setup.model, **chosen).to(self.device)
 
     def masked(self, method: Method) -> nn.Module:
         """Return the network, masked as the setup demands."""
@@ -109,12 +116,7 @@ class Workbench:
 
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
         """Train the weights of the same network, from torch's initial weights."""
-        # The weights that torch's layers draw, from a generator that no other thread uses.
-        twin, generator = self.network(), torch.Generator().manual_seed(self.seed)
-        with torch.no_grad():
-            for parameter in twin.parameters():
-                start = torch.empty(parameter.shape, device="cpu")
-                parameter.copy_(nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator))
+        twin = start_(self.network(), self.seed)
         history = self._learn(twin, folder, TWIN, resume)
         self.calibrate(twin)
         size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _drop_ties(twin).items()}))
@@ -125,12 +127,32 @@ class Workbench:
 
         The images are the first 12,800 of an order that the seed gives, as they are evaluated: not augmented.
         """
-        if self.setup.norm is None:
-            return
+        if self.setup.norm is not None:
+            self._calibrate(network, torch.float8_e4m3fn)
+
+    def _calibrate(self, network: nn.Module, dtype: torch.dtype) -> None:
         images = min(len(self.data.train), _CALIBRATION_IMAGES)
         size = -(-images // -(-images // _CALIBRATION_BATCH))  # of batches as equal as they can be
         plain = replace(self.data, augment=False).batches("train", size, seed=self.seed, device=self.device)
-        calibrate_(network, islice(plain, -(-images // size)), dtype=torch.float8_e4m3fn)
+        calibrate_(network, islice(plain, -(-images // size)), dtype=dtype)
+
+    def train_opponent(self, opponent: Opponent, name: str, folder: Path) -> Row:
+        """Train an opponent, write its file, and measure what is read back; an interrupted training resumes."""
+        batches = self.batches("train"), self.batches("val")
+        course = Course(self.network, *batches, self.setup.epochs, self.seed, folder, self.setup.amp)
+        trained, seconds = opponent.train(course)
+        with torch.no_grad():
+            coded = opponent.coded(weights_of(trained))
+        load_coded_(trained, coded)
+        self._calibrate(trained, torch.float16 if self.setup.norm is None else torch.float8_e4m3fn)
+        path = folder / COMPRESSED
+        with atomic_write(path) as unfinished:
+            unfinished.write_bytes(Compressed.of(trained, coded, opponent, self._make_meta()).to_bytes())
+        shipped = Compressed.load(path).network().to(self.device)
+        measured = self._accuracy(shipped, "test"), self._accuracy(shipped, "val")
+        total = sum(parameter.numel() for parameter in shipped.parameters())
+        kept = sum(int(parameter.count_nonzero()) for parameter in shipped.parameters())
+        return Row(name, *measured, total, kept, path.stat().st_size, seconds)
 
     def _accuracy(self, network: nn.Module, part: Literal["val", "test"]) -> float:
         return evaluate(network, self.batches(part), amp=self.setup.amp).accuracy
@@ -146,6 +168,15 @@ class Workbench:
         measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
         lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
         return {**measured, "task": "classification", "data": self.data.name, **lists}
+
+
+def scaled(setup: SetupT, factor: float) -> SetupT:
+    """Return the settings of a network `factor` times as wide; for 1, exactly those of the network."""
+    known = inspect.signature(NETWORKS[setup.model]).parameters if setup.model in NETWORKS else {}
+    if factor != 1 and "widths" in known:
+        own = known["widths"].default if setup.widths is None else setup.widths
+        return replace(setup, widths=tuple(max(1, round(factor * width)) for width in own))
+    return setup if factor == 1 else replace(setup, width=factor * (setup.width or 1))
 
 
 def choose_device(name: str | None) -> torch.device:

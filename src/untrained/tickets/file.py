@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         TicketError: the file is missing, damaged, not a ticket, or of another format.
     """
-    head, stored = _read_safetensors(path)
+    head, stored = read_safetensors(path)
     if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
         raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
     fields, coded = header.parse(head)
@@ -96,8 +96,12 @@ def _decode(
     return Codes(held)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the header and the stored tensors."""
+def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the header, not checked yet, and the stored tensors of a ticket or an opponent.
+
+    Raises:
+        TicketError: it is missing, damaged, or another file.
+    """
     if not path.is_file():
         raise TicketError("no such file")
     try:

@@ -154,14 +154,14 @@ def parse(head: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Encoded]]:
     version = head.get("format")
     if type(version) is not int or version != FORMAT:
         raise TicketError(f"its format is {version!r}; this version of untrained reads format {FORMAT}")
-    _check_keys("the header", head, _HEADER_KINDS, set())
+    check_keys("the header", head, _HEADER_KINDS, set())
     if not 0 <= head["seed"] < 1 << 64:
         raise TicketError(f"seed must be in [0, 2**64), got {head['seed']}")
     law = None if head["weights"] is None else revive(WeightLaw, head["weights"], "weights law")
     methods = [revive(Method, method) for method in head["methods"]]
     network = head["network"]
     if network is not None:
-        _check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
+        check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
     tensors, coded = {}, {}
     for name, line in head["tensors"].items():
         tensors[name], codes = _parse_entry(name, line, methods, law)
@@ -187,7 +187,7 @@ def _parse_entry(
     masked = line.keys() >= {"method"}
     kinds = {"shape": (list,), "dtype": (str,)}
     kinds |= {"method": (int,), "coding": (str,), "values": (list,), "counts": (list,)} if masked else {}
-    _check_keys(repr(name), line, kinds, set() if masked else {"constant"})
+    check_keys(repr(name), line, kinds, set() if masked else {"constant"})
     for field in ("shape", *(("values", "counts") if masked else ())):
         if any(type(number) is not int for number in line[field]):
             raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
@@ -228,7 +228,8 @@ _HEADER_KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
+def check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
+    """Refuse fields that are missing, unknown, or not of their kind."""
     if wrong := (given.keys() ^ kinds.keys()) - (optional & given.keys()):
         raise TicketError(f"{what} has missing or unknown fields: {', '.join(map(repr, sorted(wrong)))}")
     for field, allowed in kinds.items():

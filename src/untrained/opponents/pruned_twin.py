@@ -1,0 +1,72 @@
+"""Trained twin whose smallest weights are pruned step by step, and whose others get few bits before the end.
+
+    W = w · top(|w|, keep(t)) in each layer, keep(t) by Zhu & Gupta's cubic schedule from 1 to `keep` at t = 0.6
+    W = scale_row · code from t = 0.75 on, straight through to w, code 0 where pruned, else ±1 … ±(2^(bits-1) - 1)
+
+A pruned weight keeps learning and may come back until the end (Lin et al. 2020, dynamic pruning with feedback).
+Source: Han et al. 2016, arXiv 1510.00149; Zhu & Gupta 2017, arXiv 1710.01878; Lin et al. 2020, arXiv 2006.07253.
+Budget: the epochs of the twin; with `retrain` twice as many: it is trained without pruning first, as Han's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from untrained.methods.schedules import Cubic
+from untrained.models.registry import Network
+from untrained.opponents.base import Coded, Opponent
+from untrained.opponents.course import Course, Weights
+from untrained.opponents.quantise import fast_codes, fit_scale, straight_through
+from untrained.selection.topk import choose_highest
+
+_PRUNED, _QUANTISED = 0.6, 0.75
+
+
+@final
+@dataclass(frozen=True)
+class PrunedTwin(Opponent):
+    """Pruned and quantised twin.
+
+    Args:
+        keep: fraction of the weights of each layer that is not 0.
+        bits: of each of these.
+        retrain: train the whole twin first, for as many epochs again.
+    """
+
+    keep: float = 0.05
+    bits: int = 4
+    retrain: bool = False
+
+    _limits: ClassVar = {"bits": (2, 8)}
+
+    def coded(self, weights: Weights) -> Coded:
+        levels = 2 ** (self.bits - 1) - 1
+        found: Coded = {}
+        for name, pruned in self._pruned(weights, self.keep).items():
+            codes = fast_codes(pruned, levels, per_channel=True, least=1)
+            found[name] = codes, fit_scale(pruned, codes, per_channel=True)
+        return found
+
+    def constrained(self, weights: Weights, done: float) -> Weights:
+        if done >= _QUANTISED:
+            return super().constrained(weights, done)
+        pruned = self._pruned(weights, Cubic(1.0, self.keep, _PRUNED).at(done))
+        return {name: straight_through(weights[name], value) for name, value in pruned.items()}
+
+    def train(self, course: Course) -> tuple[Network, float]:
+        network, seconds = course.network(), 0.0
+        if self.retrain:
+            seconds = course.fit(network, stage="whole")
+        return network, seconds + course.fit(network, self.constrained, recipe=self.recipe)
+
+    def passes(self, epochs: int) -> int:
+        return 2 * epochs if self.retrain else epochs
+
+    @staticmethod
+    @torch.no_grad()
+    def _pruned(weights: Weights, keep: float) -> dict[str, Tensor]:
+        return {name: choose_highest([w], [w], keep, False, [name])[0] for name, w in weights.items()}
