@@ -81,7 +81,7 @@ def state(model):
     return {n: (t.dtype, t.shape, t.contiguous().reshape(-1).view(torch.uint8).tolist()) for n, t in tensors}
 
 
-TICKETS = {name: ut.Ticket.of(*masked_as(name)).to_bytes() for name in MAKERS}
+TICKETS = {name: ut.Ticket.of(*masked_as(name)).to_bytes(1) for name in MAKERS}
 EXPECTED = {name: state(ut.bake_(masked_as(name)[0])) for name in MAKERS}
 
 # --- tools ---

@@ -165,8 +165,8 @@ def _lines(folder, *endings):
 
 def test_the_library_stays_small():
     """Totals that only fall; a commit that raises one gives its reason."""
-    assert _lines(SOURCE) < 24_700
-    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 2_830
+    assert _lines(SOURCE) < 26_000
+    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 3_200
 
 
 def test_files_and_functions_are_read_in_one_sitting():

@@ -14,7 +14,7 @@ import torch
 from kernel_problems import EXTREMES, KINDS, SPECIAL, Says, built, rng, run_python
 
 from untrained.native import choice as kernels
-from untrained.native import compiler
+from untrained.native import compiler, contexts
 from untrained.native import library as found
 from untrained.native import load as load_kernels
 from untrained.native.compiler import NoCompiler, find_library
@@ -108,8 +108,32 @@ def sanitized_loads():
         load_kernels.decode_two([(drawn.bytes(4 * (n + 2)), n, frequency) for n in EDGES])
 
 
+def sanitized_contexts():
+    drawn = np.random.default_rng(1)
+    for n in EDGES:
+        contexts.score_bins(n, 6, n % 2 == 1, n)
+    for shape in ((1, 1), (3, 50), (17, 19), (2, 700), (0, 5), (4, 0)):
+        n, (rows, columns) = shape[0] * shape[1], shape
+        random = [drawn.integers(0, 2, n).astype(kind) for kind in (np.uint8, np.uint8, np.bool_, np.bool_)]
+        effects = [drawn.integers(-(1 << 15), 1 << 15, (2, each)).astype(np.int32) for each in (rows, columns)]
+        for bins, positive in ((None, None), (random[0], None), (None, random[2]), (random[0], random[2])):
+            grid = contexts.Grid(bins, positive, np.array([-300, 4000], np.int32), *effects, shape)
+            levels = contexts.find_levels(grid)
+            table = np.arange(255, dtype=np.int32)
+            contexts.sum_slopes(grid, random[1], random[3], table, table)
+            counts = np.bincount(levels, minlength=255)
+            contexts.place_bits(levels, random[1], np.cumsum(counts) - counts)
+    words = drawn.integers(1, 1 << 32, 40).astype(np.uint32)
+    streams = [load_kernels.BitStream.of(words[:n].copy()) for n in (1, 2, 7, 40, 40)]
+    for most in (0, 1, 300):  # some runs have no bits at all, and one stream no runs
+        counts = [drawn.integers(0, most + 1, n) for n in (0, 1, 9, 3, 2)]
+        runs = [(drawn.integers(1, 1 << 24, len(each)).astype(np.uint32), each) for each in counts]
+        load_kernels.read_bits(streams, runs)
+
+
 SANITIZED = [
     sanitized_choices,
+    sanitized_contexts,
     sanitized_hints,
     sanitized_nan,
     sanitized_ways_back,

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-SOURCES = ("choice.cpp", "load.cpp", "packed.cpp", "straight_through.cpp")
+SOURCES = ("choice.cpp", "contexts.cpp", "load.cpp", "packed.cpp", "straight_through.cpp")
 _HEADERS = ("parallel.h",)
 # No flag may change a result: no contraction to fused multiply-adds, no reordering of sums.
 _FLAGS = ("-std=c++20", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-shared", "-fPIC")

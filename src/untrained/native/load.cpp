@@ -22,14 +22,15 @@ struct Signs {
   float scale;
 };
 
-// One entropy-coded tensor of two values, and the state of its decoding.
-struct Coded {
+// A stream of entropy-coded bits, and its next runs: of each the number of bits and the frequency of a 0, of 2^24.
+struct Bits {
   const uint32_t* words;
-  int64_t left;        // words; the last is read first
-  int64_t n;           // codes
-  uint64_t frequency;  // of symbol 0, of 2^24
-  uint8_t* out;
+  int64_t left;  // words; the last is read first
   uint64_t state;  // 0 at the end, as `left` is, unless the data are damaged
+  const int64_t* counts;
+  const uint32_t* zeros;
+  int64_t runs;
+  uint8_t* out;
 };
 }
 
@@ -105,20 +106,24 @@ void draw_blocks(const Signs& from, int64_t begin, int64_t end, int64_t n, const
 
 constexpr uint64_t kWord = uint64_t{1} << 32;
 
-inline void refill(Coded& coded) {
-  if (coded.state < kWord && coded.left > 0) coded.state = coded.state << 32 | coded.words[--coded.left];
+inline void refill(Bits& bits) {
+  if (bits.state < kWord && bits.left > 0) bits.state = bits.state << 32 | bits.words[--bits.left];
 }
 
-// The next `steps` symbols of each of kStreams tensors.
+// The next `steps` bits of each of kStreams streams, within one run of each.
 template <int kStreams>
-void decode_steps(Coded* const* coded, int64_t steps) {
-  Coded at[kStreams];
-  for (int k = 0; k < kStreams; ++k) at[k] = *coded[k];
+void read_steps(Bits* const* streams, const int64_t* done, int64_t steps) {
+  Bits at[kStreams];
+  uint64_t zeros[kStreams];
+  for (int k = 0; k < kStreams; ++k) {
+    at[k] = *streams[k];
+    zeros[k] = at[k].zeros[done[k]];
+  }
   for (int64_t i = 0; i < steps; ++i) {
 #pragma GCC unroll 8
     for (int k = 0; k < kStreams; ++k) {
-      Coded& one = at[k];
-      const uint64_t q = one.state & 0xFFFFFF, f0 = one.frequency;
+      Bits& one = at[k];
+      const uint64_t q = one.state & 0xFFFFFF, f0 = zeros[k];
       const uint64_t is_one = q >= f0, mask = -is_one;  // no branch: it could not be predicted
       one.state = (one.state >> 24) * (f0 ^ ((f0 ^ ((uint64_t{1} << 24) - f0)) & mask)) + q - (f0 & mask);
       one.out[i] = static_cast<uint8_t>(is_one);
@@ -127,8 +132,7 @@ void decode_steps(Coded* const* coded, int64_t steps) {
   }
   for (int k = 0; k < kStreams; ++k) {
     at[k].out += steps;
-    at[k].n -= steps;
-    *coded[k] = at[k];
+    *streams[k] = at[k];
   }
 }
 
@@ -176,29 +180,39 @@ int64_t count_bits(const uint8_t* bytes, int64_t n) {
   return found;
 }
 
-// Decode as codec.py documents it; several tensors side by side, for within one each symbol waits for the one before.
-void decode_two(Coded* coded, int64_t count) {
-  Coded* running[kStreams];
+// Read all runs of the streams; several side by side, for within one each bit waits for the one before.
+void read_bits(Bits* all, int64_t count) {
+  Bits* running[kStreams];
+  int64_t done[kStreams], left[kStreams];  // runs that are read, and bits that are left of the next one
   int64_t next = 0;
   int streams = 0;
   for (;;) {
     while (streams < kStreams && next < count) {
-      Coded* const begun = &coded[next++];
+      Bits* const begun = &all[next++];
       refill(*begun);
       refill(*begun);
-      running[streams++] = begun;
+      if (begun->runs == 0) continue;
+      running[streams] = begun;
+      done[streams] = 0;
+      left[streams++] = begun->counts[0];
     }
     if (streams == 0) return;
     int64_t steps = INT64_MAX;
-    for (int k = 0; k < streams; ++k) steps = running[k]->n < steps ? running[k]->n : steps;
+    for (int k = 0; k < streams; ++k) steps = left[k] < steps ? left[k] : steps;
     if (streams == kStreams)
-      decode_steps<kStreams>(running, steps);
+      read_steps<kStreams>(running, done, steps);
     else
-      for (int k = 0; k < streams; ++k) decode_steps<1>(&running[k], steps);
-    int left = 0;
-    for (int k = 0; k < streams; ++k)
-      if (running[k]->n > 0) running[left++] = running[k];
-    streams = left;
+      for (int k = 0; k < streams; ++k) read_steps<1>(&running[k], &done[k], steps);
+    int still = 0;
+    for (int k = 0; k < streams; ++k) {
+      left[k] -= steps;
+      if (left[k] == 0 && ++done[k] < running[k]->runs) left[k] = running[k]->counts[done[k]];
+      if (done[k] == running[k]->runs) continue;
+      running[still] = running[k];
+      done[still] = done[k];
+      left[still++] = left[k];
+    }
+    streams = still;
   }
 }
 }

@@ -25,9 +25,24 @@ class _Signs(ctypes.Structure):
     _fields_ = (("key", c_uint32 * 2), ("name", c_uint32 * 2), ("first", c_uint64), ("scale", c_float))
 
 
-class _Coded(ctypes.Structure):
-    _fields_ = (("words", c_void_p), ("left", c_int64), ("n", c_int64))
-    _fields_ += (("frequency", c_uint64), ("out", c_void_p), ("state", c_uint64))
+class _Bits(ctypes.Structure):
+    _fields_ = (("words", c_void_p), ("left", c_int64), ("state", c_uint64))
+    _fields_ += (("counts", c_void_p), ("zeros", c_void_p), ("runs", c_int64), ("out", c_void_p))
+
+
+class BitStream(NamedTuple):
+    """Stream of entropy-coded bits, as far as it has been read."""
+
+    words: np.ndarray
+    at: _Bits
+
+    @staticmethod
+    def of(words: np.ndarray) -> BitStream | None:
+        """Return the stream of these words (uint32, the last is read first); None: no kernel."""
+        return None if library() is None else BitStream(words, _Bits(_at(words), len(words)))
+
+    def is_empty(self) -> bool:
+        return self.at.state == 0 and self.at.left == 0
 
 
 def draw_signs(stream: Stream, out: np.ndarray, bits: np.ndarray | None = None) -> bool:
@@ -58,6 +73,32 @@ def count_bits(data: np.ndarray) -> int | None:
     return kernels.count_bits(_at(data), c_int64(len(data)))
 
 
+def read_bits(streams: Sequence[BitStream], runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Read the next bits of several streams, all at once.
+
+    Args:
+        streams: the streams.
+        runs: of each the frequency of a 0 (of 2²⁴; uint32) and the number of bits (int64) of its runs.
+
+    Returns:
+        uint8 bits of each stream.
+    """
+    kernels = library()
+    assert kernels is not None
+    bits = [np.empty(int(counts.sum()), np.uint8) for _, counts in runs]
+    # The longest first, so that few elements remain at the end, when fewer run in parallel.
+    order = sorted(range(len(streams)), key=lambda i: -len(bits[i]))
+    parts = (_Bits * len(streams))()
+    for part, i in zip(parts, order, strict=True):
+        at, (zeros, counts) = streams[i].at, runs[i]
+        part.words, part.left, part.state = at.words, at.left, at.state
+        part.counts, part.zeros, part.runs, part.out = _at(counts), _at(zeros), len(counts), _at(bits[i])
+    kernels.read_bits(parts, c_int64(len(parts)))
+    for part, i in zip(parts, order, strict=True):
+        streams[i].at.left, streams[i].at.state = part.left, part.state
+    return bits
+
+
 def decode_two(coded: Sequence[tuple[bytes, int, int]]) -> list[np.ndarray | None] | None:
     """Decode the entropy-coded symbols of tensors with two values, all at once; None: no kernel.
 
@@ -67,19 +108,12 @@ def decode_two(coded: Sequence[tuple[bytes, int, int]]) -> list[np.ndarray | Non
     Returns:
         uint8 symbols of each tensor, or None where the data do not end with the last symbol.
     """
-    kernels = library()
-    if kernels is None:
+    streams = [BitStream.of(np.frombuffer(data, "<u4").astype(np.uint32, copy=False)) for data, _, _ in coded]
+    ready = [stream for stream in streams if stream is not None]
+    if library() is None:
         return None
-    words = [np.frombuffer(data, "<u4").astype(np.uint32, copy=False) for data, _, _ in coded]
-    symbols = [np.empty(n, np.uint8) for _, n, _ in coded]
-    # The longest first, so that few elements remain at the end, when fewer run in parallel.
-    order = sorted(range(len(coded)), key=lambda i: -coded[i][1])
-    parts = (_Coded * len(coded))(
-        *(_Coded(_at(words[i]), len(words[i]), coded[i][1], coded[i][2], _at(symbols[i]), 0) for i in order)
-    )
-    kernels.decode_two(parts, c_int64(len(parts)))
-    whole = {i: part.state == 0 and part.left == 0 for i, part in zip(order, parts, strict=True)}
-    return [found if whole[i] else None for i, found in enumerate(symbols)]
+    symbols = read_bits(ready, [(np.array([zero], np.uint32), np.array([n])) for _, n, zero in coded])
+    return [found if stream.is_empty() else None for stream, found in zip(ready, symbols, strict=True)]
 
 
 def _signs(stream: Stream):

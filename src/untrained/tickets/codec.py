@@ -41,13 +41,13 @@ def encode(codes: Tensor) -> Encoded:
     index_of = np.zeros(256, np.uint8)
     index_of[present] = np.arange(len(present))
     symbols = index_of[shifted]
-    n, width = len(symbols), _width(values)
+    n, width = len(symbols), width_of(len(values))
     # Sixty-four bits of state, and a little for the rounding of the frequencies.
     if 8 * math.ceil(n * width / 8) > n * entropy(counts) + 64:
         ans = _ans_encode(symbols, counts)
         if len(ans) < math.ceil(n * width / 8):
             return Encoded("ans", values, counts, ans)
-    return Encoded("bits", values, counts, _pack(symbols, width))
+    return Encoded("bits", values, counts, pack(symbols, width))
 
 
 def decode(encoded: Encoded) -> Tensor:
@@ -88,7 +88,7 @@ class Same:
 class Codes(Mapping[str, Tensor]):
     """Codes by name; masks stay packed, and equal codes one number, until they are read."""
 
-    def __init__(self, held: Mapping[str, tuple[Tensor | Bits | Same, tuple[int, ...]]]) -> None:
+    def __init__(self, held: Mapping[str, tuple[Coded, tuple[int, ...]]]) -> None:
         self._held = dict(held)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -118,7 +118,11 @@ def mask_bits(codes: Mapping[str, Tensor], name: str) -> np.ndarray:
     return np.packbits(codes[name].cpu().contiguous().numpy().reshape(-1) != 0, bitorder="little")
 
 
-def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
+Coded = Tensor | Bits | Same
+"""Codes as they are held until they are read."""
+
+
+def decode_each(encoded: Sequence[Encoded]) -> Iterator[Coded]:
     """Yield the decoded codes of each, decoded together to save time; raise the ValueError of one in its turn.
 
     Bit-coded masks stay packed, and equal codes one number.
@@ -129,14 +133,17 @@ def decode_each(encoded: Sequence[Encoded]) -> Iterator[Tensor | Bits | Same]:
         if fault := _find_fault(one):
             raise ValueError(fault)
         if one.coding == "bits" and one.values == (0, 1):
-            yield _bits(one)
+            bits = _bits(one.data, sum(one.counts))
+            ones = _count_ones(bits)
+            _check_counts(one, [bits.n - ones, ones])
+            yield bits
             continue
         if len(one.values) == 1:
             _check_length(one.data, one.counts[0], 0)
             yield Same(one.values[0], one.counts[0])
             continue
         if one.coding == "bits":
-            symbols = _unpack(one.data, sum(one.counts), _width(one.values))
+            symbols = _unpack(one.data, sum(one.counts), width_of(len(one.values)))
         else:
             symbols = ahead.pop(i) if i in ahead else _ans_decode(one.data, one.counts)
         if symbols is None:
@@ -180,16 +187,32 @@ def _codes(encoded: Encoded, symbols: np.ndarray) -> Tensor:
     return torch.from_numpy(codes)
 
 
-def _bits(encoded: Encoded) -> Bits:
+def unpack_values(data: bytes, values: tuple[int, ...], n: int) -> Coded:
+    """Return n codes that are packed as indices of their values; a mask stays packed.
+
+    Raises:
+        ValueError: the data are not as long as that, or the bits after the last code are not zero.
+    """
+    if values == (0, 1):
+        return _bits(data, n)
+    symbols = _unpack(data, n, width_of(len(values)))
+    if len(symbols) and symbols.max() >= len(values):
+        raise ValueError(f"symbol {symbols.max()} is beyond the {len(values)} values")
+    return torch.from_numpy(np.array(values, np.int8)[symbols])
+
+
+def _bits(data: bytes, n: int) -> Bits:
     """Return a mask, checked and still packed."""
-    n, data = sum(encoded.counts), np.frombuffer(encoded.data, np.uint8)
-    _check_length(encoded.data, n, 1)
-    if n % 8 and data[-1] >> n % 8:
+    packed = np.frombuffer(data, np.uint8)
+    _check_length(data, n, 1)
+    if n % 8 and packed[-1] >> n % 8:
         raise ValueError(_PADDING)
-    ones = load_kernels.count_bits(data)
-    ones = int.from_bytes(encoded.data, "little").bit_count() if ones is None else ones
-    _check_counts(encoded, [n - ones, ones])
-    return Bits(data, n)
+    return Bits(packed, n)
+
+
+def _count_ones(bits: Bits) -> int:
+    ones = load_kernels.count_bits(bits.data)
+    return int.from_bytes(bits.data.tobytes(), "little").bit_count() if ones is None else ones
 
 
 def _check_counts(encoded: Encoded, found: Sequence[int]) -> None:
@@ -203,11 +226,13 @@ def entropy(counts: Sequence[int]) -> float:
     return -sum(count / n * math.log2(count / n) for count in counts if count) + 0.0
 
 
-def _width(values: Sequence[int]) -> int:
-    return max(0, len(values) - 1).bit_length()
+def width_of(values: int) -> int:
+    """Return the bits of an index of so many values."""
+    return max(0, values - 1).bit_length()
 
 
-def _pack(symbols: np.ndarray, width: int) -> bytes:
+def pack(symbols: np.ndarray, width: int) -> bytes:
+    """Return symbols (uint8) as so many bits each."""
     bits = symbols[:, None] >> np.arange(width, dtype=np.uint8) & 1 if width != 1 else symbols
     return np.packbits(bits.reshape(-1), bitorder="little").tobytes()
 

@@ -1,4 +1,4 @@
-"""Writing and reading of a ticket's file: safetensors, with the header in one metadata key."""
+"""Reading of a ticket's file, and writing of format 1: safetensors, with the header in one metadata key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from untrained.methods.base import UNDECIDED
-from untrained.tickets import hashes, header
+from untrained.tickets import compact, hashes, header
 from untrained.tickets.codec import Codes, Encoded, decode_each
 from untrained.tickets.header import TensorEntry, TicketError
 
@@ -25,7 +25,7 @@ _LONGEST = 2000  # characters of a message
 
 
 def to_bytes(head: dict[str, Any], encoded: Mapping[str, Encoded], extra: Mapping[str, Tensor]) -> bytes:
-    """Return the bytes of a ticket's file.
+    """Return the bytes of a ticket's file in format 1.
 
     Raises:
         ValueError: the header is longer than safetensors allow.
@@ -48,10 +48,14 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         TicketError: the file is missing, damaged, not a ticket, or of another format.
     """
+    if compact.is_one(path):
+        return compact.read(path)
     head, stored = read_safetensors(path)
     if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
         raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
-    fields, coded = header.parse(head)
+    header.check_format(head)
+    fields, coded = header.parse(head, 1)
+    fields |= {field: head[field] for field in ("weights_sha256", "sample_sha256")}
     header.check_expansion(fields["tensors"], path.stat().st_size)
     expected = {f"codes/{name}" for name in coded}
     for name in sorted(stored.keys() ^ expected):

@@ -24,10 +24,14 @@ from untrained.weights.laws import DTYPES, WeightLaw
 from untrained.weights.source import Source
 
 KEY = "untrained"
-FORMAT = 1
+FORMATS = (1, 2)
 # Tensors whose codes are all equal cost no byte, so a hostile header could ask for any amount of memory.
 MOST_WEIGHTS_PER_BYTE = 1 << 16
 MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE = 1 << 32, 1 << 10
+_STORABLE_NAMES = (
+    "bool uint8 int8 int16 uint16 int32 uint32 int64 uint64 float16 bfloat16 float32 float64 complex64 float8_e4m3fn "
+    "float8_e5m2 float8_e8m0fnu float8_e4m3fnuz float8_e5m2fnuz"
+).split()
 _DEEPEST = 4  # more than a structure in a method in a method
 
 
@@ -79,6 +83,12 @@ class TensorEntry:
         return self.method.given(self.source(name, seed, None))
 
 
+STORABLE: dict[str, torch.dtype] = {
+    name: dtype for name in _STORABLE_NAMES if (dtype := getattr(torch, name, None)) is not None
+}
+"""The dtypes of tensors that are stored whole, by name."""
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -119,9 +129,12 @@ def from_json(text: str) -> dict[str, Any]:
 
 
 def compose(
-    tensors: Mapping[str, TensorEntry], encoded: Mapping[str, Encoded], law: WeightLaw | None, facts: Mapping[str, Any]
+    tensors: Mapping[str, TensorEntry], law: WeightLaw | None, facts: Mapping[str, Any], encoded: Mapping[str, Encoded]
 ) -> dict[str, Any]:
-    """Return the header as a JSON-able object, without its sha256; `facts` become fields of it."""
+    """Return the header as a JSON-able object, without its sha256; `facts` become fields of it.
+
+    In format 2, what describes codes is not in the header: `encoded` is empty then.
+    """
     methods: list[Method] = []
     described = {}
     for name, entry in tensors.items():
@@ -131,13 +144,13 @@ def compose(
         if entry.method is not None:
             if entry.method not in methods:
                 methods.append(entry.method)
+            line["method"] = methods.index(entry.method)
+        if name in encoded:
             codes = encoded[name]
-            line |= {"method": methods.index(entry.method), "coding": codes.coding}
-            line |= {"values": list(codes.values), "counts": list(codes.counts)}
+            line |= {"coding": codes.coding, "values": list(codes.values), "counts": list(codes.counts)}
         described[name] = line
     return {
         **facts,
-        "format": FORMAT,
         "weights": None if law is None else describe(law),
         "methods": [describe(method) for method in methods],
         "tensors": described,
@@ -145,16 +158,20 @@ def compose(
     }
 
 
-def parse(head: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Encoded]]:
+def check_format(head: Mapping[str, Any]) -> None:
+    """Refuse the header of a safetensors file whose format is not 1."""
+    version = head.get("format")
+    if type(version) is not int or version != 1:
+        raise TicketError(f"its format is {version!r}; this version of untrained reads formats 1 and 2")
+
+
+def parse(head: Mapping[str, Any], version: int) -> tuple[dict[str, Any], dict[str, Encoded]]:
     """Return the fields of a Ticket and its codes, still without bytes; each field of the header is checked.
 
     Raises:
         TicketError: a field is missing, unknown, or not as the format demands.
     """
-    version = head.get("format")
-    if type(version) is not int or version != FORMAT:
-        raise TicketError(f"its format is {version!r}; this version of untrained reads format {FORMAT}")
-    check_keys("the header", head, _HEADER_KINDS, set())
+    check_keys("the header", head, _HEADER_KINDS | (_HASHES if version == 1 else {}), set())
     if not 0 <= head["seed"] < 1 << 64:
         raise TicketError(f"seed must be in [0, 2**64), got {head['seed']}")
     law = None if head["weights"] is None else revive(WeightLaw, head["weights"], "weights law")
@@ -164,36 +181,31 @@ def parse(head: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Encoded]]:
         check_keys("the network", network, {"name": (str,), "arguments": (dict,)}, set())
     tensors, coded = {}, {}
     for name, line in head["tensors"].items():
-        tensors[name], codes = _parse_entry(name, line, methods, law)
+        tensors[name], codes = _parse_entry(name, line, methods, law, version)
         if codes is not None:
             coded[name] = codes
     if not coded:
         raise TicketError("it holds no codes")
     fields = {"law": law, "tensors": tensors, "built_by": network}
-    fields |= {field: head[field] for field in ("seed", "meta", "weights_sha256", "sample_sha256")}
-    return fields, coded
+    return fields | {"seed": head["seed"], "meta": head["meta"]}, coded
 
 
 def _parse_entry(
-    name: str, line: Any, methods: Sequence[Method], law: WeightLaw | None
+    name: str, line: Any, methods: Sequence[Method], law: WeightLaw | None, version: int
 ) -> tuple[TensorEntry, Encoded | None]:
     """Parse the line of one tensor; it has codes only if it is masked."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise TicketError(f"the name {name!r} is not Unicode text") from None
+    check_name(name)
     if not isinstance(line, dict):
         raise TicketError(f"{name!r} is described by {line!r}")
     masked = line.keys() >= {"method"}
-    kinds = {"shape": (list,), "dtype": (str,)}
-    kinds |= {"method": (int,), "coding": (str,), "values": (list,), "counts": (list,)} if masked else {}
+    kinds = {"shape": (list,), "dtype": (str,)} | ({"method": (int,)} if masked else {})
+    described = masked and version == 1
+    kinds |= {"coding": (str,), "values": (list,), "counts": (list,)} if described else {}
     check_keys(repr(name), line, kinds, set() if masked else {"constant"})
-    for field in ("shape", *(("values", "counts") if masked else ())):
+    for field in ("shape", *(("values", "counts") if described else ())):
         if any(type(number) is not int for number in line[field]):
             raise TicketError(f"{name!r}: {field} must be integers, got {line[field]}")
-    size = math.prod(max(1, side) for side in line["shape"])  # a 0 must not hide a huge number
-    if any(side < 0 for side in line["shape"]) or len(line["shape"]) > 64 or size >= 1 << 62:
-        raise TicketError(f"{name!r} has the impossible shape {line['shape']}")
+    check_shape(name, line["shape"])
     if line["dtype"] not in DTYPES:
         raise TicketError(f"{name!r} has dtype {line['dtype']!r}; the format has {', '.join(DTYPES)}")
     constant = line.get("constant")
@@ -208,8 +220,25 @@ def _parse_entry(
         if not 0 <= line["method"] < len(methods):
             raise TicketError(f"{name!r} names method {line['method']} of {len(methods)}")
         method = methods[line["method"]]
-        codes = Encoded(line["coding"], tuple(line["values"]), tuple(line["counts"]), b"")
+        codes = Encoded("", (), (), b"")  # in format 2 all is in its bytes
+        if described:
+            codes = Encoded(line["coding"], tuple(line["values"]), tuple(line["counts"]), b"")
     return TensorEntry(tuple(line["shape"]), DTYPES[line["dtype"]], method, constant), codes
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a tensor that is no Unicode text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise TicketError(f"the name {name!r} is not Unicode text") from None
+
+
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Refuse a shape that no tensor can have."""
+    size = math.prod(max(1, side) for side in shape)  # a 0 must not hide a huge number
+    if any(side < 0 for side in shape) or len(shape) > 64 or size >= 1 << 62:
+        raise TicketError(f"{name!r} has the impossible shape {list(shape)}")
 
 
 def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
@@ -220,16 +249,20 @@ def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None
 
 
 _HEADER_KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("format", "seed"), (int,)),
+    "seed": (int,),
     **dict.fromkeys(("tensors", "meta"), (dict,)),
     **dict.fromkeys(("weights", "network"), (dict, type(None))),
-    **dict.fromkeys(("weights_sha256", "sample_sha256", "producer", "sha256"), (str,)),
+    "producer": (str,),
     "methods": (list,),
+}
+_HASHES: dict[str, tuple[type, ...]] = {
+    "format": (int,),
+    **dict.fromkeys(("weights_sha256", "sample_sha256", "sha256"), (str,)),
 }
 
 
 def check_keys(what: str, given: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]], optional: set[str]) -> None:
-    """Refuse fields that are missing, unknown, or not of their kind."""
+    """Refuse an object whose fields are not these, each of one of its types."""
     if wrong := (given.keys() ^ kinds.keys()) - (optional & given.keys()):
         raise TicketError(f"{what} has missing or unknown fields: {', '.join(map(repr, sorted(wrong)))}")
     for field, allowed in kinds.items():

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from untrained.masking.masked_class import tensors_of
 from untrained.methods import Method
 from untrained.methods.base import UNDECIDED
 from untrained.models import Network, build
-from untrained.tickets import contents, file, hashes, header
+from untrained.tickets import compact, contents, file, hashes, header
 from untrained.tickets.capture import Capture
 from untrained.tickets.codec import Encoded, encode
 from untrained.tickets.direct_load import DirectLoad
@@ -126,29 +126,52 @@ class Ticket:
 
     @within_memory()
     def encoded(self) -> dict[str, Encoded]:
-        """Encode the codes for the file, without those that the seed gives."""
+        """Encode the codes for a file of format 1, without those that the seed gives."""
         encoded = {}
         for name, codes in self.codes.items():
             given = self.tensors[name].given(name, self.seed)
             encoded[name] = encode(codes if given is None else codes[given == UNDECIDED])
         return encoded
 
-    def to_bytes(self) -> bytes:
-        """Return the bytes of the ticket's file; the same ticket always gives the same bytes."""
-        encoded = self.encoded()
+    @within_memory()
+    def coded(self) -> dict[str, bytes]:
+        """Encode the codes for a file of format 2."""
+        return {
+            name: compact.encode_tensor(codes, name, self.tensors[name], self.seed, self.law)
+            for name, codes in self.codes.items()
+        }
+
+    def to_bytes(self, format: Literal[1, 2] = 1, coded: Mapping[str, bytes] | None = None) -> bytes:
+        """Return the bytes of the ticket's file; the same ticket always gives the same bytes.
+
+        Args:
+            format: of the file. Format 2 is smaller; older readers know only 1.
+            coded: the result of `coded`, where it is there already.
+        """
+        facts = {"seed": self.seed, "network": self.built_by, "meta": self.meta}
         hashed = {"weights_sha256": self.weights_sha256, "sample_sha256": self.sample_sha256}
-        facts = {"seed": self.seed, "network": self.built_by, "meta": self.meta, **hashed}
-        data = file.to_bytes(header.compose(self.tensors, encoded, self.law, facts), encoded, self.extra)
+        sums = self.weights_sha256, self.sample_sha256
+        if format == 2 and compact.fits(sums):
+            head = header.compose(self.tensors, self.law, facts, {})
+            data = compact.to_bytes(head, sums, self.coded() if coded is None else coded, self.extra)
+        else:
+            encoded = self.encoded()
+            head = header.compose(self.tensors, self.law, {**facts, **hashed, "format": 1}, encoded)
+            data = file.to_bytes(head, encoded, self.extra)
         header.check_expansion(self.tensors, len(data))
         return data
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, format: Literal[1, 2] = 1) -> None:
         """Write the ticket, whole or not at all.
+
+        Args:
+            path: the file.
+            format: of the file; see `to_bytes`.
 
         Raises:
             OSError: the file cannot be written.
         """
-        data = self.to_bytes()
+        data = self.to_bytes(format)
         with atomic_write(path) as unfinished:
             unfinished.write_bytes(data)
 
