@@ -29,6 +29,7 @@ NETWORKS = {
     "fc": lambda: models.fc((30, 20), (1, 8, 8)),
     "conv2": lambda: models.conv2(0.1, (3, 16, 16)),
     "mnist-conv": lambda: models.mnist_conv((1, 12, 12)),
+    "norm": lambda: models.mnist_conv((1, 12, 12), norm="batch"),
     "resnet18": lambda: models.resnet18(0.06, (3, 16, 16), folded=True),
 }
 
@@ -74,7 +75,7 @@ def test_a_pretrained_base_must_be_passed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
-@pytest.mark.parametrize("name", ["mnist-conv", "resnet18"])
+@pytest.mark.parametrize("name", ["norm", "resnet18"])
 def test_onnx_gives_the_same_logits(name, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -81,6 +81,7 @@ METHODS_AND_LAWS = {
 NETWORKS = {
     "conv2": lambda: models.conv2(0.1, (3, 12, 12)),
     "mnist-conv": lambda: models.mnist_conv((1, 12, 12)),
+    "norm": lambda: models.mnist_conv((1, 12, 12), norm="batch", activation="elu"),
     "resnet, elu": lambda: models.resnet18(0.06, (3, 16, 16), activation="elu"),
     "folded": lambda: models.resnet34(0.05, (3, 32, 32), stem="large", folded=True),
     "sign": lambda: models.fc((20,), (1, 6, 6), activation="sign"),
@@ -92,7 +93,7 @@ def found(model, method=None, meta=None, **mask):
     ut.mask_(model, method or ut.EdgePopup(0.5), **({"seed": 2**64 - 7} | mask))
     draws = torch.Generator().manual_seed(1)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.running_mean.normal_(generator=draws).mul_(0.1)
             module.running_var.uniform_(0.5, 1.5, generator=draws)
     return ut.Ticket.of(model, meta)

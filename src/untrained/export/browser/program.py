@@ -133,7 +133,7 @@ def _conv(layer: nn.Conv2d, names: Mapping[int, str], *_: list[int]) -> Op:
     return {"op": "conv", "kernel": list(layer.kernel_size), "groups": layer.groups} | sizes | tensors
 
 
-def _norm(layer: nn.BatchNorm2d, names: Mapping[int, str], *_: list[int]) -> Op:
+def _norm(layer: nn.BatchNorm1d | nn.BatchNorm2d, names: Mapping[int, str], *_: list[int]) -> Op:
     if layer.running_mean is None:
         raise _Unsupported("it has no running statistics")
     tensors = _tensors(names, mean=layer.running_mean, variance=layer.running_var, weight=layer.weight, bias=layer.bias)
@@ -179,6 +179,7 @@ def _add(node: fx.Node, names: Mapping[int, str], given: list[int], got: list[in
 _MODULES: dict[type, Callable[..., Op | None]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv,
+    nn.BatchNorm1d: _norm,
     nn.BatchNorm2d: _norm,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _avg_pool,
