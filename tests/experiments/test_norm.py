@@ -11,6 +11,7 @@ import untrained as ut
 from untrained.cli import main
 from untrained.data.splits import Split
 from untrained.experiments import testbed
+from untrained.experiments.compare import Comparison
 from untrained.experiments.find import find
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.runs.run import read_run
@@ -42,12 +43,32 @@ def test_network_ticket_and_table_agree_also_after_a_resume(capsys):
     for got, expected in zip(norms(network)[0].state_dict().values(), (hidden.mean(0), hidden.var(0)), strict=False):
         assert any(torch.equal(got.to(t).float(), got) for t in (torch.float8_e4m3fn, torch.float16))
         assert ((got - expected).abs() <= 0.1 * expected.abs() + 0.05 * hidden.std(0)).all()
+    assert "<title>fc with batch norm on digits: a subnetwork" in (found.folder / "report.html").read_text("utf-8")
     again = find(**QUICK, out="run", resume=True)
     assert again.ticket.read_bytes() == written and again.rows[::3] == found.rows[::3]
     assert [replace(r, seconds=None) for r in again.rows] == [replace(r, seconds=None) for r in found.rows]
     main(["eval", "run/found.ticket"])
     assert f"{row.accuracy:.2%}" in capsys.readouterr().out
     main(["verify", "run/found.ticket"])
+
+
+def draw_nothing(*arguments):
+    arguments[-1](())
+    return Comparison((), (), Path(), None)
+
+
+def test_pictures_name_the_network_with_its_norm(monkeypatch):
+    titles = []
+    for command, picture in (("compare", "comparison"), ("sweep", "sweep")):
+        monkeypatch.setattr(f"untrained.plot.{picture}", lambda title, *_: titles.append(title))
+        monkeypatch.setattr(f"untrained.experiments.{command}.run_grid", draw_nothing)
+    ut.compare(widths=(5,), norm="batch")
+    ut.sweep(model="conv2", width="0.02,0.03", norm="batch")
+    assert [title.partition(",")[0] for title in titles] == [
+        "fc 5 with batch norm on digits",
+        "conv2 with batch norm on digits",
+    ]
+    assert Settings().describe_network() == Settings(widths=()).describe_network() == "fc"
 
 
 def test_the_twin_has_the_same_norm_and_its_statistics_are_taken_anew(monkeypatch):

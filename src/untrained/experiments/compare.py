@@ -86,7 +86,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     settings = replace(settings or CompareSettings(), **changes)
     grid = make_grid(settings)
     validate(settings)
-    title = f"{settings.model} on {settings.data}, {settings.epochs} epochs"
+    title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"
     return run_grid(settings, grid, lambda cell: settings, "compare", lambda lines: plot.comparison(title, lines))
 
 

@@ -122,9 +122,7 @@ def _list_parameters(settings: SweepSettings) -> Mapping[str, inspect.Parameter]
 
 def _title(settings: SweepSettings, axis: Axis, laws: tuple[str, ...]) -> str:
     """Return the settings that all networks of the picture share."""
-    model = settings.model
-    if settings.widths:
-        model += f" {'-'.join(map(str, settings.widths))}"
+    model = settings.describe_network()
     if settings.factors()[0] != 1 and axis != "width":
         model += f", width {settings.width}"
     parts = [f"{model} on {Path(settings.data).name}", f"{settings.epochs} epoch{'s' * (settings.epochs > 1)}"]

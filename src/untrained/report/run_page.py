@@ -47,6 +47,8 @@ def write_report(folder: str | Path) -> Path:
 def _title(run: Run) -> str:
     network, data = run.ticket.built_by, run.ticket.meta.get("data")
     title = "A network" if network is None else clean(network["name"])
+    if network is not None and isinstance(norm := network["arguments"].get("norm"), str):
+        title += f" with {clean(norm)} norm"
     if isinstance(data, str):
         title += f" on {clean(Path(data).name)}"
     return f"{title}: a subnetwork of {'untrained' if run.ticket.law else 'pretrained'} weights"

@@ -80,6 +80,11 @@ class Setup:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")
 
+    def describe_network(self) -> str:
+        """Return the network in words, such as "fc 64-64 with batch norm"."""
+        sizes = [] if not self.widths else ["-".join(map(str, self.widths))]
+        return " ".join([self.model, *sizes, *([] if self.norm is None else [f"with {self.norm} norm"])])
+
     def to_toml(self) -> str:
         """Return the settings that describe the search, as TOML that `--config` reads."""
         return to_toml(self)
