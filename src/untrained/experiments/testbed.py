@@ -22,8 +22,8 @@ from untrained.methods.base import Method
 from untrained.models import NETWORKS, build
 from untrained.models.registry import Network
 from untrained.opponents import Opponent
-from untrained.opponents.compressed import Compressed, load_coded_
-from untrained.opponents.course import Course, start_, weights_of
+from untrained.opponents.compressed import Compressed, shrink_
+from untrained.opponents.course import Course, start_
 from untrained.runs.run import Row, write_answers
 from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
@@ -141,9 +141,7 @@ class Workbench:
         batches = self.batches("train"), self.batches("val")
         course = Course(self.network, *batches, self.setup.epochs, self.seed, folder, self.setup.amp)
         trained, seconds = opponent.train(course)
-        with torch.no_grad():
-            coded = opponent.coded(weights_of(trained))
-        load_coded_(trained, coded)
+        coded = shrink_(trained, opponent)
         self._calibrate(trained, torch.float16 if self.setup.norm is None else torch.float8_e4m3fn)
         path = folder / COMPRESSED
         with atomic_write(path) as unfinished:

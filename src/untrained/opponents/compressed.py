@@ -29,6 +29,7 @@ from untrained._version import __version__
 from untrained.masking.masked_class import tensors_of
 from untrained.models.registry import Network, build
 from untrained.opponents.base import Coded, Opponent
+from untrained.opponents.course import weights_of
 from untrained.opponents.quantise import decode
 from untrained.tickets import codec, hashes, header
 from untrained.tickets.codec import Encoded
@@ -68,7 +69,7 @@ class Compressed:
 
     @staticmethod
     def of(network: Network, coded: Coded, opponent: Opponent, meta: Mapping[str, Any]) -> Compressed:
-        """Take a network of `untrained.models` that `load_coded_` gave these weights, with statistics taken since.
+        """Take a network that `shrink_` gave these weights, with statistics taken since.
 
         Raises:
             ValueError: a number is not finite.
@@ -79,7 +80,7 @@ class Compressed:
         }
         numbers |= whole
         for name, tensor in numbers.items():
-            if tensor.is_floating_point() and not tensor.float().isfinite().all():
+            if tensor.is_floating_point() and not tensor.double().isfinite().all():
                 raise ValueError(f"{name} must be finite in float16: the training diverged; try a lower rate")
         return Compressed(opponent, coded, whole, network.built_by, meta)
 
@@ -117,7 +118,7 @@ class Compressed:
     def network(self) -> Network:
         """Return the network, in evaluation mode and on the CPU."""
         network = build(self.built_by["name"], **self.built_by["arguments"]).eval()
-        load_coded_(network, self.coded)
+        _fill_(network, self.coded)
         held = _state(network)
         for name, tensor in self.whole.items():
             held[name].copy_(tensor)
@@ -125,8 +126,22 @@ class Compressed:
 
 
 @torch.no_grad()
-def load_coded_(network: nn.Module, coded: Coded) -> None:
-    """Give a network the weights of codes and scales."""
+def shrink_(network: nn.Module, opponent: Opponent) -> Coded:
+    """Give a network the weights that its opponent's file holds, and return their codes and scales.
+
+    Raises:
+        ValueError: a weight is infinite or NaN.
+    """
+    weights = weights_of(network)
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{name!r} must be finite: the training diverged")
+    coded = opponent.coded(weights)
+    _fill_(network, coded)
+    return coded
+
+
+def _fill_(network: nn.Module, coded: Coded) -> None:
     for name, (codes, scale) in coded.items():
         weight = network.get_parameter(name)
         weight.copy_(decode(codes.to(weight), scale.to(weight.device)))
@@ -152,6 +167,8 @@ def _read(path: Path) -> Compressed:
     for name, tensor in whole.items():
         if tensor.shape != held[name].shape or tensor.dtype not in (*_NARROW, held[name].dtype):
             raise TicketError(f"{name!r} is {_form(tensor)} in the file and {_form(held[name])} in the network")
+        if not tensor.double().isfinite().all():
+            raise TicketError(f"{name!r} holds a number that is not finite")
     return Compressed(opponent, coded, whole, head["network"], head["meta"])
 
 

@@ -63,15 +63,21 @@ class Constrained(nn.Module):
     def __init__(self, network: nn.Module, constrain: Callable[[Weights, float], Weights], steps: int) -> None:
         super().__init__()
         self.network, self.constrain, self.steps = network, constrain, steps
-        self.names = list(weights_of(network))
+        paths, owners = {module: path for path, module in network.named_modules()}, roles(network)[0]
+        # All modules that use a weight, each once: torch's own search for ties breaks modules that have two paths.
+        self.places = {
+            name: [f"{paths[module]}.{leaf}".lstrip(".") for module, leaf in owners[name]]
+            for name in weights_of(network)
+        }
         self.register_buffer("step", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def forward(self, x: Any) -> Any:
-        weights = {name: self.network.get_parameter(name) for name in self.names}
+        weights = {name: self.network.get_parameter(name) for name in self.places}
         used = self.constrain(weights, min(1.0, int(self.step) / self.steps))
         if self.training:
             self.step += 1
-        return functional_call(self.network, dict(used), (x,))
+        placed = {place: used[name] for name, places in self.places.items() for place in places}
+        return functional_call(self.network, placed, (x,), tie_weights=False)
 
 
 @final

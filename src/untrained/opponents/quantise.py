@@ -24,7 +24,7 @@ def best_clipping(weight: Tensor, levels: int) -> tuple[Tensor, Tensor]:
 
     Source: Jacob et al. 2018, section 2.1, here symmetric and per channel; the clipping by weight error needs no data.
     """
-    rows = weight.detach().flatten(1).contiguous()
+    rows = _rows(weight, True)
     largest = rows.abs().amax(1) if rows.numel() else rows.new_zeros(len(rows))
     best, least = largest.new_zeros(len(rows), dtype=torch.float16), rows.square().sum(1)
     for part in range(1, _CLIPPINGS + 1):
@@ -47,7 +47,7 @@ def fast_codes(weight: Tensor, levels: int, *, per_channel: bool, least: int = 0
 
     Source: the first step of Esser et al. 2020, arXiv 1902.08153, section 2.1.
     """
-    rows = weight.detach().reshape(len(weight) if per_channel else 1, -1)
+    rows = _rows(weight, per_channel)
     size, present = rows.abs(), rows.count_nonzero(1).clamp_min_(1)
     step = size.sum(1) * (2 / levels**0.5) / present
     codes = size.div_(torch.where(step > 0, step, 1)[:, None]).round_().clamp_(least, levels)
@@ -56,8 +56,7 @@ def fast_codes(weight: Tensor, levels: int, *, per_channel: bool, least: int = 0
 
 def fit_scale(weight: Tensor, codes: Tensor, *, per_channel: bool) -> Tensor:
     """Return the scale of least squared error for given codes, Σ w·c / Σ c², in float16: (rows,) or (1,); 0 of none."""
-    shape = (len(weight) if per_channel else 1, -1)
-    rows, codes = weight.detach().reshape(shape), codes.reshape(shape)
+    rows, codes = _rows(weight, per_channel), _rows(codes, per_channel)
     square = codes.square().sum(1)
     return torch.where(square > 0, (rows * codes).sum(1) / square, 0.0).to(torch.float16)
 
@@ -70,6 +69,11 @@ def decode(codes: Tensor, scale: Tensor) -> Tensor:
 def straight_through(weight: Tensor, value: Tensor) -> Tensor:
     """Return `value`, whose gradient goes to `weight` unchanged (Bengio et al. 2013, arXiv 1308.3432)."""
     return _StraightThrough.apply(weight, value)  # pyright: ignore[reportReturnType]
+
+
+def _rows(weight: Tensor, per_channel: bool) -> Tensor:
+    """Return a weight as (rows, rest), or as (1, all)."""
+    return weight.detach().flatten(1) if per_channel else weight.detach().flatten()[None]
 
 
 def _round(rows: Tensor, scale: Tensor, levels: int) -> Tensor:

@@ -127,7 +127,9 @@ class GridSettings(Setup):
     """Settings that `compare` and `sweep` share.
 
     Args:
-        methods: Methods, with commas between them, or all; options in brackets: edge-popup(scope=global).
+        methods: Methods, with commas between them, or all; options in brackets: edge-popup(scope=global). Trained
+            opponents too: int8-twin, int4-twin, ternary-twin, binary-twin, pruned-twin, narrow-twin, imp-ticket, or
+            opponents for these all.
         method: One more method, such as yours: FILE.py:CLASS.
         keep: Fractions of the weights kept, with commas between them, for methods that take it.
         seeds: Number of seeds: 0, 1, 2 …
