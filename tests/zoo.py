@@ -110,6 +110,9 @@ ZOO = {
         lambda: nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)),
         (4, 3, 8, 8),
     ),
+    "normed": ModelCase(
+        lambda: nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16, affine=False), nn.ReLU(), nn.Linear(16, 8)), (5, 8)
+    ),
     "grouped conv": ModelCase(lambda: nn.Conv2d(4, 8, 3, groups=2), (2, 4, 6, 6)),
     "transposed conv": ModelCase(lambda: nn.ConvTranspose2d(4, 6, 3, stride=2), (2, 4, 5, 5)),
     "lstm": ModelCase(lambda: Recurrent(nn.LSTM), compiles=False),

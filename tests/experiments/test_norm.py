@@ -52,6 +52,12 @@ def test_network_ticket_and_table_agree_also_after_a_resume(capsys):
     main(["verify", "run/found.ticket"])
 
 
+def test_one_image_a_step_is_refused_before_anything_is_made():
+    with pytest.raises(ValueError, match="batch-size must be 2 or more with a norm, got 1"):
+        find(**QUICK, batch_size=1, out="run")
+    assert not Path("run").exists()
+
+
 def draw_nothing(*arguments):
     arguments[-1](())
     return Comparison((), (), Path(), None)

@@ -98,8 +98,9 @@ GOOD = [(torch.randn(5, 16), torch.zeros(5))]
         ([*GOOD, (torch.randn(5, 7), torch.zeros(5))], {}, "mat1 and mat2"),
         ([*GOOD, torch.randn(5, 16)], {}, "must be a pair"),
         ([*GOOD, (torch.full((5, 16), torch.nan), torch.zeros(5))], {}, "statistics of 2 are not finite"),
-        ([(torch.full((5, 16), 1e38), torch.zeros(5))], {}, "statistics of 2 are not finite"),
+        ([(torch.full((5, 16), 1e38), torch.zeros(5))], {}, "statistics of [26] are not finite"),
         (GOOD, {"dtype": torch.int8}, "dtype must be a floating type, got torch.int8"),
+        (GOOD, {"dtype": "float16"}, "dtype must be a floating type, got float16"),
     ],
 )
 def test_after_an_error_nothing_has_changed(batches, options, error):

@@ -80,6 +80,9 @@ class Setup:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', '-')} must be 1 or more, got {getattr(self, name)}")
 
+        if self.norm is not None and self.batch_size < 2:
+            raise ValueError(f"batch-size must be 2 or more with a norm, got {self.batch_size}")
+
     def describe_network(self) -> str:
         """Return the network in words, such as "fc 64-64 with batch norm"."""
         sizes = [] if not self.widths else ["-".join(map(str, self.widths))]

@@ -47,7 +47,7 @@ def calibrate_(
         >>> norm.running_mean.tolist()
         [1.0, 1.0]
     """
-    if dtype is not None and not dtype.is_floating_point:
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype must be a floating type, got {dtype}")
     norms = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm) and _has_statistics(m)}
     if not norms:
