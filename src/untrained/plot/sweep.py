@@ -147,10 +147,11 @@ def _paint_curves(axes: Axes, axis: _Axis, curves: Sequence[_Curve]) -> None:
 def _paint_laws(axes: Axes, curves: Sequence[_Curve], laws: Sequence[str]) -> None:
     """Paint accuracy from left to right, in a row for each law, the methods a little apart."""
     rows = {law: row for row, law in enumerate(laws)}
-    found = [curve.method for curve in curves if curve.method not in (TWIN, RANDOM)]
+    trained = {curve.method for curve in curves if all(line.law is None for line in curve.lines)}
+    found = [curve.method for curve in curves if curve.method not in (*trained, RANDOM)]
     for curve in curves:
         good = [line for line in curve.lines if line.seeds]
-        if curve.method == TWIN:
+        if curve.method in trained:
             for line in good:
                 curve.paint_level(axes, line, upright=True)
             continue
