@@ -208,8 +208,8 @@ def tickets(folder):
 def rows(printed):
     """(method, keep) of the lines of a printed table."""
     table = printed[printed.index("─") : printed.index("\n\n" if "\n\n" in printed else "table ")]
-    lines = [re.split(r"  +", line.strip()) for line in table.splitlines()[1:] if "±" in line]
-    return [(line[0], line[1] if re.fullmatch(r"[\d.]+", line[1]) else "") for line in lines]
+    lines = [re.split(r"  +", line.strip()) for line in table.splitlines()[1:] if " % " in line]
+    return [(line[0], line[1] if re.fullmatch(r"0\.\d+|1", line[1]) else "") for line in lines]
 
 
 def refused(capsys, *arguments):
@@ -353,6 +353,19 @@ def test_a_finished_run_is_printed_as_a_table_alone_and_not_searched_again(copie
         assert its["against"] == "biprop, keep 0.3" and its["pairs"] == 2
         mean = sum(cells[method, seed] - cells["biprop", seed] for seed in (0, 1)) / 2
         assert its["mean"] == pytest.approx(mean, abs=1e-12)
+
+
+def test_a_folder_of_before_there_were_differences_is_resumed(copied, everything):
+    config = (copied / "config.toml").read_text(encoding="utf-8")
+    (copied / "config.toml").write_text(config.replace('against = "trained twin"\n', ""), encoding="utf-8")
+    for path in copied.glob("cells/*.json"):
+        old = {name: value for name, value in json.loads(path.read_text()).items() if name not in ("epochs", "sha256")}
+        path.write_text(json.dumps(old), encoding="utf-8")
+    main(["compare", *AGAIN, "--out", str(copied), "--resume"])
+    now, then = results(copied)["lines"], results(everything[0])["lines"]
+    assert [line["difference"] for line in now] == [line["difference"] for line in then]
+    assert {line["epochs"] for line in now} == {None} and {line["epochs"] for line in then} == {0, 1}
+    assert "Learning curves" in (copied / "report.html").read_text(encoding="utf-8")
 
 
 def test_every_cell_is_what_its_ticket_is(everything):

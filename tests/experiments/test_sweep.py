@@ -130,6 +130,7 @@ def test_every_cell_is_given_a_network_of_its_width(monkeypatch):
     seen = []
     monkeypatch.setattr(comparison, "run_cell", lambda setup, cell, *_: (seen.append(setup), cell)[1])
     monkeypatch.setattr(comparison, "lines_of", lambda *arguments: [])  # of networks that nobody searched
+    monkeypatch.setattr(comparison, "write_grid_report", lambda folder: folder)
     sweep(model="conv2", width="0.5,1,2", seeds=1, jobs=1, out=Path("run"))
     assert [setup.width for setup in seen] == 3 * [0.5, None, 2.0]
     assert {setup.widths for setup in seen} == {None} and {type(setup) for setup in seen} == {CompareSettings}

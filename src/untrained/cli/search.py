@@ -73,7 +73,8 @@ def compare(
     in it. There is no model selection: results are those of the last epoch.
 
     Writes into the folder of `--out`: summary.csv (the table), results.csv (every network), results.json (both),
-    picture.png, config.toml, and a folder per network. Ctrl-C keeps all finished networks; `--resume` continues.
+    report.html (a page with the curves of all rows), picture.png, config.toml, and a folder per network.
+    Ctrl-C keeps all finished networks; `--resume` continues.
 
     ```
     untrained compare --methods edge-popup,biprop --keep 0.5,0.1 --epochs 10
@@ -86,7 +87,7 @@ def compare(
     from untrained.experiments.compare import compare as run
 
     found = run(settings)
-    _print_grid(found.lines, found.folder, found.picture, table)
+    _print_grid(found.lines, found.folder, found.picture, found.report, table)
 
 
 @app.command
@@ -115,14 +116,14 @@ def sweep(
     from untrained.experiments.sweep import sweep as run
 
     found = run(settings)
-    _print_grid(found.lines, found.folder, found.picture, table)
+    _print_grid(found.lines, found.folder, found.picture, found.report, table)
 
 
-def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None, form: Form | None) -> None:
+def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None, report: Path, form: Form | None) -> None:
     from untrained.runs.text_tables import of_lines
 
     table = of_lines(lines)
-    facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or NO_PICTURE}
+    facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or NO_PICTURE, "report": report}
     below = [*table.notes, *(f"{name:<8} {fact}" for name, fact in facts.items())]
     if form is None:
         table.print()

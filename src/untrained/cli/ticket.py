@@ -124,12 +124,14 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) 
 def report(run: Path, /) -> None:
     """Write report.html into the folder of a run: one page about its results, for your browser.
 
-    The page needs no network, and shows results without computing them again. `find` and `wann` write it at their end.
+    The page needs no network, and shows results without computing them again. `find`, `compare`,
+    `sweep` and `wann` write it at their end.
 
     Args:
-        run: The run's folder: of `find`, `wann`, a network of `compare`, or `fit(out=…)`.
+        run: The run's folder: of `find`, `compare`, `sweep`, `wann`, a network of `compare`, or `fit(out=…)`.
     """
     from untrained.report import write_report
+    from untrained.runs.grid import holds_grid, read_grid
     from untrained.runs.run import read_run
     from untrained.wann.runs import report as wann
 
@@ -137,7 +139,7 @@ def report(run: Path, /) -> None:
         page = wann.write_report(run)
     else:
         page = write_report(run)
-        for gap in read_run(run).gaps:
+        for gap in (read_grid if holds_grid(run) else read_run)(run).gaps:
             say(f"not shown: {gap}")
     say(f"{page}: {page.stat().st_size:,} bytes")
 

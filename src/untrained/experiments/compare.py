@@ -27,6 +27,7 @@ from untrained.experiments.run_folder import claim_folder, resume_command, write
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.methods import METHODS
 from untrained.opponents import OPPONENTS, Opponent
+from untrained.report.grid_page import write_grid_report
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
@@ -49,12 +50,14 @@ class Comparison:
         cells: a cell for each network.
         folder: the folder of results.csv, summary.csv, results.json, picture.png, and a folder per network.
         picture: the picture, or None when matplotlib is not installed.
+        report: one HTML page about all networks.
     """
 
     lines: tuple[Line, ...]
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
+    report: Path
 
     def _repr_html_(self) -> str:
         return of_lines(self.lines).html()
@@ -131,7 +134,7 @@ def run_grid(
     command: str,
     draw: Callable[[Sequence[Line]], Figure],
 ) -> Comparison:
-    """Search the missing cells of a grid, write each one at once, then the table and the picture.
+    """Search the missing cells of a grid, write each one at once, then the table, the picture and the page.
 
     Args:
         settings: the folder, whether to resume, and the number of jobs.
@@ -159,11 +162,12 @@ def run_grid(
             raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
         lines = tuple(lines_of(cells, settings.against))
-        write_results(folder, lines, cells)
+        write_results(folder, lines, cells, command=command, against=settings.against)
         picture = folder / PICTURE if plot.available() else None
         if picture is not None:
             plot.save(draw(lines), picture)
-    return Comparison(lines, cells, folder, picture)
+        report = write_grid_report(folder)
+    return Comparison(lines, cells, folder, picture, report)
 
 
 def _import_joblib() -> Any:

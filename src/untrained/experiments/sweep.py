@@ -28,7 +28,7 @@ class Sweep:
 
     Attributes:
         axis: the setting that was varied: "keep", "width" or "weights".
-        lines, cells, folder, picture: as of `compare`; the lines of each method go along the axis.
+        lines, cells, folder, picture, report: as of `compare`; the lines of each method go along the axis.
     """
 
     axis: Axis
@@ -36,6 +36,7 @@ class Sweep:
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
+    report: Path
     __post_init__ = check_words
 
     def _repr_html_(self) -> str:
@@ -97,7 +98,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     found = run_grid(
         settings, grid, lambda cell: at(cell.width, cell.law), "sweep", lambda lines: plot.sweep(title, axis, lines)
     )
-    return Sweep(axis, found.lines, found.cells, found.folder, found.picture)
+    return Sweep(axis, found.lines, found.cells, found.folder, found.picture, found.report)
 
 
 def _find_axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:

@@ -183,7 +183,7 @@ def confusion(run: Run) -> tuple[dict[str, Any], int]:
     assert run.answers is not None
     names, (labels, predicted, _) = run.labels, run.answers
     classes = max(len(names), int(max(labels.max(), predicted.max())) + 1)
-    names = _short_names([names[n] if n < len(names) else "" for n in range(classes)], 16)
+    names = short_names([names[n] if n < len(names) else "" for n in range(classes)], 16)
     wrong = labels != predicted
     errors = torch.bincount(torch.cat([labels[wrong], predicted[wrong]]), minlength=classes)
     chosen = errors.argsort(descending=True, stable=True)[:_MOST_CLASSES].sort().values.tolist()
@@ -214,10 +214,10 @@ def _parameter(name: str, value: Any) -> dict[str, Any]:
 
 
 def _layer_names(run: Run) -> dict[str, Any]:
-    return _parameter("names", _short_names([name.removesuffix(".weight") for name in run.kept], 24))
+    return _parameter("names", short_names([name.removesuffix(".weight") for name in run.kept], 24))
 
 
-def _short_names(names: Sequence[str], longest: int) -> list[str]:
+def short_names(names: Sequence[str], longest: int) -> list[str]:
     """Return names short enough for an axis, after their numbers if one is empty or two look alike."""
     short = [clean(name, longest) for name in names]
     if all(short) and len(set(short)) == len(short):

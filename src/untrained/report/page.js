@@ -16,7 +16,7 @@
     return value;
   };
 
-  const config = () => {
+  const config = (columns) => {
     const ink = colour("--ink"), faint = colour("--faint"), line = colour("--line");
     return {
       background: "transparent", font: "system-ui, sans-serif",
@@ -26,7 +26,7 @@
         gridColor: line, domainColor: line, tickColor: line, labelLimit: 150, titleLimit: 400,
       },
       legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500,
-                labelLimit: 220, titleLimit: 400, orient: "bottom", columns: 2 },
+                labelLimit: 220, titleLimit: 400, orient: "bottom", columns },
       text: { color: ink, fontSize: 12 },
     };
   };
@@ -39,8 +39,10 @@
   const draw = (place) => {
     faults.length = 0;
     const spec = coloured(specs[place.dataset.chart]);
+    const longest = spec.usermeta?.longest; // characters in a legend
+    const columns = longest ? Math.max(1, Math.floor(place.clientWidth / (40 + 7 * longest))) : 2;
     const full = { ...spec, width: Math.min(place.clientWidth, spec.usermeta?.widest ?? Infinity),
-                   autosize: { type: "fit-x", contains: "padding" }, config: config() };
+                   autosize: { type: "fit-x", contains: "padding" }, config: config(columns) };
     const compiled = vegaLite.compile(full, { logger }).spec;
     const view = new vega.View(vega.parse(compiled), { renderer: "svg", hover: false, logger });
     views.set(place, view);

@@ -9,8 +9,10 @@ from untrained._version import __version__
 from untrained.files import atomic_write
 from untrained.report import charts
 from untrained.report.command_line import command_of
+from untrained.report.grid_page import write_grid_report
 from untrained.report.page import Chart, Image, Section, Table, render
 from untrained.report.pixels import photograph, weights_image
+from untrained.runs.grid import holds_grid
 from untrained.runs.run import Run, read_run
 from untrained.runs.settings import Settings
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
@@ -26,16 +28,18 @@ def write_report(folder: str | Path) -> Path:
     The page shows the files of the run, finished or not, without computing them again.
 
     Args:
-        folder: the folder of a run of `find`, of `fit(out=…)`, or of a network of `compare`.
+        folder: the folder of a run of `find`, of `fit(out=…)`, of `compare` or `sweep`, or of a network of these.
 
     Raises:
-        ValueError: there is no ticket in it, or a damaged one.
+        ValueError: there is no ticket in it, or a damaged one; for `compare` and `sweep`, no results.
 
     Example:
         >>> ut.save(ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0), "found.ticket")
         >>> ut.write_report(".").name
         'report.html'
     """
+    if holds_grid(folder):
+        return write_grid_report(folder)
     run = read_run(folder)
     page = render(_title(run), _lead(run), [section for part in _PARTS for section in part(run)])
     path = Path(folder) / REPORT

@@ -212,8 +212,8 @@ def _sha256(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) -> None:
-    """Write results.csv (every network), summary.csv (the table) and results.json (both)."""
+def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell], **facts: str) -> None:
+    """Write results.csv (every network), summary.csv (the table) and results.json (both, after further facts)."""
     _write_csv(folder / TABLE, [asdict(cell) for cell in cells], [field.name for field in fields(Cell)])
     own = [field.name for field in fields(Line) if field.name != "difference"]
     rows = []
@@ -221,7 +221,7 @@ def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell]) ->
         row = asdict(line)
         rows.append(row | _flatten(row.pop("difference")))
     _write_csv(folder / SUMMARY, rows, [*own, *_flatten(None)])
-    results = {"lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
+    results = {**facts, "lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
     with atomic_write(folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
 

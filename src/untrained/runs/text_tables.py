@@ -28,29 +28,36 @@ def of_networks(rows: Sequence[Row]) -> Table:
 
 def of_lines(lines: Sequence[Line]) -> Table:
     """Return the table of a comparison or a sweep; its notes explain the differences and name failed searches."""
+    unequal = len({line.epochs for line in lines if line.epochs}) > 1
     optional = {
         "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
         "weights": [line.law or "" for line in lines],
         "difference": [show_difference(line.difference) for line in lines],
+        "epochs": [f"{line.epochs:g}" if line.epochs is not None else "" for line in lines] if unequal else [],
     }
     # A column that is empty in all lines is left out.
-    width, law, difference = ({title: texts} if any(texts) else {} for title, texts in optional.items())
+    width, law, difference, epochs = ({title: texts} if any(texts) else {} for title, texts in optional.items())
     columns = {
         "method": [line.method for line in lines],
         **width,
         **law,
         "keep": ["" if line.keep is None else f"{line.keep:g}" for line in lines],
-        "test, %": [f"{100 * line.accuracy:.2f} ± {100 * line.std:.2f}" for line in lines],
+        "test, %": [f"{100 * line.accuracy:.2f}{_spread(line)}" for line in lines],
         **difference,
         "validation, %": [f"{100 * line.val_accuracy:.2f}" for line in lines],
         "kept": [f"{100 * line.kept:.1f} %" for line in lines],
         "bits/weight": [f"{line.bits:.3f}" for line in lines],
         "bytes to ship": [f"{line.file_bytes:,.0f}" for line in lines],
+        **epochs,
         "s/epoch": [f"{line.seconds:,.2f}" for line in lines],
     }
     rows = [row for row, line in zip(zip(*columns.values(), strict=True), lines, strict=True) if line.seeds]
     failed = (f"{full_name(line.place)}: a search failed: {line.error}" for line in lines if line.error)
     return Table(tuple(columns), rows, notes=(*explain_differences(lines), *failed))
+
+
+def _spread(line: Line) -> str:
+    return f" ± {100 * line.std:.2f}" if line.seeds > 1 else ""
 
 
 def show_difference(difference: Difference | None) -> str:
@@ -73,7 +80,7 @@ def explain_differences(lines: Sequence[Line]) -> list[str]:
     pairs = "–".join(map(str, sorted({min(each.pairs for each in shown), max(each.pairs for each in shown)})))
     intervals = sum(each.low is not None for each in shown)
     notes = [
-        "test: mean and sample standard deviation over the seeds.",
+        f"test: mean{' and sample standard deviation' * any(line.seeds > 1 for line in lines)} over the seeds.",
         f"difference: test accuracy minus that of {other}, in percentage points; pairs of the same seed: {pairs}.",
     ]
     if intervals:
