@@ -11,6 +11,7 @@ from .data.dataset import DataSet as DataSet
 from .data.dataset import load_data as load_data
 from .experiments.compare import compare as compare
 from .experiments.find import find as find
+from .experiments.frontier import frontier as frontier
 from .experiments.sweep import sweep as sweep
 from .masking.advance import advance_ as advance_
 from .masking.advance import penalty as penalty

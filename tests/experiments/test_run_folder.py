@@ -20,7 +20,7 @@ from untrained.experiments import testbed as lab
 from untrained.experiments.run_folder import choose_folder, claim_folder, resume_command, write_settings
 from untrained.files import sole_writer
 from untrained.methods.recipe import SCORES
-from untrained.runs.settings import CompareSettings, Settings, SweepSettings
+from untrained.runs.settings import CompareSettings, FrontierSettings, Settings, SweepSettings
 from untrained.wann.runs import evolve as experiment
 from untrained.wann.runs.settings import WannSettings
 
@@ -129,7 +129,13 @@ class Mine(ut.Method):
     def codes(self, weights, scores):
         return ut.EdgePopup(0.5).codes(weights, scores)
 """
-COMMANDS = {"find": Settings, "compare": CompareSettings, "sweep": SweepSettings, "wann": WannSettings}
+COMMANDS = {
+    "find": Settings,
+    "compare": CompareSettings,
+    "sweep": SweepSettings,
+    "frontier": FrontierSettings,
+    "wann": WannSettings,
+}
 SPELT = ["{0}.py:Mine", "gym:{0}:Mine-v0"]
 
 
@@ -161,7 +167,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
                 assert not Path("ran").exists() and planted not in sys.modules, line
                 named += "names code" in said
                 shutil.rmtree("run", ignore_errors=True)
-    assert named == {"find": 3, "compare": 6, "sweep": 6, "wann": 1}[command]
+    assert named == {"find": 3, "compare": 6, "sweep": 6, "frontier": 6, "wann": 1}[command]
 
 
 @pytest.mark.parametrize(

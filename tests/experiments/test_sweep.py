@@ -74,7 +74,7 @@ def test_the_grid_is_the_product_and_its_lines_are_in_order(swept, axis):
         "weights": [(TWIN, None, None, None), *((m, 0.5, None, law) for m in (RANDOM, "edge-popup") for law in laws)],
     }[axis]
     assert found.axis == axis and [place(line) for line in found.lines] == wanted
-    assert [(*cell.place, cell.seed) for cell in found.cells] == [(*at, seed) for at in wanted for seed in (0, 1)]
+    assert [(*cell.place, cell.seed) for cell in found.cells] == [(*at, None, seed) for at in wanted for seed in (0, 1)]
     assert [line.error for line in found.lines] == [""] * len(wanted)
     assert len({cell.name for cell in found.cells}) == len(found.cells)
     assert {path.stem for path in found.folder.glob("cells/*.json")} == {cell.name for cell in found.cells}
@@ -121,7 +121,7 @@ def as_compared(line, **settings):
 def test_the_same_cell_in_compare_and_sweep_is_the_same_network(swept, axis, number, settings):
     found = swept(axis)
     line = found.lines[number]
-    own = [cell for cell in found.cells if cell.place == place(line)]
+    own = [cell for cell in found.cells if cell.place == line.place]
     compared = as_compared(line, **settings)
     assert untimed(dataclasses.replace(cell, width=None, law=None) for cell in own) == untimed(compared)
 

@@ -46,6 +46,7 @@ app = App(
     untrained export RUN/found.ticket --to html    a page that runs it and lets you draw
     untrained compare                  every method on the same network
     untrained sweep  --keep 0.1,0.5    accuracy over keep, width or weights
+    untrained frontier                 tickets and trained networks over their bytes
     untrained wann                     networks whose connections share one weight
     ```
 

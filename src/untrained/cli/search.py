@@ -1,4 +1,4 @@
-"""Commands that search: `find`, `compare` and `sweep`."""
+"""Commands that search: `find`, `compare`, `sweep` and `frontier`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from untrained.cli.app import CONFIG_HELP, NO_PICTURE, app
-from untrained.runs.settings import CompareSettings, Settings, SweepSettings
+from untrained.runs.settings import CompareSettings, FrontierSettings, Settings, SweepSettings
 from untrained.search.run_files import SUMMARY, TABLE
 from untrained.terminal.renderings import Form, render
 from untrained.terminal.text import printable, say
@@ -119,12 +119,50 @@ def sweep(
     _print_grid(found.lines, found.folder, found.picture, found.report, table)
 
 
-def _print_grid(lines: Sequence[Line], folder: Path, picture: Path | None, report: Path, form: Form | None) -> None:
+@app.command
+def frontier(
+    settings: Annotated[FrontierSettings, Parameter(name="*")] = FrontierSettings(),  # noqa: B008  a frozen dataclass
+    *,
+    table: _Form = None,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Compare tickets with trained networks over their sizes, and say who is ahead in which range of bytes.
+
+    Searches with every method, fraction kept and width, and trains every opponent (quantised, ternary, binary, pruned
+    and narrow networks) at every width; each is a file that is written, read back and measured. At a size, the best
+    ticket and the best trained network are those with the best validation accuracy in at most so many bytes; sentences
+    below the table give the difference on the test data, paired by seed, with its 95 % t interval.
+
+    Writes the files of `compare` into the folder of `--out`: every seed is in results.csv, and report.html begins with
+    who is ahead. Ctrl-C keeps all finished networks; `--resume` continues.
+
+    ```
+    untrained frontier
+    untrained frontier --opponents ternary-twin,int4-twin --seeds 5
+    untrained frontier --data mnist --data-dir data --widths 512 512 --epochs 5 --batch-size 128 --out runs/frontier
+    untrained frontier --out runs/frontier --resume --against ternary-twin
+    untrained frontier --norm none,batch --width 0.5,1,2 --keep 0.5,0.1,0.05,0.02
+    ```
+    """
+    from untrained.experiments.frontier import frontier as run
+
+    found = run(settings)
+    _print_grid(found.lines, found.folder, found.picture, found.report, table, found.sentences)
+
+
+def _print_grid(
+    lines: Sequence[Line],
+    folder: Path,
+    picture: Path | None,
+    report: Path,
+    form: Form | None,
+    sentences: Sequence[str] = (),
+) -> None:
     from untrained.runs.text_tables import of_lines
 
     table = of_lines(lines)
     facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or NO_PICTURE, "report": report}
-    below = [*table.notes, *(f"{name:<8} {fact}" for name, fact in facts.items())]
+    below = [*sentences, *table.notes, *(f"{name:<8} {fact}" for name, fact in facts.items())]
     if form is None:
         table.print()
     else:

@@ -125,10 +125,11 @@ def report(run: Path, /) -> None:
     """Write report.html into the folder of a run: one page about its results, for your browser.
 
     The page needs no network, and shows results without computing them again. `find`, `compare`,
-    `sweep` and `wann` write it at their end.
+    `sweep`, `frontier` and `wann` write it at their end.
 
     Args:
-        run: The run's folder: of `find`, `compare`, `sweep`, `wann`, a network of `compare`, or `fit(out=…)`.
+        run: The run's folder: of `find`, `compare`, `sweep`, `frontier`, `wann`, a network of one of these, or
+            `fit(out=…)`.
     """
     from untrained.report import write_report
     from untrained.runs.grid import holds_grid, read_grid

@@ -90,7 +90,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     grid = make_grid(settings)
     validate(settings)
     title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"
-    return run_grid(settings, grid, lambda cell: settings, "compare", lambda lines: plot.comparison(title, lines))
+    return run_grid(settings, grid, lambda cell: settings, "compare", lambda lines, _: plot.comparison(title, lines))
 
 
 def make_grid(
@@ -119,12 +119,14 @@ def make_grid(
     ]
 
 
-def validate(setup: Setup) -> None:
-    """Raise the errors of `compare` for joblib, data, network and law, before any file is written."""
+def validate(setup: Setup) -> DataSet:
+    """Return the data, or raise the errors of `compare` for joblib, data, network and law, before a file is written."""
     _import_joblib()
-    Workbench(setup, load_data(setup.data, setup.data_dir, size=setup.size), choose_device(setup.device), 0).network()
+    data = load_data(setup.data, setup.data_dir, size=setup.size)
+    Workbench(setup, data, choose_device(setup.device), 0).network()
     if setup.weights != "recommended":
         law_of(setup.weights)
+    return data
 
 
 def run_grid(
@@ -132,7 +134,8 @@ def run_grid(
     grid: Sequence[Cell],
     setup_of: Callable[[Cell], Setup],
     command: str,
-    draw: Callable[[Sequence[Line]], Figure],
+    draw: Callable[[Sequence[Line], Sequence[Cell]], Figure],
+    facts: Mapping[str, Any] = {},
 ) -> Comparison:
     """Search the missing cells of a grid, write each one at once, then the table, the picture and the page.
 
@@ -141,9 +144,11 @@ def run_grid(
         grid: all cells, in the order of the table.
         setup_of: a function that returns the settings of a cell's network.
         command: the command that resumes the run after Ctrl-C.
-        draw: a function that draws the picture of the table.
+        draw: a function that draws the picture of the table and its networks.
+        facts: what else results.json tells the page.
     """
-    find_references([cell.place for cell in grid], settings.against)  # raises before any file is written
+    against = settings.against or TWIN
+    find_references([cell.place for cell in grid], against)  # raises before any file is written
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
         if not (folder / CELLS).is_dir():
@@ -161,11 +166,11 @@ def run_grid(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
-        lines = tuple(lines_of(cells, settings.against))
-        write_results(folder, lines, cells, command=command, against=settings.against)
+        lines = tuple(lines_of(cells, against))
+        write_results(folder, lines, cells, command=command, against=settings.against, **facts)
         picture = folder / PICTURE if plot.available() else None
         if picture is not None:
-            plot.save(draw(lines), picture)
+            plot.save(draw(lines, cells), picture)
         report = write_grid_report(folder)
     return Comparison(lines, cells, folder, picture, report)
 

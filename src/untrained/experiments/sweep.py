@@ -96,7 +96,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
     title = _title(settings, axis, laws)
     found = run_grid(
-        settings, grid, lambda cell: at(cell.width, cell.law), "sweep", lambda lines: plot.sweep(title, axis, lines)
+        settings, grid, lambda cell: at(cell.width, cell.law), "sweep", lambda lines, _: plot.sweep(title, axis, lines)
     )
     return Sweep(axis, found.lines, found.cells, found.folder, found.picture, found.report)
 

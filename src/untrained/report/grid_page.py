@@ -10,15 +10,17 @@ from untrained.files import atomic_write
 from untrained.report import seed_curves
 from untrained.report.charts import short_names
 from untrained.report.command_line import command_of
+from untrained.report.frontier_page import frontier_sections
 from untrained.report.page import Chart, Section, Table, render
+from untrained.runs.frontier import entries_of
 from untrained.runs.grid import Grid, read_grid
 from untrained.runs.reference import names_of
-from untrained.runs.settings import CompareSettings, SweepSettings
+from untrained.runs.settings import CompareSettings, FrontierSettings, SweepSettings
 from untrained.runs.text_tables import explain_differences, of_lines
 from untrained.search.run_files import REPORT, SUMMARY, TABLE
 from untrained.terminal.text import clean
 
-_DEFAULTS = {"compare": CompareSettings(), "sweep": SweepSettings()}
+_DEFAULTS = {"compare": CompareSettings(), "sweep": SweepSettings(), "frontier": FrontierSettings()}
 
 
 def write_grid_report(folder: str | Path) -> Path:
@@ -43,6 +45,13 @@ def _title(grid: Grid) -> str:
     if not isinstance(model, str) or not isinstance(data, str):
         return "Networks compared"
     return f"{clean(model)} on {clean(Path(data).name)}: networks compared"
+
+
+def _frontier(grid: Grid) -> Iterator[Section]:
+    if grid.command == "frontier":
+        against = grid.settings.get("against", "")
+        entries = entries_of(grid.cells, grid.trained, grid.chance)
+        yield from frontier_sections(entries, against if isinstance(against, str) else "")
 
 
 def _results(grid: Grid) -> Iterator[Section]:
@@ -100,4 +109,4 @@ def _repeat(grid: Grid) -> Iterator[Section]:
     )
 
 
-_PARTS = (_results, _curves, _repeat)
+_PARTS = (_frontier, _results, _curves, _repeat)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, final
 
+from untrained.runs.reference import full_name
 from untrained.runs.statistics import Difference, paired_difference
 from untrained.runs.table import Cell
 
@@ -19,7 +20,7 @@ class Entry:
     """Row of a frontier: the seeds of one network at one size.
 
     Attributes:
-        name: method, fraction kept, width and norm, as text.
+        name: method and what else distinguishes it, as text, such as "edge-popup, keep 0.03, width 0.5".
         trained: True for a network with trained weights, False for a ticket.
         cells: a cell for each seed, finished or failed.
         fault: reason why the row is compared with no other; "" if every seed finished and learned.
@@ -106,15 +107,9 @@ def entries_of(cells: Iterable[Cell], trained: Collection[str], chance: float) -
     for cell in cells:
         groups.setdefault(cell.place, []).append(cell)
     return [
-        Entry(name_of(group[0]), group[0].method in trained, tuple(group), _fault(group, chance))
+        Entry(full_name(group[0].place), group[0].method in trained, tuple(group), _fault(group, chance))
         for group in groups.values()
     ]
-
-
-def name_of(cell: Cell) -> str:
-    """Return what the seeds of a row share, as text, such as "edge-popup, keep 0.03, width 0.5"."""
-    parts = {"keep": cell.keep, "width": None if cell.width == 1 else cell.width}
-    return ", ".join([cell.method, *(f"{name} {value:g}" for name, value in parts.items() if value is not None)])
 
 
 def _fault(group: Sequence[Cell], chance: float) -> str:

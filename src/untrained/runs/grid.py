@@ -24,6 +24,8 @@ class Grid:
         lines, cells: the table, and every network.
         histories: metrics by the name of a cell, a row per epoch; none of networks without epochs.
         gaps: sentences about missing and damaged files.
+        trained: methods whose weights are trained, in a frontier.
+        chance: validation accuracy up to which a network has not learned, in a frontier.
     """
 
     command: str
@@ -32,6 +34,8 @@ class Grid:
     cells: Sequence[Cell]
     histories: Mapping[str, Sequence[Mapping[str, Any]]]
     gaps: Sequence[str]
+    trained: Sequence[str] = ()
+    chance: float = 0.0
 
 
 def holds_grid(folder: str | Path) -> bool:
@@ -56,8 +60,9 @@ def read_grid(folder: str | Path) -> Grid:
         cells = [Cell(**{"keep": None, **each}) for each in facts]
         if not cells or any(cell.weights <= 0 or not 0 <= cell.accuracy <= 1 for cell in cells if not cell.error):
             raise ValueError("out of range")
-        lines = lines_of(cells, results.get("against", TWIN))
+        lines = lines_of(cells, results.get("against") or TWIN)
         command = str(results.get("command", ""))
+        trained, chance = [str(each) for each in results.get("trained", ())], float(results.get("chance", 0.0))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     histories = {}
@@ -67,4 +72,4 @@ def read_grid(folder: str | Path) -> Grid:
             its: list[str] = []
             histories[cell.name] = read_rows(metrics, "epoch", its)
             gaps += [f"{cell.name}: {gap}" for gap in its]
-    return Grid(command, read_settings(folder / CONFIG, gaps), lines, cells, histories, gaps)
+    return Grid(command, read_settings(folder / CONFIG, gaps), lines, cells, histories, gaps, trained, chance)

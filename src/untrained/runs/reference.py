@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-Place = tuple[str, float | None, float | None, str | None]
-"""The (method, keep, width, law) that the seeds of a row share."""
+Place = tuple[str, float | None, float | None, str | None, str | None]
+"""The (method, keep, width, law, norm) that the seeds of a row share."""
 
 
 def full_name(place: Place) -> str:
     """Return the method and all that is known of its place, such as "edge-popup, keep 0.5"."""
     method, *rest = place
-    titles = ("keep", "width", "weights")
+    titles = ("keep", "width", "weights", "norm")
     return ", ".join(
         [method, *(f"{title} {value}" for title, value in zip(titles, rest, strict=True) if value is not None)]
     )
@@ -29,7 +29,7 @@ def find_references(places: Sequence[Place], against: str) -> list[Place | None]
 
     Args:
         places: all rows.
-        against: name of a row; or a method, of whose rows the one with the same keep, width and law is taken.
+        against: name of a row; or a method, of whose rows the one with the same keep, width, law and norm is taken.
 
     Raises:
         ValueError: no row is called so.

@@ -189,6 +189,46 @@ class SweepSettings(GridSettings):
         return _numbers("width", self.width, _WIDEST)
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class FrontierSettings(GridSettings):
+    """Settings of `frontier`.
+
+    Args:
+        methods: Methods of tickets, with commas between them.
+        keep: Fractions of the weights kept, with commas between them, for methods and opponents that take it.
+        width: Factors on the channels, or on the hidden units of an fc network, with commas between them (default:
+            0.25,0.5,1 where the network has a width).
+        norm: Norms, none or batch, with commas between them (default: batch where the network can have one).
+        opponents: Trained networks, with commas between them: int8-twin, int4-twin, ternary-twin, binary-twin,
+            pruned-twin, narrow-twin, imp-ticket, or all or none of them. The trained twin is always in the table.
+        against: Method that tickets are measured against (default: at every size the best trained network).
+    """
+
+    methods: str = "edge-popup,edge-popup(signed=True)"
+    keep: str = "0.5,0.1,0.03"
+    width: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  the same flag, but a list
+    norm: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  likewise
+    opponents: str = "all"
+    against: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.factors()
+        self.norms()
+
+    def factors(self) -> tuple[float, ...]:
+        """Return the factors of `width`, each once; none if they are not set."""
+        return () if self.width is None else _numbers("width", self.width, _WIDEST)
+
+    def norms(self) -> tuple[str, ...]:
+        """Return the norms, each once; none if they are not set."""
+        norms = tuple(dict.fromkeys(part.strip() for part in (self.norm or "").split(",") if part.strip()))
+        if {*norms} - {"none", "batch"} or (self.norm is not None and not norms):
+            raise ValueError(f"norm must be none, batch or both with a comma between them, got {self.norm!r}")
+        return norms
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the settings in a TOML file; none without a file.
 

@@ -43,6 +43,7 @@ class Cell:
         error: the reason if the search failed.
         width: factor on the network's units, in a sweep over widths.
         law: law of the frozen weights as text, in a sweep over laws.
+        norm: "batch" or "none", in a frontier of networks with and without a norm.
         epochs: passes over the training data; None if that was not noted.
     """
 
@@ -59,14 +60,15 @@ class Cell:
     width: float | None = None
     law: str | None = None
     epochs: int | None = None
+    norm: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
     def place(self) -> Place:
-        """The (method, keep, width, law) that the seeds of one line share."""
-        return self.method, self.keep, self.width, self.law
+        """The (method, keep, width, law, norm) that the seeds of one line share."""
+        return self.method, self.keep, self.width, self.law, self.norm
 
     @property
     def name(self) -> str:
@@ -74,16 +76,17 @@ class Cell:
         name = f"{_file_name(self.method)}-{'learned' if self.keep is None else self.keep}"
         name += "" if self.width is None else f"-width{self.width}"
         name += "" if self.law is None else f"-{_file_name(self.law)}"
+        name += "" if self.norm is None else f"-norm-{_file_name(self.norm)}"
         return f"{name}-seed{self.seed}"
 
 
 @final
 @dataclass(frozen=True)
 class Line:
-    """Line of the table: means over the seeds of one method, fraction kept, width and law.
+    """Line of the table: means over the seeds of one method, fraction kept, width, law and norm.
 
     Attributes:
-        method, keep, width, law: as of a `Cell`.
+        method, keep, width, law, norm: as of a `Cell`.
         seeds: number of searches that did not fail.
         accuracy: on the test data, 0..1.
         std: sample standard deviation of that over seeds; 0 for one seed.
@@ -112,11 +115,12 @@ class Line:
     law: str | None = None
     epochs: float | None = None
     difference: Difference | None = None
+    norm: str | None = None
 
     @property
     def place(self) -> Place:
-        """The (method, keep, width, law) of its cells."""
-        return self.method, self.keep, self.width, self.law
+        """The (method, keep, width, law, norm) of its cells."""
+        return self.method, self.keep, self.width, self.law, self.norm
 
 
 def lines_of(cells: Iterable[Cell], against: str | None = None) -> list[Line]:
@@ -153,7 +157,7 @@ def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
 
 
 def _line(group: Sequence[Cell]) -> Line:
-    method, keep, width, law = group[0].place
+    method, keep, width, law, norm = group[0].place
     good = [cell for cell in group if not cell.error]
     error = next((cell.error for cell in group if cell.error), "")
     accuracies = [cell.accuracy for cell in good]
@@ -172,6 +176,7 @@ def _line(group: Sequence[Cell]) -> Line:
         error=error,
         width=width,
         law=law,
+        norm=norm,
         epochs=_mean(epochs) if epochs else None,
     )
 

@@ -32,15 +32,17 @@ def of_lines(lines: Sequence[Line]) -> Table:
     optional = {
         "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
         "weights": [line.law or "" for line in lines],
+        "norm": [line.norm or "" for line in lines],
         "difference": [show_difference(line.difference) for line in lines],
         "epochs": [f"{line.epochs:g}" if line.epochs is not None else "" for line in lines] if unequal else [],
     }
     # A column that is empty in all lines is left out.
-    width, law, difference, epochs = ({title: texts} if any(texts) else {} for title, texts in optional.items())
+    width, law, norm, difference, epochs = ({title: texts} if any(texts) else {} for title, texts in optional.items())
     columns = {
         "method": [line.method for line in lines],
         **width,
         **law,
+        **norm,
         "keep": ["" if line.keep is None else f"{line.keep:g}" for line in lines],
         "test, %": [f"{100 * line.accuracy:.2f}{_spread(line)}" for line in lines],
         **difference,
