@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
     "docs/api.md",
+    "docs/frontier.md",
     "docs/index.md",
     "docs/methods.md",
     "docs/recipe.md",
@@ -308,6 +309,24 @@ def swept_weights_says() -> str:
     found = {law: 100 * line["accuracy"] for law, line in _swept("weights")["edge-popup"].items()}
     best, worst = max(found, key=lambda law: found[law]), min(found, key=lambda law: found[law])
     return f"With half of the weights kept, `{best}` is {found[best] - found[worst]:.1f} points better than `{worst}`."
+
+
+def frontier(name: str) -> str:
+    """Who is ahead at which size, the picture, and the rows that are the best of their side for their bytes."""
+    results = measured(f"frontier_{name}")
+    if not results:
+        return "Not measured yet."
+    said = "\n".join(f"- {sentence}" for sentence in results["sentences"])
+    picture = f"![accuracy over bytes of tickets and trained networks](frontier_{name}.png)"
+    rows = []
+    for row in sorted(results["rows"], key=lambda row: row["bytes"]):
+        if row["best"]:
+            each = [100 * accuracy for accuracy in row["accuracies"]]
+            spread = f" ± {statistics.stdev(each):.2f}" if len(each) > 1 else ""
+            kind, size = "trained" if row["trained"] else "ticket", f"{row['bytes']:,.0f}"
+            rows.append([row["name"], kind, size, f"{statistics.mean(each):.2f}{spread}", f"{row['epochs']:g}"])
+    titles = ["best for its bytes", "kind", "bytes to ship", "test accuracy, %", "epochs"]
+    return "\n\n".join([said, picture, table(titles, rows)])
 
 
 def wann_story() -> str:

@@ -94,7 +94,7 @@ def test_every_cell_is_given_its_norm_and_width(made_up):
 @pytest.mark.parametrize(("model", "norms", "widths"), [("resnet18", {None}, 3), ("mnist-conv", {"batch"}, 1)])
 def test_defaults_are_those_that_the_network_can_have(made_up, model, norms, widths):
     setups = made_up(lambda cell: {})
-    found = frontier(model=model, seeds=1, keep="0.5", jobs=1, out=Path("run"))
+    found = frontier(model=model, seeds=1, keep="0.5", jobs=1, opponents="all", out=Path("run"))
     assert {setup.norm for setup in setups} == norms
     assert len({entry.cells[0].width for entry in found.entries}) == widths
     assert {entry.cells[0].method for entry in found.entries if entry.trained} == {TWIN, *OPPONENTS}
@@ -128,7 +128,23 @@ def test_what_failed_or_did_not_learn_is_in_the_table_and_in_no_sentence(made_up
 
 def test_all_may_fail(made_up, capsys):
     made_up(lambda cell: {"error": "no luck", "accuracy": float("nan"), "val_accuracy": float("nan")})
-    main(["frontier", "--seeds", "1", "--keep", "0.5", "--width", "1", "--jobs", "1", "--out", "run"])
+    main(
+        [
+            "frontier",
+            "--seeds",
+            "1",
+            "--keep",
+            "0.5",
+            "--width",
+            "1",
+            "--jobs",
+            "1",
+            "--opponents",
+            "all",
+            "--out",
+            "run",
+        ]
+    )
     assert capsys.readouterr().out.count("a search failed: no luck") == 3 + len(OPPONENTS)
     assert "No network finished and learned." in Path("run/report.html").read_text(encoding="utf-8")
     assert json.loads(Path("run/results.json").read_text(encoding="utf-8"))["command"] == "frontier"

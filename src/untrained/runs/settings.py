@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _WIDEST = 64  # as that of the networks
 _MOST_SEEDS = 10_000
+# A winning ticket takes six trainings, so it is trained for one fraction kept.
+_OPPONENTS = "int8-twin,int4-twin,ternary-twin,binary-twin,pruned-twin,narrow-twin,imp-ticket(keep=0.1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +203,8 @@ class FrontierSettings(GridSettings):
             0.25,0.5,1 where the network has a width).
         norm: Norms, none or batch, with commas between them (default: batch where the network can have one).
         opponents: Trained networks, with commas between them: int8-twin, int4-twin, ternary-twin, binary-twin,
-            pruned-twin, narrow-twin, imp-ticket, or all or none of them. The trained twin is always in the table.
+            pruned-twin, narrow-twin, imp-ticket, with options in brackets; or all, or none. The trained twin is always
+            in the table.
         against: Method that tickets are measured against (default: at every size the best trained network).
     """
 
@@ -209,7 +212,7 @@ class FrontierSettings(GridSettings):
     keep: str = "0.5,0.1,0.03"
     width: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  the same flag, but a list
     norm: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  likewise
-    opponents: str = "all"
+    opponents: str = _OPPONENTS
     against: str = ""
 
     def __post_init__(self) -> None:
