@@ -85,8 +85,8 @@ def test_the_members_it_names_are_there():
 
 
 def test_every_method_has_a_row():
-    rows = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/methods.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(METHODS)
+    text = (ROOT / "docs/methods.md").read_text().partition("## Trained opponents")[0]
+    assert sorted(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)) == sorted(METHODS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
