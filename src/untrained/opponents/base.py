@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from untrained.fields import check_fields
-from untrained.methods.recipe import WEIGHTS, Recipe
 from untrained.models.registry import Network
 from untrained.opponents.course import Course, Weights
 from untrained.opponents.quantise import decode, fast_codes, fit_scale, straight_through
@@ -19,9 +18,6 @@ from untrained.selection.topk import keep_count
 Coded = dict[str, tuple[Tensor, Tensor]]
 """Codes, integers of the weight's shape and dtype in -127 … 127, and float16 scales, (rows,) or (1,), by name."""
 
-
-STRAIGHT_THROUGH = dataclasses.replace(WEIGHTS, lr=0.1)
-"""Recipe of weights that the network sees in few bits from the start, chosen on validation data."""
 
 _LAST_LEVELS = 7  # 4 bits
 
@@ -35,9 +31,6 @@ class Opponent(abc.ABC):
     Raises:
         ValueError: a field is not as annotated, or `keep` is outside (0, 1].
     """
-
-    recipe: ClassVar[Recipe] = WEIGHTS
-    """The recipe of the weights that learn; that of the twin unless a file says why."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -55,7 +48,7 @@ class Opponent(abc.ABC):
     def train(self, course: Course) -> tuple[Network, float]:
         """Return the trained network, whose weight matrices `coded` takes, and the seconds that it took."""
         network = course.network()
-        return network, course.fit(network, self.constrained, recipe=self.recipe)
+        return network, course.fit(network, self.constrained)
 
     def passes(self, epochs: int) -> int:
         """Return the number of epochs of all its trainings, where the twin has `epochs`."""

@@ -10,12 +10,11 @@ Source: Courbariaux et al. 2015, BinaryConnect, arXiv 1511.00363; α of Rastegar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 
-from untrained.methods.recipe import Recipe
-from untrained.opponents.base import STRAIGHT_THROUGH, Coded, Opponent, code_last
+from untrained.opponents.base import Coded, Opponent, code_last
 from untrained.opponents.course import Weights
 from untrained.opponents.quantise import fit_scale
 
@@ -24,8 +23,6 @@ from untrained.opponents.quantise import fit_scale
 @dataclass(frozen=True)
 class BinaryTwin(Opponent):
     """Binary twin."""
-
-    recipe: ClassVar[Recipe] = STRAIGHT_THROUGH
 
     @torch.no_grad()
     def coded(self, weights: Weights) -> Coded:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from untrained.masking.roles import roles
-from untrained.methods.recipe import WEIGHTS, Recipe
+from untrained.methods.recipe import WEIGHTS
 from untrained.models.registry import Network
 from untrained.search.checkpoint import holds_run
 from untrained.search.epoch import SizedBatches
@@ -111,7 +111,6 @@ class Course:
         network: nn.Module,
         constrain: Callable[[Weights, float], Weights] | None = None,
         *,
-        recipe: Recipe = WEIGHTS,
         stage: str = "",
     ) -> float:
         """Train the weights of a network in place for all epochs, and return the seconds.
@@ -119,11 +118,10 @@ class Course:
         Args:
             network: a plain network.
             constrain: as of `Constrained`; None: the weights themselves.
-            recipe: the recipe of the weights that learn.
             stage: a name for each of several trainings; that of the last is empty.
         """
         steps = self.epochs * len(self.train)
         model, folder = network if constrain is None else Constrained(network, constrain, steps), self.folder / stage
-        options = {"recipe": recipe, "amp": self.amp, "seed": self.seed, "out": folder, "resume": holds_run(folder)}
+        options = {"recipe": WEIGHTS, "amp": self.amp, "seed": self.seed, "out": folder, "resume": holds_run(folder)}
         history = fit(model, self.train, self.val, epochs=self.epochs, title=None, **options)
         return sum(history.column("seconds"))

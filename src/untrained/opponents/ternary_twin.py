@@ -1,7 +1,7 @@
 """Twin of weights -α, 0 and α, trained straight through from the start.
 
-    code = sign(w)·[|w| > 0.7·mean|w|]  or, with `keep`, sign(w)·top(|w|, keep) in each layer;  W = α_row · code
-    α = mean of |w| where the code is not 0, the least squared error, float16 per output channel
+    code = sign(w)·[|w| > 0.7·mean|w|]  or, with `keep`, sign(w)·top(|w|, keep) in each layer;  W = α · code
+    α = mean of |w| where the code is not 0, the least squared error, float16, one for each layer as in the paper
     last layer: code in -7 … 7 (4 bits), as output layers are usually spared
 
 Source: Li & Liu 2016, arXiv 1605.04711, equations 5 and 6 (weight networks of BitNet b1.58 differ in the threshold,
@@ -11,12 +11,11 @@ Source: Li & Liu 2016, arXiv 1605.04711, equations 5 and 6 (weight networks of B
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 
-from untrained.methods.recipe import Recipe
-from untrained.opponents.base import STRAIGHT_THROUGH, Coded, Opponent, code_last
+from untrained.opponents.base import Coded, Opponent, code_last
 from untrained.opponents.course import Weights
 from untrained.opponents.quantise import fit_scale
 from untrained.selection.topk import choose_highest
@@ -35,8 +34,6 @@ class TernaryTwin(Opponent):
 
     keep: float | None = None
 
-    recipe: ClassVar[Recipe] = STRAIGHT_THROUGH
-
     @torch.no_grad()
     def coded(self, weights: Weights) -> Coded:
         found: Coded = {}
@@ -45,5 +42,5 @@ class TernaryTwin(Opponent):
                 codes = choose_highest([weight], [weight], self.keep, False, [name])[0].sign_()
             else:
                 codes = weight.sign().mul_(weight.abs() > _THRESHOLD * weight.abs().mean())
-            found[name] = codes, fit_scale(weight, codes, per_channel=True)
+            found[name] = codes, fit_scale(weight, codes, per_channel=False)
         return found | code_last(weights)
