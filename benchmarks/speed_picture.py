@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from harness import measured
+from tables import LEVELS, packed
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -15,8 +16,7 @@ import matplotlib.pyplot as plt
 DOCS = Path(__file__).parent.parent / "docs"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#767676"  # Okabe and Ito, but for the grey
 STEP = (("edge-popup", BLUE), ("edge-popup, no compiler", ORANGE), ("edge-popup, naive (sorts)", GREY))
-INFER = (("untrained: lookup", BLUE), ("torch int8 dynamic", ORANGE), ("torch bfloat16", GREY))
-SIZE = "weights 4096 x 4096, 50% kept, batch"
+INFER = tuple(zip(LEVELS.values(), (BLUE, ORANGE, GREY), strict=True))
 
 
 def dots(axes, groups: dict[str, list[dict]], variants: tuple[tuple[str, str], ...]) -> None:
@@ -40,17 +40,25 @@ def dots(axes, groups: dict[str, list[dict]], variants: tuple[tuple[str, str], .
 def main() -> None:
     """Draw both panels, and write them as a PNG."""
     steps = {name.replace(", batch", ",\nbatch").replace(" of ", "\nof "): t for name, t in measured("step").items()}
-    packed = {f"batch {batch}": measured("infer")[f"{SIZE} {batch}"] for batch in (1, 8, 64)}
-    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 7.6), height_ratios=(6, 3), layout="constrained")
+    layers = {
+        f"{kept} % kept": [
+            packed(level, 4096, kept, 1)["packed"] | {"variant": title} for level, title in LEVELS.items()
+        ]
+        for kept in (50, 10, 3, 1)
+    }
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.4, 8.2), height_ratios=(6, 4), layout="constrained")
     dots(above, steps, STEP)
     above.set_xscale("log")
     above.set_xlim(0.6, 30)
     above.set_xticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"])
     above.set_xticks([], minor=True)
     above.set_title("A step of the search: time relative to a training step", loc="left", size=11)
-    dots(below, packed, INFER)
-    below.set_xlim(0, 1.9)
-    below.set_title("A 4096 × 4096 layer, half kept: time relative to float32", loc="left", size=11)
+    dots(below, layers, INFER)
+    below.set_xscale("log")
+    below.set_xlim(0.015, 2)
+    below.set_xticks([0.02, 0.05, 0.1, 0.2, 0.5, 1], ["0.02", "0.05", "0.1", "0.2", "0.5", "1"])
+    below.set_xticks([], minor=True)
+    below.set_title("A 4096² layer, one input: time relative to float32", loc="left", size=11)
     figure.savefig(DOCS / "speed.png", dpi=130, metadata={"Software": None})
 
 

@@ -20,7 +20,7 @@ from untrained.native import load as load_kernels
 from untrained.native.compiler import NoCompiler, find_library
 from untrained.native.library import Status, levels, load
 from untrained.packed import kernels as packed_kernels
-from untrained.packed.trits import pack_places, pack_words
+from untrained.packed.trits import pack_lists, pack_words
 
 # --- sanitizers: what the subprocess runs, level by level ---
 
@@ -146,12 +146,13 @@ FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit
 def sanitized_packed():
     generator = torch.Generator().manual_seed(3)
     library = found.status().library
-    for rows, columns in ((1, 1), (3, 17), (16, 18), (17, 19), (513, 37), (1030, 70), (5, 300)):
+    for rows, columns in ((1, 1), (3, 17), (16, 18), (17, 19), (513, 37), (1030, 70), (5, 300), (9, 70_000)):
         trits = torch.randint(-1, 2, (rows, columns), generator=generator).to(torch.int8)
-        for batch in (1, 3, 9):
+        trits *= torch.rand(rows, columns, generator=generator) < 20 / columns
+        for batch in (1, 3, 5, 9, 20):
             x, scale, bias = torch.randn(batch, columns, generator=generator), torch.tensor(0.5), torch.randn(rows)
             expected = x @ (0.5 * trits.float()).T + bias
-            for codes, starts in ((pack_words(trits), None), pack_places(trits)):
+            for codes, starts in ((pack_words(trits), None), pack_lists(trits)):
                 y = packed_kernels.product(library, codes, starts, scale, bias, x, rows, columns)
                 torch.testing.assert_close(y, expected)
 

@@ -1,6 +1,8 @@
 """Packed layers: what they compute, against a naive oracle, and that they behave as modules do."""
 
 import copy
+import hashlib
+import itertools
 import pickle
 import re
 
@@ -42,8 +44,8 @@ def oracle(x, matrix, scale, bias=None):
 
 
 def products(kernels, matrix, scale, bias, x):
-    """The product of the kernel for words, and of that for places."""
-    codes = (trits.pack_words(matrix), None), trits.pack_places(matrix)
+    """The product of the kernel for words, and of that for lists."""
+    codes = (trits.pack_words(matrix), None), trits.pack_lists(matrix)
     return [packed_kernels.product(kernels, *each, scale, bias, x, *matrix.shape) for each in codes]
 
 
@@ -78,6 +80,8 @@ SIDES = st.one_of(st.integers(1, 40), st.sampled_from([97, 513, 1024, 1025]))
 @example(rows=3, columns=16384, batch=2, density=1.0, with_bias=False, seed=0)
 @example(rows=2, columns=40_000, batch=1, density=1.0, with_bias=False, seed=0)
 @example(rows=2, columns=40_000, batch=5, density=1.0, with_bias=False, seed=0)
+@example(rows=9, columns=40_000, batch=17, density=0.01, with_bias=True, seed=0)
+@example(rows=2000, columns=1, batch=9, density=0.5, with_bias=True, seed=0)
 def test_the_kernels_are_right_to_a_millionth(level, rows, columns, batch, density, with_bias, seed):
     kernels, matrix, scale = kernels_of(level), drawn(rows, columns, density, seed), torch.tensor(0.37)
     generator = torch.Generator().manual_seed(seed)
@@ -110,25 +114,150 @@ def test_threads_change_no_bit(threads, level):
     assert all(map(torch.equal, products(kernels, matrix, scale, None, x), expected))
 
 
-@given(rows=SIDES, columns=SIDES, density=st.floats(0, 1), seed=st.integers(0, 99))
-@example(rows=3, columns=40_000, density=0.5, seed=0)
-def test_packing_loses_nothing(rows, columns, density, seed):
+def test_lists_give_the_same_bits_at_every_level_and_batch():
+    matrix, scale, bias = drawn(100, 3000, 0.2, 0), torch.tensor(0.37), torch.randn(100)
+    lists, x = trits.pack_lists(matrix), torch.randn(21, 3000)
+    expected = packed_kernels.product(kernels_of(library.levels()[0]), *lists, scale, bias, x, 100, 3000)
+    for level in library.levels():
+        for batch in (1, 3, 5, 21):
+            y = packed_kernels.product(kernels_of(level), *lists, scale, bias, x[:batch], 100, 3000)
+            assert y.equal(expected[:batch])
+
+
+@pytest.mark.parametrize("level", library.levels())
+@pytest.mark.parametrize("batch", [1, 8, 16])
+def test_inputs_of_a_size_beyond_all_others_leave_no_trace_where_no_weight_takes_them(level, batch):
+    matrix = drawn(40, 90, 0.7, 0)
+    matrix[:, [0, 4, 8, 89]] = 0
+    x = torch.randn(batch, 90, generator=torch.Generator().manual_seed(0))
+    expected = oracle(x.index_fill(1, torch.tensor([0, 4, 8, 89]), 0), matrix, 1)
+    x[:, [0, 4, 8, 89]] = 1e12
+    for y in products(kernels_of(level), matrix, torch.tensor(1.0), None, x):
+        assert_right(y, expected)
+
+
+@given(
+    rows=SIDES,
+    columns=SIDES | st.just(3000),
+    density=st.floats(0, 1) | st.floats(0, 0.01),
+    crowded=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+@example(rows=3, columns=40_000, density=0.5, crowded=1, seed=0)
+@example(rows=9, columns=40_000, density=0.0001, crowded=1, seed=0)
+@example(rows=4000, columns=1, density=0.5, crowded=0.5, seed=0)
+@settings(max_examples=20)
+def test_packing_loses_nothing(rows, columns, density, crowded, seed):
     matrix = drawn(rows, columns, density, seed)
-    assert trits.unpack_words(trits.pack_words(matrix), rows, columns).equal(matrix)
-    places, starts = trits.pack_places(matrix)
-    trits.check_places(places, starts, rows, columns)
-    assert trits.unpack_places(places, starts, columns).equal(matrix)
+    matrix[int(crowded * rows) :] = 0  # lists of very different lengths
+    words = trits.pack_words(matrix)
+    assert trits.unpack_words(words, rows, columns).equal(matrix)
+    assert trits.read(words, None, rows, columns)[0] is words
+    lists = trits.pack_lists(matrix)
+    assert trits.unpack_lists(*lists, rows, columns).equal(matrix)
+    assert trits.read(*lists, rows, columns) == lists
+    for old in ((old_words(matrix), None), old_places(matrix)):
+        codes, starts = trits.read(*old, rows, columns)
+        new = (words, None) if starts is None else lists
+        assert codes.equal(new[0])
+        assert starts is None or starts.equal(new[1])
 
 
-def test_the_bytes_of_words_and_places_are_for_ever():
+def walked(matrix):
+    """The lists of a matrix, step by step: the oracle of `pack_lists`."""
+    rows, columns = matrix.shape
+    lists = []
+    for row in matrix.tolist():
+        at, steps = 0, []
+        for c in [c for c in range(columns) if row[c] > 0] + [columns + c for c in range(columns) if row[c] < 0]:
+            to = c // 84 * 85 + c % 84
+            while to - at > 255:
+                zero = max(place for place in range(at + 1, at + 256) if place % 85 == 84)
+                steps, at = [*steps, zero - at], zero
+            steps, at = [*steps, to - at], to
+        lists.append((steps, 84 - at % 85))
+    order = sorted(range(rows), key=lambda row: -len(lists[row][0]))
+    starts, codes = [0], []
+    for first in range(0, rows, 8):
+        group = [lists[row] for row in order[first : first + 8]] + [([], 0)] * max(0, first + 8 - rows)
+        for k in range(len(group[0][0])):
+            codes += [steps[k] if k < len(steps) else rest * (k == len(steps)) for steps, rest in group]
+        starts.append(len(codes))
+    return codes, starts + order
+
+
+@pytest.mark.parametrize("density", [0.002, 0.02, 0.3])
+def test_lists_are_those_of_a_naive_walk(density):
+    matrix = drawn(21, 700, density, 1)
+    steps, starts = trits.pack_lists(matrix)
+    expected = walked(matrix)
+    assert starts.tolist() == expected[1] or density == 0.002
+    if density != 0.002:
+        assert steps.dtype is torch.uint8
+        assert steps.tolist() == expected[0]
+    assert steps.nbytes <= len(expected[0])  # two bytes a step only where they are fewer
+
+
+def test_the_bytes_of_words_and_lists_are_for_ever():
     matrix = torch.tensor([[1, 0, -1, -1, -1, -1, 1, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1]], dtype=torch.int8)
     numbers = [1 - 9, -13, 13, 0, 3, 9]
     fives = [abs(number) | (number < 0) << 4 for number in numbers]
     word = sum(five << shift for five, shift in zip(fives, [0, 5, 10, 16, 21, 26], strict=True))
-    assert trits.pack_words(matrix).tolist() == [word] + [0] * 15
-    places, starts = trits.pack_places(matrix)
-    assert places.tolist() == [0, 6, 7, 8, 13, 17, 18 + 2, 18 + 3, 18 + 4, 18 + 5, 36, 36]
-    assert starts.tolist() == [0, 12]
+    word -= (word >> 31) << 32
+    assert old_words(matrix).tolist() == [word] + [0] * 15
+    words = trits.pack_words(matrix)
+    assert words.shape == (1, 16)
+    assert words[0].tolist() == [783121422] + [900543917] * 15
+    steps, starts = trits.pack_lists(matrix)
+    assert steps.reshape(-1, 8)[:, 0].tolist() == [0, 6, 1, 1, 5, 4, 3, 1, 1, 1]
+    assert not steps.reshape(-1, 8)[:, 1:].any()
+    assert starts.tolist() == [0, 80, 0]
+    every = torch.tensor(list(itertools.product([-1, 0, 1], repeat=3)), dtype=torch.int8)
+    assert hashlib.sha256(trits.pack_words(every).numpy().tobytes()).hexdigest()[:8] == "e09acbb6"
+
+
+@pytest.mark.parametrize("density", [0.5, 0.03])
+@pytest.mark.parametrize("like", [0.5, 0.03])
+def test_states_and_programs_of_earlier_versions_still_load(density, like, tmp_path):
+    dense, x = ternary(nn.Linear(70, 30), density), torch.randn(3, 70)
+    matrix = (dense.weight / 0.25).to(torch.int8)
+    codes, starts = (old_words(matrix), None) if density == 0.5 else old_places(matrix)
+    state = {"bias": dense.bias.data, "codes": codes, "scale": torch.tensor(0.25)}
+    expected = oracle(x, dense.weight, 1, dense.bias)
+    for assign in (False, True):
+        layer = ut.pack_(ternary(nn.Linear(70, 30), like, seed=1))
+        layer.load_state_dict(state if starts is None else {**state, "starts": starts}, assign=assign)
+        assert_right(layer(x), expected)
+        assert layer.weight.equal(dense.weight)
+    layer._buffers.update(codes=codes, starts=starts)  # and a module that was pickled whole
+    assert_right(pickle.loads(pickle.dumps(layer))(x), expected)
+    run = torch.ops.untrained.packed_linear.default
+    for _ in range(2):
+        assert_right(run(x, codes, starts, layer.scale, layer.bias, 30, 70, torch.float32), expected)
+    with pytest.raises(ValueError, match=r"words|starts"):
+        run(x, codes[:-4], starts, layer.scale, layer.bias, 30, 70, torch.float32)
+
+
+def old_words(matrix):
+    """Words as earlier versions had them."""
+    rows, columns = matrix.shape
+    height, groups = -(-rows // 16) * 16, -(-columns // 18)
+    padded = np.zeros((height, groups * 18), np.int64)
+    padded[:rows, :columns] = matrix.numpy()
+    numbers = padded.reshape(height, groups, 6, 3) @ [1, 3, 9]
+    words = ((abs(numbers) | (numbers < 0) << 4) << np.array([0, 5, 10, 16, 21, 26])).sum(2).astype(np.uint32)
+    blocks = [words[at : at + 1024].T.ravel() for at in range(0, height, 1024)]
+    return torch.from_numpy(np.concatenate(blocks).view(np.int32))
+
+
+def old_places(matrix):
+    """Places in (x, -x, 0), and the starts of the rows, as earlier versions had them."""
+    columns = matrix.shape[1]
+    lists = [np.flatnonzero(np.concatenate([row > 0, row < 0])) for row in matrix.numpy()]
+    lists = [np.append(each, [2 * columns] * (-len(each) % 4)) for each in lists]
+    kinds = (np.uint16, np.int16) if 2 * columns < 1 << 16 else (np.uint32, np.int32)
+    places = torch.from_numpy(np.concatenate(lists).astype(kinds[0]).view(kinds[1]))
+    return places, torch.tensor([0, *np.cumsum([len(each) for each in lists])], dtype=torch.int32)
 
 
 def test_memory_of_a_large_layer():
@@ -262,7 +391,7 @@ class TestLinear:
         for twin in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
             assert twin(x).equal(y)
         torch.save(ours.state_dict(), tmp_path / "state.pt")
-        density = 0.5 if ours.starts is None else 0.005
+        density = 0.5 if ours.starts is None else 0.005  # below, a layer of the other kind, too
         other = ut.pack_(ternary(nn.Linear(70, 30), density, scale=3.0, seed=1))
         other(x.double())  # expands the weights that are replaced now
         for assign in (False, True):
@@ -275,11 +404,21 @@ class TestLinear:
         damaged = [{**state, "codes": state["codes"].double()}]
         if "starts" in state:
             damaged += [
-                {**state, "starts": state["starts"] + 4},
+                {**state, "starts": state["starts"] + 8},
                 {**state, "starts": state["starts"].flip(0)},
                 {**state, "starts": state["starts"][:-1]},
-                {**state, "codes": state["codes"][:-4]},
-                {**state, "codes": torch.full_like(state["codes"], -1)},
+                {**state, "starts": state["starts"].double()},
+                {**state, "starts": torch.cat([state["starts"][:-1], state["starts"][-2:-1]])},  # a row twice
+                {**state, "codes": state["codes"][:-8]},
+                {**state, "codes": state["codes"].reshape(-1, 8)},
+                {**state, "codes": torch.full_like(state["codes"], 255)},
+                {**state, "codes": torch.where(torch.arange(len(state["codes"])) == 8, 0, state["codes"])},
+            ]
+        else:
+            damaged += [
+                {**state, "codes": state["codes"][:-1]},
+                {**state, "codes": state["codes"][None]},
+                {**state, "starts": torch.zeros(31, dtype=torch.int32)},
             ]
         for wrong in damaged:
             victim = copy.deepcopy(pair[1])
@@ -446,8 +585,24 @@ def test_a_transformer_that_reads_weights_of_its_layers():
     assert "left alone" not in names["linear1.weight"]
 
 
+@pytest.mark.parametrize("level", library.levels())
+def test_a_layer_is_packed_as_its_level_is_quicker_and_runs_at_every_other_one(level):
+    x = torch.randn(3, 300)
+    for keep in (0.03, 0.1, 0.25):
+        dense = ternary(nn.Linear(300, 300), keep)
+        kernels_of(level)
+        with packed_kernels.held_to(level):
+            layer = ut.pack_(copy.deepcopy(dense))
+        kept = dense.weight.count_nonzero() / dense.weight.numel()
+        assert (layer.starts is not None) == (kept <= packed_kernels.LISTS_UP_TO[level])
+        assert sum(each.nbytes for each in (layer.codes, layer.starts) if each is not None) < 0.25 * 300 * 304
+        for other in library.levels():
+            with packed_kernels.held_to(other):
+                assert_right(layer(x), oracle(x, dense.weight, 1, dense.bias))
+
+
 def test_a_sparse_layer_goes_by_indices():
-    for density, kind in ((0.02, "indices"), (0.2, "lookup")):
+    for density, kind in ((0.02, "indices"), (0.25, "lookup")):
         layer = ut.pack_(ternary(nn.Linear(300, 300), density))
         assert (layer.starts is not None) == (kind == "indices")
         if library.library():
@@ -463,14 +618,16 @@ def test_a_ticket_is_benchmarked(tmp_path, capsys, threads):
     shown = capsys.readouterr()
     assert shown.err == ""
     for variant in ("dense float32", "dense bfloat16", "int8 dynamic", "packed"):
-        assert len(re.findall(rf"^ *{variant} ", shown.out, re.MULTILINE)) == 2
+        assert len(re.findall(rf"^ *{variant}  ", shown.out, re.MULTILINE)) == 2
     assert re.search(r"^batch 1: .* is fastest", shown.out, re.MULTILINE)
     assert torch.get_num_threads() == 2
     rows = {row.variant: row for row in bench.bench(ut.Ticket.load(path), [3])}
     assert rows["dense float32"].error == 0
     assert rows["dense float32"].bytes == 4 * (784 * 32 + 320)
     assert rows["int8 dynamic"].bytes == 784 * 32 + 320
-    assert rows["packed"].error < 1e-6
+    levels = library.levels() if library.library() else []
+    assert [name for name in rows if name.startswith("packed, ")] == [f"packed, {level}" for level in levels[1:]]
+    assert all(row.error < 1e-6 for name, row in rows.items() if name.startswith("packed"))
     if library.status().level == "avx512":
         assert rows["packed"].bytes < 0.3 * rows["int8 dynamic"].bytes
 

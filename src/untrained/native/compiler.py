@@ -21,8 +21,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-SOURCES = ("choice.cpp", "contexts.cpp", "load.cpp", "packed.cpp", "straight_through.cpp")
-_HEADERS = ("parallel.h",)
+SOURCES = (
+    "choice.cpp",
+    "contexts.cpp",
+    "load.cpp",
+    "packed_indices.cpp",
+    "packed_lookup.cpp",
+    "straight_through.cpp",
+)
+_HEADERS = ("parallel.h", "summable.h")
 # No flag may change a result: no contraction to fused multiply-adds, no reordering of sums.
 _FLAGS = ("-std=c++20", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-shared", "-fPIC")
 LEVELS = {

@@ -5,6 +5,7 @@ One thread, process CPU time, the variants taking turns, so that other programs 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import statistics
@@ -18,12 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from untrained.native.compiler import LEVELS, NoCompiler
+from untrained.packed import kernels
 from untrained.packed import modules as packed
 from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket, rebuild
 
 DENSE = "dense float32"
 PACKED = "packed"
+_LOWER = f"{PACKED}, "
 _SECONDS = 3.0
 _LEAST_SECONDS = 0.002
 _CLEARLY = 1.1
@@ -35,7 +39,8 @@ class Row:
 
     Attributes:
         batch: inputs at a time.
-        variant: `DENSE`, `PACKED` or another way to run the network.
+        variant: `DENSE`, `PACKED` or another way to run the network; "packed, avx2" is what a machine with no better
+            instructions would pack, run here.
         ms: of CPU time for a batch, the median over rounds.
         bytes: of weights in memory.
         error: the largest |Δ output| over the largest |output| of `DENSE`.
@@ -84,8 +89,12 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
 
 
 def verdict(rows: Sequence[Row]) -> list[str]:
-    """Name the fastest variant for each batch size, in a line each: dense unless another one wins by a tenth."""
+    """Name the fastest variant for each batch size, in a line each: dense unless another one wins by a tenth.
+
+    Kernels of lower levels than the machine's do not take part.
+    """
     lines = []
+    rows = [row for row in rows if not row.variant.startswith(_LOWER)]
     for batch in dict.fromkeys(row.batch for row in rows):
         of_batch = {row.variant: row for row in rows if row.batch == batch}
         best, dense = min(of_batch.values(), key=lambda row: row.ms), of_batch[DENSE]
@@ -124,7 +133,13 @@ def _build_variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Te
         small = packed.pack_(copy.deepcopy(dense))
     except ValueError:
         return variants
-    return {**variants, PACKED: (small, small)}
+    variants[PACKED] = small, small
+    best = kernels.current().level
+    for level in list(LEVELS)[list(LEVELS).index(best) + 1 :] if best else []:
+        with contextlib.suppress(NoCompiler), kernels.held_to(level):
+            lower = packed.pack_(copy.deepcopy(dense))
+            variants[_LOWER + level] = lower, kernels.held_to(level)(lower.__call__)
+    return variants
 
 
 def _quantise(dense: nn.Module) -> nn.Module | None:

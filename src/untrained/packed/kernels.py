@@ -1,6 +1,6 @@
 """Packed layers by kernels, or by torch from weights that are expanded once; also as operators of torch.
 
-A weight is (codes, starts, scale): words and no starts, or places and the starts of their lists. Its values are
+A weight is (codes, starts, scale): words and no starts, or steps and the starts of their lists. Its values are
 scale · t.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -16,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from untrained.native.library import status
-from untrained.packed.trits import unpack_places, unpack_words
+from untrained.native.library import Status, load, status
+from untrained.packed import trits
 
 _ANY = 1 << 62
 LOOKUP_UP_TO = {
@@ -25,12 +27,37 @@ LOOKUP_UP_TO = {
     torch.bfloat16: {"avx512": 32, "avx2": 8, "portable": 2},
 }
 """The largest batch that is looked up, by the dtype in which larger ones run and by the level of the kernels."""
+LISTS_UP_TO = {"avx512": 0.06, "avx2": 0.14, "portable": 0.2}
+"""The largest share of weights kept that runs from lists, by the level of the kernels: there they are quicker than
+the lookup at batch 1, and never larger."""
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _HALVES = torch.bfloat16, torch.float16
 _CPU = torch.device("cpu")
 
 # Expanded weights by their codes, each with the versions of codes and scale that it was made from.
 _kept: Any = WeakIdKeyDictionary()
+# Codes that were checked, or packed anew, by those that a saved program has.
+_read: Any = WeakIdKeyDictionary()
+_held: ContextVar[Status | None] = ContextVar("_held", default=None)
+
+
+def current() -> Status:
+    """Return the kernels of packed layers: those of this process, unless `held_to` names others."""
+    return _held.get() or status()
+
+
+@contextmanager
+def held_to(level: str) -> Iterator[None]:
+    """Pack for, and run by, the kernels of one level of this machine within the context.
+
+    Raises:
+        NoCompiler: they cannot be compiled.
+    """
+    before = _held.set(_load(level))
+    try:
+        yield
+    finally:
+        _held.reset(before)
 
 
 def linear(
@@ -56,7 +83,7 @@ def linear(
     """
     _check(x, x.dim() > 0 and x.shape[-1] == columns, f"(…, {columns})")
     if x.dtype is torch.float32 and x.is_cpu and codes.is_cpu:
-        kernels, level, _ = status()
+        kernels, level, _ = current()
         learns = torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad))
         few = starts is not None or x.numel() // columns <= LOOKUP_UP_TO[dtype][level or "portable"]
         if kernels is not None and few and not learns:
@@ -102,6 +129,11 @@ def convolution(
     return _order(_run_in_torch(run, x, (codes, None, scale, tuple(shape)), bias, dtype, (-1, *[1] * dims)))
 
 
+@functools.cache
+def _load(level: str) -> Status:
+    return Status(load(level), level, "")
+
+
 def expand(codes: Tensor, starts: Tensor | None, scale: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Return the weight, made once and kept as long as its codes: scale · t, but in bfloat16 t itself."""
     versions = _get_version(codes), _get_version(scale)
@@ -111,11 +143,11 @@ def expand(codes: Tensor, starts: Tensor | None, scale: Tensor, shape: Sequence[
         with torch.inference_mode(False), torch.no_grad():
             columns = torch.Size(shape[1:]).numel()
             if starts is None:
-                trits = unpack_words(codes.cpu(), shape[0], columns)
+                matrix = trits.unpack_words(codes.cpu(), shape[0], columns)
             else:
-                trits = unpack_places(codes.cpu(), starts.cpu(), columns)
-            trits = trits.to(codes.device, dtype).reshape(*shape)
-            weight = _order(trits if dtype is torch.bfloat16 else trits.mul_(scale.to(dtype)))
+                matrix = trits.unpack_lists(codes.cpu(), starts.cpu(), shape[0], columns)
+            matrix = matrix.to(codes.device, dtype).reshape(*shape)
+            weight = _order(matrix if dtype is torch.bfloat16 else matrix.mul_(scale.to(dtype)))
         kept[dtype] = versions, weight
     return weight
 
@@ -197,6 +229,31 @@ def _get_version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
+def _read_codes(codes: Tensor, starts: Tensor | None, rows: int, columns: int) -> tuple[Tensor, Tensor | None]:
+    """Return codes of a saved program as `trits.read` does, once for each version of them."""
+    now = _get_version(codes), rows, columns
+    read_at, new = _read.get(codes, (None, None))
+    if read_at != now:
+        read = trits.read(codes, starts, rows, columns)
+        new = None if read[0] is codes else read  # a reference to its own key would keep it for ever
+        _read[codes] = now, new
+    return new or (codes, starts)
+
+
+def _run_linear(
+    x: Tensor, codes: Tensor, starts: Tensor | None, scale: Tensor, bias: Tensor | None, rows: int, *rest: Any
+) -> Tensor:
+    codes, starts = _read_codes(codes, starts, rows, rest[0])
+    return linear(x, codes, starts, scale, bias, rows, *rest)
+
+
+def _run_convolution(
+    x: Tensor, codes: Tensor, scale: Tensor, bias: Tensor | None, shape: Sequence[int], *rest: Any
+) -> Tensor:
+    codes, _ = _read_codes(codes, None, shape[0], torch.Size(shape[1:]).numel())
+    return convolution(x, codes, scale, bias, shape, *rest)
+
+
 def _fake_linear(
     x: Tensor, codes: Tensor, starts: Tensor, scale: Tensor, bias: Tensor, rows: int, columns: int, dtype: torch.dtype
 ) -> Tensor:
@@ -227,5 +284,7 @@ def _define_operator(name: str, run: Callable[..., Tensor], fake: Callable[..., 
 
 _WEIGHT = "Tensor scale, Tensor? bias"
 _GEOMETRY = "int[] shape, int[] stride, int[] padding, int[] dilation, int groups"
-_define_operator("linear", linear, _fake_linear, f"Tensor? starts, {_WEIGHT}, int rows, int columns, ScalarType dtype")
-_define_operator("convolution", convolution, _fake_convolution, f"{_WEIGHT}, {_GEOMETRY}, ScalarType dtype")
+_define_operator(
+    "linear", _run_linear, _fake_linear, f"Tensor? starts, {_WEIGHT}, int rows, int columns, ScalarType dtype"
+)
+_define_operator("convolution", _run_convolution, _fake_convolution, f"{_WEIGHT}, {_GEOMETRY}, ScalarType dtype")

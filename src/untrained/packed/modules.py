@@ -2,8 +2,7 @@
 
 `pack_` reads the values of a model's weights, not the codes of a ticket: it finds {-σ, 0, +σ} in any plain model.
 
-benchmarks/infer.py times both ways to run a Linear beside torch (docs/speed.md): at batch 1 indices and lookup meet at
-3 % of the weights kept; larger batches favour indices up to 10 %.
+benchmarks/infer.py times both ways to run a Linear beside torch (docs/speed.md).
 """
 
 from __future__ import annotations
@@ -19,11 +18,7 @@ from torch import Tensor, jit, nn
 from untrained.masking.bake import bake_, baked
 from untrained.masking.mask import is_masked
 from untrained.masking.state import MaskState
-from untrained.native.library import status
 from untrained.packed import kernels, trits
-
-SPARSE = 0.03
-"""A Linear that keeps no larger share of its weights runs from their indices: the share where these lose nowhere."""
 
 Model = TypeVar("Model", bound=nn.Module)
 _CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d
@@ -147,16 +142,30 @@ class Packed(nn.Module, ABC):
         return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **kwargs: Any) -> None:
-        codes, starts = (state_dict.get(prefix + name, getattr(self, name)) for name in ("codes", "starts"))
-        try:  # before loading: kernels do not check it
-            if codes.dtype != self.codes.dtype:
-                raise ValueError(f"dtype must be {self.codes.dtype}, got {codes.dtype}")
-            if self.starts is not None:
-                trits.check_places(codes, starts, *self.shape)
-                self.codes = self.codes.new_empty(codes.shape)  # other weights have other numbers of places
-        except ValueError as error:
-            raise ValueError(f"{prefix}codes: {error}") from None
+        given = {name: state_dict[prefix + name] for name in ("codes", "starts") if prefix + name in state_dict}
+        if "codes" in given:
+            try:  # before loading: kernels do not check it
+                codes, starts = self._read(given["codes"], given.get("starts"))
+            except ValueError as error:
+                raise ValueError(f"{prefix}codes: {error}") from None
+            # Another machine, or other weights, may have given lists for words, and other numbers of them.
+            self.codes = torch.empty_like(codes, device=self.codes.device)
+            self.starts = None if starts is None else torch.empty_like(starts, device=self.codes.device)
+            state_dict = {
+                **state_dict,
+                prefix + "codes": codes,
+                **({} if starts is None else {prefix + "starts": starts}),
+            }
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.codes, self.starts = self._read(self.codes, self.starts)
+
+    def _read(self, codes: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if not (isinstance(self, PackedLinear) or starts is None):
+            raise ValueError("a convolution has no lists")
+        return trits.read(codes, starts, self.shape[0], torch.Size(self.shape[1:]).numel())
 
 
 @final
@@ -170,7 +179,7 @@ class PackedLinear(Packed):
     """
 
     def how(self) -> str:
-        if status().library is None:
+        if kernels.current().library is None:
             return _describe_dense(self.dtype)
         return "lookup" if self.starts is None else "indices"
 
@@ -222,7 +231,7 @@ def _describe_dense(dtype: torch.dtype) -> str:
 
 
 class _Codes(NamedTuple):
-    """A weight of {-σ, 0, +σ}; with `starts` the codes are places, else words."""
+    """A weight of {-σ, 0, +σ}; with `starts` the codes are steps of lists, else words."""
 
     codes: Tensor
     starts: Tensor | None
@@ -290,9 +299,10 @@ def _pack(weight: Tensor, may_be_sparse: bool) -> _Codes | None:
         return None
     matrix = signs.to("cpu", torch.int8).flatten(1)
     scale = scale.to(torch.float32, copy=True)
-    if may_be_sparse and matrix.count_nonzero() <= SPARSE * matrix.numel():
-        places, starts = trits.pack_places(matrix)
-        return _Codes(places.to(weight.device), starts.to(weight.device), scale)
+    most = kernels.LISTS_UP_TO[kernels.current().level or "portable"] * matrix.numel()
+    if may_be_sparse and matrix.count_nonzero() <= most:
+        steps, starts = trits.pack_lists(matrix)
+        return _Codes(steps.to(weight.device), starts.to(weight.device), scale)
     return _Codes(trits.pack_words(matrix).to(weight.device), None, scale)
 
 
