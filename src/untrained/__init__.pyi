@@ -18,6 +18,7 @@ from .masking.advance import penalty as penalty
 from .masking.bake import bake_ as bake_
 from .masking.bake import baked as baked
 from .masking.densities import erk as erk
+from .masking.last import last as last
 from .masking.mask import mask_ as mask_
 from .masking.mask import masks as masks
 from .masking.mask import scores as scores

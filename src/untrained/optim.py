@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 import torch
@@ -81,15 +81,16 @@ class Adam(torch.optim.Adam):
         super().__init__(learn, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **options)
 
 
-def for_scores(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the optimizer of a recipe for a masked model's scores.
+def for_scores(model: nn.Module | Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """Build the optimizer of a recipe for a masked model's scores, or for some of them.
 
     Example:
         >>> model = ut.mask_(nn.Linear(3, 1), ut.FedPM(), seed=0)
         >>> type(ut.optim.for_scores(model, ut.FedPM().recipe)).__name__
         'Adam'
     """
-    return (Adam if recipe.optimizer == "adam" else SGD)(model, **recipe.arguments())
+    options: dict[str, Any] = {} if isinstance(model, nn.Module) else {"fused": fusable(model)}
+    return (Adam if recipe.optimizer == "adam" else SGD)(model, **recipe.arguments(), **options)
 
 
 def _resolve(params: nn.Module | Iterable[Any], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import untrained as ut
 from any_methods import LAWS, METHODS
-from untrained.experiments.by_name import import_method, law_of, method_of, split
+from untrained.experiments.by_name import import_method, last_of, law_of, method_of, split, takes_keep
 from untrained.methods import METHODS as NAMES
 
 LAW_NAMES = {
@@ -116,6 +116,26 @@ def test_a_keep_below_a_half_anneals_global_scopes():
     assert method_of("edge-popup(scope=global)", 0.8).keep == 0.8
     assert method_of("edge-popup(structure=NofM(2, 4))", 0.1) == ut.EdgePopup(structure=ut.NofM(2, 4))
     assert method_of("partly-frozen(of=EdgePopup())", 0.1).of.keep == 0.1
+
+
+LASTS = {
+    "edge-popup(keep=0.03,signed=True,last=Nudge(step=0.5,levels=31))": ut.Nudge(0.5, 31),
+    "edge-popup(last=EdgePopup(keep=0.9))": ut.EdgePopup(0.9),
+    "edge-popup(last=PartlyFrozen(of=Biprop(keep=0.5)))": ut.PartlyFrozen(ut.Biprop(0.5)),
+    "partly-frozen(of=EdgePopup(),last=Dense())": ut.Dense(),
+    "untrained:EdgePopup(last=Nudge())": ut.Nudge(),
+    "edge-popup": None,
+    "partly-frozen(of=EdgePopup(keep=0.2))": None,
+}
+
+
+@pytest.mark.parametrize("text", LASTS)
+def test_the_method_of_the_last_layer_is_read_and_has_its_own_keep(text):
+    assert last_of(text) == LASTS[text]
+    main = method_of(text, 0.3)
+    own = "(keep=" in text.partition("last")[0]
+    assert own or main.final_keep == 0.3 or main.of.keep == 0.3
+    assert takes_keep(text) != own
 
 
 # --- lists ---
@@ -265,6 +285,12 @@ WRONG = {
     "an inner part": "partly-frozen(of=NofM(2, 4))",
     "no inner method": "partly-frozen(of=None)",
     "an integer beyond floats": f"edge-popup(keep=Linear(1, 1{'0' * 400}))",
+    "a last word": "edge-popup(last=nudge)",
+    "a last number": "edge-popup(last=0.5)",
+    "a last part": "edge-popup(last=NofM(2, 4))",
+    "a last twice": "edge-popup(last=Nudge(), last=Nudge())",
+    "a last keep": "edge-popup(last=Nudge(keep=0.5))",
+    "a last last": "edge-popup(last=EdgePopup(last=Nudge()))",
     "many signs": f"edge-popup(keep={'-' * 5000}1)",
     "very many signs": f"edge-popup(keep={'-' * 100000}1)",
     "many attributes": f"edge-popup(keep=x{'.a' * 5000})",

@@ -22,7 +22,6 @@ from untrained.weights.laws import WeightLaw
 
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
-_KEEP = re.compile(r"[(,]\s*keep\s*=")
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 _LAWS = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls for name, cls in final_classes(laws).items()}
 _PARTS = final_classes(structure, schedules) | {cls.__name__: cls for cls in METHODS.values()}
@@ -34,7 +33,7 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
 
     Args:
         text: a name of `METHODS`, `FILE.py:CLASS` or `package.module:CLASS`, optionally with fields in brackets: words,
-            numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like.
+            numbers, True, False, None, `NofM(2, 4)`, `Cubic(0.5, 0.1)` and the like; and `last=`, see `last_of`.
         keep: fraction to keep, for methods that take it; a `keep=` in the brackets wins.
         fields: more fields, left out where None.
 
@@ -42,19 +41,28 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
         ValueError: there is no such method, or it has no such field.
         FileNotFoundError: there is no such file.
     """
-    name, arguments = _parse(text)
+    cls, arguments, _ = _read(text)
     arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _build(text, import_method(name) if names_code([text]) else look_up("method", METHODS, name), arguments)
-    return method if keep is None or _KEEP.search(text) else method.keeping(keep)
+    method = _build(text, cls, arguments)
+    return method if keep is None or _gives_keep(text) else method.keeping(keep)
+
+
+def last_of(text: str) -> Method | None:
+    """Return the method of the last layer alone, `last=` in the brackets of a text; None if there is none.
+
+    Raises:
+        ValueError: it is no method; and as `method_of`.
+    """
+    return _read(text)[2]
 
 
 def opponent_of(text: str, keep: float | None = None) -> Opponent | None:
     """Return the trained opponent that a text names, as `method_of` does with methods; None if it names none."""
-    name, arguments = _parse(text)
+    name, arguments, _ = _parse(text)
     if name not in OPPONENTS:
         return None
     opponent = _build(text, OPPONENTS[name], arguments)
-    return opponent if keep is None or _KEEP.search(text) else opponent.keeping(keep)
+    return opponent if keep is None or _gives_keep(text) else opponent.keeping(keep)
 
 
 def entrant_of(text: str, keep: float | None = None) -> Method | Opponent:
@@ -66,7 +74,7 @@ def entrant_of(text: str, keep: float | None = None) -> Method | Opponent:
 
 def takes_keep(text: str) -> bool:
     """Return True if `entrant_of` uses its `keep` for this text: it takes one, and the text gives none."""
-    return entrant_of(text).takes_keep and not _KEEP.search(text)
+    return entrant_of(text).takes_keep and not _gives_keep(text)
 
 
 def law_of(text: str) -> WeightLaw:
@@ -75,7 +83,7 @@ def law_of(text: str) -> WeightLaw:
     Raises:
         ValueError: there is no such law, or it has no such field.
     """
-    name, arguments = _parse(text)
+    name, arguments, _ = _parse(text)
     return _build(text, look_up("weights law", _LAWS, name), arguments)
 
 
@@ -144,8 +152,25 @@ def _module_of(path: Path) -> Any:
     return module
 
 
-def _parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Return (name, fields in the brackets)."""
+def _gives_keep(text: str) -> bool:
+    """Return True if a text gives a keep, for other layers than the last."""
+    return bool(_parse(text)[2] - {"last"})
+
+
+def _read(text: str) -> tuple[type[Method], dict[str, Any], Method | None]:
+    """Return (class, its fields, the method of the last layer)."""
+    name, arguments, _ = _parse(text)
+    cls = import_method(name) if names_code([text]) else look_up("method", METHODS, name)
+    last = None
+    if "last" in arguments and "last" not in inspect.signature(cls).parameters:
+        last = arguments.pop("last")
+        if not isinstance(last, Method):
+            raise ValueError(f"{text}: last must be a method, such as Nudge(step=0.5, levels=31), got {last!r}")
+    return cls, arguments, last
+
+
+def _parse(text: str) -> tuple[str, dict[str, Any], set[str]]:
+    """Return (name, fields in the brackets, those of them that give a `keep` or are one)."""
     match = _SPELLING.fullmatch(text.strip())
     if match is None or len(text) > _LONGEST:
         raise ValueError(f"{text[:80]!r} is not a name, or a name with fields in brackets")
@@ -155,10 +180,15 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
         call = ast.parse(f"_{quoted}", mode="eval").body
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise ValueError("one pair of brackets is enough")
-        return match[1].strip(), _arguments(call, fields_only=True)
+        keepers = {str(field.arg) for field in call.keywords for part in ast.walk(field) if _is_keep(part)}
+        return match[1].strip(), _arguments(call, fields_only=True), keepers
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
         reason = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
         raise ValueError(f"{text!r} must be NAME(field=value, …): {reason}") from None
+
+
+def _is_keep(part: ast.AST) -> bool:
+    return isinstance(part, ast.keyword) and part.arg == "keep"
 
 
 def _arguments(call: ast.Call, *, fields_only: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import (
     entrant_of,
+    last_of,
     law_of,
     split,
     takes_keep,
@@ -250,10 +251,12 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
             row = bench.train_twin(folder, resume=resume)
         elif isinstance(entrant := entrant_of(method_text, cell.keep), Opponent):
             row, epochs = bench.train_opponent(entrant, cell.method, folder), entrant.passes(epochs)
-        elif not entrant.learns:
-            row, epochs = bench.baseline(cell.method, entrant), 0
         else:
-            row, _ = bench.search(bench.masked(entrant), cell.method, folder, resume=resume)
+            last = last_of(method_text)
+            if any(each.learns for each in (entrant, last) if each is not None):
+                row, _ = bench.search(bench.masked(entrant, last), cell.method, folder, resume=resume, last=last)
+            else:
+                row, epochs = bench.baseline(cell.method, entrant, last), 0
     except Exception as error:  # a search that diverged or does not suit the network does not end the others
         text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return replace(cell, error=" ".join(text.split()) or "failed")

@@ -12,7 +12,7 @@ from torch import nn
 
 from untrained import plot
 from untrained.data.dataset import load_data, resolve_name
-from untrained.experiments.by_name import method_of
+from untrained.experiments.by_name import last_of, method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.masking.mask import masks
@@ -81,28 +81,30 @@ def find(
     """
     settings = replace(settings or Settings(), **changes)
     method = method_of(settings.method, settings.keep, scope=settings.scope)
-    if not method.learns:
+    last = last_of(settings.method)
+    if not (method.learns or (last is not None and last.learns)):
         raise ValueError(f"method must be one that searches, got {settings.method}, which is a baseline")
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
     bench = Workbench(settings, data, choose_device(settings.device), settings.seed)
-    network = bench.masked(method)
+    network = bench.masked(method, last)
     keep = method.final_keep
     parts = [settings.model, Path(settings.data).name, re.sub(r"[^\w.-]+", "-", Path(settings.method).name)]
     parts += [] if keep is None else [f"{keep:g}"]
     name = "-".join([*parts, f"seed{settings.seed}"])
     with claim_folder(settings, name, holds_run) as folder:
-        return _run(settings, bench, network, keep, folder, log)
+        return _run(settings, bench, network, folder, log)
 
 
-def _run(
-    settings: Settings, bench: Workbench, network: nn.Module, keep: float | None, folder: Path, log: Callable | None
-) -> Found:
+def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path, log: Callable | None) -> Found:
     """Measure, search and write in a folder that is locked against other writers."""
+    last = last_of(settings.method)
     rows = [bench.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
     try:
-        found, history = bench.search(network, FOUND, folder, resume=settings.resume, lr=settings.lr, log=log)
+        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "log": log}
+        found, history = bench.search(network, FOUND, folder, **options)
+        keep = None if last is not None else method_of(settings.method, settings.keep).final_keep
         share = keep or max(found.kept / found.weights, 1e-9)
         rows += [bench.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(share)), found]
         if settings.twin:

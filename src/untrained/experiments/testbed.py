@@ -17,6 +17,7 @@ from untrained.data.dataset import DataSet
 from untrained.experiments.by_name import law_of
 from untrained.files import atomic_write
 from untrained.masking.densities import erk
+from untrained.masking.last import last as with_last
 from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
 from untrained.models import NETWORKS, build
@@ -29,7 +30,8 @@ from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
 from untrained.search.calibration import calibrate_
 from untrained.search.evaluation import collect_answers, evaluate
-from untrained.search.fit import History, find_recipe, fit
+from untrained.search.fit import History, fit
+from untrained.search.recipes import find_recipes
 from untrained.search.run_files import COMPRESSED, TICKET
 from untrained.tickets.ticket import Ticket
 
@@ -68,24 +70,31 @@ class Workbench:
                 chosen[name] = value
         return build(setup.model, **chosen).to(self.device)
 
-    def masked(self, method: Method) -> nn.Module:
-        """Return the network, masked as the setup demands."""
-        network, law = self.network(), "recommended"
+    def masked(self, method: Method, last: Method | None = None) -> nn.Module:
+        """Return the network, masked as the setup demands; `last` is the method of the last layer, without its law.
+
+        Raises:
+            ValueError: the network has no clear last layer; and as `mask_`.
+        """
+        network, law = self.network(), method.law
         if self.setup.weights != "recommended":
             law = law_of(self.setup.weights)
         elif self.setup.recipe == "paper" and method.paper is not None:
             law = method.paper.weights or law
-        by_tensor = erk(network, method) if self.setup.densities == "erk" and method.takes_keep else method
-        return mask_(network, by_tensor, seed=self.seed, weights=law)  # pyright: ignore[reportArgumentType]
+        if self.setup.densities == "erk" and method.takes_keep:
+            by_tensor = erk(network, method, last)
+        else:
+            by_tensor = method if last is None else with_last(network, method, last)
+        return mask_(network, by_tensor, seed=self.seed, weights=law)
 
     def batches(self, part: Literal["train", "val", "test"]) -> Any:
         """Return batches of a part of the data."""
         size = self.setup.batch_size if part == "train" else _EVALUATION_BATCH
         return self.data.batches(part, size, seed=self.seed, device=self.device)
 
-    def baseline(self, name: str, method: Method) -> Row:
+    def baseline(self, name: str, method: Method, last: Method | None = None) -> Row:
         """Measure a network of which only the running statistics are learned."""
-        network = self.masked(method)
+        network = self.masked(method, last)
         if self.setup.norm is None:
             calibrate_(network, self.batches("train"))
         self.calibrate(network)
@@ -100,13 +109,19 @@ class Workbench:
         folder: Path,
         *,
         resume: bool,
+        last: Method | None = None,
         lr: float | None = None,
         log: Callable[[dict[str, float | int]], None] | None = None,
     ) -> tuple[Row, History]:
-        """Search the masked network; write its answers, and its ticket with its accuracy."""
-        recipe = find_recipe("paper" if self.setup.recipe == "paper" else None, network)
-        recipe = recipe if lr is None else replace(recipe, lr=lr)
-        history = self._learn(network, folder, name, resume, recipe=recipe, meta=self._make_meta(), log=log)
+        """Search the masked network; write its answers, and its ticket with its accuracy.
+
+        `lr` is the rate of all methods but `last`, that of the last layer.
+        """
+        recipes = dict(find_recipes("paper" if self.setup.recipe == "paper" else None, network))
+        if lr is not None:
+            for method in [method for method in recipes if method != last] or list(recipes):
+                recipes[method] = replace(recipes[method], lr=lr)
+        history = self._learn(network, folder, name, resume, recipe=recipes, meta=self._make_meta(), log=log)
         self.calibrate(network)
         answers = collect_answers(network, self.batches("test"), amp=self.setup.amp)
         write_answers(folder, answers, self.data.test)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from torch import nn
 
-from untrained.masking.roles import roles
+from untrained.masking.last import find_last, maskable
 from untrained.methods.base import Method
 
-AnyMethod = TypeVar("AnyMethod", bound=Method)
 
-
-def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
+def erk(model: nn.Module, method: Method, last: Method | None = None) -> dict[str, Method]:
     """Return the method with Erdős–Rényi-kernel densities: small tensors keep more, all together as many as before.
 
         keep_l = min(1, ε · Σ_d shape_d / Π_d shape_d),   ε such that Σ keep_l·n_l = keep·n
@@ -23,12 +20,14 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
     Args:
         model: the model to be masked.
         method: a method with a `keep` that is a number.
+        last: another method for the last weight matrix, which then does not count; see `last`.
 
     Returns:
         {pattern: method}, the argument for `mask_`: one pattern for every tensor that can be masked.
 
     Raises:
-        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked.
+        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked; or it is not
+            clear which tensor is last.
 
     Example:
         >>> model = ut.models.fc((300, 100))
@@ -45,12 +44,13 @@ def erk(model: nn.Module, method: AnyMethod) -> dict[str, AnyMethod]:
         raise ValueError(f"erk needs a method that takes keep, got {method}")
     if method.together:
         raise ValueError(f"erk needs a method that ranks each tensor alone, got {method}")
-    _, parameters, its_roles = roles(model)
-    shapes = {name: tuple(parameters[name].shape) for name, role in its_roles.items() if role.kind == "weight"}
-    if not shapes:
+    names, final = maskable(model), None if last is None else find_last(model)
+    if not names:
         raise ValueError(f"erk needs a model with tensors that can be masked, got a {type(model).__name__}")
-    densities = erk_densities(shapes, keep)
-    return {re.escape(name): method.keeping(density) for name, density in densities.items()}
+    parameters = dict(model.named_parameters())
+    densities = erk_densities({name: tuple(parameters[name].shape) for name in names if name != final}, keep)
+    found = {re.escape(name): method.keeping(density) for name, density in densities.items()}
+    return found if last is None or final is None else found | {re.escape(final): last}
 
 
 def erk_densities(shapes: Mapping[str, Sequence[int]], keep: float) -> dict[str, float]:

@@ -104,11 +104,12 @@ class Settings(Setup):
         method: Method of the search: edge-popup, biprop, iterand, gem-miner, multicoated, signed-supermask,
             threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, nudge, partly-frozen, or FILE.py:CLASS
             of your own (in a file of settings or with --resume, give it again as a flag: files do not run code);
-            with options in brackets, such as edge-popup(signed=True).
+            with options in brackets, such as edge-popup(signed=True), and another method for the last layer alone:
+            edge-popup(signed=True,last=Nudge(step=0.5,levels=31)).
         keep: Fraction of the weights kept, in (0, 1], for methods that take it.
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
         seed: Seed of the weights, the first scores and the order of the images.
-        lr: Highest learning rate of the scores, instead of the recipe's.
+        lr: Highest learning rate of the scores, instead of the recipe's; not of a last layer with a method of its own.
         twin: Also train the weights of the same network, to compare.
     """
 
@@ -132,9 +133,9 @@ class GridSettings(Setup):
     """Settings that `compare` and `sweep` share.
 
     Args:
-        methods: Methods, with commas between them, or all; options in brackets: edge-popup(scope=global). Trained
-            opponents too: int8-twin, int4-twin, ternary-twin, binary-twin, pruned-twin, narrow-twin, imp-ticket, or
-            opponents for these all.
+        methods: Methods, with commas between them, or all; options in brackets: edge-popup(scope=global), and last= as
+            in find. Trained opponents too: int8-twin, int4-twin, ternary-twin, binary-twin, pruned-twin, narrow-twin,
+            imp-ticket, or opponents for these all.
         method: One more method, such as yours: FILE.py:CLASS.
         keep: Fractions of the weights kept, with commas between them, for methods that take it.
         seeds: Number of seeds: 0, 1, 2 …

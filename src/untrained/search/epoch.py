@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol, final
 
 import torch
@@ -16,12 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from untrained.fields import check_fields
 from untrained.masking.advance import advance_, penalty
-from untrained.masking.mask import is_masked, record, scores
+from untrained.masking.mask import is_masked, record
 from untrained.methods.recipe import WEIGHTS, Recipe
 from untrained.optim import for_scores
 from untrained.search.checkpoint import Row
 from untrained.search.evaluation import find_device
 from untrained.search.labels import IGNORED, compute_logits, count_right, cross_entropy, iterate_pairs, match_labels
+from untrained.search.recipes import Recipes
 from untrained.terminal.progress import Progress
 
 Learner = tuple[Recipe, torch.optim.Optimizer]
@@ -40,7 +41,7 @@ class SizedBatches(Protocol):
 class Plan:
     """Settings that a resumed run must share."""
 
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     epochs: int
     accumulate: int
     amp: bool
@@ -54,17 +55,22 @@ class Plan:
     @property
     def facts(self) -> dict[str, Any]:
         """Texts and numbers, as a checkpoint stores them."""
-        return {**asdict(self), "recipe": repr(self.recipe)}
+        facts = {name: value for name, value in vars(self).items() if name != "recipes"}
+        return {"recipe": ", ".join(map(repr, self.recipes)), **facts}
 
 
-def make_learners(model: nn.Module, recipe: Recipe) -> list[Learner]:
-    """Make the optimizers: scores learn by `recipe`, parameters beside them by `WEIGHTS`; plain models by `recipe`."""
+def make_learners(model: nn.Module, recipes: Recipes) -> list[Learner]:
+    """Make an optimizer for each recipe of scores, and one for what learns beside them: by `WEIGHTS` where masked."""
     named, masked = dict(model.named_parameters()), is_masked(model)
+    scores: dict[Recipe, list[nn.Parameter]] = {}
+    for state in record(model).states if masked else ():
+        if state.group.planned.learns:
+            scores.setdefault(recipes[state.group.planned], []).append(state.scores)
+    learners: list[Learner] = [(recipe, for_scores(its, recipe)) for recipe, its in scores.items()]
     others = [named[name] for name in (sorted(record(model).trained) if masked else named)]
-    learners: list[Learner] = [(recipe, for_scores(model, recipe))] if masked and scores(model) else []
     if others := [parameter for parameter in others if parameter.requires_grad]:
-        other_recipe = WEIGHTS if masked else recipe
-        learners.append((other_recipe, other_recipe.build(others)))
+        recipe = WEIGHTS if masked else recipes[None]
+        learners.append((recipe, recipe.build(others)))
     if not learners:
         raise ValueError("the model must have a parameter that requires a gradient, got none")
     return learners
@@ -98,7 +104,7 @@ def train_epoch(
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.amp):
                 logits = compute_logits(replica, x)
                 labels = match_labels(logits, y)
-                loss = cross_entropy(logits, labels, label_smoothing=plan.recipe.label_smoothing)
+                loss = cross_entropy(logits, labels, label_smoothing=plan.recipes[0].label_smoothing)
             price = penalty(model) if masked else None
             ((loss if price is None else loss + price) / group).backward()
         if last:

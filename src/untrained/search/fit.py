@@ -19,11 +19,13 @@ from untrained.files import sole_writer
 from untrained.masking.advance import move_
 from untrained.masking.mask import is_masked, masks, record
 from untrained.masking.state import MaskState
-from untrained.methods.recipe import SCORES, WEIGHTS, Recipe
+from untrained.methods.base import Method
+from untrained.methods.recipe import Recipe
 from untrained.search import checkpoint
 from untrained.search.checkpoint import Row
 from untrained.search.epoch import Plan, SizedBatches, make_learners, train_epoch
 from untrained.search.evaluation import evaluate, find_device
+from untrained.search.recipes import Recipes, find_recipes
 from untrained.search.run_files import TICKET
 from untrained.search.trace import Trace, count_flips
 from untrained.terminal.progress import Progress
@@ -35,9 +37,10 @@ from untrained.tickets.ticket import save
 class History:
     """Metrics of a search, one row per epoch.
 
-    A row holds `epoch` (from 1), `lr` at its end, `train_loss` (label smoothing included), `train_accuracy`,
-    `examples_per_second` and `seconds`; for masked models `flips`, the share of weights whose mask changed during the
-    epoch; with validation data `val_loss` and `val_accuracy`. Accuracies are shares of the labels, in 0..1.
+    A row holds `epoch` (from 1), `lr` at its end (of the first recipe), `train_loss` (label smoothing included),
+    `train_accuracy`, `examples_per_second` and `seconds`; for masked models `flips`, the share of weights whose mask
+    changed during the epoch; with validation data `val_loss` and `val_accuracy`. Accuracies are shares of the labels,
+    in 0..1.
 
     Example:
         >>> ut.History([{"epoch": 1, "flips": 0.5}, {"epoch": 2, "flips": 0.25}]).column("flips")
@@ -57,7 +60,7 @@ def fit(
     val: Iterable[tuple[Tensor, Tensor]] | None = None,
     *,
     epochs: int = 10,
-    recipe: Recipe | Literal["paper"] | None = None,
+    recipe: Recipe | Mapping[Method, Recipe] | Literal["paper"] | None = None,
     amp: bool = False,
     accumulate: int = 1,
     seed: int = 0,
@@ -69,15 +72,17 @@ def fit(
 ) -> History:
     """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
 
-    Scores learn by `recipe`, and parameters named by `also_train` by `WEIGHTS`; of a plain model, all that require a
-    gradient learn. Under torchrun each process takes its share of `train` (if `ut.Batches`); only the first writes.
+    Scores learn by `recipe`, those of each method by its own, and parameters named by `also_train` by `WEIGHTS`; of a
+    plain model, all that require a gradient learn. Under torchrun each process takes its share of `train` (if
+    `ut.Batches`); only the first writes.
 
     Args:
         model: gives logits (batch, classes) or (batch, classes, ...); stays on its device.
         train: batches of inputs and labels, (batch,) or (batch, ...), where -100 is not counted.
         val: batches to evaluate after every epoch; they do not influence the search.
         epochs: passes over `train`, whose (or whose sampler's) `set_epoch` is called if there is one.
-        recipe: None: that of the method, or `WEIGHTS` for a plain model; "paper": that of the method's authors.
+        recipe: None: that of each method, or `WEIGHTS` for a plain model; "paper": that of each method's authors; one
+            for all, or {method: recipe}. All must have the same label smoothing.
         amp: forward and loss in bfloat16 autocast.
         accumulate: batches per optimizer step.
         seed: of random numbers drawn while learning (dropout).
@@ -99,8 +104,11 @@ def fit(
         [1, 2]
     """
     _check_input(model, train, val, epochs, accumulate)
-    plan = Plan(find_recipe(recipe, model), epochs, accumulate, amp, seed, len(train), _describe(model))
-    return _Search(model, train, val, plan, None if out is None else Path(out), resume, log, meta).run(title)
+    recipes = find_recipes(recipe, model)
+    different = tuple(dict.fromkeys(recipes.values()))
+    plan = Plan(different, epochs, accumulate, amp, seed, len(train), _describe(model))
+    folder = None if out is None else Path(out)
+    return _Search(model, train, val, plan, recipes, folder, resume, log, meta).run(title)
 
 
 @final
@@ -112,6 +120,7 @@ class _Search:
     train: SizedBatches
     val: Iterable[tuple[Tensor, Tensor]] | None
     plan: Plan
+    recipes: Recipes
     folder: Path | None
     resume: bool
     log: Callable[[Row], None] | None
@@ -119,7 +128,7 @@ class _Search:
 
     def __post_init__(self) -> None:
         self.masked, self.history = is_masked(self.model), History()
-        self.learners = make_learners(self.model, self.plan.recipe)
+        self.learners = make_learners(self.model, self.recipes)
         self.optimizers = [optimizer for _, optimizer in self.learners]
         self.rank, self.world = _join_processes(self.model)
         # The plan counts the batches of all processes, the loop those of this one: shares are taken in between.
@@ -213,26 +222,6 @@ def _check_input(model: nn.Module, train: Sized, val: object, epochs: int, accum
         raise ValueError("train must have at least one batch, got none")
     if isinstance(val, Iterator):
         raise ValueError("val must give its batches after every epoch, as a list or a loader does, got an iterator")
-
-
-def find_recipe(recipe: Recipe | str | None, model: nn.Module) -> Recipe:
-    """Return the recipe that `fit` uses for a model."""
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in (None, "paper"):
-        raise ValueError(f"recipe must be a Recipe, 'paper' or None, got {recipe!r}")
-    if not is_masked(model):
-        return WEIGHTS
-    methods = [group.planned for group in record(model).groups if group.planned.learns]
-    if recipe is None:
-        recipes = {method.recipe for method in methods}
-    else:
-        recipes = {method.paper.recipe for method in methods if method.paper is not None}
-        if not recipes and methods:
-            raise ValueError(f"{type(methods[0]).__name__} has no paper whose recipe could be used")
-    if len(recipes) > 1:
-        raise ValueError("the model's methods learn by different recipes; pass one as recipe=")
-    return next(iter(recipes), SCORES)
 
 
 def _describe(model: nn.Module) -> str:
