@@ -1,6 +1,6 @@
 """Twin of weights -α and α, trained straight through from the start.
 
-    code = sign(w), 1 at 0;  W = α_row · code,  α = mean|w| of the output channel, float16
+    code = sign(w), ±1 at ±0;  W = α_row · code,  α = mean|w| of the output channel, float16
     last layer: code in -7 … 7 (4 bits), as output layers are usually spared
 
 Source: Courbariaux et al. 2015, BinaryConnect, arXiv 1511.00363; α of Rastegari et al. 2016, XNOR-Net, arXiv
@@ -28,6 +28,6 @@ class BinaryTwin(Opponent):
     def coded(self, weights: Weights) -> Coded:
         found: Coded = {}
         for name, weight in weights.items():
-            codes = torch.where(weight < 0, -1.0, 1.0).to(weight.dtype)
+            codes = torch.copysign(weight.new_ones(()), weight)  # torch.where takes ten times as long
             found[name] = codes, fit_scale(weight, codes, per_channel=True)
         return found | code_last(weights)

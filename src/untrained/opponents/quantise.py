@@ -57,7 +57,7 @@ def fast_codes(weight: Tensor, levels: int, *, per_channel: bool, least: int = 0
 def fit_scale(weight: Tensor, codes: Tensor, *, per_channel: bool) -> Tensor:
     """Return the scale of least squared error for given codes, Σ w·c / Σ c², in float16: (rows,) or (1,); 0 of none."""
     rows, codes = _rows(weight, per_channel), _rows(codes, per_channel)
-    square = codes.square().sum(1)
+    square = torch.linalg.vector_norm(codes, 2, 1).square()
     return torch.where(square > 0, (rows * codes).sum(1) / square, 0.0).to(torch.float16)
 
 

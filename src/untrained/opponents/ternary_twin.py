@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from torch.nn.functional import hardshrink
 
 from untrained.opponents.base import Coded, Opponent, code_last
 from untrained.opponents.course import Weights
@@ -41,6 +42,7 @@ class TernaryTwin(Opponent):
             if self.keep is not None:
                 codes = choose_highest([weight], [weight], self.keep, False, [name])[0].sign_()
             else:
-                codes = weight.sign().mul_(weight.abs() > _THRESHOLD * weight.abs().mean())
+                least = _THRESHOLD * float(torch.linalg.vector_norm(weight, 1)) / max(1, weight.numel())
+                codes = hardshrink(weight, least).sign_()
             found[name] = codes, fit_scale(weight, codes, per_channel=False)
         return found | code_last(weights)
