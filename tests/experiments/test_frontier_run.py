@@ -56,7 +56,7 @@ def untimed(cells):
 
 def test_the_grid_is_the_product_and_results_are_in_all_files(found):
     names = [(TWIN, None), ("biprop", 0.5), ("int8-twin", None)]
-    places = [(*name, width) for name in names for width in (None, 2.0)]
+    places = [(*name, width) for name in names for width in (1.0, 2.0)]
     assert [(c.method, c.keep, c.width, c.seed) for c in found.cells] == [(*p, s) for p in places for s in (0, 1)]
     assert [entry.trained for entry in found.entries] == [True, True, False, False, True, True]
     assert [line.error for line in found.lines] == [""] * 6 and found.sentences
@@ -86,7 +86,7 @@ def test_every_cell_is_given_its_norm_and_width(made_up):
     found = frontier(**FEW | {"seeds": 1}, norm="none,batch", out=Path("run"))
     assert {(setup.norm, setup.widths) for setup in setups} == {(n, w) for n in (None, "batch") for w in ((8,), (16,))}
     assert [entry.name for entry in found.entries if not entry.trained] == [
-        f"biprop, keep 0.5, {width}norm {norm}" for norm in ("none", "batch") for width in ("", "width 2.0, ")
+        f"biprop, keep 0.5, width {width}, norm {norm}" for norm in ("none", "batch") for width in (1.0, 2.0)
     ]
     assert len({cell.name for cell in found.cells}) == len(found.cells) == 12
 
@@ -154,8 +154,8 @@ def test_the_command_prints_who_is_ahead_of_whom(made_up, capsys):
     made_up(lambda cell: {"accuracy": 0.9 + cell.seed / 1000 if cell.method == "biprop" else 0.8})
     words = [word for name, value in FEW.items() for word in (f"--{name}", *(value if name == "widths" else [value]))]
     main(["frontier", *map(str, words), "--against", "int8-twin", "--out", "run"])
-    said = "from 99 bytes on: biprop ahead of int8-twin by 10.05 ± 0.64 points"
-    assert capsys.readouterr().out.count(said.replace("biprop ", "biprop, keep 0.5 ")) == 1
+    said = "from 99 bytes on: biprop, keep 0.5, width 1.0 ahead of int8-twin, width 1.0 by 10.05 ± 0.64 points"
+    assert capsys.readouterr().out.count(said) == 1
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def _make_grid(settings: FrontierSettings) -> list[Cell]:
             raise ValueError(f"methods must be those of tickets, got {text!r}; it belongs to opponents")
     widths, norms = settings.factors(), settings.norms()
     places = [
-        {"width": None if width == 1 else width, "norm": norm if len(norms) > 1 else None}
+        {"width": None if widths == (1.0,) else width, "norm": norm if len(norms) > 1 else None}
         for norm in norms
         for width in widths
     ]

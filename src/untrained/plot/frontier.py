@@ -55,9 +55,9 @@ def frontier(title: str, entries: Sequence[Entry]) -> Figure:
     notes = [f"below the picture: rows of {', '.join(one_line(name) for name in low)[:130]}"] if low else []
     if hidden := len(entries) - len(sound):
         notes.append(f"not shown, as a seed failed or did not learn: {hidden} of {len(entries)} rows")
-    corner = axes.text(0.01, 0.01, "\n".join(notes), transform=axes.transAxes, fontsize=SMALL, parse_math=False)
+    axes.text(0, -0.11, "\n".join(notes), transform=axes.transAxes, va="top", fontsize=SMALL, parse_math=False)
     add_legend(figure, handles=handles, loc="outside right center", fontsize=SMALL)
-    _label(figure, axes, sound, [corner.get_window_extent] if notes else [])
+    _label(figure, axes, sound)
     return figure
 
 
@@ -105,7 +105,7 @@ def _climb(axes: Axes, front: Sequence[Entry], end: float, **style: Any) -> None
     axes.plot([*sizes, end], [*heights, heights[-1]], **style)
 
 
-def _label(figure: Figure, axes: Axes, sound: Sequence[Entry], taken: Sequence[Any]) -> None:
+def _label(figure: Figure, axes: Axes, sound: Sequence[Entry]) -> None:
     """Write keep and width beside the points of the fronts, where nothing else is."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.transforms import Bbox
@@ -116,7 +116,6 @@ def _label(figure: Figure, axes: Axes, sound: Sequence[Entry], taken: Sequence[A
     frame = axes.get_window_extent(renderer)
     centres = axes.transData.transform([(entry.file_bytes, 100 * entry.accuracy) for entry in sound])
     boxes = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in centres]
-    boxes += [extent(renderer) for extent in taken]
     fronts = (pareto_front([entry for entry in sound if entry.trained == trained]) for trained in _SIDES)
     for entry in {id(entry): entry for entry in [*pareto_front(sound), *chain(*fronts)]}.values():
         if text := _size(entry):
