@@ -29,10 +29,10 @@ def masked_mlp(method=None, **options):
 
 
 def assert_loads(masked, path, fresh, meta=None, second=True):
-    """Save, load into a fresh model, and compare every bit with the baked model, and with what a second reader reads.
+    """Save, load into a fresh model, and compare every bit with the baked model and a second reader of both formats.
 
     Returns:
-        The loaded model, and the codings that the second reader met.
+        The loaded model, and the codings that the second reader met in format 1.
     """
     ut.save(masked, path, meta=meta)
     base, data, codings = spelled(fresh) if second else {}, path.read_bytes(), set()
@@ -43,7 +43,9 @@ def assert_loads(masked, path, fresh, meta=None, second=True):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     assert ut.Ticket.load(path).to_bytes() == data
     if second:
-        read, codings = read_ticket(data, base)
+        read, _ = read_ticket(data, base)
+        of_format_1, codings = read_ticket(ut.Ticket.load(path).to_bytes(1), base)
+        assert of_format_1 == read
         assert read.items() <= spelled(loaded).items()
         own = {name for name, tensor in loaded.state_dict().items() if tensor.numel()}
         tied = {name for name, _ in loaded.named_parameters(remove_duplicate=False)}

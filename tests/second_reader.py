@@ -1,5 +1,6 @@
 """A second reader of ticket files, written from docs/format.md and nothing else. It imports nothing of untrained."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -7,6 +8,8 @@ import math
 import struct
 
 import numpy as np
+
+from second_compact import codes_in_contexts, read_compact
 
 GAINS = {"relu": 2**0.5, "linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "selu": 0.75, "elu": 3**0.5}
 GAINS["leaky_relu"] = math.sqrt(2 / (1 + 0.01 * 0.01))
@@ -194,22 +197,29 @@ def effective(method, drawn, codes, dtype, shape=()):
     return np.where(used, weights, 0.0)
 
 
-def masked(method, seed, name, drawn, entry, data):
-    """The effective weights of a masked tensor, from its stored bytes."""
+def masked(method, seed, name, drawn, entry, codes_at):
+    """The effective weights of a masked tensor; `codes_at` gives the stored codes of elements at some places."""
     n = math.prod(entry["shape"])
     if method["name"] != "PartlyFrozen":
-        return effective(method, drawn, codes_of(entry, n, data), entry["dtype"], entry["shape"])
+        return effective(method, drawn, codes_at(range(n)), entry["dtype"], entry["shape"])
     p = (np.array(units("uniform", seed, f"{name}#start", 0, n)) + 1) / 2
     dropped = p < method["pruned"]
     free = ~dropped & ~(p >= 1 - method["locked"])
     weights = np.where(dropped, 0.0, drawn(0))
-    codes = codes_of(entry, int(free.sum()), data)
+    codes = codes_at(np.flatnonzero(free).tolist())
     weights[free] = effective(method["of"], lambda draw: drawn(draw)[free], codes, entry["dtype"])
     return weights
 
 
-def read_ticket(file, base=None):
-    """All tensors of a ticket: name → (dtype, shape, bytes). `base` holds a pretrained model's, likewise."""
+def units_above(head, name, shape):
+    """For each element 1 if its unit of draw 0 is above 0, else 0."""
+    law = {**head["weights"], "scaled": False}
+    entry = {"shape": shape, "dtype": "float32"}
+    return [int(weight > 0) for weight in draw_of(law, head["seed"], name, 0, entry, 1.0)]
+
+
+def read_plain(file):
+    """Header and stored tensors of a file of format 1."""
     size = int.from_bytes(file[:8], "little")
     index, data = json.loads(file[8 : 8 + size]), file[8 + size :]
     text = index.pop("__metadata__")["untrained"]
@@ -226,7 +236,13 @@ def read_ticket(file, base=None):
     for name, (dtype, shape, content) in sorted(stored.items()):
         digest.update(f"\n{name} {dtype} {','.join(map(str, shape))}\n".encode() + content)
     assert digest.hexdigest() == claimed
+    return head, stored
 
+
+def read_ticket(file, base=None):
+    """All tensors of a ticket: name → (dtype, shape, bytes). `base` holds a pretrained model's, likewise."""
+    compact = file[:8] == b"ticket 2"
+    head, stored = read_compact(file, from_bytes, to_bytes) if compact else read_plain(file)
     read = {name.removeprefix("extra/"): value for name, value in stored.items() if name.startswith("extra/")}
     full, sample = hashlib.sha256(), hashlib.sha256()
     for name, entry in sorted(head["tensors"].items()):
@@ -243,7 +259,15 @@ def read_ticket(file, base=None):
         if "constant" in entry:
             weights = rounded(np.full(n, entry["constant"]), dtype)
         elif method:
-            weights = masked(method, head["seed"], name, drawn, entry, stored[f"codes/{name}"][2])
+            data = stored[f"codes/{name}"][2]
+
+            def codes_at(places, name=name, entry=entry, data=data):
+                if not compact:
+                    return codes_of(entry, len(places), data)
+                above = functools.partial(units_above, head, name, entry["shape"])
+                return codes_in_contexts(data, head, name, entry["shape"], places, above)
+
+            weights = masked(method, head["seed"], name, drawn, entry, codes_at)
         else:
             weights = drawn(0)
         m = min(256, n)

@@ -11,7 +11,7 @@ import torch
 import untrained as ut
 from untrained.tickets import hashes as digest
 
-_SCRIPTS = ("sha256.js", "json.js", "header.js", "ticket.js", "weights.js", "network.js")
+_SCRIPTS = ("sha256.js", "json.js", "header.js", "ticket.js", "inflate.js", "weights.js", "compact.js", "network.js")
 # For each ticket: what became of it, and the sha256 of every tensor by name.
 _READ = """
 const hashed = ([name, x]) => [name, new Sha256().add(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)).hex()];

@@ -94,17 +94,20 @@ def test_numbers_are_typed_in(ready, tmp_path):
     assert verdict(page) == "3 numbers, expected 320"
 
 
-def test_a_damaged_ticket_is_refused(digits, ready):
+def test_a_damaged_ticket_is_refused(digits, ready, tmp_path):
     page = ready(digits[0])
-    whole = base64.b64decode(json.loads(page.locator("#facts").text_content())["ticket"])
+    compact = base64.b64decode(json.loads(page.locator("#facts").text_content())["ticket"])
+    (tmp_path / "a.ticket").write_bytes(compact)
+    whole = ut.Ticket.load(tmp_path / "a.ticket").to_bytes(1)
     size = struct.unpack("<Q", whole[:8])[0]
     changed = {
+        "hash at its beginning": compact[:-1] + bytes([compact[-1] ^ 1]),
         "sha256 in its header": whole[:-1] + bytes([whole[-1] ^ 1]),
         "cut off": whole[:-1],
         "canonical JSON": whole.replace(b'{\\"format\\":1', b'{ \\"format\\":1').replace(
             whole[:8], struct.pack("<Q", size + 1)
         ),
-        "format is 2": whole.replace(b'\\"format\\":1', b'\\"format\\":2'),
+        "format is 3": whole.replace(b'\\"format\\":1', b'\\"format\\":3'),
     }
     for message, data in changed.items():
         said = page.evaluate(
@@ -116,11 +119,11 @@ def test_a_damaged_ticket_is_refused(digits, ready):
 
 def test_a_page_with_a_damaged_ticket_says_so(digits, opened):
     changed, text = digits[0].with_name("damaged.html"), digits[0].read_text()
-    at = text.index('"ticket":"') + 9000
+    at = text.index('"ticket":"') + 5000
     changed.write_text(text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :])
     page = opened(changed)
     assert page.evaluate("untrained.ready") is False
-    assert verdict(page).startswith("This ticket is damaged: its contents do not have the sha256")
+    assert verdict(page).startswith("This ticket is damaged: its contents do not have the hash")
     draw(page)
     assert "damaged" in verdict(page)
 

@@ -16,9 +16,10 @@ from browser_reader import python_reads, read_in_node, run_in_node
 from torch import nn
 
 import untrained as ut
-from hostile import ATTACKS, NO_TICKETS, TEXTS, TICKETS, VALUES, closed, parent, places, storing, with_text
+from hostile import ATTACKS, NO_TICKETS, TEXTS, TICKETS, VALUES, canonical, closed, parent, places, storing, with_text
 from hostile import changed as attacked
 from hostile import opened as taken_apart
+from mutations import COMPACT, mutated, parts, with_header
 from untrained import models
 from untrained.export import to_html
 from untrained.export.browser.page import is_mask
@@ -99,11 +100,11 @@ def found(model, method=None, meta=None, **mask):
     return ut.Ticket.of(model, meta)
 
 
-def small(name):
+def small(name, format=1):
     """The ticket of a small network, with tensors of every kind."""
     method, law = METHODS_AND_LAWS[name]
     layers = [nn.Flatten(), nn.Linear(36, 20), nn.BatchNorm1d(20), nn.Linear(20, 5)]
-    return found(nn.Sequential(*layers), method, weights=law).to_bytes()
+    return found(nn.Sequential(*layers), method, weights=law).to_bytes(format)
 
 
 def test_every_method_and_law_is_tried():
@@ -182,6 +183,11 @@ def disagreements(files, folder):
 
 def test_every_ticket_is_read_to_the_last_bit(tmp_path):
     files = {name: small(name) for name in METHODS_AND_LAWS} | TICKETS
+    compact = {f"{name} in format 2": small(name, 2) for name in METHODS_AND_LAWS} | {
+        f"{name} of hostile": data for name, data in COMPACT.items()
+    }
+    assert disagreements(compact, tmp_path) == {}
+    assert all(python_reads(tmp_path / f"{number}.ticket") for number in range(len(compact)))
     assert disagreements(files, tmp_path) == {}
     assert all(python_reads(tmp_path / f"{number}.ticket") for number in range(len(files)))
     codings = {codes["coding"] for data in files.values() for codes in taken_apart(data)[0]["tensors"].values()
@@ -242,6 +248,23 @@ EXTRAS = [torch.bool, torch.int8, torch.uint16, torch.int64, torch.float16, torc
 EXTRAS += [torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2, torch.uint64, torch.uint8, torch.float32]
 LISTED = r'"codes/0\.weight": {"dtype": "U8", "shape": (\[\d+\]), "data_offsets": (\[.*?\])}'
 NAMES = ["__proto__", "constructor", "é", "\U0001f600", "", "../0"]
+
+
+def test_damaged_and_forged_files_of_format_2_have_the_same_fate_in_both_readers(tmp_path):
+    files = {f"{n}": mutated(random.Random(f"page/{n}"))[1] for n in range(400)}
+    hashes, text, tensors = parts("mixed")
+    for level in (0, 1, 9):  # stored blocks, fixed codes, codes of its own
+        files[f"level {level}"] = with_header(hashes, text, tensors, level)
+    head = json.loads(text)
+    for what, its in {"f8": [56, 8, 1, 129], "f16": [0, 60, 1, 128]}.items():
+        line = {"dtype": "float32", "shape": [len(its) // (2 if what == "f16" else 1)], "stored": "float16"}
+        line["stored"] = "float16" if what == "f16" else "float8_e4m3fn"
+        forged = {**head, "tensors": {**head["tensors"], "zz": line}}
+        files[what] = with_header(hashes, canonical(forged), tensors + bytes(its))
+        files[f"{what}, not finite"] = with_header(hashes, canonical(forged), tensors + b"\xff" * len(its))
+    assert disagreements(files, tmp_path) == {}
+
+
 INDEXES = {
     "as it is": indexed(str),
     "spaces": indexed(lambda text: text.replace(",", ",\n \t") + "  "),

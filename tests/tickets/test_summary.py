@@ -2,13 +2,14 @@
 
 import math
 import struct
+from dataclasses import replace
 
 import pytest
-import safetensors.torch
 import torch
 from torch import nn
 
 import untrained as ut
+from untrained.tickets.narrow import narrowed
 from zoo import ZOO
 
 
@@ -34,7 +35,7 @@ def naive_entropy(codes):
 def test_the_figures_are_the_naive_counts(case, method):
     model = masked(case, method)
     found, ticket = ut.summary(model), ut.Ticket.of(model)
-    stored = safetensors.torch.load(ticket.to_bytes())
+    stored = ticket.coded()
     assert [t.name for t in found.tensors] == list(ticket.codes)
     for t in found.tensors:
         codes = ticket.codes[t.name]
@@ -44,13 +45,13 @@ def test_the_figures_are_the_naive_counts(case, method):
         assert t.kept == len(flat) - flat.count(0)
         assert t.dead_units == sum(all(c == 0 for c in unit.flatten().tolist()) for unit in codes)
         assert t.entropy_bits == pytest.approx(naive_entropy(flat), abs=1e-12)
-        assert t.stored_bytes == stored[f"codes/{t.name}"].numel()
+        assert t.stored_bytes == len(stored[t.name])
     assert found.weights == sum(p.numel() for p in ZOO[case].build().parameters() if p.ndim >= 2)
     assert found.kept == sum(t.kept for t in found.tensors)
     assert found.whole_weights == 0
-    assert found.extra_bytes == sum(t.numel() * t.element_size() for n, t in stored.items() if n.startswith("extra/"))
+    assert found.extra_bytes == sum(narrowed(t).nbytes for t in ticket.extra.values())
     assert found.file_bytes == len(ticket.to_bytes())
-    assert found.fp32_bytes == 4 * found.weights + found.extra_bytes
+    assert found.fp32_bytes == 4 * (found.weights + sum(t.numel() for t in ticket.extra.values()))
     bits = sum(naive_entropy(c.flatten().tolist()) * c.numel() for c in ticket.codes.values())
     assert found.entropy_bytes == pytest.approx(bits / 8, abs=1)
     assert found.bits_per_weight == pytest.approx(8 * found.file_bytes / found.weights)
@@ -70,7 +71,7 @@ def test_units_without_a_kept_weight_are_dead():
 
 def test_all_units_may_be_dead():
     found = ut.summary(with_codes(masked(), "0.weight", torch.Tensor.zero_)).tensors[0]
-    assert (found.dead_units, found.kept, found.entropy_bits, found.stored_bytes) == (8, 0, 0.0, 0)
+    assert (found.dead_units, found.kept, found.entropy_bits, found.stored_bytes) == (8, 0, 0.0, 2)  # one value, 0
 
 
 def test_whole_weights_count_as_kept_and_cost_nothing():
@@ -85,7 +86,9 @@ def test_whole_weights_count_as_kept_and_cost_nothing():
 def test_extra_bytes_are_those_of_what_was_trained():
     without, trained = ut.summary(masked("mlp")), ut.summary(masked("mlp", also_train=r"0\.bias"))
     assert (without.extra_bytes, trained.extra_bytes) == (0, 16 * 4)
-    assert ut.summary(masked()).extra_bytes == 8 * 4 * 2 + 8  # running mean, running variance, batches seen
+    assert ut.summary(masked()).extra_bytes == 8 * 1 * 2 + 1  # running mean, running variance, batches seen
+    plain = replace(ut.Ticket.of(masked()), format=1)
+    assert ut.summary(plain).extra_bytes == 8 * 4 * 2 + 8
 
 
 def test_a_model_its_ticket_and_its_file_cost_the_same(tmp_path):
@@ -104,17 +107,12 @@ def test_the_order_of_the_tensors_is_the_same_after_the_file(tmp_path):
 
 
 def test_entropy_coding_beats_a_bit_a_weight():
-    found = ut.summary(ut.mask_(nn.Linear(200, 100, bias=False), ut.EdgePopup(0.05)))
+    ticket = replace(ut.Ticket.of(ut.mask_(nn.Linear(200, 100, bias=False), ut.EdgePopup(0.05))), format=1)
+    found = ut.summary(ticket)
     tensor = found.tensors[0]
     assert tensor.entropy_bits == pytest.approx(0.2864, abs=1e-4)
     assert tensor.entropy_bits <= 8 * tensor.stored_bytes / 20_000 <= tensor.entropy_bits * 1.02
-    head = (
-        8
-        + struct.unpack(
-            "<Q", ut.Ticket.of(ut.mask_(nn.Linear(200, 100, bias=False), ut.EdgePopup(0.05))).to_bytes()[:8]
-        )[0]
-    )
-    assert found.file_bytes == tensor.stored_bytes + head
+    assert found.file_bytes == tensor.stored_bytes + 8 + struct.unpack("<Q", ticket.to_bytes()[:8])[0]
 
 
 def test_a_model_without_elements_can_be_summed_up():

@@ -232,6 +232,7 @@ def _list_facts(ticket: Ticket) -> dict[str, object]:
     method = {str(entry.method): None for entry in ticket.tensors.values() if entry.method is not None}
     network = ticket.built_by
     facts: dict[str, object] = {
+        "format": ticket.format,
         "seed": ticket.seed,
         "weights": ticket.law or "those of the pretrained model",
         "method": ", ".join(method),

@@ -197,6 +197,8 @@ def _finish(begun: _Begun, bits: np.ndarray) -> codec.Coded:
     places = np.flatnonzero(others) if len(values) > 2 else np.zeros(0, np.int64)
     symbols = read_tree(stream, nodes, len(places))
     stream.close()
+    if values.tolist() in ([0, 1], [1, 0]):
+        return codec.Bits(np.packbits(others ^ np.uint8(values[0]), bitorder="little"), len(others))
     codes = values[others] if len(values) == 2 else np.full(len(levels), values[0], np.int8)
     if len(values) > 2:
         codes[places] = values[1:][symbols]

@@ -143,7 +143,7 @@ def read(path: Path) -> dict[str, Any]:
             raise error if isinstance(error, TicketError) else TicketError(f"{name!r}: {error}") from None
     if side.at != len(data):
         raise TicketError("it holds more than its tensors")
-    return fields | hashes | {"codes": _decode(fields["tensors"], jobs, given), "extra": extra}
+    return fields | hashes | {"codes": _decode(fields["tensors"], jobs, given), "extra": extra, "format": 2}
 
 
 def _job(name: str, fields: Mapping[str, Any], side: coded.Side) -> tuple[coded.Job, Tensor | None]:

@@ -70,7 +70,7 @@ def read(path: Path) -> dict[str, Any]:
         if math.prod(max(1, side) for side in tensor.shape) >= 1 << 62:
             raise TicketError(f"{name!r} has the impossible shape {tuple(tensor.shape)}")
     codes = _decode(fields["tensors"], fields["seed"], coded, stored)
-    return fields | {"codes": codes, "extra": extra}
+    return fields | {"codes": codes, "extra": extra, "format": 1}
 
 
 def _decode(

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+import torch
 from torch import nn
 
+from untrained.methods.base import UNDECIDED
 from untrained.terminal.text import Table, printable
 from untrained.tickets.codec import entropy
 from untrained.tickets.header import within_memory
+from untrained.tickets.narrow import narrowed
 from untrained.tickets.ticket import Ticket
 
 
@@ -26,7 +29,7 @@ class TensorSummary:
         weights: number of weights.
         kept: number of weights whose code is not 0.
         dead_units: output units (slices along axis 0) without a kept weight.
-        entropy_bits: least bits per weight that its codes need, -Σ p·log2 p.
+        entropy_bits: least bits per weight that its codes need alone, -Σ p·log2 p: without seed, row and column.
         stored_bytes: bytes its codes take in the file.
     """
 
@@ -95,11 +98,12 @@ class Summary:
     @property
     def fp32_bytes(self) -> int:
         """Bytes of the same network as 32-bit floats."""
-        return 4 * self.weights + self.extra_bytes
+        extra = sum(math.prod(other.shape) for other in self.others if other.became == "stored whole")
+        return 4 * (self.weights + extra)
 
     @property
     def entropy_bytes(self) -> int:
-        """Least bytes that the codes need when each tensor's counts are known."""
+        """Least bytes that the codes need alone, when each tensor's counts are known; a file may take fewer."""
         return math.ceil(sum(tensor.entropy_bits * tensor.weights for tensor in self.tensors) / 8)
 
     @property
@@ -110,7 +114,7 @@ class Summary:
     def __str__(self) -> str:
         titles, *rows = self._table()
         width = max(6, *(len(row[0]) for row in rows))
-        widths = (18, 23, 10, 11)
+        widths = (18, 23, 10, 7, 11)
         lines = [
             "  ".join([f"{name:{width}}", *(f"{cell:>{space}}" for cell, space in zip(cells, widths, strict=True))])
             for name, *cells in (titles, *rows)
@@ -123,11 +127,13 @@ class Summary:
 
     def _table(self) -> list[tuple[str, ...]]:
         """Return the titles, and a row for every masked tensor."""
-        rows = [("tensor", "shape", "kept", "dead units", "bits/weight")]
+        rows = [("tensor", "shape", "kept", "dead units", "entropy", "bits/weight")]
         for t in self.tensors:
             share = f"{t.kept:,} ({t.kept / max(1, t.weights):.1%})"
             shape, stored = "×".join(map(str, t.shape)), 8 * t.stored_bytes / max(1, t.weights)
-            rows.append((printable(t.name), shape, share, f"{t.dead_units:,}", f"{stored:.3f}"))
+            rows.append(
+                (printable(t.name), shape, share, f"{t.dead_units:,}", f"{t.entropy_bits:.3f}", f"{stored:.3f}")
+            )
         return rows
 
     def _notes(self) -> list[str]:
@@ -143,7 +149,7 @@ class Summary:
             *lines,
             f"{self.kept:,} of {self.weights:,} weights kept ({self.kept / max(1, self.weights):.1%})",
             f"{self.file_bytes:,} bytes on disk, {self.bits_per_weight:.3f} bits a weight; "
-            f"the codes alone need at least {self.entropy_bytes:,}",
+            f"the codes alone, without seed and contexts, need {self.entropy_bytes:,}",
             f"{self.fp32_bytes:,} bytes as 32-bit floats, {self.fp32_bytes / self.file_bytes:.1f} times as many",
         ]
 
@@ -168,9 +174,16 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
         ticket = Ticket.of(found)
     else:
         ticket = found if isinstance(found, Ticket) else Ticket.load(found)
-    rows, stored = [], ticket.encoded()
+    if ticket.format == 1:
+        sizes, data = {name: len(its.data) for name, its in ticket.encoded().items()}, ticket.to_bytes()
+    else:
+        coded = ticket.coded()
+        sizes, data = {name: len(its) for name, its in coded.items()}, ticket.to_bytes(coded=coded)
+    rows = []
     for name, codes in ticket.codes.items():
-        encoded, kept = stored[name], codes != 0
+        given, kept = ticket.tensors[name].given(name, ticket.seed), codes != 0
+        free = codes if given is None else codes[given == UNDECIDED]
+        counts = torch.bincount(free.reshape(-1).int() + 128).tolist()
         alive = int(kept.flatten(1).any(1).sum()) if codes.numel() else 0
         rows.append(
             TensorSummary(
@@ -179,8 +192,8 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
                 codes.numel(),
                 int(kept.sum()),
                 codes.shape[0] - alive,
-                entropy(encoded.counts) * sum(encoded.counts) / max(1, codes.numel()),
-                len(encoded.data),
+                entropy(counts) * free.numel() / max(1, codes.numel()),
+                sizes[name],
             )
         )
     whole = sum(math.prod(e.shape) for e in ticket.tensors.values() if e.method is None and e.constant is None)
@@ -190,8 +203,8 @@ def summary(found: nn.Module | Ticket | str | Path) -> Summary:
         for name, entry in ticket.tensors.items()
         if entry.method is None
     ]
-    others += [OtherSummary(n, tuple(t.shape), "stored whole", t.nbytes) for n, t in ticket.extra.items()]
+    for name, tensor in ticket.extra.items():
+        stored = tensor if ticket.format == 1 else narrowed(tensor)
+        others.append(OtherSummary(name, tuple(tensor.shape), "stored whole", stored.nbytes))
     extra = sum(other.stored_bytes for other in others)
-    return Summary(
-        tuple(rows), tuple(sorted(others, key=lambda other: other.name)), whole, extra, len(ticket.to_bytes())
-    )
+    return Summary(tuple(rows), tuple(sorted(others, key=lambda other: other.name)), whole, extra, len(data))

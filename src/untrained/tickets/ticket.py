@@ -44,6 +44,7 @@ class Ticket:
         built_by: name and arguments of the network, when it is one of `untrained.models`.
         meta: JSON-able facts about the model. The command line keeps here: data, accuracy, labels,
             shape, mean, std.
+        format: of its file, 1 or 2; format 2 is smaller, and older versions of untrained read only 1.
 
     Example:
         >>> ticket = ut.Ticket.of(ut.mask_(ut.models.fc((300, 100)), ut.EdgePopup(keep=0.5)), meta={"run": 7})
@@ -60,6 +61,7 @@ class Ticket:
     meta: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     sample_sha256: str = ""
+    format: int = 2
 
     @staticmethod
     @torch.no_grad()
@@ -141,13 +143,19 @@ class Ticket:
             for name, codes in self.codes.items()
         }
 
-    def to_bytes(self, format: Literal[1, 2] = 1, coded: Mapping[str, bytes] | None = None) -> bytes:
+    def to_bytes(self, format: Literal[1, 2] | None = None, coded: Mapping[str, bytes] | None = None) -> bytes:
         """Return the bytes of the ticket's file; the same ticket always gives the same bytes.
 
         Args:
-            format: of the file. Format 2 is smaller; older readers know only 1.
+            format: of the file; None: that of the ticket.
             coded: the result of `coded`, where it is there already.
+
+        Raises:
+            ValueError: the format is neither 1 nor 2, or it cannot hold the ticket's header.
         """
+        format = self.format if format is None else format  # pyright: ignore[reportAssignmentType]
+        if format not in (1, 2):
+            raise ValueError(f"format must be 1 or 2, got {format!r}")
         facts = {"seed": self.seed, "network": self.built_by, "meta": self.meta}
         hashed = {"weights_sha256": self.weights_sha256, "sample_sha256": self.sample_sha256}
         sums = self.weights_sha256, self.sample_sha256
@@ -161,12 +169,12 @@ class Ticket:
         header.check_expansion(self.tensors, len(data))
         return data
 
-    def save(self, path: str | Path, format: Literal[1, 2] = 1) -> None:
+    def save(self, path: str | Path, format: Literal[1, 2] | None = None) -> None:
         """Write the ticket, whole or not at all.
 
         Args:
             path: the file.
-            format: of the file; see `to_bytes`.
+            format: of the file; None: that of the ticket.
 
         Raises:
             OSError: the file cannot be written.

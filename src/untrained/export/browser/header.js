@@ -7,7 +7,6 @@ const integer = (low, high = Infinity) => (value) => typeof value === "bigint" &
 const maybe = (rule) => (value) => value === undefined || rule(value);
 
 const headerRules = {
-  format: integer(1, 1),
   seed: integer(0, 2n ** 64n - 1n),
   weights: isA("object null"),
   methods: isA("list"),
@@ -15,6 +14,10 @@ const headerRules = {
   network: isA("object null"),
   meta: isA("object"),
   producer: isA("string"),
+};
+const headerRules1 = {
+  ...headerRules,
+  format: integer(1, 1),
   sha256: isA("string"),
   weights_sha256: isA("string"),
   sample_sha256: isA("string"),
@@ -34,9 +37,9 @@ const entryRules = {
   shape: (value) => kindOf(value) === "list" && value.length <= 64 && value.every(integer(0)) && countOf(value) < 2n ** 62n,
   dtype: (value) => typeof value === "string" && Object.hasOwn(largest, value),
 };
-const maskedRules = {
-  ...entryRules,
-  method: integer(0),
+const maskedRules = { ...entryRules, method: integer(0) };
+const maskedRules1 = {
+  ...maskedRules,
   coding: oneOf("bits", "ans"),
   values: (value) => kindOf(value) === "list" && value.every((each, i) => integer(i ? value[i - 1] + 1n : -128, 127)(each)),
   counts: (value) => kindOf(value) === "list" && value.every(integer(1)),
@@ -81,18 +84,18 @@ function checkPartlyFrozen(method) {
   if (method.pruned + method.locked >= 1) refuse("pruned and locked add up to 1 or more");
 }
 
-function checkedEntry(name, given, all, drawn) {
+function checkedEntry(name, given, all, drawn, version) {
   const what = `'${name}'`;
   if (/\p{Surrogate}/u.test(name)) refuse("the name of a tensor is not Unicode text");
   const masked = kindOf(given) === "object" && "method" in given;
-  checkFields(what, given, masked ? maskedRules : { ...entryRules, constant: maybe(isA("float")) });
+  checkFields(what, given, masked ? (version === 1 ? maskedRules1 : maskedRules) : { ...entryRules, constant: maybe(isA("float")) });
   const { dtype, constant, coding, values, counts } = given;
   if (Math.abs(constant) > largest[dtype]) refuse(`${what}: the constant ${constant} is beyond ${dtype}`);
   if (masked && given.method >= all.length) refuse(`${what} is of method ${given.method} of ${all.length}`);
   if (constant === undefined && (drawn || masked) && given.shape.length < 2) refuse(`${what} has too few dimensions`);
   const entry = { shape: given.shape.map(Number), dtype, constant };
   if (!masked) return entry;
-  return { ...entry, method: all[Number(given.method)], coding, values: values.map(Number), counts };
+  return { ...entry, method: all[Number(given.method)], coding, values: values?.map(Number), counts };
 }
 
 // Codes that are all equal take no bytes, so a small file could need any memory.
@@ -102,24 +105,32 @@ function checkExpansion(weights, bytes) {
   }
 }
 
-// The header in `text`, checked, and the part of it over which its sha256 is taken.
-function readHeader(text, fileBytes) {
+// The header in `text`, checked. In format 1 also the part of it over which its sha256 is taken, in format 2 the lines
+// of tensors that are stored whole.
+function readHeader(text, fileBytes, version) {
   const { whole, spans } = readJson(text, true);
-  if (kindOf(whole) === "object" && whole.format !== 1n) {
-    refuse(`its format is ${shown(whole.format)}, and this page reads format 1`);
+  if (version === 1 && kindOf(whole) === "object" && whole.format !== 1n) {
+    refuse(`its format is ${shown(whole.format)}, and this page reads formats 1 and 2`);
   }
-  checkFields("the header", whole, headerRules);
+  checkFields("the header", whole, version === 1 ? headerRules1 : headerRules);
+  const lines = Object.create(null);
+  for (const [name, line] of version === 2 ? Object.entries(whole.tensors) : []) {
+    if (kindOf(line) !== "object" || !("stored" in line)) continue;
+    lines[name] = line;
+    delete whole.tensors[name];
+  }
   if (whole.network) checkFields("the network", whole.network, networkRules);
   const head = { ...whole, weights: whole.weights && known("law", whole.weights, laws), tensors: Object.create(null) };
   head.methods = whole.methods.map(knownMethod);
   let weights = 0n;
   for (const name of ascending(whole.tensors)) {
-    const entry = checkedEntry(name, whole.tensors[name], head.methods, whole.weights !== null);
+    const entry = checkedEntry(name, whole.tensors[name], head.methods, whole.weights !== null, version);
     head.tensors[name] = entry;
     weights += entry.shape.includes(0) ? 0n : countOf(whole.tensors[name].shape) * BigInt(tensorsOf(entry.method));
   }
   if (!Object.values(head.tensors).some((entry) => entry.method)) refuse("it holds no codes");
   checkExpansion(weights, BigInt(fileBytes));
+  if (version === 2) return { head, lines };
   const [from, to] = spans.sha256; // "seed" stands before it, and with that a comma
   return { head, rest: text.slice(0, from - 1) + text.slice(to) };
 }

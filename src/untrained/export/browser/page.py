@@ -28,7 +28,7 @@ from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
 from untrained.weights import laws
 
-_SCRIPTS = "sha256 json header ticket weights network picture edge_flow numbers page".split()
+_SCRIPTS = "sha256 json header ticket inflate weights compact network picture edge_flow numbers page".split()
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}

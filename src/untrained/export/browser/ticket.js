@@ -118,33 +118,45 @@ function readAns(data, counts, put, wrong) {
   frequencies[most] += 2 ** 24 - frequencies.reduce((sum, f) => sum + f);
   const starts = [0];
   for (const f of frequencies) starts.push(starts[starts.length - 1] + f);
-  const words = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  let left = data.length;
-  if (left % 4 || !left || !words.getUint32(left - 4, true)) wrong("they do not end in a word that is not 0");
-  // The state has 64 bits: two halves, so that no product leaves the 53 bits of a number.
-  let high = 0;
-  let low = 0;
-  const refill = () => {
-    if (high === 0 && left > 0) {
-      high = low;
-      low = words.getUint32((left -= 4), true);
-      return true;
+  const stream = new AnsStream(data, wrong);
+  for (let i = 0; i < count; i++) put(i, stream.next(starts));
+  stream.close();
+}
+
+// Symbols of known frequencies. The state has 64 bits: two halves, so that no product leaves the 53 bits of a number.
+class AnsStream {
+  constructor(data, wrong) {
+    [this.words, this.left, this.wrong] = [new DataView(data.buffer, data.byteOffset, data.byteLength), data.length, wrong];
+    if (this.left % 4 || !this.left || !this.words.getUint32(this.left - 4, true)) {
+      wrong("they do not end in a word that is not 0");
     }
-    return false;
-  };
-  while (refill());
-  for (let i = 0; i < count; i++) {
-    const q = low % 2 ** 24;
+    [this.high, this.low] = [0, 0];
+    while (this.refill());
+  }
+
+  refill() {
+    if (this.high !== 0 || this.left <= 0) return false;
+    this.high = this.low;
+    this.low = this.words.getUint32((this.left -= 4), true);
+    return true;
+  }
+
+  // The next symbol: that of the interval of `starts` in which the state's low 24 bits lie.
+  next(starts) {
+    const q = this.low % 2 ** 24;
     let symbol = 0;
     while (starts[symbol + 1] <= q) symbol++;
-    const rest = high * 256 + Math.floor(low / 2 ** 24);
-    const f = frequencies[symbol];
+    const rest = this.high * 256 + Math.floor(this.low / 2 ** 24);
+    const f = starts[symbol + 1] - starts[symbol];
     const upper = Math.floor(rest / 2 ** 16) * f;
     const sum = (upper % 2 ** 16) * 2 ** 16 + (rest % 2 ** 16) * f + q - starts[symbol];
-    high = Math.floor(upper / 2 ** 16) + Math.floor(sum / 2 ** 32);
-    low = sum % 2 ** 32;
-    refill();
-    put(i, symbol);
+    this.high = Math.floor(upper / 2 ** 16) + Math.floor(sum / 2 ** 32);
+    this.low = sum % 2 ** 32;
+    this.refill();
+    return symbol;
   }
-  if (high || low || left) wrong("something is left over");
+
+  close() {
+    if (this.high || this.low || this.left) this.wrong("something is left over");
+  }
 }

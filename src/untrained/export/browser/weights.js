@@ -127,6 +127,14 @@ function drawnOf(law, seed, name, shape, keep, numbers) {
   return weights;
 }
 
+// A function that gives 1 for an element whose unit in draw 0 is above 0, else 0.
+function signsOf(law, seed, name) {
+  if (!law) unsupported("its weights are those of a pretrained model");
+  const { unit, tiled } = laws[law.name];
+  const words = wordsOf(seed, tiled ? "prototype" : name);
+  return (i) => (unitAt[unit](words, 0, tiled ? i % law.length : i) > 0 ? 1 : 0);
+}
+
 // ---------------------------------------------------------------- methods
 const countUsed = (codes) => Math.max(1, codes.reduce((sum, code) => sum + (code !== 0), 0));
 
@@ -196,7 +204,7 @@ function partlyFrozen({ method, name, seed, draw, read }) {
     if (p >= method.pruned && !(p >= 1 - method.locked)) free.push(i);
     return p < method.pruned ? 0 : weight;
   });
-  const row = effectiveOf(method.of, Float32Array.from(free, (i) => drawn[i]), read(free.length));
+  const row = effectiveOf(method.of, Float32Array.from(free, (i) => drawn[i]), read(free.length, free));
   free.forEach((place, i) => (weights[place] = row[i]));
   return weights;
 }
@@ -255,7 +263,9 @@ function weightsOf(head, name, stored) {
   const { keep = 1 } = method?.of ?? method ?? {};
   const draw = (numbers) => drawnOf(head.weights, head.seed, name, shape, keep, numbers);
   if (!method) return draw();
-  const read = (wanted) => codesOf(name, entry, wanted, stored[`codes/${name}`]);
+  const its = stored[`codes/${name}`];
+  const read = (wanted, places) =>
+    its.compact ? codesInContexts(name, shape, head, its.data, wanted, places) : codesOf(name, entry, wanted, its);
   const { make = masked } = methods[method.name];
   return make({ method, name, seed: head.seed, shape, count, draw, read });
 }
@@ -271,11 +281,16 @@ function readTicket(bytes, masks = []) {
   }
 }
 
-function readWhole(bytes) {
+function readPlain(bytes) {
   const { text, stored } = readFile(bytes);
-  const { head, rest } = readHeader(text, bytes.length);
+  const { head, rest } = readHeader(text, bytes.length, 1);
   checkHash(head, rest, stored);
   checkStored(stored, head.tensors);
+  return { head, stored };
+}
+
+function readWhole(bytes) {
+  const { head, stored } = isCompact(bytes) ? readCompact(bytes) : readPlain(bytes);
   if (!head.weights) unsupported("its weights are those of a pretrained model");
   const tensors = Object.create(null);
   const names = ascending(head.tensors);
