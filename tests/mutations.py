@@ -27,8 +27,13 @@ def hashed(rest):
 
 
 def parts(name):
-    """The hashes of the weights, the text of the header, and the tensors."""
-    side = coded.Side(COMPACT[name])
+    """The hashes of the weights, the text of the header, and the tensors of an honest ticket."""
+    return taken_apart(COMPACT[name])
+
+
+def taken_apart(data):
+    """The same of a file."""
+    side = coded.Side(data)
     side.take(16)
     hashes = side.take(64)
     text = compact._inflate(side.take(coded.read_varint(side)))
