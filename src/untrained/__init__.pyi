@@ -17,6 +17,7 @@ from .masking.advance import advance_ as advance_
 from .masking.advance import penalty as penalty
 from .masking.bake import bake_ as bake_
 from .masking.bake import baked as baked
+from .masking.densities import balanced as balanced
 from .masking.densities import erk as erk
 from .masking.last import last as last
 from .masking.mask import mask_ as mask_

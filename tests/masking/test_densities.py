@@ -1,4 +1,4 @@
-"""Erdős–Rényi-kernel densities against a search for ε, and what `mask_` makes of them."""
+"""Erdős–Rényi-kernel and balanced densities against a search for the scale, and what `mask_` makes of them."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import untrained as ut
-from untrained.masking.densities import erk_densities
+from untrained.masking.densities import distribute
 from untrained.selection.topk import keep_count
 
 SHAPES = st.dictionaries(
@@ -20,15 +20,23 @@ KEEPS = st.one_of(st.floats(1e-4, 1.0), st.sampled_from([1e-4, 0.01, 0.5, 0.999,
 KEEPERS = [ut.EdgePopup, ut.RandomSubnetwork, ut.Biprop, ut.Multicoated, ut.IteRand]
 
 
-def naive(shapes, keep):
-    """min(1, ε·Σd/Πd), ε found by halving."""
+def erk_densities(shapes, keep):
+    return distribute(shapes, keep, {name: sum(shape) for name, shape in shapes.items()}, 1.0)
+
+
+def balanced_densities(shapes, keep):
+    return distribute(shapes, keep, {name: shape[0] for name, shape in shapes.items()}, max(0.5, keep))
+
+
+def naive(shapes, keep, weight=sum, most=1.0):
+    """min(most, ε·weight/Πd), ε found by halving."""
     size = {name: math.prod(shape) for name, shape in shapes.items()}
     low, high, wanted = 0.0, float(max(size.values())), keep * sum(size.values())
     for _ in range(200):
         middle = (low + high) / 2
-        kept = sum(min(size[name], middle * sum(shape)) for name, shape in shapes.items())
+        kept = sum(min(most * size[name], middle * weight(shape)) for name, shape in shapes.items())
         low, high = (middle, high) if kept < wanted else (low, middle)
-    return {name: min(1.0, high * sum(shape) / size[name]) for name, shape in shapes.items()}
+    return {name: min(most, high * weight(shape) / size[name]) for name, shape in shapes.items()}
 
 
 def network():
@@ -55,6 +63,18 @@ def test_densities_are_the_naive_ones(shapes, keep):
     found, expected = erk_densities(shapes, keep), naive(shapes, keep)
     assert list(found) == list(shapes)
     assert found == pytest.approx(expected, rel=1e-6)
+    expected = naive(shapes, keep, weight=lambda shape: shape[0], most=max(0.5, keep))
+    assert balanced_densities(shapes, keep) == pytest.approx(expected, rel=1e-6)
+
+
+def test_balanced_units_keep_the_same_number_of_inputs():
+    methods = ut.balanced(network(), ut.EdgePopup(0.05))
+    kept = {name: method.keep * math.prod(shape[1:]) for (name, shape), method in zip(
+        shapes_of(network()).items(), methods.values(), strict=True
+    )}  # fmt: skip
+    assert len({round(inputs, 9) for inputs in kept.values()}) == 1
+    alike = [method.keep for method in ut.balanced(network(), ut.EdgePopup(0.7)).values()]
+    assert alike == pytest.approx([0.7] * len(alike))
 
 
 @given(SHAPES, KEEPS)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from untrained.data.dataset import DataSet
 from untrained.experiments.by_name import law_of
 from untrained.files import atomic_write
-from untrained.masking.densities import erk
+from untrained.masking.densities import balanced, erk
 from untrained.masking.last import last as with_last
 from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
@@ -36,6 +36,7 @@ from untrained.search.run_files import COMPRESSED, TICKET
 from untrained.tickets.ticket import Ticket
 
 _EVALUATION_BATCH = 500
+_DENSITIES = {"balanced": balanced, "erk": erk}
 _CALIBRATION_BATCH = 256
 _CALIBRATION_IMAGES = 50 * _CALIBRATION_BATCH
 SetupT = TypeVar("SetupT", bound=Setup)
@@ -81,8 +82,8 @@ class Workbench:
             law = law_of(self.setup.weights)
         elif self.setup.recipe == "paper" and method.paper is not None:
             law = method.paper.weights or law
-        if self.setup.densities == "erk" and method.takes_keep:
-            by_tensor = erk(network, method, last)
+        if self.setup.densities != "uniform" and method.takes_keep:
+            by_tensor = _DENSITIES[self.setup.densities](network, method, last)
         else:
             by_tensor = method if last is None else with_last(network, method, last)
         return mask_(network, by_tensor, seed=self.seed, weights=law)

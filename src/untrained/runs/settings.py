@@ -41,7 +41,8 @@ class Setup:
         data_dir: Folder of the data set, or for its download (default: your cache folder).
         size: Side in pixels that the images of a folder are scaled to.
         weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: that of the method).
-        densities: Keep the same fraction of every tensor, or more of small ones (erk), the same number in all.
+        densities: Keep the same fraction of every tensor, the same number of inputs of every unit (balanced), or more of
+            small tensors (erk); the same number in all.
         recipe: Recipe of the scores: the default one, or that of the method's authors, with their weights; epochs,
             batch size and the recipe of the twin stay the same.
         epochs: Passes over the training data.
@@ -62,7 +63,7 @@ class Setup:
     data_dir: Path | None = None
     size: int | None = None
     weights: str = "recommended"
-    densities: Literal["uniform", "erk"] = "uniform"
+    densities: Literal["uniform", "balanced", "erk"] = "uniform"
     recipe: Literal["ours", "paper"] = "ours"
     epochs: int = 30
     batch_size: int = 64
