@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 
 from untrained.fields import final_classes, look_up
 from untrained.methods import METHODS, Method, schedules, structure
+from untrained.methods.nudge import Nudge
 from untrained.opponents import OPPONENTS, Opponent
 from untrained.weights import laws
 from untrained.weights.laws import WeightLaw
 
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
+_SHORT = {"small": ("edge-popup", {"signed": True, "last": Nudge(step=1.0, levels=7)})}
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 _LAWS = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls for name, cls in final_classes(laws).items()}
 _PARTS = final_classes(structure, schedules) | {cls.__name__: cls for cls in METHODS.values()}
@@ -181,7 +183,8 @@ def _parse(text: str) -> tuple[str, dict[str, Any], set[str]]:
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise ValueError("one pair of brackets is enough")
         keepers = {str(field.arg) for field in call.keywords for part in ast.walk(field) if _is_keep(part)}
-        return match[1].strip(), _arguments(call, fields_only=True), keepers
+        name, fields = _SHORT.get(match[1].strip(), (match[1].strip(), {}))
+        return name, fields | _arguments(call, fields_only=True), keepers
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
         reason = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
         raise ValueError(f"{text!r} must be NAME(field=value, …): {reason}") from None

@@ -30,7 +30,7 @@ from untrained.methods import METHODS
 from untrained.opponents import OPPONENTS, Opponent
 from untrained.report.grid_page import write_grid_report
 from untrained.runs.reference import find_references
-from untrained.runs.settings import CompareSettings, GridSettings, Setup
+from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.runs.text_tables import of_lines
 from untrained.search.checkpoint import holds_run
@@ -87,7 +87,7 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
         >>> [line.method for line in found.lines]
         ['trained twin', 'random-subnetwork', 'biprop']
     """
-    settings = replace(settings or CompareSettings(), **changes)
+    settings = settle(settings or CompareSettings(), changes)
     grid = make_grid(settings)
     validate(settings)
     title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -20,7 +20,7 @@ from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.report import write_report
 from untrained.runs.run import Row, read_run, write_table
-from untrained.runs.settings import Settings
+from untrained.runs.settings import Settings, settle
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
 from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
@@ -79,16 +79,16 @@ def find(
         >>> [row.name for row in found.rows]
         ['random network', 'random subnetwork', 'found subnetwork', 'trained twin']
     """
-    settings = replace(settings or Settings(), **changes)
-    method = method_of(settings.method, settings.keep, scope=settings.scope)
-    last = last_of(settings.method)
+    settings = settle(settings or Settings(), changes)
+    text = str(settings.method)
+    method, last = method_of(text, settings.keep, scope=settings.scope), last_of(text)
     if not (method.learns or (last is not None and last.learns)):
-        raise ValueError(f"method must be one that searches, got {settings.method}, which is a baseline")
+        raise ValueError(f"method must be one that searches, got {text}, which is a baseline")
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
     bench = Workbench(settings, data, choose_device(settings.device), settings.seed)
     network = bench.masked(method, last)
     keep = method.final_keep
-    parts = [settings.model, Path(settings.data).name, re.sub(r"[^\w.-]+", "-", Path(settings.method).name)]
+    parts = [settings.model, Path(settings.data).name, re.sub(r"[^\w.-]+", "-", Path(text).name)]
     parts += [] if keep is None else [f"{keep:g}"]
     name = "-".join([*parts, f"seed{settings.seed}"])
     with claim_folder(settings, name, holds_run) as folder:
@@ -97,14 +97,14 @@ def find(
 
 def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path, log: Callable | None) -> Found:
     """Measure, search and write in a folder that is locked against other writers."""
-    last = last_of(settings.method)
+    last = last_of(str(settings.method))
     rows = [bench.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
     try:
         options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "log": log}
         found, history = bench.search(network, FOUND, folder, **options)
-        keep = None if last is not None else method_of(settings.method, settings.keep).final_keep
+        keep = None if last is not None else method_of(str(settings.method), settings.keep).final_keep
         share = keep or max(found.kept / found.weights, 1e-9)
         rows += [bench.baseline(RANDOM_SUBNETWORK, RandomSubnetwork(share)), found]
         if settings.twin:

@@ -13,9 +13,11 @@ import torch
 
 from untrained import plot
 from untrained.data.dataset import DataSet
-from untrained.experiments.by_name import opponent_of, split
+from untrained.experiments.by_name import entrant_of, opponent_of, split
 from untrained.experiments.compare import make_grid, run_grid, validate
 from untrained.experiments.testbed import scaled
+from untrained.masking.densities import takes_densities
+from untrained.methods.base import Method
 from untrained.models import NETWORKS
 from untrained.opponents import OPPONENTS
 from untrained.runs.frontier import Entry, Range, entries_of, ranges_of, sides
@@ -78,8 +80,8 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
     settings = _filled(replace(settings or FrontierSettings(), **changes))
     grid = _make_grid(settings)
     trained = {cell.method for cell in grid if cell.method == TWIN or opponent_of(cell.method) is not None}
-    setups = {(cell.width, cell.norm): _setup(settings, cell) for cell in grid}
-    chance = _chance([validate(setup) for setup in setups.values()][-1])
+    setups = {cell: _setup(settings, cell) for cell in grid}
+    chance = _chance([validate(setup) for setup in dict.fromkeys(setups.values())][-1])
     network = _setup(settings, Cell(TWIN, None, 0)).describe_network()
     network += " and without" * (len(settings.norms()) > 1)
     title = f"{network} on {Path(settings.data).name}, {settings.epochs} epochs"
@@ -88,7 +90,7 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
         return plot.frontier(title, entries_of(cells, trained, chance))
 
     facts = {"trained": sorted(trained), "chance": chance}
-    run = run_grid(settings, grid, lambda cell: setups[cell.width, cell.norm], "frontier", draw, facts)
+    run = run_grid(settings, grid, setups.__getitem__, "frontier", draw, facts)
     entries = entries_of(run.cells, trained, chance)
     ranges = ranges_of(*sides(entries, settings.against))
     said = tuple(describe(ranges, settings.against))
@@ -138,6 +140,9 @@ def _setup(settings: FrontierSettings, cell: Cell) -> CompareSettings:
     same: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(CompareSettings)}
     norm = cell.norm or max(settings.norms(), key=("none", "batch").index)
     same |= {"width": None, "norm": None if norm == "none" else norm, "against": TWIN}
+    if settings.densities is None:
+        method = None if cell.method == TWIN else entrant_of(cell.method, cell.keep)
+        same["densities"] = "balanced" if isinstance(method, Method) and takes_densities(method) else "uniform"
     return scaled(CompareSettings(**same), 1.0 if cell.width is None else cell.width)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -14,7 +14,7 @@ from untrained.experiments.compare import make_grid, run_grid, validate
 from untrained.experiments.testbed import scaled
 from untrained.fields import check_words
 from untrained.models import NETWORKS
-from untrained.runs.settings import CompareSettings, SweepSettings
+from untrained.runs.settings import CompareSettings, SweepSettings, settle
 from untrained.runs.table import TWIN, Cell, Line
 from untrained.runs.text_tables import of_lines
 
@@ -67,7 +67,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         >>> found.axis, len(found.lines)
         ('keep', 5)
     """
-    settings = replace(settings or SweepSettings(), **changes)
+    settings = settle(settings or SweepSettings(), changes)
     laws = tuple(dict.fromkeys(split(settings.weights)))
     axis = _find_axis(settings, laws)
     for law in laws:

@@ -82,7 +82,7 @@ class Workbench:
             law = law_of(self.setup.weights)
         elif self.setup.recipe == "paper" and method.paper is not None:
             law = method.paper.weights or law
-        if self.setup.densities != "uniform" and method.takes_keep:
+        if self.setup.densities in _DENSITIES and method.takes_keep:
             by_tensor = _DENSITIES[self.setup.densities](network, method, last)
         else:
             by_tensor = method if last is None else with_last(network, method, last)

@@ -69,6 +69,11 @@ def balanced(model: nn.Module, method: Method, last: Method | None = None) -> di
     return _distribute("balanced", model, method, last, weight=lambda shape: shape[0], most=0.5)
 
 
+def takes_densities(method: Method) -> bool:
+    """Return True if `erk` and `balanced` take a method: its `keep` is a number, and it ranks each tensor alone."""
+    return isinstance(getattr(method, "keep", None), float) and method.takes_keep and not method.together
+
+
 def _distribute(
     rule: str,
     model: nn.Module,

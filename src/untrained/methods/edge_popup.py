@@ -17,7 +17,7 @@ from torch import Tensor
 
 from untrained.methods.base import Method, Tensors
 from untrained.methods.masks import anneal, current, groups, mean_magnitude, top_codes, uniform_scores
-from untrained.methods.recipe import PAPER, Paper
+from untrained.methods.recipe import PAPER, SCORES, Paper, Recipe
 from untrained.methods.schedules import Schedule
 from untrained.methods.structure import Structure
 from untrained.selection.straight_through import keep_top
@@ -61,6 +61,10 @@ class EdgePopup(Method):
                 raise ValueError(f"keep must be {self.structure.keep:g} with {self.structure}, got {self.keep}")
             if self.together:
                 raise ValueError(f'scope must be "layer" with {self.structure}, got "{self.scope}"')
+
+    @property
+    def recipe(self) -> Recipe:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return replace(SCORES, lr=4.0) if self.signed else SCORES
 
     @property
     def together(self) -> bool:

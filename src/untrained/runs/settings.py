@@ -6,9 +6,10 @@ import json
 import math
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, final
 
 from cyclopts import Parameter
 
@@ -41,10 +42,12 @@ class Setup:
         data_dir: Folder of the data set, or for its download (default: your cache folder).
         size: Side in pixels that the images of a folder are scaled to.
         weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: that of the method).
-        densities: Keep the same fraction of every tensor, the same number of inputs of every unit (balanced), or more of
-            small tensors (erk); the same number in all.
-        recipe: Recipe of the scores: the default one, or that of the method's authors, with their weights; epochs,
-            batch size and the recipe of the twin stay the same.
+        densities: Keep the same fraction of every tensor (uniform), the same number of inputs of every unit (balanced),
+            or more of small tensors (erk); the same number in all (default: uniform).
+        recipe: Recipe of the scores: the default one, or that of the method's authors, with their weights (paper); or
+            the one for the smallest files: small, which also means --norm batch, --densities balanced, and in find
+            --method small and --keep 0.05, unless they are given. Epochs, batch size and the recipe of the twin stay
+            the same.
         epochs: Passes over the training data.
         batch_size: Images per step.
         out: Folder of all files (default: a new one under runs).
@@ -63,8 +66,8 @@ class Setup:
     data_dir: Path | None = None
     size: int | None = None
     weights: str = "recommended"
-    densities: Literal["uniform", "balanced", "erk"] = "uniform"
-    recipe: Literal["ours", "paper"] = "ours"
+    densities: Literal["uniform", "balanced", "erk"] | None = None
+    recipe: Literal["ours", "paper", "small"] = "ours"
     epochs: int = 30
     batch_size: int = 64
     out: Path | None = None
@@ -106,16 +109,16 @@ class Settings(Setup):
             threshold, bernoulli, fedpm, relaxed-bernoulli, slot-machines, nudge, partly-frozen, or FILE.py:CLASS
             of your own (in a file of settings or with --resume, give it again as a flag: files do not run code);
             with options in brackets, such as edge-popup(signed=True), and another method for the last layer alone:
-            edge-popup(signed=True,last=Nudge(step=0.5,levels=31)).
-        keep: Fraction of the weights kept, in (0, 1], for methods that take it.
+            edge-popup(signed=True,last=Nudge(step=1,levels=7)), which may also be written small (default: edge-popup).
+        keep: Fraction of the weights kept, in (0, 1], for methods that take it (default: 0.5).
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
         seed: Seed of the weights, the first scores and the order of the images.
         lr: Highest learning rate of the scores, instead of the recipe's; not of a last layer with a method of its own.
         twin: Also train the weights of the same network, to compare.
     """
 
-    method: str = "edge-popup"
-    keep: float = 0.5
+    method: str | None = None
+    keep: float | None = None
     scope: Literal["layer", "global", "normalised"] | None = None
     seed: int = 0
     lr: float | None = None
@@ -204,14 +207,15 @@ class FrontierSettings(GridSettings):
         width: Factors on the channels, or on the hidden units of an fc network, with commas between them (default:
             0.25,0.5,1 where the network has a width).
         norm: Norms, none or batch, with commas between them (default: batch where the network can have one).
+        densities: As in find (default: balanced for methods that rank each tensor alone).
         opponents: Trained networks, with commas between them: int8-twin, int4-twin, ternary-twin, binary-twin,
             pruned-twin, narrow-twin, imp-ticket, with options in brackets; or all, or none. The trained twin is always
             in the table.
         against: Method that tickets are measured against (default: at every size the best trained network).
     """
 
-    methods: str = "edge-popup,edge-popup(signed=True)"
-    keep: str = "0.5,0.1,0.03"
+    methods: str = "edge-popup,small"
+    keep: str = "0.5,0.1,0.05,0.03"
     width: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  the same flag, but a list
     norm: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  likewise
     opponents: str = _OPPONENTS
@@ -232,6 +236,21 @@ class FrontierSettings(GridSettings):
         if {*norms} - {"none", "batch"} or (self.norm is not None and not norms):
             raise ValueError(f"norm must be none, batch or both with a comma between them, got {self.norm!r}")
         return norms
+
+
+_Setup = TypeVar("_Setup", bound=Setup)
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "ours": {"densities": "uniform", "method": "edge-popup", "keep": 0.5},
+    "small": {"densities": "balanced", "method": "small", "keep": 0.05, "norm": "batch"},
+}
+
+
+def settle(settings: _Setup, changes: Mapping[str, Any]) -> _Setup:
+    """Return the settings with changes, and with the recipe's value for every field that is None in them."""
+    settings = replace(settings, **changes)
+    defaults = _DEFAULTS.get(settings.recipe, _DEFAULTS["ours"])
+    missing = {n: value for n, value in defaults.items() if hasattr(settings, n) and getattr(settings, n) is None}
+    return replace(settings, **missing)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
