@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/ideas.py --data-dir DIR      (DIR holds MNIST/raw; about twenty minutes)
 
-Every row has the same network, batches and number of epochs, five seeds that no other benchmark uses, and its rate is the
-better of two. The test data are never read. The loss is the cross entropy at the best temperature: it tells settings apart
-that the accuracy on 6,000 images does not.
+Every row has the same network, batches and number of epochs, five seeds that no other benchmark uses, and its rate is
+the better of two. The test data are never read. The loss is the cross entropy at the best temperature: it tells rows
+apart that the accuracy on 6,000 images does not.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TEMPERATURES = (0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.4, 3.0)
 LAST = ut.Nudge(step=1.0, levels=7)
 MASK = ut.EdgePopup(keep=0.1, signed=True)
 CODES = ut.Nudge(step=1.0, levels=3, around="zero")
+RISING = ut.Linear(0.0, 1.0, until=0.5)
+HARDENING = ut.Geometric(1.0, 100.0)
 
 
 @final
@@ -44,7 +46,7 @@ class Blended(ut.Method):
     """
 
     keep: float = 0.1
-    hard: ut.Linear | float = ut.Linear(0.0, 1.0, until=0.5)
+    hard: ut.Linear | float = RISING
 
     def init_scores(self, weight, generator):
         return MASK.init_scores(weight, generator)
@@ -74,7 +76,7 @@ class SoftGate(ut.Method):
     """
 
     keep: float = 0.1
-    beta: ut.Geometric | float = ut.Geometric(1.0, 100.0)
+    beta: ut.Geometric | float = HARDENING
 
     def init_scores(self, weight, generator):
         return MASK.init_scores(weight, generator)
@@ -210,7 +212,7 @@ def search(idea: Idea, data: ut.DataSet, seed: int, rate: float, teacher: nn.Mod
     with torch.no_grad():
         for i, mean in means.items():
             ut.scores(model)[i].copy_(mean)
-    ut.calibrate_(model, [batch for batch, _ in zip(data.batches("train", 1280), range(10))])
+    ut.calibrate_(model, [batch for batch, _ in zip(data.batches("train", 1280), range(10), strict=False)])
     return model.eval()
 
 
