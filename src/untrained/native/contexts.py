@@ -12,7 +12,7 @@ from untrained.native.library import library
 
 
 class Grid(NamedTuple):
-    """What the levels of a tensor's elements are made of, in units of 1/256.
+    """Parts of the levels of a tensor's elements, in units of 1/256.
 
     Attributes:
         bins: of each element (rows, columns), uint8; None: all are in one.

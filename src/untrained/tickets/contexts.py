@@ -33,7 +33,7 @@ _CHUNK = 1 << 18
 @final
 @dataclass(frozen=True)
 class Seeded:
-    """What the seed tells of each element of a tensor.
+    """Tensor as far as its seed tells of it.
 
     Attributes:
         seed, name, shape: those of the tensor.
@@ -74,7 +74,7 @@ class Seeded:
 
     @cached_property
     def positive(self) -> np.ndarray:
-        """Whether the unit of each element is above 0: bool."""
+        """The elements whose unit is above 0: bool."""
         assert self.law is not None
         units = self.law.units()
         found = np.empty(self.rows * self.columns, np.bool_)
