@@ -1,10 +1,11 @@
-"""What tests of commands share: a folder of images, and the one line of a refusal."""
+"""What tests of commands share: a folder of images, an interruption, and the one line of a refusal."""
 
 from pathlib import Path
 
 import pytest
 
 from untrained.cli import main
+from untrained.search import checkpoint
 
 
 def write_images():
@@ -16,6 +17,20 @@ def write_images():
             folder.mkdir(parents=True)
             for number in range(8):
                 pil.new("L", (8, 8), number * 30 + 5 * (label == "b") + (part == "test")).save(folder / f"{number}.png")
+
+
+def interrupt_after(patch, writes):
+    """Let Ctrl-C come right after so many checkpoints; return the list of those that are written."""
+    true_write, written = checkpoint.write, []
+
+    def write(*arguments):
+        true_write(*arguments)
+        written.append(arguments)
+        if len(written) == writes:
+            raise KeyboardInterrupt
+
+    patch.setattr(checkpoint, "write", write)
+    return written
 
 
 def refused(capsys, *arguments):

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import untrained as ut
+from command_checks import interrupt_after
 from untrained.cli import main
 from untrained.experiments import compare as comparison
 from untrained.experiments.compare import compare
 from untrained.experiments.frontier import frontier
 from untrained.opponents import OPPONENTS
 from untrained.runs.table import TWIN
-from untrained.search import checkpoint
 
 QUICK = {"widths": (8,), "epochs": 1, "seeds": 2, "jobs": 1}
 FEW = QUICK | {"methods": "biprop", "opponents": "int8-twin", "width": "1,2", "keep": "0.5"}
@@ -184,16 +184,8 @@ def test_wrong_settings_are_told_before_anything_is_written(changes, says):
 
 
 def test_a_frontier_that_was_interrupted_says_how_to_go_on_and_ends_in_the_same_numbers(found, monkeypatch):
-    true_write, written = checkpoint.write, []
-
-    def write(*arguments):
-        true_write(*arguments)
-        written.append(arguments)
-        if len(written) == 6:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write", write)
+        interrupt_after(patch, 6)
         with pytest.raises(KeyboardInterrupt) as stop:
             frontier(**FEW, out=Path("broken"))
     assert str(stop.value) == "interrupted; go on with: untrained frontier --out broken --resume"

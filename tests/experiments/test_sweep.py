@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import untrained as ut
+from command_checks import interrupt_after
 from untrained.experiments import compare as comparison
 from untrained.experiments.compare import compare
 from untrained.experiments.sweep import Sweep, sweep
 from untrained.runs.settings import CompareSettings
 from untrained.runs.table import RANDOM, TWIN, lines_of
-from untrained.search import checkpoint
 
 QUICK = {"widths": (8,), "epochs": 1, "seeds": 2, "jobs": 1}
 LAWS = "kaiming-normal,signed-constant(scaled=True),recommended"
@@ -208,16 +208,8 @@ def test_a_law_that_fails_is_a_line_and_the_others_go_on(monkeypatch):
 
 @pytest.mark.parametrize("axis", AXES)
 def test_a_sweep_that_was_interrupted_says_how_to_go_on_and_ends_in_the_same_numbers(swept, axis, monkeypatch):
-    true_write, written = checkpoint.write, []
-
-    def write(*arguments):
-        true_write(*arguments)
-        written.append(arguments)
-        if len(written) == 4:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write", write)
+        interrupt_after(patch, 4)
         with pytest.raises(KeyboardInterrupt) as stop:
             sweep(**QUICK, **AXES[axis], out=Path("broken"))
     assert str(stop.value) == "interrupted; go on with: untrained sweep --out broken --resume"
