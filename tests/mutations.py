@@ -14,7 +14,7 @@ from pathlib import Path
 
 import untrained as ut
 from hostile import EXPECTED, MAKERS, masked_as, state
-from untrained.tickets import coded, compact
+from untrained.tickets import coded, compact, container
 
 COMPACT = {name: ut.Ticket.of(*masked_as(name)).to_bytes(2) for name in MAKERS}
 SECONDS = 5
@@ -36,12 +36,12 @@ def taken_apart(data):
     side = coded.Side(data)
     side.take(16)
     hashes = side.take(64)
-    text = compact._inflate(side.take(coded.read_varint(side)))
+    text = container.inflate(side.take(coded.read_varint(side)))
     return hashes, text, side.data[side.at :]
 
 
 def with_header(hashes, text, tensors, level=9):
-    packed = compact._deflate(text.encode(), level)
+    packed = container.deflate(text.encode(), level)
     return hashed(hashes + coded.varint(len(packed)) + packed + tensors)
 
 

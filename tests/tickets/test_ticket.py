@@ -278,7 +278,7 @@ def test_meta_that_no_header_can_hold_is_a_value_error(path, monkeypatch):
         raise SafetensorError("header too large")
 
     monkeypatch.setattr("untrained.tickets.file.safetensors.torch.save", too_large)
-    monkeypatch.setattr("untrained.tickets.compact._LONGEST", 1000)
+    monkeypatch.setattr("untrained.tickets.container.LONGEST", 1000)
     for format, why in ((1, r" \(header too large\)"), (2, "")):
         with pytest.raises(ValueError, match=rf"its header takes [\d,]+ bytes, 1,008 of them meta{why}"):
             ut.Ticket.of(masked_mlp(), {"a": "x" * 1000}).save(path, format)

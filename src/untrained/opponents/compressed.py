@@ -1,26 +1,22 @@
-"""The file of a trained opponent: safetensors with a header, entropy-coded codes, scales and other tensors.
+"""The file of a trained opponent: what tickets of format 2 have, without a seed: codes in contexts, scales, statistics.
 
-    header   canonical JSON under the key "untrained", as that of a ticket: format, opponent, network, meta, producer,
-             sha256, and for each coded tensor its shape, coding, values, counts and number of scales
-    codes/N  the bytes of the codes of tensor N, by the coder of tickets
-    scales   float16, of all coded tensors in the order of their names
-    whole/N  any other tensor of the state: float16, float8 (e4m3fn) where that holds its numbers exactly, or its own
-             dtype where float16 cannot hold them
+    kind     the 8 bytes "trained1", and the 8 of the check
+    header   compressed canonical JSON: opponent, network, meta, producer, and a line for each tensor of the state
+    coded    a tensor with the line {"scale": …}: its codes, by the coder of tickets, and its scale, float16
+    whole    any other tensor, with the line of a stored tensor of a ticket: rounded to float16 where that is finite,
+             and in the narrowest dtype that holds its numbers exactly
 
-The network is built from its name and arguments in the header; codes are decoded only after all shapes are found to be
-those of the network, so that a small file cannot ask for more memory than a network of `untrained.models` may have.
+The network is built from its name and arguments in the header, which give the shapes of coded tensors; a file that asks
+for many more weights than its bytes can hold is refused before any is decoded.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -31,21 +27,18 @@ from untrained.models.registry import Network, build
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import weights_of
 from untrained.opponents.quantise import decode
-from untrained.tickets import codec, hashes, header
-from untrained.tickets.codec import Encoded
-from untrained.tickets.file import add_path_to_errors, read_safetensors
-from untrained.tickets.header import TicketError
+from untrained.tickets import container, header
+from untrained.tickets.coded import Job, Side, decode_each, encode
+from untrained.tickets.contexts import Seeded
+from untrained.tickets.file import add_path_to_errors
+from untrained.tickets.header import TensorEntry, TicketError
 
-FORMAT = "compressed-1"
+_KIND = b"trained1"
 _PARTS = "codes", "scale"
-_NARROW = torch.float8_e4m3fn, torch.float16
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("format", "producer", "sha256"), (str,)),
     **dict.fromkeys(("opponent", "network", "meta", "tensors"), (dict,)),
+    "producer": (str,),
 }
-_LINE: dict[str, tuple[type, ...]] = {
-    "coding": (str,), "scales": (int,), **dict.fromkeys(("shape", "values", "counts"), (list,)),
-}  # fmt: skip
 
 
 @final
@@ -86,23 +79,17 @@ class Compressed:
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the file."""
-        encoded = {name: codec.encode(codes.to(torch.int8)) for name, (codes, _) in sorted(self.coded.items())}
-        lines = {
-            name: {"shape": list(self.coded[name][0].shape), "scales": len(self.coded[name][1]), "coding": one.coding}
-            | {"values": list(one.values), "counts": list(one.counts)}
-            for name, one in encoded.items()
-        }
-        stored = {
-            f"codes/{name}": torch.from_numpy(np.frombuffer(bytearray(one.data), np.uint8))
-            for name, one in encoded.items()
-        }
-        stored |= {f"whole/{name}": tensor.cpu().contiguous() for name, tensor in self.whole.items()}
-        if encoded:
-            stored["scales"] = torch.cat([self.coded[name][1].cpu() for name in encoded])
-        head = {"format": FORMAT, "opponent": header.describe(self.opponent), "network": self.built_by}
-        head |= {"meta": self.meta, "tensors": lines, "producer": f"untrained {__version__}"}
-        text = header.to_json(head | {"sha256": hashes.of_file(head, stored)})
-        return safetensors.torch.save(stored, metadata={header.KEY: text})
+        lines, data = {}, {}
+        for name, (codes, scale) in self.coded.items():
+            flat = codes.to("cpu", torch.int8).contiguous().numpy().reshape(-1)
+            line, its = container.store(scale.cpu())
+            lines[name] = {"scale": line}
+            data[name] = container.codes_bytes(encode(flat, _seedless(name, codes), None)) + its
+        for name, tensor in self.whole.items():
+            lines[name], data[name] = container.store(tensor.cpu())
+        head = {"opponent": header.describe(self.opponent), "network": self.built_by, "meta": self.meta}
+        head |= {"tensors": lines, "producer": f"untrained {__version__}"}
+        return container.pack(_KIND, b"", head, data)
 
     @staticmethod
     def load(path: Path) -> Compressed:
@@ -148,12 +135,12 @@ def _fill_(network: nn.Module, coded: Coded) -> None:
 
 
 def _read(path: Path) -> Compressed:
-    head, stored = read_safetensors(path)
-    if head.get("format") != FORMAT:
-        raise TicketError(f"its format is {str(head.get('format'))[:80]!r}, not {FORMAT!r}")
+    if not path.is_file():
+        raise TicketError("no such file")
+    if not container.is_of(_KIND, path):
+        raise TicketError("not the file of a trained opponent, or one of an older version, which cannot be read")
+    _, head, side = container.unpack(path, 0)
     header.check_keys("the header", head, _KINDS, set())
-    if head["sha256"] != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
-        raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
     opponent = header.revive(Opponent, head["opponent"], "opponent")
     header.check_keys("the network", head["network"], {"name": (str,), "arguments": (dict,)}, set())
     try:
@@ -161,58 +148,59 @@ def _read(path: Path) -> Compressed:
             held = _state(build(head["network"]["name"], **head["network"]["arguments"]))
     except (TypeError, ValueError) as error:
         raise TicketError(f"its network: {error}") from None
-    whole = {name.removeprefix("whole/"): t for name, t in stored.items() if name.startswith("whole/")}
-    _check_names(held, head["tensors"], whole, stored)
-    coded = _decode(head["tensors"], stored, held)
-    for name, tensor in whole.items():
-        if tensor.shape != held[name].shape or tensor.dtype not in (*_NARROW, held[name].dtype):
-            raise TicketError(f"{name!r} is {_form(tensor)} in the file and {_form(held[name])} in the network")
-        if not tensor.double().isfinite().all():
-            raise TicketError(f"{name!r} holds a number that is not finite")
+    for name in sorted(held.keys() ^ head["tensors"].keys()):
+        raise TicketError(f"{name!r} is {'missing' if name in held else 'not in the network'}")
+    header.check_expansion({n: TensorEntry(tuple(t.shape), t.dtype) for n, t in held.items()}, len(side.data))
+    coded, whole = _take(head["tensors"], held, side)
     return Compressed(opponent, coded, whole, head["network"], head["meta"])
 
 
-def _check_names(
-    held: Mapping[str, Tensor], coded: Mapping[str, Any], whole: Mapping[str, Tensor], stored: Mapping[str, Tensor]
-) -> None:
-    for name in sorted(held.keys() ^ (coded.keys() | whole.keys())):
-        raise TicketError(f"{name!r} is {'missing' if name in held else 'not in the network'}")
-    for name in sorted(coded.keys() & whole.keys()):
-        raise TicketError(f"{name!r} is there twice")
-    expected = {f"codes/{name}" for name in coded} | {f"whole/{name}" for name in whole}
-    expected |= {"scales"} if coded else set()
-    for name in sorted(stored.keys() ^ expected):
-        raise TicketError(f"{name!r} is {'missing' if name in expected else 'not named in the header'}")
-
-
-def _decode(lines: Mapping[str, Any], stored: Mapping[str, Tensor], held: Mapping[str, Tensor]) -> Coded:
-    coded: Coded = {}
-    scales, used = stored.get("scales", torch.zeros(0, dtype=torch.float16)), 0
-    if scales.dtype != torch.float16 or scales.ndim != 1 or not scales.isfinite().all():
-        raise TicketError("its scales are not a row of finite float16 numbers")
+def _take(lines: Mapping[str, Any], held: Mapping[str, Tensor], side: Side) -> tuple[Coded, dict[str, Tensor]]:
+    """Return codes and scales, and the other tensors."""
+    jobs, scales, whole = {}, {}, {}
     for name, line in sorted(lines.items()):
-        if not isinstance(line, dict):
-            raise TicketError(f"{name!r} is described by {line!r}")
-        header.check_keys(repr(name), line, _LINE, set())
-        data, like = stored[f"codes/{name}"], held[name]
-        if line["shape"] != list(like.shape) or like.ndim < 2:
-            raise TicketError(f"{name!r} has shape {line['shape']} in the file and is {_form(like)} in the network")
-        if data.dtype != torch.uint8 or data.ndim != 1:
-            raise TicketError(f"the codes of {name!r} are not a row of bytes")
-        if any(type(number) is not int for number in (*line["values"], *line["counts"])):
-            raise TicketError(f"{name!r}: values and counts must be integers")
-        if sum(line["counts"]) != math.prod(line["shape"]) or line["scales"] not in (1, len(like)):
-            raise TicketError(f"{name!r} has {sum(line['counts'])} codes and {line['scales']} scales")
-        part = scales[used : (used := used + line["scales"])]
+        like = held[name]
         try:
-            one = Encoded(line["coding"], tuple(line["values"]), tuple(line["counts"]), data.numpy().tobytes())
-            codes = codec.decode(one)
+            if not isinstance(line, dict):
+                raise TicketError(f"{name!r} is described by {str(line)[:80]!r}")
+            if "scale" in line:
+                jobs[name] = Job(container.take_codes(side), _seedless(name, like), None, like.numel())
+                scales[name] = _take_scale(name, line, like, side)
+            else:
+                whole[name] = _finite(name, container.take_stored(name, line, side))
+        except ValueError as error:
+            raise error if isinstance(error, TicketError) else TicketError(f"{name!r}: {error}") from None
+        if name in whole and (whole[name].shape != like.shape or whole[name].dtype != like.dtype):
+            raise TicketError(f"{name!r} is {_form(whole[name])} in the file and {_form(like)} in the network")
+    if side.at != len(side.data):
+        raise TicketError("it holds more than its tensors")
+    coded, decoded = {}, decode_each(list(jobs.values()))
+    for name, scale in scales.items():
+        try:
+            flat = next(decoded)
         except ValueError as error:
             raise TicketError(f"the codes of {name!r}: {error}") from None
-        coded[name] = codes.reshape(line["shape"]), part
-    if used != len(scales):
-        raise TicketError(f"it has {len(scales)} scales, not {used}")
-    return coded
+        coded[name] = (flat if isinstance(flat, Tensor) else flat.codes()).reshape(held[name].shape), scale
+    return coded, whole
+
+
+def _take_scale(name: str, line: Mapping[str, Any], like: Tensor, side: Side) -> Tensor:
+    header.check_keys(repr(name), line, {"scale": (dict,)}, set())
+    scale = _finite(name, container.take_stored(name, line["scale"], side))
+    if like.ndim < 2 or scale.dtype != torch.float16 or scale.shape not in ((1,), (len(like),)):
+        raise TicketError(f"{name!r} is {_form(like)} in the network and its scale {_form(scale)}")
+    return scale
+
+
+def _finite(name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_floating_point() and not tensor.double().isfinite().all():
+        raise TicketError(f"{name!r} holds a number that is not finite")
+    return tensor
+
+
+def _seedless(name: str, tensor: Tensor) -> Seeded:
+    """Return what codes have as contexts: rows and columns, without weights or scores of a seed."""
+    return Seeded(None, name, tuple(tensor.shape), None)
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
@@ -222,14 +210,10 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _shorten(tensor: Tensor) -> Tensor:
-    """Return a copy in float8 if that holds the numbers exactly, as calibrated statistics, or else in float16."""
+    """Return a copy that is rounded to float16 where that is finite."""
     tensor = tensor.detach()
-    if not tensor.is_floating_point():
-        return tensor.clone()
-    narrow, half = tensor.to(_NARROW[0]), tensor.to(torch.float16)
-    if torch.equal(narrow.to(tensor.dtype), tensor):
-        return narrow
-    return half if half.isfinite().all() else tensor.clone()
+    half = tensor.to(torch.float16).to(tensor.dtype) if tensor.is_floating_point() else tensor
+    return (half if half.isfinite().all() else tensor).clone()
 
 
 def _form(tensor: Tensor) -> str:

@@ -151,6 +151,8 @@ def _begin(job: Job) -> _Begun | codec.Coded:
         return codec.unpack_values(side.take(len(job.data) - side.at), tuple(sorted(values.tolist())), job.n)
     if kind & 0x7F > MOST_BINS or kind == 0x80:
         raise ValueError(f"there are no bins of the kind {kind}")
+    if kind and job.seeded.seed is None:
+        raise ValueError("there are no bins of first scores without a seed")
     layout = Layout(kind & 0x7F, kind >= 0x80, side.levels(1 << (kind & 0x7F)))
     described = [_read_effects(side, job.seeded.law is not None) for _ in range(2)]
     nodes = side.levels(k - 2).tolist()

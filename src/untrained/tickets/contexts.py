@@ -36,11 +36,11 @@ class Seeded:
     """Tensor as far as its seed tells of it.
 
     Attributes:
-        seed, name, shape: those of the tensor.
+        seed, name, shape: those of the tensor; no seed: it has no first scores, and no law.
         law: the law of its weights; None: their signs are not known.
     """
 
-    seed: int
+    seed: int | None
     name: str
     shape: tuple[int, ...]
     law: WeightLaw | None
@@ -58,6 +58,7 @@ class Seeded:
 
         v = the low 24 bits of a word of MT19937, which `torch.rand` gives in units of 2⁻²⁴; s rises with v.
         """
+        assert self.seed is not None
         digest = hashlib.sha256(f"scores/{self.seed}/{self.name}".encode()).digest()
         seed, n = int.from_bytes(digest[:8], "little") >> 1, self.rows * self.columns
         found = kernels.score_bins(seed, bits, signed, n)
@@ -75,7 +76,7 @@ class Seeded:
     @cached_property
     def positive(self) -> np.ndarray:
         """The elements whose unit is above 0: bool."""
-        assert self.law is not None
+        assert self.law is not None and self.seed is not None
         units = self.law.units()
         found = np.empty(self.rows * self.columns, np.bool_)
         for block, part in chunks(len(found), elements_per_block(units)):

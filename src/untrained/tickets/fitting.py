@@ -96,6 +96,10 @@ def _candidates(choices: Choices, seeded: Seeded) -> Iterator[Layout]:
 
 def _choose_bins(choices: Choices, seeded: Seeded) -> Layout:
     """Return the layout of bins alone that takes the fewest bits."""
+    if seeded.seed is None:
+        own = choices.ones if choices.free is None else choices.ones[choices.free]
+        ones = int(np.count_nonzero(own))
+        return Layout(levels=np.array([level_of(ones, len(own) - ones)], np.int16))
     pairs = 2 * seeded.bins(_FINE, True).astype(np.uint16) + choices.ones
     counts = np.bincount(pairs if choices.free is None else pairs[choices.free], minlength=2 << _FINE)
     fine = counts.reshape(-1, 2)
