@@ -1,16 +1,21 @@
-"""A step of edge-popup against a dense step of the same network: forward, backward, torch's fused SGD.
+"""A step of a search against a dense step of the same network: forward, backward, torch's fused SGD.
 
-.venv/bin/python benchmarks/step.py             (about three minutes)
+.venv/bin/python benchmarks/step.py                     (about four minutes)
+.venv/bin/python benchmarks/step.py --only recipes      (networks with a norm, whole recipes)
 """
 
+import argparse
 import copy
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 import untrained as ut
 from harness import Timing, interleave, moving, report, without_kernels
+from untrained.search.epoch import make_learners
+from untrained.search.recipes import find_recipes
 
 
 class SortedMask(torch.autograd.Function):
@@ -79,25 +84,27 @@ def fused(parameters) -> torch.optim.SGD:
     return torch.optim.SGD(parameters, **SGD, fused=True)
 
 
-def measure(model: nn.Module, shape: tuple[int, ...], batch: int, rounds: int) -> list[Timing]:
-    x, y = torch.randn(batch, *shape), torch.randint(0, 10, (batch,))
+def step_of(network: nn.Module, optimizers: Sequence[torch.optim.Optimizer], x: Tensor, y: Tensor):
+    network.train()
 
-    def step_of(network: nn.Module, optimizer: torch.optim.Optimizer):
-        network.train()
-
-        def step() -> None:
-            F.cross_entropy(network(x), y).backward()
+    def step() -> None:
+        F.cross_entropy(network(x), y).backward()
+        for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
 
-        return step
+    return step
+
+
+def measure_choice(model: nn.Module, shape: tuple[int, ...], batch: int, rounds: int) -> list[Timing]:
+    batch_of = torch.randn(batch, *shape), torch.randint(0, 10, (batch,))
 
     def masked() -> nn.Module:
         return ut.mask_(copy.deepcopy(model), ut.EdgePopup(keep=0.5))
 
     dense, ours, plain, sorting = copy.deepcopy(model), masked(), masked(), naive(copy.deepcopy(model))
-    dense_step = step_of(dense, fused(dense.parameters()))
-    plain_step = step_of(plain, ut.optim.SGD(plain, **SGD))
+    dense_step = step_of(dense, [fused(dense.parameters())], *batch_of)
+    plain_step = step_of(plain, [ut.optim.SGD(plain, **SGD)], *batch_of)
     # Beside dense: the choice reads scores and weights and writes their product, the way back reads the weights.
     traffic = moving(16 * sum(scores.numel() for scores in ut.scores(ours)))
 
@@ -108,9 +115,11 @@ def measure(model: nn.Module, shape: tuple[int, ...], batch: int, rounds: int) -
     return interleave(
         {
             "dense, torch's fused SGD": dense_step,
-            "edge-popup": step_of(ours, ut.optim.SGD(ours, **SGD)),
+            "edge-popup": step_of(ours, [ut.optim.SGD(ours, **SGD)], *batch_of),
             "edge-popup, no compiler": without_compiler,
-            "edge-popup, naive (sorts)": step_of(sorting, fused([p for p in sorting.parameters() if p.requires_grad])),
+            "edge-popup, naive (sorts)": step_of(
+                sorting, [fused([p for p in sorting.parameters() if p.requires_grad])], *batch_of
+            ),
             "floor: dense, and moving 16 bytes a weight": lambda: (dense_step(), traffic()),
         },
         reference="dense, torch's fused SGD",
@@ -118,14 +127,51 @@ def measure(model: nn.Module, shape: tuple[int, ...], batch: int, rounds: int) -
     )
 
 
-if __name__ == "__main__":
+RECIPES = {
+    "small": lambda model: ut.balanced(model, ut.EdgePopup(keep=0.05, signed=True), ut.Nudge(step=1.0, levels=7)),
+    "nudge around zero": lambda model: ut.last(
+        model, ut.Nudge(step=0.5, levels=7, around="zero"), ut.Nudge(step=0.5, levels=31)
+    ),
+    "nudge around the weight": lambda model: ut.Nudge(),
+}
+
+
+def measure_recipes(model: nn.Module, batch: int, rounds: int) -> list[Timing]:
+    """Time whole recipes, with the optimizers that `fit` makes, against the twin with the same norm."""
+    batch_of = torch.randn(batch, 1, 28, 28), torch.randint(0, 10, (batch,))
+
+    def searching(recipe: str):
+        network = copy.deepcopy(model)
+        ut.mask_(network, RECIPES[recipe](network), weights=ut.SignedConstant())
+        return step_of(network, [each for _, each in make_learners(network, find_recipes(None, network))], *batch_of)
+
+    dense = copy.deepcopy(model)
+    steps = {"dense": step_of(dense, [fused(dense.parameters())], *batch_of)}
+    return interleave(steps | {name: searching(name) for name in RECIPES}, reference="dense", rounds=rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("choice", "recipes"))
+    only = parser.parse_args().only
     torch.set_num_threads(1)
-    networks = {
-        "784-1024-1024-10, batch 128": (ut.models.fc((1024, 1024)), (1, 28, 28), 128, 60),
-        "784-512-512-10, batch 128": (ut.models.fc((512, 512)), (1, 28, 28), 128, 60),
-        "a transformer block of width 512, batch 32": (Block(), (128, 512), 32, 9),
-        "Conv4, batch 128": (ut.models.conv4(), (3, 32, 32), 128, 4),
-        "Conv6, batch 128": (ut.models.conv6(), (3, 32, 32), 128, 4),
-        "ResNet-18 for CIFAR, batch 64": (ut.models.resnet18(), (3, 32, 32), 64, 3),
-    }
-    report("step", {name: measure(*network) for name, network in networks.items()})
+    if only != "recipes":
+        networks = {
+            "784-1024-1024-10, batch 128": (ut.models.fc((1024, 1024)), (1, 28, 28), 128, 60),
+            "784-512-512-10, batch 128": (ut.models.fc((512, 512)), (1, 28, 28), 128, 60),
+            "a transformer block of width 512, batch 32": (Block(), (128, 512), 32, 9),
+            "Conv4, batch 128": (ut.models.conv4(), (3, 32, 32), 128, 4),
+            "Conv6, batch 128": (ut.models.conv6(), (3, 32, 32), 128, 4),
+            "ResNet-18 for CIFAR, batch 64": (ut.models.resnet18(), (3, 32, 32), 64, 3),
+        }
+        report("step", {name: measure_choice(*network) for name, network in networks.items()})
+    if only != "choice":
+        normed = {
+            "784-512-512-10 with batch norm, batch 128": (ut.models.fc((512, 512), norm="batch"), 128, 150),
+            "two convolutions with batch norm, batch 128": (ut.models.mnist_conv(norm="batch"), 128, 15),
+        }
+        report("step_recipes", {name: measure_recipes(*network) for name, network in normed.items()})
+
+
+if __name__ == "__main__":
+    main()

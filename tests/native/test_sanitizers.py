@@ -94,6 +94,13 @@ def sanitized_ways_back():
             kernels.straight_through(gradient, weights, scores, signed)
 
 
+def sanitized_nudges():
+    for n in (*EDGES, LARGE):
+        weights, scores = (KINDS[kind](n, rng(n)) for kind in ("any", "special"))
+        for frozen in (None, weights):
+            kernels.nudge(frozen, scores, 0.3, 63)
+
+
 def sanitized_loads():
     drawn = np.random.default_rng(0)
     stream = load_kernels.Stream((1, 2), (3, 4), 5, np.float32(0.5))
@@ -138,6 +145,7 @@ SANITIZED = [
     sanitized_nan,
     sanitized_ways_back,
     sanitized_loads,
+    sanitized_nudges,
 ]
 """All that runs under the sanitizers; tensors and arrays of the exact size, so that one step too far is seen."""
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1", "-O1")

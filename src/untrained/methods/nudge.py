@@ -28,6 +28,8 @@ from torch import Tensor
 from untrained.methods.base import Method, Tensors
 from untrained.methods.masks import decode_mask, uniform_scores
 from untrained.methods.recipe import Recipe
+from untrained.native import choice as kernels
+from untrained.selection.straight_through import is_traced, is_transformed
 from untrained.selection.topk import checked
 from untrained.weights.laws import Standard, fans
 
@@ -78,6 +80,26 @@ class Nudge(Method):
             return (moves * step).to(weight.dtype)
         return decode_mask(torch.add(weight.to(exact), moves, alpha=step).to(weight.dtype), codes)
 
+    def effective(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
+        if is_transformed() or is_traced(*weights.values(), *scores.values()):
+            return super().effective(weights, scores)
+        if not torch.is_grad_enabled():
+            return {name: self.move(weight, scores[name], name) for name, weight in weights.items()}
+        return {name: _Move.apply(self, weight, scores[name], name) for name, weight in weights.items()}  # pyright: ignore
+
+    def move(self, weight: Tensor, scores: Tensor, name: str) -> Tensor:
+        """Return `decode(weight, codes)` of these scores; the codes are not stored between."""
+        step, scores = step_size(self.step, weight.shape), scores.detach()
+        frozen = weight if self.around == "weight" else None
+        if weight.dtype == torch.float32 and (out := kernels.nudge(frozen, scores, step, self.levels)) is not None:
+            return out
+        moves = self._count_moves(scores, step)
+        if torch.isnan(moves.sum()):
+            checked(scores, name)  # raises
+        # In place: fresh memory costs more than the arithmetic. Adding 0 makes +0 of -0.
+        moves = moves.to(torch.promote_types(weight.dtype, torch.float32)).mul_(step).add_(0.0)
+        return (moves if frozen is None else moves.add_(frozen)).to(weight.dtype)
+
     def slope(self, weight: Tensor, scores: Tensor, codes: Tensor) -> Tensor:
         return scores.new_ones(())
 
@@ -87,9 +109,23 @@ class Nudge(Method):
         return self.levels + 1 if self.around == "weight" else 0
 
     def _round(self, scores: Tensor, weight: Tensor) -> Tensor:
+        return (self._count_moves(scores, step_size(self.step, weight.shape)) + self._centre).to(torch.int8)
+
+    def _count_moves(self, scores: Tensor, step: float) -> Tensor:
         # By a product, as compilers for GPUs do not round quotients exactly; in float32 whatever the scores are.
-        moves = (scores.to(torch.float32) * (1 / step_size(self.step, weight.shape))).round()
-        return (moves.clamp(-self.levels, self.levels) + self._centre).to(torch.int8)
+        return (scores.to(torch.float32) * (1 / step)).round_().clamp_(-self.levels, self.levels)
+
+
+class _Move(torch.autograd.Function):
+    """Straight-through estimator of slope 1: the gradient passes as it is, without a copy."""
+
+    @staticmethod
+    def forward(ctx, method: Nudge, weight: Tensor, scores: Tensor, name: str) -> Tensor:  # pyright: ignore
+        return method.move(weight, scores, name)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # pyright: ignore
+        return None, None, grad, None
 
 
 def step_size(step: float, shape: Sequence[int]) -> float:

@@ -74,6 +74,19 @@ def straight_through(gradient: Tensor, weight: Tensor, score: Tensor, signed: bo
     return out
 
 
+def nudge(weight: Tensor | None, scores: Tensor, step: float, levels: int) -> Tensor | None:
+    """Return W + c·step (c·step without W), c = round(s/step) between -levels and levels, in one pass.
+
+    The step must have 16 significant bits at most, so that c·step is exact. None: no kernel, or a score is NaN.
+    """
+    if not usable(scores, *(() if weight is None else (weight,))):
+        return None
+    out = torch.empty_like(scores)
+    pointers = [ctypes.c_void_p(None if each is None else each.data_ptr()) for each in (weight, scores, out)]
+    numbers = (ctypes.c_float(each) for each in (1 / step, levels, step))
+    return None if _library().nudge(*pointers, ctypes.c_int64(out.numel()), *numbers) else out
+
+
 def _library() -> ctypes.CDLL:
     kernels = library()
     assert kernels is not None, "call usable() first"

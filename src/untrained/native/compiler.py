@@ -25,6 +25,7 @@ SOURCES = (
     "choice.cpp",
     "contexts.cpp",
     "load.cpp",
+    "nudge.cpp",
     "packed_indices.cpp",
     "packed_lookup.cpp",
     "straight_through.cpp",
