@@ -1,5 +1,10 @@
-"""What tests of commands share: a folder of images, an interruption, and the one line of a refusal."""
+"""What tests of commands share: a folder of images, interruptions, and the one line of a refusal."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +36,29 @@ def interrupt_after(patch, writes):
 
     patch.setattr(checkpoint, "write", write)
     return written
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    """Run `untrained …` in a session of its own, which Ctrl-C reaches, and which ends if the test fails."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "untrained", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def refused(capsys, *arguments):

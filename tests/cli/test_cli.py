@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import untrained as ut
+from command_checks import running
 from untrained.cli import app, main
 from untrained.data.known import KNOWN_NAMES
 from untrained.methods import METHODS
@@ -364,8 +365,8 @@ def test_a_folder_called_like_a_data_set_does_not_hide_it(capsys):
 
 
 def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
-    find = [sys.executable, "-m", "untrained", *SMALL, "--no-twin", "--epochs", "40"]
-    with subprocess.Popen([*find, "--out", "broken"], stderr=subprocess.PIPE, text=True) as process:
+    find = [*SMALL, "--no-twin", "--epochs", "40"]
+    with running(*find, "--out", "broken") as process:
         metrics, deadline = Path("broken/metrics.jsonl"), time.monotonic() + 120
         while not metrics.exists() or len(metrics.read_text(encoding="utf-8").splitlines()) < 2:
             assert process.poll() is None and time.monotonic() < deadline
@@ -377,7 +378,7 @@ def test_ctrl_c_leaves_a_ticket_and_resume_ends_in_the_same_bits():
     epochs = len(metrics.read_text(encoding="utf-8").splitlines())
     assert 2 <= epochs < 40
     main(["find", "--out", "broken", "--resume"])
-    main([*find[3:], "--out", "straight"])
+    main([*find, "--out", "straight"])
     assert Path("broken/found.ticket").read_bytes() == Path("straight/found.ticket").read_bytes()
     assert [json.loads(line)["epoch"] for line in metrics.read_text(encoding="utf-8").splitlines()] == list(
         range(1, 41)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from xml.etree.ElementTree import parse
 
 import pytest
 
+from command_checks import running
 from untrained.cli import app, main
 from untrained.wann import Net, WannSettings, evolve
 from untrained.wann.evolution.presets import PRESETS
@@ -243,14 +243,13 @@ def test_control_characters_do_not_get_into_graphml(capsys):
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on():
-    command = [sys.executable, "-m", "untrained", "wann", "--out", "run", "--generations", "100000", "--workers", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not Path("run/checkpoint.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    with running("wann", "--out", "run", "--generations", "100000", "--workers", "2") as process:
+        deadline = time.monotonic() + 120
+        while not Path("run/checkpoint.npz").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "untrained wann --out run --resume" in error and "Traceback" not in error
     done = len(Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines())
     _run("--out", "run", "--resume", "--generations", str(done + 2), "--trials", "3", "--tune", "shared")

@@ -14,7 +14,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ import pytest
 import torch
 
 import untrained as ut
-from command_checks import interrupt_after, write_images
+from command_checks import interrupt_after, running, write_images
 from untrained.cli import main
 from untrained.data.batches import Batches
 from untrained.data.dataset import load_data
@@ -601,13 +600,7 @@ def test_ctrl_c_in_a_terminal_loses_nothing_and_resume_ends_in_the_same_numbers(
     waiting = f"{own}:OwnWaiting(flag='{flag}')"
     call = ["compare", "--widths", "8", "--jobs", "2", "--epochs", "1", "--seeds", "2", "--keep", "0.3"]
     call += ["--methods", "bernoulli", "--method", waiting, "--out", "broken"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "untrained", *call],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with running(*call) as process:
         deadline = time.monotonic() + 120
         while not (Path("flag-seen").exists() and list(Path("broken/cells").glob("*.json"))):
             assert process.poll() is None and time.monotonic() < deadline
