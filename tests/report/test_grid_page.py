@@ -16,7 +16,7 @@ from untrained.data.batches import Batches
 from untrained.report import seed_curves
 from untrained.report.grid_page import write_grid_report
 from untrained.runs.grid import read_grid
-from untrained.runs.settings import CompareSettings
+from untrained.runs.settings import CompareSettings, settle
 from untrained.runs.table import RANDOM, TWIN, Cell, lines_of, write_cell, write_results
 
 HOSTILE = "</script><b onclick='x'>$\\frac$\x1b[31m"
@@ -41,7 +41,7 @@ def write_grid(folder, methods, seeds=3, epochs=4, keeps=(0.5, 0.1)):
                 text = "".join(json.dumps(each) + "\n" for each in rows)
                 (folder / "cells" / cell.name / "metrics.jsonl").write_text(text, encoding="utf-8")
     write_results(folder, lines_of(cells, TWIN), cells, command="compare", against=TWIN)
-    setup = CompareSettings(methods=",".join(methods), epochs=epochs, seeds=seeds)
+    setup = settle(CompareSettings(methods=",".join(methods), epochs=epochs, seeds=seeds), {})
     (folder / "config.toml").write_text(setup.to_toml(), encoding="utf-8")
     return cells
 

@@ -6,7 +6,8 @@ import pytest
 
 import untrained as ut
 from untrained.experiments.by_name import last_of, method_of
-from untrained.runs.settings import CompareSettings, Settings, settle
+from untrained.report.command_line import command_of
+from untrained.runs.settings import CompareSettings, Settings, fill, settle
 
 OURS = {"method": "edge-popup", "keep": 0.5, "densities": "uniform", "norm": None}
 SMALL = {"method": "small", "keep": 0.05, "densities": "balanced", "norm": "batch"}
@@ -22,6 +23,24 @@ def test_what_is_not_given_is_that_of_the_recipe(recipe, expected):
     assert settle(settled, {}) == settled
     read = {key.replace("-", "_"): value for key, value in tomllib.loads(settled.to_toml()).items()}
     assert settle(Settings(**read), {}) == settled
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, ""),
+        ({"keep": 0.3, "densities": "uniform"}, " --keep 0.3"),
+        ({"recipe": "small"}, " --recipe small"),
+        ({"recipe": "small", "keep": 0.5, "densities": "erk"}, " --densities erk --recipe small --keep 0.5"),
+    ],
+)
+def test_the_command_of_a_run_leaves_out_what_is_that_of_the_recipe(changes, line):
+    settings = tomllib.loads(settle(Settings(), changes).to_toml())
+    assert command_of("untrained find", fill(Settings(), settings["recipe"]), settings) == f"untrained find{line}"
+
+
+def test_recipes_that_do_not_exist_have_the_values_of_ours():
+    assert fill(Settings(), ["small"]) == fill(Settings(), None) == settle(Settings(), {})
 
 
 def test_a_comparison_keeps_its_methods():

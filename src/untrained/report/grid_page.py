@@ -15,7 +15,7 @@ from untrained.report.page import Chart, Section, Table, render
 from untrained.runs.frontier import entries_of
 from untrained.runs.grid import Grid, read_grid
 from untrained.runs.reference import names_of
-from untrained.runs.settings import CompareSettings, FrontierSettings, SweepSettings
+from untrained.runs.settings import CompareSettings, FrontierSettings, SweepSettings, fill
 from untrained.runs.text_tables import explain_differences, of_lines
 from untrained.search.run_files import REPORT, SUMMARY, TABLE
 from untrained.terminal.text import clean
@@ -102,6 +102,8 @@ def _curves(grid: Grid) -> Iterator[Section]:
 
 def _repeat(grid: Grid) -> Iterator[Section]:
     default = _DEFAULTS.get(grid.command)
+    if default is not None and grid.command != "frontier":  # its densities depend on the method
+        default = fill(default, grid.settings.get("recipe"))
     command = command_of(f"untrained {grid.command}", default, grid.settings) if default is not None else ""
     text = f"{TABLE} has a row for each network, {SUMMARY} the table; both lie beside this page."
     yield Section(

@@ -14,7 +14,7 @@ from untrained.report.page import Chart, Image, Section, Table, render
 from untrained.report.pixels import photograph, weights_image
 from untrained.runs.grid import holds_grid
 from untrained.runs.run import Run, read_run
-from untrained.runs.settings import Settings
+from untrained.runs.settings import Settings, fill
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
 from untrained.runs.weights import first_layer
 from untrained.search.run_files import REPORT, TICKET
@@ -201,7 +201,7 @@ def _repeat(run: Run) -> Iterator[Section]:
     text = "The ticket gives the same weights anywhere; verify draws them again and checks."
     if run.ticket.law is None:
         text = "The ticket gives the same weights anywhere, on the same pretrained model."
-    command = command_of("untrained find", Settings(), run.settings)
+    command = command_of("untrained find", fill(Settings(), run.settings.get("recipe")), run.settings)
     if command and len(run.rows) == run.settings.get("epochs"):
         text = f"The same command gives the same ticket, with the same versions and threads. {text}"
     elif command:

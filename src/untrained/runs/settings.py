@@ -248,7 +248,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 def settle(settings: _Setup, changes: Mapping[str, Any]) -> _Setup:
     """Return the settings with changes, and with the recipe's value for every field that is None in them."""
     settings = replace(settings, **changes)
-    defaults = _DEFAULTS.get(settings.recipe, _DEFAULTS["ours"])
+    return fill(settings, settings.recipe)
+
+
+def fill(settings: _Setup, recipe: object) -> _Setup:
+    """Return the settings with a recipe's value, or that of "ours", for every field that is None in them."""
+    defaults = _DEFAULTS["small" if recipe == "small" else "ours"]
     missing = {n: value for n, value in defaults.items() if hasattr(settings, n) and getattr(settings, n) is None}
     return replace(settings, **missing)
 
