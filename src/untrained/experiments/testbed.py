@@ -20,6 +20,7 @@ from untrained.masking.densities import balanced, erk
 from untrained.masking.last import last as with_last
 from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
+from untrained.methods.recipe import WEIGHTS, WEIGHTS_UNDER_NORMS, Recipe
 from untrained.models import NETWORKS, build
 from untrained.models.registry import Network
 from untrained.opponents import Opponent
@@ -133,10 +134,14 @@ class Workbench:
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
         """Train the weights of the same network, from torch's initial weights."""
         twin = start_(self.network(), self.seed)
-        history = self._learn(twin, folder, TWIN, resume)
+        history = self._learn(twin, folder, TWIN, resume, recipe=self._weights_recipe)
         self.calibrate(twin)
         size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _drop_ties(twin).items()}))
         return _make_row(TWIN, twin, size, history, (self._accuracy(twin, "test"), self._accuracy(twin, "val")))
+
+    @property
+    def _weights_recipe(self) -> Recipe:
+        return WEIGHTS if self.setup.norm is None else WEIGHTS_UNDER_NORMS
 
     def calibrate(self, network: nn.Module) -> None:
         """Take the statistics of the norms that the setup asks for anew, as few bytes as they need; before measuring.
@@ -155,7 +160,8 @@ class Workbench:
     def train_opponent(self, opponent: Opponent, name: str, folder: Path) -> Row:
         """Train an opponent, write its file, and measure what is read back; an interrupted training resumes."""
         batches = self.batches("train"), self.batches("val")
-        course = Course(self.network, *batches, self.setup.epochs, self.seed, folder, self.setup.amp)
+        budget = self.setup.epochs, self.seed, folder, self.setup.amp, self._weights_recipe
+        course = Course(self.network, *batches, *budget)
         trained, seconds = opponent.train(course)
         coded = shrink_(trained, opponent)
         self._calibrate(trained, torch.float16 if self.setup.norm is None else torch.float8_e4m3fn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -127,6 +127,9 @@ SCORES = Recipe("sgd", lr=2.0, momentum=0.9, warmup=1.0, label_smoothing=0.05)
 
 WEIGHTS = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, warmup=1.0, label_smoothing=0.05)
 """Our recipe for ordinary weights: those of the trained twin and of `also_train`. Chosen in the same way."""
+
+WEIGHTS_UNDER_NORMS = replace(WEIGHTS, lr=0.2)
+"""The same for networks with a batch norm without scale and shift, where twice the rate was better."""
 
 PAPER = Recipe("sgd", lr=0.1, momentum=0.9, weight_decay=1e-4, cosine="epoch")
 """Recipe of edge-popup's authors on MNIST and CIFAR-10 (their YAML files): batch 128, 100 epochs."""

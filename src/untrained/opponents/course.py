@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from untrained.masking.roles import roles
-from untrained.methods.recipe import WEIGHTS
+from untrained.methods.recipe import WEIGHTS, Recipe
 from untrained.models.registry import Network
 from untrained.search.checkpoint import holds_run
 from untrained.search.epoch import SizedBatches
@@ -92,6 +92,7 @@ class Course:
         seed: seed of the first weights and of random numbers drawn while learning.
         folder: the folder of checkpoints and metrics; a training that was interrupted there resumes.
         amp: compute in bfloat16.
+        recipe: that of the twin.
     """
 
     build: Callable[[float], Network]
@@ -101,6 +102,7 @@ class Course:
     seed: int
     folder: Path
     amp: bool = False
+    recipe: Recipe = WEIGHTS
 
     def network(self, width: float = 1.0) -> Network:
         """Return the network with the twin's first weights."""
@@ -122,6 +124,12 @@ class Course:
         """
         steps = self.epochs * len(self.train)
         model, folder = network if constrain is None else Constrained(network, constrain, steps), self.folder / stage
-        options = {"recipe": WEIGHTS, "amp": self.amp, "seed": self.seed, "out": folder, "resume": holds_run(folder)}
+        options = {
+            "recipe": self.recipe,
+            "amp": self.amp,
+            "seed": self.seed,
+            "out": folder,
+            "resume": holds_run(folder),
+        }
         history = fit(model, self.train, self.val, epochs=self.epochs, title=None, **options)
         return sum(history.column("seconds"))
