@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/small.py --data-dir DIR      (DIR holds MNIST/raw; about half an hour on one core)
 
-All settings were chosen on validation data (benchmarks/ideas.py, docs/recipe.md). Every network of one group has the same
+All settings were chosen on validation data (docs/recipe.md). Every network of one group has the same
 layers, norms, batches and epochs. The files are written, and their bytes are those on disk.
 """
 
