@@ -18,6 +18,7 @@ import torch
 import untrained as ut
 from harness import measured
 from untrained.packed.kernels import LISTS_UP_TO, LOOKUP_UP_TO
+from untrained.runs.table import TWIN
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -355,6 +356,96 @@ def frontier(name: str) -> str:
             rows.append([row["name"], kind, size, f"{statistics.mean(each):.2f}{spread}", f"{row['epochs']:g}"])
     titles = ["best for its bytes", "kind", "bytes to ship", "test accuracy, %", "epochs"]
     return "\n\n".join([said, picture, table(titles, rows)])
+
+
+def _small() -> dict[tuple[str, str, float | None], list[dict]]:
+    """The networks of benchmarks/small.py by group, method and keep."""
+    groups: dict[tuple[str, str, float | None], list[dict]] = {}
+    for row in measured("small"):
+        groups.setdefault((row["group"], row["method"], row["keep"]), []).append(row)
+    return groups
+
+
+def small() -> str:
+    rows = []
+    for (group, method, keep), cells in _small().items():
+        each = [100 * cell["accuracy"] for cell in cells]
+        spread = f" ± {statistics.stdev(each):.2f}" if len(each) > 1 else ""
+        size = statistics.mean(cell["file_bytes"] for cell in cells)
+        name = method if keep is None else f"{method}, keep {keep:g}"
+        rows.append([group, name, str(len(cells)), f"{statistics.mean(each):.2f}{spread}", f"{size:,.0f}"])
+    titles = ["network", "method", "seeds", "test accuracy, %", "bytes to ship"]
+    return table(titles, rows).replace("| ---: | ---: | ---: | ---: |", "| --- | ---: | ---: | ---: |", 1)
+
+
+def twin_says() -> str:
+    """The found networks minus the twin with the same norm, seed by seed."""
+    groups = _small()
+    group = next(iter(groups))[0]
+    twin = {cell["seed"]: cell["accuracy"] for cell in groups[group, TWIN, None]}
+    sentences = []
+    for (its_group, method, keep), cells in groups.items():
+        if its_group == group and method != TWIN:
+            name = f"`{method}`" if keep is None else f"`{method}` with a keep of {keep:g}"
+            differences = [100 * (cell["accuracy"] - twin[cell["seed"]]) for cell in cells]
+            error = statistics.stdev(differences) / len(differences) ** 0.5
+            mean = f"{statistics.mean(differences):+.2f}".replace("-", "−")
+            sentences.append(f"{name} minus the twin is {mean} points (standard error {error:.2f})")
+    return f"Over {len(twin)} seeds, {'; '.join(sentences)}."
+
+
+def small_says() -> str:
+    groups = _small()
+
+    def figures(group: str, method: str, keep: float | None) -> str:
+        cells = groups[group, method, keep]
+        accuracy = 100 * statistics.mean(cell["accuracy"] for cell in cells)
+        return f"{accuracy:.2f} % in {statistics.mean(cell['file_bytes'] for cell in cells) / 1000:.1f} kB"
+
+    wide, narrow = "small, 784-512-512-10 with norms", "small, 784-256-256-10 with norms"
+    plain = figures("without norms, 784-512-512-10", "edge-popup", 0.5)
+    return (
+        f"With `--recipe small` a 784-512-512-10 network has {figures(wide, 'small', 0.03)} on MNIST (mean of 3 seeds), and "
+        f"a 784-256-256-10 network {figures(narrow, 'small', 0.03)}; edge-popup at a keep of ½, without norms, {plain}."
+    )
+
+
+def small_settings() -> str:
+    rows = [
+        [
+            row["setting"],
+            f"{statistics.mean(row['accuracies']):.2f}",
+            f"{statistics.mean(row['losses']):.4f}",
+            f"{row['bytes']:,}",
+        ]
+        for row in measured("small_settings")
+    ]
+    return table(["setting", "validation accuracy, %", "validation loss", "bytes"], rows)
+
+
+def ideas() -> str:
+    rows = []
+    for row in measured("ideas"):
+        error = statistics.stdev(row["losses"]) / len(row["losses"]) ** 0.5
+        loss = f"{statistics.mean(row['losses']):.4f} ± {error:.4f}"
+        rows.append([row["idea"], f"{row['rate']:g}", f"{statistics.mean(row['accuracies']):.2f}", loss])
+    return table(["784-256-256-10 with norms", "rate", "validation accuracy, %", "validation loss"], rows)
+
+
+def cifar() -> str:
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in measured("cifar"):
+        groups.setdefault((row["model"], row["method"]), []).append(row)
+    rows = [
+        [
+            f"{model}, {method}",
+            str(cells[0]["epochs of each"]),
+            ", ".join(f"{100 * cell['accuracy']:.2f}" for cell in cells),
+            f"{statistics.mean(cell['file_bytes'] for cell in cells):,.0f}",
+        ]
+        for (model, method), cells in groups.items()
+    ]
+    return table(["CIFAR-10 (JPEG)", "epochs", "test accuracy of each seed, %", "bytes to ship"], rows)
 
 
 def wann_story() -> str:
