@@ -405,7 +405,7 @@ def small_says() -> str:
     wide, narrow = "small, 784-512-512-10 with norms", "small, 784-256-256-10 with norms"
     plain = figures("without norms, 784-512-512-10", "edge-popup", 0.5)
     return (
-        f"With `--recipe small --keep 0.03` that network has {figures(wide, 'small', 0.03)} on MNIST (mean of 3 seeds), "
+        f"With `--recipe small --keep 0.03` that network has {figures(wide, 'small', 0.03)} on MNIST (3 seeds), "
         f"and 784-256-256-10 {figures(narrow, 'small', 0.03)}; edge-popup at a keep of ½, without norms, {plain}."
     )
 
