@@ -1,6 +1,6 @@
 """The frontiers of docs/frontier.md: tickets and trained networks over their bytes, by `untrained frontier`.
 
-    .venv/bin/python benchmarks/frontier.py --data-dir DIR      (DIR holds MNIST/raw; about five hours on one core)
+    .venv/bin/python benchmarks/frontier.py --data-dir DIR      (DIR holds MNIST/raw; about an hour on one core)
 
 Goes on where it was interrupted; what is in benchmarks/results/frontier_*.json is not measured again. Rows are chosen
 by validation data, and the last epoch counts.
@@ -16,12 +16,17 @@ from untrained.runs.frontier import pareto_front
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "benchmarks"
-KEEPS = {"keep": "0.5,0.1,0.05,0.03,0.02"}
+METHODS = "edge-popup(keep=0.5),small"
+# Winning tickets take six trainings each, so they are only among the digits.
+OPPONENTS = "int8-twin,int4-twin,ternary-twin,ternary-twin(keep=0.03),binary-twin,pruned-twin"
+COMMON = {"methods": METHODS, "batch_size": 128}
 FRONTIERS = {
-    "frontier_digits": {"widths": (300, 100), "epochs": 30, **KEEPS},
-    "frontier_mnist_fc": {"data": "mnist", "widths": (512, 512), "epochs": 5, "batch_size": 128, **KEEPS},
-    "frontier_mnist_conv": {"data": "mnist", "model": "mnist-conv", "epochs": 3, "batch_size": 128, **KEEPS,
-                            "opponents": "int8-twin,int4-twin,ternary-twin,binary-twin,pruned-twin,imp-ticket"},
+    "frontier_digits": {**COMMON, "widths": (300, 100), "epochs": 30, "batch_size": 64, "keep": "0.2,0.1,0.05",
+                        "opponents": f"{OPPONENTS},narrow-twin,imp-ticket(keep=0.1)"},
+    "frontier_mnist_fc": {**COMMON, "data": "mnist", "widths": (512, 512), "epochs": 5, "keep": "0.1,0.05,0.03",
+                          "opponents": f"{OPPONENTS},narrow-twin"},
+    "frontier_mnist_conv": {**COMMON, "data": "mnist", "model": "mnist-conv", "epochs": 1, "amp": True, "seeds": 2,
+                            "keep": "0.1,0.05,0.03", "opponents": "int4-twin,ternary-twin,pruned-twin"},
 }  # fmt: skip
 
 
