@@ -366,8 +366,8 @@ def frontier_says() -> str:
     noise = sum("within noise" in sentence for sentence in results["sentences"])
     return (
         "On MNIST with fully connected networks up to 784-512-512-10, tickets are ahead of the best trained networks "
-        f"in {sum(ahead)} range of bytes, behind in {len(ahead) - sum(ahead)}, and within noise in {noise}. "
-        f"{results['sentences'][-1].capitalize()}."
+        f"in {sum(ahead)} range of bytes, behind in {len(ahead) - sum(ahead)}, and within noise in {noise}. F"
+        f"{results['sentences'][-1][1:]}."
     )
 
 
