@@ -13,6 +13,7 @@ from untrained.search import checkpoint
 from untrained.search.recipes import find_recipes
 
 MAIN, LAST = ut.EdgePopup(0.3, signed=True), ut.Nudge(step=0.5, levels=31)
+SIGNED = ut.EdgePopup(0.6, signed=True)
 ADAM = dataclasses.replace(ut.FedPM().recipe, lr=0.01)
 
 
@@ -52,7 +53,7 @@ GIVEN = {
     "their own": (LAST, None, {MAIN: MAIN.recipe, LAST: LAST.recipe}),
     "adam for one": (LAST, {MAIN: MAIN.recipe, LAST: ADAM}, {MAIN: MAIN.recipe, LAST: ADAM}),
     "one for all": (LAST, ADAM, {MAIN: ADAM, LAST: ADAM}),
-    "equal ones": (ut.EdgePopup(0.6), None, {MAIN: ut.SCORES, ut.EdgePopup(0.6): ut.SCORES}),
+    "equal ones": (SIGNED, None, {MAIN: MAIN.recipe, SIGNED: MAIN.recipe}),
     "paper's": (ut.EdgePopup(0.6), "paper", {MAIN: ut.PAPER, ut.EdgePopup(0.6): ut.PAPER}),
     "paper's of one": (LAST, "paper", {MAIN: ut.PAPER, LAST: ut.PAPER}),
 }
