@@ -38,7 +38,7 @@ WORDS = [
     if (words := _words(hint)) and name in kinds_of(cls)
 ]
 # Values for fields without a default; their kinds do not matter here.
-_ANY = {"axis": "keep", "lines": (), "cells": (), "folder": None, "picture": None, "kind": "bias"}
+_ANY = {"axis": "keep", "lines": (), "cells": (), "folder": None, "picture": None, "report": None, "kind": "bias"}
 
 
 def test_there_are_words_to_check():

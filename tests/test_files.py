@@ -246,7 +246,11 @@ def test_a_folder_is_taken_twice_by_the_same_and_not_by_another_thread(tmp_path,
 
 def full_disk_writers():
     """Each writer of the library, by name, ready to write."""
-    ticket = ut.Ticket.of(ut.mask_(ut.models.fc(widths=(300, 200)), ut.EdgePopup(0.5)), {"labels": list("0123456789")})
+    model = ut.mask_(ut.models.fc(widths=(300, 200)), ut.EdgePopup(0.5))
+    with torch.no_grad():
+        for scores in ut.scores(model):
+            scores.normal_()  # the seed tells nothing of these, so the ticket is large
+    ticket = ut.Ticket.of(model, {"labels": list("0123456789")})
     network = torch.nn.Linear(200, 200)
     optimizers: list[torch.optim.Optimizer] = [torch.optim.SGD(network.parameters())]
     yield "checkpoint", lambda: checkpoint.write(Path(), network, optimizers, {}, [])

@@ -734,8 +734,8 @@ def recorded(monkeypatch, settings):
         log[cell] = {"read": [], "frozen": {}}
         return true_cell(settings, cell, *more)
 
-    def masked(self, method):
-        network = true_masked(self, method)
+    def masked(self, method, last=None):
+        network = true_masked(self, method, last)
         groups = network._untrained.groups
         for state in (state for group in groups for state in group.states):
             several = state.frozen.shape != state.shape

@@ -5,7 +5,6 @@ import pytest
 import untrained as ut
 from untrained import plot
 from untrained.experiments import testbed as lab
-from untrained.methods.recipe import SCORES
 
 TEXT = "edge-popup(signed=True,last=Nudge(step=0.5,levels=31))"
 SMALL = {"method": TEXT, "keep": 0.1, "widths": (8, 6), "epochs": 2, "twin": False}
@@ -39,12 +38,12 @@ def test_an_interrupted_search_goes_on_to_the_same_ticket():
 def test_a_rate_is_that_of_the_other_layers(monkeypatch):
     given = []
     monkeypatch.setattr(lab, "fit", lambda *a, recipe, **k: given.append(recipe) or 1 / 0)
-    for lr in (None, 4.0):
+    for lr in (None, 3.0):
         with pytest.raises(ZeroDivisionError):
             ut.find(out="run", lr=lr, **SMALL)
     main, last = ut.EdgePopup(0.1, signed=True), ut.Nudge(step=0.5, levels=31)
-    assert given[0] == {main: SCORES, last: last.recipe}
-    assert {method: recipe.lr for method, recipe in given[1].items()} == {main: 4.0, last: last.recipe.lr}
+    assert given[0] == {main: main.recipe, last: last.recipe}
+    assert {method: recipe.lr for method, recipe in given[1].items()} == {main: 3.0, last: last.recipe.lr}
 
 
 @pytest.mark.parametrize("extra", [{"densities": "erk"}, {"scope": "global"}, {"weights": "standard"}], ids=str)

@@ -59,8 +59,8 @@ def test_one_image_a_step_is_refused_before_anything_is_made():
 
 
 def draw_nothing(*arguments):
-    arguments[-1](())
-    return Comparison((), (), Path(), None)
+    arguments[4]((), ())  # the function that draws
+    return Comparison((), (), Path(), None, Path())
 
 
 def test_pictures_name_the_network_with_its_norm(monkeypatch):

@@ -64,7 +64,7 @@ def balanced(model: nn.Module, method: Method, last: Method | None = None) -> di
         >>> model = ut.models.fc((256, 256))
         >>> model = ut.mask_(model, ut.balanced(model, ut.EdgePopup(keep=0.03)))
         >>> [int(mask.sum()) for mask in ut.masks(model).values()]
-        [3957, 3957, 155]
+        [3955, 3955, 155]
     """
     return _distribute("balanced", model, method, last, weight=lambda shape: shape[0], most=0.5)
 

@@ -113,7 +113,7 @@ class Nudge(Method):
 
     def _count_moves(self, scores: Tensor, step: float) -> Tensor:
         # By a product, as compilers for GPUs do not round quotients exactly; in float32 whatever the scores are.
-        return (scores.to(torch.float32) * (1 / step)).round_().clamp_(-self.levels, self.levels)
+        return (scores.to(torch.float32) * (1 / step)).round_().clamp(-self.levels, self.levels)
 
 
 class _Move(torch.autograd.Function):
