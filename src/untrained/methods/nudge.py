@@ -5,7 +5,7 @@
     ∂L/∂S = ∂L/∂W_eff                                   straight through the rounding
 
 The latent scores S start at u·δ·127/256 around the weight, so that every c is 0 and the network is the random one, and
-at u·max(1, step)/√(fan in) around zero, u ~ U(-1, 1). Nothing is ranked: a step costs about what a dense one does.
+at u·max(1, step)/√(fan in) around zero, u ~ U(-1, 1). Nothing is ranked.
 
 δ has 16 significant bits. So c·δ is exact in float32, and W + c·δ is rounded once, with or without a fused
 multiply-add: every compiler and device gives the same bits.
