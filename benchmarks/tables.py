@@ -433,7 +433,8 @@ def small_settings() -> str:
         ]
         for row in measured("small_settings")
     ]
-    return table(["setting", "validation accuracy, %", "validation loss", "bytes"], rows)
+    titles = ["setting", "validation accuracy, %", "validation loss", "bytes"]
+    return table(titles, rows) if rows else "Not measured yet."
 
 
 def ideas() -> str:
@@ -458,7 +459,8 @@ def cifar() -> str:
         ]
         for (model, method), cells in groups.items()
     ]
-    return table(["CIFAR-10 (JPEG)", "epochs", "test accuracy of each seed, %", "bytes to ship"], rows)
+    titles = ["CIFAR-10 (JPEG)", "epochs", "test accuracy of each seed, %", "bytes to ship"]
+    return table(titles, rows) if rows else "Not measured yet."
 
 
 def wann_story() -> str:
