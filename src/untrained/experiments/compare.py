@@ -120,10 +120,11 @@ def make_grid(
     ]
 
 
-def validate(setup: Setup) -> DataSet:
+def validate(setup: Setup, data: DataSet | None = None) -> DataSet:
     """Return the data, or raise the errors of `compare` for joblib, data, network and law, before a file is written."""
     _import_joblib()
-    data = load_data(setup.data, setup.data_dir, size=setup.size)
+    if data is None:
+        data = load_data(setup.data, setup.data_dir, size=setup.size)
     Workbench(setup, data, choose_device(setup.device), 0).network()
     if setup.weights != "recommended":
         law_of(setup.weights)

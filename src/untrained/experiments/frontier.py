@@ -81,7 +81,11 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
     grid = _make_grid(settings)
     trained = {cell.method for cell in grid if cell.method == TWIN or opponent_of(cell.method) is not None}
     setups = {cell: _setup(settings, cell) for cell in grid}
-    chance = _chance([validate(setup) for setup in dict.fromkeys(setups.values())][-1])
+    first, *others = dict.fromkeys(setups.values())
+    data = validate(first)
+    for setup in others:
+        validate(setup, data)  # the data of all are the same, and read once
+    chance = _chance(data)
     network = _setup(settings, Cell(TWIN, None, 0)).describe_network()
     network += " and without" * (len(settings.norms()) > 1)
     title = f"{network} on {Path(settings.data).name}, {settings.epochs} epochs"
