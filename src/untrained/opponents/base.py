@@ -12,7 +12,7 @@ from torch import Tensor
 from untrained.fields import check_fields
 from untrained.models.registry import Network
 from untrained.opponents.course import Course, Weights
-from untrained.opponents.quantise import decode, fast_codes, fit_scale, straight_through
+from untrained.opponents.quantise import code_rows, decode, straight_through
 from untrained.selection.topk import keep_count
 
 Coded = dict[str, tuple[Tensor, Tensor]]
@@ -69,5 +69,4 @@ class Opponent(abc.ABC):
 def code_last(weights: Weights) -> Coded:
     """Return codes of 4 bits and scales per output channel of the last weight matrix in the order of the network."""
     name = list(weights)[-1]
-    codes = fast_codes(weights[name], _LAST_LEVELS, per_channel=True)
-    return {name: (codes, fit_scale(weights[name], codes, per_channel=True))}
+    return {name: code_rows(weights[name], _LAST_LEVELS)}

@@ -21,7 +21,7 @@ from torch import Tensor
 from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights, weights_of
-from untrained.opponents.quantise import fast_codes, fit_scale
+from untrained.opponents.quantise import code_rows
 from untrained.selection.topk import top
 
 _LEVELS, _QUANTISED = 7, 0.75
@@ -44,11 +44,7 @@ class ImpTicket(Opponent):
 
     @torch.no_grad()
     def coded(self, weights: Weights) -> Coded:
-        found: Coded = {}
-        for name, weight in weights.items():
-            codes = fast_codes(weight, _LEVELS, per_channel=True, least=1)
-            found[name] = codes, fit_scale(weight, codes, per_channel=True)
-        return found
+        return {name: code_rows(weight, _LEVELS, least=1) for name, weight in weights.items()}
 
     def constrained(self, weights: Weights, done: float) -> Weights:
         used = super().constrained(weights, done) if done >= _QUANTISED else weights

@@ -21,7 +21,7 @@ from untrained.methods.schedules import Cubic
 from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights
-from untrained.opponents.quantise import fast_codes, fit_scale, straight_through
+from untrained.opponents.quantise import code_rows, straight_through
 from untrained.selection.topk import choose_highest
 
 _PRUNED, _QUANTISED = 0.6, 0.75
@@ -46,11 +46,7 @@ class PrunedTwin(Opponent):
 
     def coded(self, weights: Weights) -> Coded:
         levels = 2 ** (self.bits - 1) - 1
-        found: Coded = {}
-        for name, pruned in self._pruned(weights, self.keep).items():
-            codes = fast_codes(pruned, levels, per_channel=True, least=1)
-            found[name] = codes, fit_scale(pruned, codes, per_channel=True)
-        return found
+        return {name: code_rows(kept, levels, least=1) for name, kept in self._pruned(weights, self.keep).items()}
 
     def constrained(self, weights: Weights, done: float) -> Weights:
         if done >= _QUANTISED:

@@ -61,6 +61,12 @@ def fit_scale(weight: Tensor, codes: Tensor, *, per_channel: bool) -> Tensor:
     return torch.where(square > 0, (rows * codes).sum(1) / square, 0.0).to(torch.float16)
 
 
+def code_rows(weight: Tensor, levels: int, least: int = 0) -> tuple[Tensor, Tensor]:
+    """Return codes as `fast_codes` gives them for each output channel, and the scale of least squared error."""
+    codes = fast_codes(weight, levels, per_channel=True, least=least)
+    return codes, fit_scale(weight, codes, per_channel=True)
+
+
 def decode(codes: Tensor, scale: Tensor) -> Tensor:
     """Return codes · scale in the dtype of the codes: the weights that a file holds."""
     return codes * spread(scale, codes)
