@@ -22,7 +22,7 @@ SOURCE = Path(untrained.__file__).parent
 # Data flows seed → weights → scores → choice → ticket → run; a package imports only from those before it.
 PACKAGES = """
     _version _old_paths files fields terminal native models data weights selection methods masking optim tickets packed
-    export search runs opponents plot report experiments wann testing cli __main__
+    bank export search runs opponents plot report experiments wann testing cli __main__
 """.split()
 # The packages for weight agnostic networks, in the same way.
 WANN_PACKAGES = "networks numerics tasks evolution tuning runs".split()
@@ -165,8 +165,8 @@ def _lines(folder, *endings):
 
 def test_the_library_stays_small():
     """Totals that only fall; a commit that raises one gives its reason."""
-    assert _lines(SOURCE) < 27_400
-    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 3_490
+    assert _lines(SOURCE) < 28_900
+    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 3_700
 
 
 def test_files_and_functions_are_read_in_one_sitting():

@@ -22,6 +22,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 SOURCES = (
+    "bank.cpp",
     "choice.cpp",
     "contexts.cpp",
     "load.cpp",

@@ -1,0 +1,288 @@
+"""A bank: many tasks on one frozen network."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from untrained.bank.live import Live
+from untrained.bank.start import start_at_mean_
+from untrained.bank.task import Task, check_name
+from untrained.masking.mask import is_masked, mask_
+from untrained.masking.plan import Where
+from untrained.methods.base import Method
+from untrained.models import Network
+from untrained.packed.modules import pack_
+from untrained.tickets.header import TicketError
+from untrained.tickets.ticket import Ticket
+from untrained.weights.laws import SignedConstant, WeightLaw, check_seed
+
+
+@final
+class Bank:
+    """Bank of tasks on one frozen network: a task is a mask, its own statistics and its own trained tensors.
+
+    The network is the live one: `use` writes W ⊙ m into its parameters, always in the same memory. What a task computes
+    does not depend on the tasks that are added or removed.
+
+    Args:
+        model: any plain nn.Module; the bank keeps it, frozen, in evaluation mode.
+        seed: the seed of the frozen weights, 0 ≤ seed < 2⁶⁴.
+        weights: their law, or None: those that the model has, pretrained ones.
+
+    Raises:
+        ValueError: the model is masked, or a seed is out of range.
+
+    Example:
+        >>> bank = ut.Bank(ut.models.fc((32,), shape=(1, 8, 8)))
+        >>> for name in "digits", "letters":
+        ...     bank.add(name, bank.masked(ut.RandomSubnetwork(keep=0.5)))
+        >>> bank(torch.ones(2, 1, 8, 8), ["digits", "letters"]).shape, bank.names
+        (torch.Size([2, 10]), ['digits', 'letters'])
+
+    Source: Wortsman et al. 2020, "Supermasks in Superposition" (arXiv 2006.14769).
+    """
+
+    def __init__(self, model: nn.Module, seed: int = 0, *, weights: WeightLaw | None = SignedConstant()) -> None:  # noqa: B008  frozen
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
+        if any(is_masked(module) for module in model.modules()):
+            raise ValueError("the model is masked; a bank needs a plain one, and gives masked ones by masked()")
+        self._live = Live(model.eval(), check_seed(seed), weights)
+        self._tasks: dict[str, Task] = {}
+        self._packed: dict[str, nn.Module] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def model(self) -> nn.Module:
+        """The live network: the task that was used last."""
+        return self._live.module
+
+    @property
+    def seed(self) -> int:
+        """The seed of the frozen weights."""
+        return self._live.seed
+
+    @property
+    def law(self) -> WeightLaw | None:
+        """The law of the frozen weights; None: a pretrained network's own."""
+        return self._live.law
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the tasks, in the order in which they were added."""
+        return list(self._tasks)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks, in the order in which they were added."""
+        return list(self._tasks.values())
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def __repr__(self) -> str:
+        return f"Bank({type(self.model).__name__}, seed={self.seed}, {len(self)} tasks)"
+
+    def task(self, name: str) -> Task:
+        """Return a task.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        if name not in self._tasks:
+            listed = ", ".join(map(repr, self.names[:8])) + (", …" if len(self) > 8 else "")
+            raise ValueError(f"the bank has no task {name!r}; it has {listed or 'none yet'}")
+        return self._tasks[name]
+
+    def masked(
+        self,
+        method: Method | Mapping[str, Method],
+        *,
+        where: Where | None = None,
+        also_train: Where | None = None,
+        heads: Mapping[str, int] | None = None,
+        start: Literal["mean"] | None = None,
+    ) -> nn.Module:
+        """Return a masked network over the bank's frozen weights, to search a new task on.
+
+        Args:
+            method: as in `mask_`.
+            where: as in `mask_`.
+            also_train: as in `mask_`; such tensors belong to the task.
+            heads: {name of a Linear layer: outputs}: the task's own layers, new and trained as usual.
+            start: "mean": scores begin higher where more of the earlier tasks keep the weight.
+
+        Raises:
+            ValueError: as in `mask_`; a head is no Linear layer; or `start` has no tasks or scores to begin from.
+        """
+        digest = hashlib.sha256(f"heads/{self.seed}/{len(self)}".encode()).digest()
+        with torch.random.fork_rng(devices=[]):  # new heads are drawn by torch
+            torch.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+            model = self._live.fresh(heads)
+        if heads and isinstance(model, Network):
+            model.built_by = None  # pyright: ignore[reportAttributeAccessIssue]  it would build the old head
+        own = [f"{path}.{leaf}" for path in heads or () for leaf, _ in model.get_submodule(path).named_parameters()]
+        trained = _join(own, also_train) if own else also_train
+        mask_(model, method, seed=self.seed, weights=self.law, where=where, also_train=trained)
+        if start is not None:
+            start_at_mean_(model, self.tasks, start)
+        return model
+
+    def add(self, name: str, found: nn.Module | Ticket, meta: Mapping[str, Any] | None = None) -> None:
+        """Add a task; the bank is unchanged if it does not fit.
+
+        Args:
+            name: 1 to 200 printable characters, not in use.
+            found: a masked model, as `masked` gives, in its present state; or a ticket.
+            meta: JSON-able facts, "labels" among them: the names of the classes.
+
+        Raises:
+            ValueError: the name is in use or no name; the seed, the law, a shape or a frozen weight is not the bank's.
+        """
+        self._check_new(name)
+        if isinstance(found, Ticket):
+            ticket = found if meta is None else replace(found, meta=dict(meta))
+        else:
+            ticket = Ticket.of(found, meta)
+        self._insert(Task.of(name, self._checked(ticket)))
+
+    def remove(self, name: str) -> None:
+        """Remove a task.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        self.task(name)
+        with self._lock:
+            del self._tasks[name]
+            self._packed.pop(name, None)
+
+    def ticket(self, name: str) -> Ticket:
+        """Return a task as a ticket, which loads without the bank."""
+        return self.task(name).ticket()
+
+    def use(self, name: str) -> nn.Module:
+        """Write a task into the live network and return it: the same module and the same memory at every call.
+
+        Where several threads ask for tasks at once, use `using`, or call the bank.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        task = self.task(name)
+        with self._lock:
+            return self._live.show_(task)
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[nn.Module]:
+        """Yield the live network as a task; no other thread can use another task meanwhile."""
+        with self._lock:
+            yield self.use(name)
+
+    def packed(self, name: str) -> nn.Module:
+        """Return a task's own network that runs from its bits (`pack_`): another task's is a look-up away.
+
+        Raises:
+            ValueError: there is no task of this name, or none of its weights can be packed.
+        """
+        task = self.task(name)
+        with self._lock:
+            if name not in self._packed:
+                self._packed[name] = pack_(self._live.fitted(task.ticket())).eval()
+            return self._packed[name]
+
+    def __call__(self, x: Tensor, task: str | Sequence[str]) -> Tensor:
+        """Return the outputs of one task, or of each row's own task.
+
+        Args:
+            x: the inputs, rows first.
+            task: a name, or a name for each row. Rows are grouped: a row's output is, bit for bit, what its task gives
+                for the rows of that group.
+
+        Returns:
+            The outputs, in the order of the rows; where tasks have different numbers of classes, the missing ones are
+            -∞.
+
+        Raises:
+            ValueError: a task is missing, or there is not one name for each row.
+        """
+        if isinstance(task, str):
+            with self.using(task) as model:
+                return model(x)
+        names = list(task)
+        for name in dict.fromkeys(names):
+            self.task(name)
+        if len(names) != len(x) or not names:
+            raise ValueError(f"expected one task for each of {len(x)} rows, at least one, got {len(names)}")
+        groups = {name: [row for row, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
+        outputs = {}
+        for name, rows in groups.items():
+            with self.using(name) as model:
+                outputs[name] = model(x[torch.tensor(rows, device=x.device)])
+        return _gather(outputs, groups, len(names))
+
+    def _check_new(self, name: str) -> None:
+        if check_name(name) in self._tasks:
+            raise ValueError(f"the bank has a task {name!r} already; remove it first, or choose another name")
+
+    def _checked(self, ticket: Ticket) -> Ticket:
+        """Return the ticket if it fits the bank.
+
+        Raises:
+            TicketError: its seed or law is another one, or it does not fit the network.
+        """
+        if ticket.law != self.law:
+            raise TicketError(f"its weights must be {self.law or 'the model’s own'}, got {ticket.law or 'its own'}")
+        if self.law is not None and ticket.seed != self.seed:
+            raise TicketError(f"its seed must be that of the bank, {self.seed}, got {ticket.seed}")
+        self._live.fitted(ticket)
+        return ticket
+
+    def _insert(self, task: Task) -> None:
+        with self._lock:
+            self._check_new(task.name)
+            self._tasks[task.name] = task
+
+
+def _join(own: Sequence[str], also_train: Where | None) -> Where:
+    """Return the condition of being one of these names, or matched."""
+
+    def trained(name: str, parameter: nn.Parameter) -> bool:
+        if name in own:
+            return True
+        if isinstance(also_train, str):
+            return re.fullmatch(also_train, name) is not None
+        return also_train is not None and bool(also_train(name, parameter))
+
+    return trained
+
+
+def _gather(outputs: Mapping[str, Tensor], groups: Mapping[str, Sequence[int]], rows: int) -> Tensor:
+    """Return the outputs of all groups in the order of the rows."""
+    first = next(iter(outputs.values()))
+    shapes = {tuple(each.shape[1:]) for each in outputs.values()}
+    if len(shapes) == 1:
+        out = first.new_empty(rows, *first.shape[1:])
+    elif all(len(shape) == 1 for shape in shapes) and first.is_floating_point():
+        out = first.new_full((rows, max(shape[0] for shape in shapes)), -torch.inf)
+    else:
+        raise ValueError(f"the outputs of one batch must be of one shape, or rows of classes, got {sorted(shapes)}")
+    for name, its in groups.items():
+        index = torch.tensor(its, device=out.device)
+        if len(shapes) == 1:
+            out = out.index_copy(0, index, outputs[name])
+        else:
+            out[index, : outputs[name].shape[1]] = outputs[name]
+    return out

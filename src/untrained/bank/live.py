@@ -1,0 +1,145 @@
+"""The one live network of a bank: the frozen weights, and the writing of a task into its parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from untrained.bank.task import Task
+from untrained.masking.masked_class import tensors_of
+from untrained.native import bank as kernels
+from untrained.tickets import contents
+from untrained.tickets.header import TensorEntry, TicketError
+from untrained.tickets.ticket import Ticket
+from untrained.weights.laws import WeightLaw
+from untrained.weights.source import Source
+
+
+@final
+class Live:
+    """A network whose parameters hold one task at a time, always in the same memory.
+
+    Attributes:
+        module: the network, frozen.
+        seed, law: those of the frozen weights; no law for a pretrained network's own.
+    """
+
+    def __init__(self, module: nn.Module, seed: int, law: WeightLaw | None) -> None:
+        self.module, self.seed, self.law = module, seed, law
+        self._held = tensors_of(module)
+        contents.check_writable(module, self._held)
+        self._blueprint = copy.deepcopy(module).cpu()
+        self._own = {name: tensor.detach() for name, tensor in self._held.items()}  # the memory that stays
+        self._frozen: dict[tuple[str, float, torch.device], Tensor] = {}
+        self._written: dict[str, tuple[object, int]] = {}
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+
+    def fresh(self, heads: Mapping[str, int] | None = None) -> nn.Module:
+        """Return a new network, on the CPU, as the first one was; Linear layers in `heads` with so many outputs.
+
+        Raises:
+            ValueError: a head is no Linear layer of the network, or its outputs are not a positive integer.
+        """
+        model = copy.deepcopy(self._blueprint)
+        for path, outputs in (heads or {}).items():
+            replace_head_(model, path, outputs)
+        return model
+
+    def fitted(self, ticket: Ticket) -> nn.Module:
+        """Return a new network as the ticket makes it, with heads of the ticket's sizes.
+
+        Raises:
+            TicketError: a tensor is missing, unknown, of another shape or dtype, or its weights come out different.
+        """
+        heads = {}
+        for name, tensor in ticket.extra.items():
+            if name in self._own and tensor.shape != self._own[name].shape and tensor.ndim == 2:
+                heads[name.rpartition(".")[0]] = tensor.shape[0]
+        try:
+            model = self.fresh(heads)
+        except ValueError as error:
+            raise TicketError(str(error)) from None
+        return ticket.apply_(model)
+
+    def frozen(self, name: str, entry: TensorEntry) -> Tensor:
+        """Return the frozen weight of a tensor, drawn once, on the device of the live one."""
+        keep = None if entry.method is None or self.law is None or not self.law.scaled else entry.method.final_keep
+        device = self._own[name].device
+        key = name, 1.0 if keep is None else keep, device
+        if key not in self._frozen:
+            if self.law is None:
+                drawn = dict(tensors_of(self._blueprint))[name].detach()
+            else:
+                drawn = Source.of(entry, name, seed=self.seed, law=self.law, keep=keep).draw()
+            self._frozen[key] = drawn.to(device)
+        return self._frozen[key]
+
+    def effective(self, task: Task, name: str) -> Tensor:
+        """Return the effective weight of a tensor in a task, on the device of the live one."""
+        entry = task.tensors[name]
+        if name in task.bits:
+            out = torch.empty_like(self.frozen(name, entry))
+            kernels.place_masked(task.bits[name], self.frozen(name, entry), out)
+            return out
+        device = self._own[name].device
+        if entry.constant is not None:
+            return torch.full(entry.shape, entry.constant, dtype=entry.dtype, device=device)
+        if entry.method is None:
+            return self.frozen(name, entry)
+        own = self.frozen(name, entry).cpu() if self.law is None else None
+        return entry.method.shown(entry.source(name, self.seed, self.law, own), task.others[name]).to(device)
+
+    @torch.no_grad()
+    def show_(self, task: Task) -> nn.Module:
+        """Write a task into the live network, in place; what is there already is left, if nobody wrote into it."""
+        for name, entry in task.tensors.items():
+            held, content = self._held[name], entry if entry.method is None else task
+            if held.shape != entry.shape:
+                self._resize_(name, entry.shape)
+            if self._written.get(name) == (content, _version(held)):
+                continue
+            if name in task.bits:
+                kernels.place_masked(task.bits[name], self.frozen(name, entry), held)
+            else:
+                held.copy_(self.effective(task, name))
+            self._written[name] = content, _version(held)
+        for name, tensor in task.extra.items():
+            if self._held[name].shape != tensor.shape:
+                self._resize_(name, tuple(tensor.shape))
+            self._held[name].copy_(tensor)
+            self._written.pop(name, None)
+        return self.module
+
+    def _resize_(self, name: str, shape: tuple[int, ...]) -> None:
+        """Give a tensor of a head memory of another shape; of the network's own shape, its own memory again."""
+        own, path = self._own[name], name.rpartition(".")[0]
+        self._held[name].data = own if own.shape == shape else torch.empty(shape, dtype=own.dtype, device=own.device)
+        self._written.pop(name, None)
+        self.module.get_submodule(path).out_features = shape[0]  # pyright: ignore[reportArgumentType]
+
+
+def replace_head_(model: nn.Module, path: str, outputs: int) -> nn.Linear:
+    """Replace a Linear layer by a new one of so many outputs, and return it.
+
+    Raises:
+        ValueError: there is no Linear layer of this name, or the number is not a positive integer.
+    """
+    module = dict(model.named_modules()).get(path)
+    if type(module) is not nn.Linear:
+        what = "missing" if module is None else f"a {type(module).__name__}"
+        raise ValueError(f"a head must be a Linear layer of the network, and {path!r} is {what}")
+    if type(outputs) is not int or outputs < 1:
+        raise ValueError(f"the outputs of head {path!r} must be 1 or more, got {outputs!r}")
+    old = module.weight
+    head = nn.Linear(module.in_features, outputs, module.bias is not None, device=old.device, dtype=old.dtype)
+    model.set_submodule(path, head.train(module.training))
+    return head
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
