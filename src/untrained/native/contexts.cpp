@@ -121,6 +121,28 @@ void sum_slopes(const Grid* grid, const uint8_t* codes, const uint8_t* free, con
   }
 }
 
+// Counts of the elements that are free (null: all) of each bin, sum of effects (from -most on, cut to ±most) and code.
+void count_effects(const Grid* grid, const uint8_t* codes, const uint8_t* free, int32_t most, int64_t* counts) {
+  constexpr int64_t kSome = 512;
+  int32_t keys[kSome];
+  for (int64_t row = 0; row < grid->rows; ++row)
+    for (int64_t start = 0; start < grid->columns; start += kSome) {
+      const int64_t at = row * grid->columns + start, left = grid->columns - start;
+      const int count = static_cast<int>(left < kSome ? left : kSome);
+      const int32_t below = grid->by_row[0][row], above = grid->by_row[1][row];
+      const int32_t *c0 = grid->by_column[0] + start, *c1 = grid->by_column[1] + start;
+      for (int i = 0; i < count; ++i) {
+        int32_t sum = below + c0[i];
+        if (grid->positive != nullptr) sum = grid->positive[at + i] ? above + c1[i] : sum;
+        sum = (sum > most ? most : sum < -most ? -most : sum) + most;
+        const int32_t bin = grid->bins == nullptr ? 0 : grid->bins[at + i];
+        keys[i] = 2 * (bin * (2 * most + 1) + sum) + codes[at + i];
+      }
+      for (int i = 0; i < count; ++i)
+        if (free == nullptr || free[at + i]) ++counts[keys[i]];
+    }
+}
+
 // codes[i] = the next of those bits that belong to elements of i's level; `starts` are the places of the first ones.
 void place_bits(const uint8_t* levels, const uint8_t* bits, int64_t n, int64_t* starts, uint8_t* codes) {
   for (int64_t i = 0; i < n; ++i) codes[i] = bits[starts[levels[i]]++];

@@ -77,6 +77,25 @@ def sum_slopes(
     return sums
 
 
+def count_effects(grid: Grid, codes: np.ndarray, free: np.ndarray | None, most: int) -> np.ndarray | None:
+    """Count the elements of each bin, sum of effects (cut to ±most) and code: int64 (bins, 2·most + 1, 2).
+
+    Args:
+        grid: the effects, not in units of 1/256 but whole.
+        codes, free: as in `sum_slopes`.
+        most: the highest sum.
+
+    Returns:
+        The counts; None: no kernel.
+    """
+    kernels = library()
+    if kernels is None:
+        return None
+    counts = np.zeros((len(grid.by_bin), 2 * most + 1, 2), np.int64)
+    kernels.count_effects(_pointers(grid), _at(codes), _at(free), c_int32(most), _at(counts))
+    return counts
+
+
 def place_bits(levels: np.ndarray, bits: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
     """Return the next bit of each element's level, the first being at `starts` (int64): uint8; None: no kernel."""
     kernels = library()

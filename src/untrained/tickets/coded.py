@@ -43,7 +43,7 @@ def encode(codes: np.ndarray, seeded: Seeded, free: np.ndarray | None) -> bytes:
     commonest = int(found.argmax()) - 128
     values = np.array([commonest, *present[present != commonest]], np.int8)
     head = varint(len(values)) + values.tobytes()
-    layout = choose_layout(Choices((codes != commonest).view(np.uint8), free), seeded)
+    layout, _ = choose_layout(Choices((codes != commonest).view(np.uint8), free), seeded)
     coded = _write_stream(own, values, layout, _levels(layout, seeded, free))
     packed = codec.pack(np.searchsorted(present, own).astype(np.uint8), codec.width_of(len(values)))
     return head + (coded if len(coded) < 1 + len(packed) else bytes([_PACKED]) + packed)

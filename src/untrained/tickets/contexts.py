@@ -25,6 +25,8 @@ from untrained.weights.laws import WeightLaw, chunks, elements_per_block
 
 MOST_BINS = 8
 """The largest logarithm of the number of bins."""
+FINE = 7
+"""The logarithm of the number of bins that a writer draws; those it chooses are sums of them."""
 LOWEST, HIGHEST = -64, 63
 """Bounds of an effect's number."""
 _CHUNK = 1 << 18
@@ -74,6 +76,11 @@ class Seeded:
         return found
 
     @cached_property
+    def fine(self) -> np.ndarray:
+        """The finest bins of a writer, of s: uint8."""
+        return self.bins(FINE, True)
+
+    @cached_property
     def positive(self) -> np.ndarray:
         """The elements whose unit is above 0: bool."""
         assert self.law is not None and self.seed is not None
@@ -84,6 +91,12 @@ class Seeded:
             units(self.seed, self.name, block, drawn, np.float32(1))
             found[part] = drawn > 0
         return found
+
+
+def coarse(bits: int, signed: bool) -> np.ndarray:
+    """Return the bin, of 2^bits, that each of the finest belongs to: int64."""
+    fine, half = np.arange(1 << FINE), 1 << FINE - 1
+    return fine >> FINE - bits if signed else np.where(fine < half, half - 1 - fine, fine - half) >> FINE - 1 - bits
 
 
 @final
@@ -148,13 +161,17 @@ class Layout:
     def of_elements(self, seeded: Seeded) -> np.ndarray:
         """Return the level of each element of a tensor, plus 127: uint8."""
         shape = seeded.rows, seeded.columns
-        effects = [
-            np.zeros((2, n), np.int32) if its is None else np.stack(its.by_place).astype(np.int32) << 8
-            for n, its in zip(shape, (self.rows, self.columns), strict=True)
-        ]
+        rows, columns = self.effects(shape)
         bins = seeded.bins(self.bins, self.signed) if self.bins else None
         positive = seeded.positive if self.by_sign else None
-        return find_levels(Grid(bins, positive, self.levels.astype(np.int32) << 8, effects[0], effects[1], shape))
+        return find_levels(Grid(bins, positive, self.levels.astype(np.int32) << 8, rows << 8, columns << 8, shape))
+
+    def effects(self, shape: tuple[int, int]) -> list[np.ndarray]:
+        """Return the effects of rows and of columns on weights below 0 and above: int32, (2, n) each."""
+        return [
+            np.zeros((2, n), np.int32) if its is None else np.stack(its.by_place).astype(np.int32)
+            for n, its in zip(shape, (self.rows, self.columns), strict=True)
+        ]
 
 
 def find_levels(grid: Grid) -> np.ndarray:
@@ -169,13 +186,20 @@ def find_levels(grid: Grid) -> np.ndarray:
 
 def levels_by_rows(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield some rows, and the levels of their elements plus 127, int32."""
-    bins, positive = (None if each is None else each.reshape(grid.shape) for each in (grid.bins, grid.positive))
+    bins = None if grid.bins is None else grid.bins.reshape(grid.shape)
+    for part, total in effects_by_rows(grid):
+        total += grid.by_bin[0] if bins is None else grid.by_bin[bins[part]]
+        yield part, np.clip(total + 128 >> 8, -MOST, MOST) + MOST
+
+
+def effects_by_rows(grid: Grid) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield some rows, and the sums of the effects on their elements: int32."""
+    positive = None if grid.positive is None else grid.positive.reshape(grid.shape)
     for part in row_chunks(grid.shape):
         total = grid.by_row[0][part, None] + grid.by_column[0]
         if positive is not None:
             total = np.where(positive[part], grid.by_row[1][part, None] + grid.by_column[1], total)
-        total += grid.by_bin[0] if bins is None else grid.by_bin[bins[part]]
-        yield part, np.clip(total + 128 >> 8, -MOST, MOST) + MOST
+        yield part, total
 
 
 def row_chunks(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -6,6 +6,7 @@ integers, so that every machine chooses the same.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,12 +17,23 @@ import numpy as np
 from untrained.native import contexts as kernels
 from untrained.native.contexts import Grid
 from untrained.tickets.bits import MOST, ONES, level_of
-from untrained.tickets.contexts import HIGHEST, LOWEST, Effects, Layout, Seeded, levels_by_rows
+from untrained.tickets.contexts import (
+    FINE,
+    HIGHEST,
+    LOWEST,
+    Effects,
+    Layout,
+    Seeded,
+    coarse,
+    effects_by_rows,
+    levels_by_rows,
+)
 
 _UNIT = math.log(2) / 8  # of a level, in nats
 _ROUNDS = 6
+_SHARE = 0.6  # of a step
+_WIDEST = 2 * MOST  # sum of effects: no level is changed by more
 _PRIOR = 1 / 4  # of an effect: a variance of four nats squared
-_FINE = 7  # the logarithm of the number of bins that all others are sums of
 _BINS = (3, 4, 5, 6)
 _STEPS = (8, 16, 4)
 _LARGE = 1 << 20  # elements of a tensor that is tried in one way only
@@ -44,23 +56,9 @@ class Choices(NamedTuple):
     free: np.ndarray | None
 
 
-def choose_layout(choices: Choices, seeded: Seeded) -> Layout:
-    """Return the layout of the fewest bits."""
-    best, least = Layout(), math.inf
-    for layout in _candidates(choices, seeded):
-        bits = bits_of(layout, choices, layout.of_elements(seeded))
-        if bits < least:
-            best, least = layout, bits
-    return best
-
-
-def bits_of(layout: Layout, choices: Choices, levels: np.ndarray) -> float:
-    """Return the bits that the choices take at these levels, with those of the layout itself."""
-    ones, free = choices
-    pairs = 2 * levels.astype(np.uint16) + ones
-    counts = np.bincount(pairs if free is None else pairs[free], minlength=_MILLIBITS.size)
-    main = int((counts * _MILLIBITS.reshape(-1)).sum()) / 1024
-    return main + 8 * len(layout.levels) + sum(map(_price, (layout.rows, layout.columns)))
+def choose_layout(choices: Choices, seeded: Seeded) -> tuple[Layout, float]:
+    """Return the layout of the fewest bits, and how many they are."""
+    return min(_candidates(choices, seeded), key=lambda candidate: candidate[1])
 
 
 def _price(effects: Effects | None) -> float:
@@ -73,46 +71,112 @@ def _price(effects: Effects | None) -> float:
     )
 
 
-def _candidates(choices: Choices, seeded: Seeded) -> Iterator[Layout]:
-    """Yield layouts: without effects, with those of the best choice of signs, and with some of these left out."""
-    plain = _choose_bins(choices, seeded)
-    yield plain
+def _candidates(choices: Choices, seeded: Seeded) -> Iterator[tuple[Layout, float]]:
+    """Yield layouts and bits: without effects, with those of the best choice of signs, and with some left out."""
+    plain, bits = _choose_bins(choices, seeded)
+    yield plain, bits
     signs = [(False, False)]
     if seeded.law is not None:
         signs += [(False, True), (True, False), (True, True)]
         signs = signs[-1:] if len(choices.ones) >= _LARGE else signs
     start = _Fit.of(choices, seeded, plain, signs[0])
     fits = [replace(start, by_sign=each).improved(choices, _ROUNDS) for each in signs]
-    rough = [fit.rounded(_STEPS[0]) for fit in fits]
-    bits = [bits_of(layout, choices, layout.of_elements(seeded)) for layout in rough]
-    fit = fits[bits.index(min(bits))]
+    fit = min(fits, key=lambda fit: _Counts.of(fit.rounded(_STEPS[0]), choices, seeded).bits())
     for step in _STEPS:
         layout = fit.rounded(step)
         for rows, columns in ((True, True), (True, False), (False, True)):
             its = layout.rows if rows else None, layout.columns if columns else None
             if its != (None, None) and ((rows and columns) or None not in (layout.rows, layout.columns)):
-                yield fit.settled(choices, replace(layout, rows=its[0], columns=its[1]))
+                counts = _Counts.of(replace(layout, rows=its[0], columns=its[1]), choices, seeded).settled()
+                yield counts.layout, counts.bits()
 
 
-def _choose_bins(choices: Choices, seeded: Seeded) -> Layout:
-    """Return the layout of bins alone that takes the fewest bits."""
+def _choose_bins(choices: Choices, seeded: Seeded) -> tuple[Layout, float]:
+    """Return the layout of bins alone that takes the fewest bits, and these."""
     if seeded.seed is None:
         own = choices.ones if choices.free is None else choices.ones[choices.free]
         ones = int(np.count_nonzero(own))
-        return Layout(levels=np.array([level_of(ones, len(own) - ones)], np.int16))
-    pairs = 2 * seeded.bins(_FINE, True).astype(np.uint16) + choices.ones
-    counts = np.bincount(pairs if choices.free is None else pairs[choices.free], minlength=2 << _FINE)
-    fine = counts.reshape(-1, 2)
-    folded = fine[: len(fine) // 2][::-1] + fine[len(fine) // 2 :]
+        levels = np.array([level_of(ones, len(own) - ones)], np.int16)
+        return Layout(levels=levels), _price_all(np.array([[len(own) - ones, ones]]), levels) + 24
+    pairs = 2 * seeded.fine.astype(np.uint16) + choices.ones
+    fine = np.bincount(pairs if choices.free is None else pairs[choices.free], minlength=2 << FINE).reshape(-1, 2)
     best, least = Layout(), math.inf
-    for signed, source in ((False, fine), (False, folded), (True, fine)):
-        for bins in (0,) if source is fine and not signed else _BINS:
-            merged = source.reshape(1 << bins, -1, 2).sum(1)
-            levels = np.array([level_of(ones, zeros) for zeros, ones in merged.tolist()], np.int16)
-            bits = int((merged * _MILLIBITS[levels + MOST]).sum()) / 1024 + 8 * len(levels)
-            if bits < least:
-                best, least = Layout(bins, signed, levels), bits
-    return best
+    for bins, signed in ((0, False), *itertools.product(_BINS, (False, True))):
+        merged = _merged(fine, bins, signed)
+        levels = np.array([level_of(ones, zeros) for zeros, ones in merged.tolist()], np.int16)
+        bits = _price_all(merged, levels) + 8 * (len(levels) + 2)
+        if bits < least:
+            best, least = Layout(bins, signed, levels), bits
+    return best, least
+
+
+def _merged(fine: np.ndarray, bins: int, signed: bool) -> np.ndarray:
+    """Return sums of what is given for each of the finest bins."""
+    merged = np.zeros((1 << bins, *fine.shape[1:]), fine.dtype)
+    np.add.at(merged, coarse(bins, signed), fine)
+    return merged
+
+
+def _price_all(counts: np.ndarray, levels: np.ndarray) -> float:
+    """Return the bits that zeros and ones, (…, 2), take at these levels."""
+    return int((counts * _MILLIBITS[levels + MOST]).sum()) / 1024
+
+
+@final
+@dataclass(frozen=True)
+class _Counts:
+    """Zeros and ones of a layout by bin and sum of effects: (bins, sums, 2)."""
+
+    layout: Layout
+    counts: np.ndarray
+
+    @staticmethod
+    def of(layout: Layout, choices: Choices, seeded: Seeded) -> _Counts:
+        rows, columns = layout.effects((seeded.rows, seeded.columns))
+        bins, by_bin = (seeded.fine, np.zeros(1 << FINE, np.int32)) if layout.bins else (None, np.zeros(1, np.int32))
+        positive = seeded.positive if layout.by_sign else None
+        grid = Grid(bins, positive, by_bin, rows, columns, (seeded.rows, seeded.columns))
+        counts = kernels.count_effects(grid, *choices, _WIDEST)
+        counts = _count_effects(grid, choices) if counts is None else counts
+        return _Counts(layout, _merged(counts, layout.bins, layout.signed) if layout.bins else counts)
+
+    def _levels(self, by_bin: np.ndarray) -> np.ndarray:
+        return np.clip(by_bin[:, None] + np.arange(-_WIDEST, _WIDEST + 1), -MOST, MOST)
+
+    def bits(self) -> float:
+        """Return the bits that the choices take, with those of the layout itself."""
+        layout = self.layout
+        main = _price_all(self.counts, self._levels(layout.levels.astype(np.int64)))
+        return main + 8 * len(layout.levels) + sum(map(_price, (layout.rows, layout.columns)))
+
+    def settled(self) -> _Counts:
+        """Return it with levels of the bins that suit its effects, after steps of Newton's method."""
+        own, ones, levels = self.counts.sum(-1), self.counts[..., 1], self.layout.levels.astype(np.float64)
+        for _ in range(3):
+            each = self._levels(np.rint(256 * levels).astype(np.int64) + 128 >> 8) + MOST
+            slope, curve = (ones << 24) - own * _ONES[each], own * _SLOPES[each]
+            levels = _moved(levels, slope.sum(1), curve.sum(1), 1.0)
+        return _Counts(replace(self.layout, levels=np.rint(levels).astype(np.int16)), self.counts)
+
+
+def _count_effects(grid: Grid, choices: Choices) -> np.ndarray:
+    """Return what the kernel returns."""
+    counts = np.zeros((len(grid.by_bin), 2 * _WIDEST + 1, 2), np.int64)
+    others = (choices.ones, grid.bins, choices.free)
+    ones, bins, free = (None if each is None else each.reshape(grid.shape) for each in others)
+    assert ones is not None
+    for part, sums in effects_by_rows(grid):
+        sums = np.clip(sums, -_WIDEST, _WIDEST) + _WIDEST
+        keys = 2 * (sums if bins is None else sums + np.int32(2 * _WIDEST + 1) * bins[part]) + ones[part]
+        keys = keys.reshape(-1) if free is None else keys[free[part]]
+        counts += np.bincount(keys, minlength=counts.size).reshape(counts.shape)
+    return counts
+
+
+def _moved(levels: np.ndarray, slope: np.ndarray, curve: np.ndarray, share: float) -> np.ndarray:
+    """Return levels after a share of a step of Newton's method; the derivatives are in units of 2⁻²⁴."""
+    step = (slope / (1 << 24)) / (curve / (1 << 24) + 0.1) / _UNIT
+    return np.clip(levels + np.clip(share * step, -16, 16), -MOST, MOST)
 
 
 @final
@@ -123,7 +187,6 @@ class _Fit:
     seeded: Seeded
     plain: Layout
     by_sign: tuple[bool, bool]
-    bins: np.ndarray | None
     levels: np.ndarray
     effects: tuple[np.ndarray, np.ndarray]
 
@@ -141,23 +204,22 @@ class _Fit:
                 level_of(one, zero) - base for one, zero in zip(some.tolist(), (whole - some).tolist(), strict=True)
             ]
             effects.append(np.array([levels, levels], np.float64).reshape(2, -1))
-        bins = seeded.bins(plain.bins, plain.signed) if plain.bins else None
-        return _Fit(seeded, plain, by_sign, bins, plain.levels.astype(np.float64), (effects[0], effects[1]))
+        return _Fit(seeded, plain, by_sign, plain.levels.astype(np.float64), (effects[0], effects[1]))
 
-    def improved(self, choices: Choices, rounds: int, bins_only: bool = False) -> _Fit:
+    def improved(self, choices: Choices, rounds: int) -> _Fit:
         """Return it after steps of Newton's method, for all effects at once and shortened for that."""
-        fit, share = self, 1.0 if bins_only else 0.6
+        fit = self
         for _ in range(rounds):
-            *sums, by_bin = (each / (1 << 24) for each in fit._sums(choices))
+            *sums, by_bin = fit._sums(choices)
             effects = list(fit.effects)
-            for i, by_sign in enumerate(fit.by_sign if not bins_only else ()):
-                slope, curve = np.moveaxis(sums[i], -1, 0)
+            for i, by_sign in enumerate(fit.by_sign):
+                slope, curve = np.moveaxis(sums[i] / (1 << 24), -1, 0)
                 if not by_sign:
                     slope, curve = slope.sum(0), curve.sum(0)
                 step = (slope - _PRIOR * _UNIT * effects[i]) / (curve + _PRIOR) / _UNIT
-                effects[i] = effects[i] + np.clip(share * step, -16, 16)
-            step = by_bin[:, 0] / (by_bin[:, 1] + 0.1) / _UNIT
-            levels = np.clip(fit.levels + np.clip(share * step, -16, 16), -MOST, MOST)
+                effects[i] = effects[i] + np.clip(_SHARE * step, -16, 16)
+            by_bin = _merged(by_bin, self.plain.bins, self.plain.signed) if self.plain.bins else by_bin
+            levels = _moved(fit.levels, by_bin[:, 0], by_bin[:, 1], _SHARE)
             fit = replace(fit, levels=levels, effects=tuple(effects))
         return fit
 
@@ -170,7 +232,9 @@ class _Fit:
     def _grid(self) -> Grid:
         positive = self.seeded.positive if any(self.by_sign) else None
         parts = [np.rint(256 * each).astype(np.int32) for each in (self.levels, *self.effects)]
-        return Grid(self.bins, positive, parts[0], parts[1], parts[2], (self.seeded.rows, self.seeded.columns))
+        bins, shape = self.plain.bins, (self.seeded.rows, self.seeded.columns)
+        by_bin = parts[0][coarse(bins, self.plain.signed)] if bins else parts[0]
+        return Grid(self.seeded.fine if bins else None, positive, by_bin, parts[1], parts[2], shape)
 
     def rounded(self, step: int) -> Layout:
         """Return the layout of these effects in whole numbers of steps, without those that are all 0."""
@@ -180,17 +244,6 @@ class _Fit:
             numbers = np.clip(np.rint(flat / step), LOWEST, HIGHEST).astype(np.int16)
             found.append(Effects(step, by_sign, numbers) if numbers.any() else None)
         return replace(self.plain, levels=np.rint(self.levels).astype(np.int16), rows=found[0], columns=found[1])
-
-    def settled(self, choices: Choices, layout: Layout) -> Layout:
-        """Return a layout with levels of the bins that suit its effects."""
-        sizes = self.seeded.rows, self.seeded.columns
-        effects = [
-            np.zeros((2, n)) if its is None else np.stack(its.by_place).astype(np.float64)
-            for n, its in zip(sizes, (layout.rows, layout.columns), strict=True)
-        ]
-        signs = tuple(its is not None and its.by_sign for its in (layout.rows, layout.columns))
-        fit = replace(self, by_sign=signs, effects=tuple(effects)).improved(choices, 3, bins_only=True)
-        return replace(layout, levels=np.rint(fit.levels).astype(np.int16))
 
 
 def _sum_slopes(grid: Grid, choices: Choices) -> tuple[np.ndarray, ...]:
