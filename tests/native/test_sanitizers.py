@@ -128,6 +128,7 @@ def sanitized_contexts():
             levels = contexts.find_levels(grid)
             table = np.arange(255, dtype=np.int32)
             contexts.sum_slopes(grid, random[1], random[3], table, table)
+            contexts.count_effects(grid, random[1], random[3], 254)
             counts = np.bincount(levels, minlength=255)
             contexts.place_bits(levels, random[1], np.cumsum(counts) - counts)
     words = drawn.integers(1, 1 << 32, 40).astype(np.uint32)

@@ -61,8 +61,10 @@ def _write_stream(own: np.ndarray, values: np.ndarray, layout: Layout, levels: n
         side += np.array([effects.first, len(effects.levels), *effects.levels], np.int8).tobytes()
         write_tree(stream, effects.levels, effects.numbers - effects.first)
     others = own != values[0]
-    for level in np.unique(levels).tolist():
-        stream.add(level - MOST, others[levels == level])
+    counts, ordered = np.bincount(levels, minlength=2 * MOST + 1), others[np.argsort(levels, kind="stable")]
+    ends = np.cumsum(counts)
+    for level in np.flatnonzero(counts).tolist():
+        stream.add(level - MOST, ordered[ends[level] - counts[level] : ends[level]])
     symbols = np.searchsorted(values[1:], own[others])
     nodes = [level_of(*pair[::-1]) for pair in tree_counts(np.bincount(symbols, minlength=len(values) - 1))]
     side += np.array(nodes, np.int8).tobytes()

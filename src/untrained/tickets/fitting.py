@@ -80,8 +80,9 @@ def _candidates(choices: Choices, seeded: Seeded) -> Iterator[tuple[Layout, floa
         signs += [(False, True), (True, False), (True, True)]
         signs = signs[-1:] if len(choices.ones) >= _LARGE else signs
     start = _Fit.of(choices, seeded, plain, signs[0])
-    fits = [replace(start, by_sign=each).improved(choices, _ROUNDS) for each in signs]
+    fits = [replace(start, by_sign=each).improved(choices, _ROUNDS // 2) for each in signs]
     fit = min(fits, key=lambda fit: _Counts.of(fit.rounded(_STEPS[0]), choices, seeded).bits())
+    fit = fit.improved(choices, _ROUNDS - _ROUNDS // 2)
     for step in _STEPS:
         layout = fit.rounded(step)
         for rows, columns in ((True, True), (True, False), (False, True)):
@@ -112,9 +113,9 @@ def _choose_bins(choices: Choices, seeded: Seeded) -> tuple[Layout, float]:
 
 def _merged(fine: np.ndarray, bins: int, signed: bool) -> np.ndarray:
     """Return sums of what is given for each of the finest bins."""
-    merged = np.zeros((1 << bins, *fine.shape[1:]), fine.dtype)
-    np.add.at(merged, coarse(bins, signed), fine)
-    return merged
+    half = len(fine) // 2
+    source = fine if signed else fine[:half][::-1] + fine[half:]
+    return source.reshape(1 << bins, -1, *fine.shape[1:]).sum(1)
 
 
 def _price_all(counts: np.ndarray, levels: np.ndarray) -> float:
