@@ -25,6 +25,7 @@ from untrained.tickets.contexts import HIGHEST, LOWEST, MOST_BINS, Effects, Layo
 from untrained.tickets.fitting import Choices, choose_layout
 
 _PACKED = 0xFF
+_BLOCK = 1 << 14
 
 
 def encode(codes: np.ndarray, seeded: Seeded, free: np.ndarray | None) -> bytes:
@@ -61,7 +62,7 @@ def _write_stream(own: np.ndarray, values: np.ndarray, layout: Layout, levels: n
         side += np.array([effects.first, len(effects.levels), *effects.levels], np.int8).tobytes()
         write_tree(stream, effects.levels, effects.numbers - effects.first)
     others = own != values[0]
-    counts, ordered = np.bincount(levels, minlength=2 * MOST + 1), others[np.argsort(levels, kind="stable")]
+    counts, ordered = _histogram(levels), others[np.argsort(levels, kind="stable")]
     ends = np.cumsum(counts)
     for level in np.flatnonzero(counts).tolist():
         stream.add(level - MOST, ordered[ends[level] - counts[level] : ends[level]])
@@ -166,7 +167,15 @@ def _begin(job: Job) -> _Begun | codec.Coded:
             its = Effects(its.step, its.by_sign, numbers.astype(np.int16))
         found.append(its)
     levels = _levels(replace(layout, rows=found[0], columns=found[1]), job.seeded, job.free)
-    return _Begun(stream, values, levels, np.bincount(levels, minlength=2 * MOST + 1), nodes)
+    return _Begun(stream, values, levels, _histogram(levels), nodes)
+
+
+def _histogram(levels: np.ndarray) -> np.ndarray:
+    """Count each level, in blocks: `bincount` takes eight bytes an element."""
+    counts = np.zeros(2 * MOST + 1, np.int64)
+    for start in range(0, len(levels), _BLOCK):
+        counts += np.bincount(levels[start : start + _BLOCK], minlength=len(counts))
+    return counts
 
 
 class _Described(NamedTuple):
