@@ -57,6 +57,7 @@ def refused(capsys, *arguments):
 def test_find_prints_the_four_networks_and_writes_the_run(capsys, pictures):
     main([*SMALL, "--out", "run", "--epochs", "8"])
     printed = "\n".join(lines_of(capsys))
+    assert "of the found one only which weights are kept was learned, or which of a few values" in printed
     rows = dict(
         re.findall(r"^ +(random network|random subnetwork|found subnetwork|trained twin) +(.+?) *$", printed, re.M)
     )

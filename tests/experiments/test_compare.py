@@ -430,8 +430,8 @@ BROKEN = {
     "no law": (["--weights", "nonsense"], "unknown weights law 'nonsense'"),
     "too small images": (["--model", "conv8"], "too small"),
     "no row": (
-        ["--against", "edge-popup"],
-        "against must be a row of the table, got 'edge-popup'; known: trained twin;",
+        ["--against", "edge-popup", "--seeds", "2"],
+        "got 'edge-popup'; known: trained twin; random-subnetwork; biprop\n",
     ),
 }
 

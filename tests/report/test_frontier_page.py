@@ -4,6 +4,7 @@ import pytest
 
 from browsing import LOOKS, check_page
 from frontier_rows import ENTRIES, HOSTILE
+from untrained.report.frontier_chart import frontier_chart
 from untrained.report.frontier_page import frontier_sections
 from untrained.report.page import render
 from untrained.runs.frontier import ranges_of, sides
@@ -34,6 +35,13 @@ def test_the_page_is_readable(opened, written, width, dark):
     text = page.inner_text("main")
     for sentence in describe(ranges_of(*sides(ENTRIES["forty rows"]))):
         assert sentence[1:30] in text
+
+
+def test_no_mark_is_cut_at_an_edge_of_the_axis_of_bytes():
+    entries = ENTRIES["forty rows"]
+    encoding = frontier_chart(entries)["layer"][-1]["encoding"]["x"]
+    low, high = encoding["scale"]["domain"]
+    assert low < 0.9 * min(each.file_bytes for each in entries) and high > 1.1 * max(e.file_bytes for e in entries)
 
 
 @pytest.mark.parametrize("name", ["one row", "all failed", "hostile"])

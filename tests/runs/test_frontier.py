@@ -126,8 +126,11 @@ def test_sentences_are_few_and_name_who_is_ahead(cells):
     said = describe(ranges)
     assert len(said) <= len(ranges) and bool(said) == bool(ranges) and "nan" not in "".join(said)
     winners = {each.winner for each in ranges}
-    for word, winner in ((" alone", "alone"), ("within noise", "noise"), (" above ", "unknown")):
-        assert any(word in each for each in said) == (winner in winners)
+    unknown = [abs(each.difference.mean) >= 5e-5 for each in ranges if each.winner == "unknown"]
+    for word, there in ((" alone", "alone" in winners), ("within noise", "noise" in winners),
+                        (" above ", any(unknown)), (" level, ", not all(unknown))):  # fmt: skip
+        assert any(word in each for each in said) == there
+    assert " above " not in "".join(each for each in said if " by 0.00 " in each)
     assert any(" ahead of " in each for each in said) == bool({"ticket", "rival"} & winners)
     assert not said or (said[-1].startswith("from ") and " on: " in said[-1])
 
@@ -168,6 +171,16 @@ def test_neighbouring_ranges_of_one_winner_share_a_sentence():
     ]
     assert describe(ranges_of(*sides(entries_of(cells[:4], TRAINED, CHANCE)))) == [
         "from 1 kB on: edge-popup alone, as no trained network finished and learned"
+    ]
+
+
+def test_equal_accuracies_are_level():
+    cells = [*row("edge-popup", 0.5, 1000, 0.9, 0.8), *row("ternary-twin", None, 2000, 0.9, 0.8)]
+    cells += row("trained twin", None, 3000, 0.95, 0.85)
+    entries = entries_of(cells, TRAINED, CHANCE)
+    assert describe(ranges_of(*sides(entries)))[1:] == [
+        "from 2 kB to 3 kB: edge-popup, keep 0.5 and ternary-twin level, the same of every seed",
+        "from 3 kB on: trained twin above edge-popup, keep 0.5 by 5.00 points, the same of every seed",
     ]
 
 

@@ -1,11 +1,13 @@
 """The values that a recipe gives to settings that are not given."""
 
+import inspect
 import tomllib
 
 import pytest
 
 import untrained as ut
 from untrained.experiments.by_name import last_of, method_of
+from untrained.models import NETWORKS
 from untrained.report.command_line import command_of
 from untrained.runs.settings import CompareSettings, Settings, fill, settle
 
@@ -41,6 +43,15 @@ def test_the_command_of_a_run_leaves_out_what_is_that_of_the_recipe(changes, lin
 
 def test_recipes_that_do_not_exist_have_the_values_of_ours():
     assert fill(Settings(), ["small"]) == fill(Settings(), None) == settle(Settings(), {})
+
+
+@pytest.mark.parametrize("name", ["resnet18", "wide-resnet50"])
+def test_residual_networks_have_norms_of_their_own(name):
+    assert {name for name in NETWORKS if "norm" not in inspect.signature(NETWORKS[name]).parameters} == {
+        name for name in NETWORKS if "resnet" in name
+    }
+    settled = settle(Settings(), {"recipe": "small", "model": name})
+    assert (settled.norm, settled.method, settled.densities) == (None, "small", "balanced")
 
 
 def test_a_comparison_keeps_its_methods():

@@ -50,7 +50,8 @@ def find(
 
     found = run(settings)
     of_networks(found.rows).print()
-    print("Of the first three networks not one weight was trained; of the found one only the mask was learned.\n")
+    learned = "of the found one only which weights are kept was learned, or which of a few values each has."
+    print(f"The first two networks are random; {learned}\n")
     if found.cut:
         say(f"No weight is kept of {', '.join(found.cut)}: no signal passes the network. Try a higher --keep,")
         print("or --scope layer, which keeps that fraction of every layer.\n")

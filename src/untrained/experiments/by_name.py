@@ -24,6 +24,7 @@ from untrained.weights.laws import WeightLaw
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
 _SHORT = {"small": ("edge-popup", {"signed": True, "last": Nudge(step=1.0, levels=7)})}
+_KNOWN = METHODS | {short: METHODS[name] for short, (name, _) in _SHORT.items()}
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 _LAWS = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls for name, cls in final_classes(laws).items()}
 _PARTS = final_classes(structure, schedules) | {cls.__name__: cls for cls in METHODS.values()}
@@ -70,7 +71,7 @@ def opponent_of(text: str, keep: float | None = None) -> Opponent | None:
 def entrant_of(text: str, keep: float | None = None) -> Method | Opponent:
     """Return the method or the trained opponent that a text names."""
     if (opponent := opponent_of(text, keep)) is None and not names_code([text]):
-        look_up("method", METHODS | OPPONENTS, _parse(text)[0])
+        look_up("method", _KNOWN | OPPONENTS, _parse(text)[0])
     return opponent or method_of(text, keep)
 
 
@@ -162,7 +163,7 @@ def _gives_keep(text: str) -> bool:
 def _read(text: str) -> tuple[type[Method], dict[str, Any], Method | None]:
     """Return (class, its fields, the method of the last layer)."""
     name, arguments, _ = _parse(text)
-    cls = import_method(name) if names_code([text]) else look_up("method", METHODS, name)
+    cls = import_method(name) if names_code([text]) else look_up("method", _KNOWN, name)
     last = None
     if "last" in arguments and "last" not in inspect.signature(cls).parameters:
         last = arguments.pop("last")

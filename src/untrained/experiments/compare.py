@@ -150,7 +150,7 @@ def run_grid(
         facts: what else results.json tells the page.
     """
     against = settings.against or TWIN
-    find_references([cell.place for cell in grid], against)  # raises before any file is written
+    find_references(list(dict.fromkeys(cell.place for cell in grid)), against)  # raises before any file is written
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
         if not (folder / CELLS).is_dir():

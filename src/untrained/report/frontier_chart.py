@@ -11,6 +11,7 @@ from untrained.runs.frontier import Entry, pareto_front
 from untrained.terminal.text import clean
 
 _COLOURS = ("var(--blue)", "var(--orange)")
+_MARGIN = 1.15  # a factor on bytes, so that no mark is cut at an edge
 _SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right", "triangle-left")
 
 
@@ -23,7 +24,10 @@ def frontier_chart(sound: Sequence[Entry]) -> dict[str, Any]:
     methods = {e.cells[0].method: e.trained for e in sorted(sound, key=lambda e: e.trained)}  # tickets first
     points = [_point(entry) | {"m": list(methods).index(entry.cells[0].method)} for entry in sound]
     low, high = limits_of(sound)
-    x = channel("x", "bytes to ship", axis={"format": "~s", "labelOverlap": True}, type="log", nice=False)
+    sizes = [entry.file_bytes for entry in sound]
+    ends = [min(sizes) / _MARGIN, max(sizes) * _MARGIN]
+    axis = {"format": "~s", "labelOverlap": True}
+    x = channel("x", "bytes to ship", axis=axis, domain=ends, type="log", nice=False)
     y = channel("y", "accuracy on test data, %", domain=[low, high], nice=False, zero=False)
     legend = {"labelExpr": "names[datum.value]", "columns": 1, "labelLimit": 320}
     colour, fill, shape = (

@@ -45,9 +45,9 @@ class Setup:
         densities: Keep the same fraction of every tensor (uniform), the same number of inputs of every unit (balanced),
             or more of small tensors (erk); the same number in all (default: uniform).
         recipe: Recipe of the scores: the default one, or that of the method's authors, with their weights (paper); or
-            the one for the smallest files: small, which also means --norm batch, --densities balanced, and in find
-            --method small and --keep 0.05, unless they are given. Epochs, batch size and the recipe of the twin stay
-            the same.
+            the one for the smallest files: small, which also means --norm batch (not for residual networks),
+            --densities balanced, and in find --method small and --keep 0.05, unless they are given. Epochs, batch size
+            and the recipe of the twin stay the same.
         epochs: Passes over the training data.
         batch_size: Images per step.
         out: Folder of all files (default: a new one under runs).
@@ -254,6 +254,8 @@ def settle(settings: _Setup, changes: Mapping[str, Any]) -> _Setup:
 def fill(settings: _Setup, recipe: object) -> _Setup:
     """Return the settings with a recipe's value, or that of "ours", for every field that is None in them."""
     defaults = _DEFAULTS["small" if recipe == "small" else "ours"]
+    if "resnet" in settings.model:  # these have norms already, and take no other
+        defaults = {name: value for name, value in defaults.items() if name != "norm"}
     missing = {n: value for n, value in defaults.items() if hasattr(settings, n) and getattr(settings, n) is None}
     return replace(settings, **missing)
 

@@ -23,7 +23,8 @@ def describe(ranges: Iterable[Range], against: str = "") -> list[str]:
 
 
 def _key(each: Range) -> tuple[object, ...]:
-    return each.winner, each.ticket is None, each.winner == "unknown" and _mean(each) >= 0
+    unknown = each.winner == "unknown"
+    return each.winner, each.ticket is None, unknown and _mean(each) > 0, unknown and _mean(each) == 0
 
 
 def _sentence(group: Sequence[Range], against: str) -> str:
@@ -39,7 +40,7 @@ def _sentence(group: Sequence[Range], against: str) -> str:
     else:
         first, second = (ticket, rival) if _mean(group[0]) >= 0 else (rival, ticket)
         word = "above" if winner == "unknown" else "ahead of"
-        text = f"{first} {word} {second} by {_points(group)}"
+        text = f"{first} {word} {second} by {_points(group)}" if _mean(group[0]) else f"{first} and {second} level"
         if winner == "unknown":
             several = any(each.difference is not None and each.difference.pairs > 1 for each in group)
             text += ", the same of every seed" if several else ", of one seed"
@@ -47,7 +48,8 @@ def _sentence(group: Sequence[Range], against: str) -> str:
 
 
 def _mean(each: Range) -> float:
-    return 0.0 if each.difference is None else each.difference.mean
+    """Return the mean difference, 0 for one that shows as 0.00 points."""
+    return 0.0 if each.difference is None or abs(each.difference.mean) < 5e-5 else each.difference.mean
 
 
 def _points(group: Sequence[Range], *, signed: bool = False) -> str:
