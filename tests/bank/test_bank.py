@@ -175,3 +175,12 @@ def test_the_first_tasks_outputs_are_the_same_after_all_others_came_and_went(ban
         bank.remove(name)
         bank.add(f"{name} again", bank.masked(METHODS[name]))
     assert torch.equal(bank(X, "edge-popup"), before) and len(bank) == len(METHODS)
+
+
+def test_another_task_of_the_same_name_is_written_anew(bank):
+    bank.use("signed")
+    bank.remove("signed")
+    bank.add("signed", other := bank.masked(METHODS["edge-popup"]).eval())
+    with ut.baked(other) as plain:
+        assert torch.equal(bank(X, "signed"), plain(X))
+    assert bank(X, "signed").isfinite().all() and bank.task("signed") != bank.task("edge-popup")

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import untrained as ut
+from untrained.native import bank as bank_kernels
 from untrained.native import choice as kernels
 from untrained.native.compiler import compile_library, find_library
 from untrained.native.library import levels
@@ -104,6 +105,19 @@ def problem(kind, n, signed):
     generator = rng(n)
     scores = KINDS[kind](n, generator)
     return any_bits(n, generator), scores, order(scores, signed)
+
+
+def mask_problem(kind, n, masks):
+    """(packed masks, a number for each element); the bits past the last element are of any value."""
+    drawn = np.random.default_rng(n)
+    return [drawn.integers(0, 256, -(-n // 8), np.uint8) for _ in range(masks)], KINDS[kind](n, rng(n))
+
+
+def plainly_masked(function):
+    """What a function of a bank's masks returns without kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bank_kernels, "library", lambda: None)
+        return function()
 
 
 def agrees(weights, scores, count, signed):

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kernel_problems import EXTREMES, KINDS, SPECIAL, Says, built, rng, run_python
+from kernel_problems import EXTREMES, KINDS, SPECIAL, Says, built, mask_problem, rng, run_python
 
+from untrained.native import bank as bank_kernels
 from untrained.native import choice as kernels
 from untrained.native import compiler, contexts
 from untrained.native import library as found
@@ -139,6 +140,15 @@ def sanitized_contexts():
         load_kernels.read_bits(streams, runs)
 
 
+def sanitized_masks():
+    for n in (*EDGES, LARGE):
+        for masks in (1, 3):
+            bits, weight = mask_problem("normal", n, masks)
+            bank_kernels.place_masked(bits[0], weight, torch.empty(n))
+            bank_kernels.mix_masks(bits, [0.5] * masks, weight)
+            bank_kernels.project_masks(bits, weight)
+
+
 SANITIZED = [
     sanitized_choices,
     sanitized_contexts,
@@ -146,6 +156,7 @@ SANITIZED = [
     sanitized_nan,
     sanitized_ways_back,
     sanitized_loads,
+    sanitized_masks,
     sanitized_nudges,
 ]
 """All that runs under the sanitizers; tensors and arrays of the exact size, so that one step too far is seen."""

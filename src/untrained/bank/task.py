@@ -21,7 +21,7 @@ MOST_CHARACTERS = 200
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """Task of a bank, its masks packed eight weights a byte.
 

@@ -1,86 +1,156 @@
 // Many masks of one weight, eight elements a byte: the weight under one mask, under a mixture of them, and the product
 // of a gradient with each. Element 8i + j is bit j of byte i.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #include "parallel.h"
 
 namespace {
 
-constexpr int64_t kBlock = 512;  // elements, a multiple of 8: a block of floats stays in the first cache
+constexpr int64_t kBlock = 16384;  // elements: a block of floats stays in the second cache while all masks pass it
 
-// All ones where the bit is set, else 0.
-inline uint32_t select(uint32_t byte, int bit) { return 0u - ((byte >> bit) & 1u); }
+#if defined(__AVX512F__)
 
-inline float cut(float value, uint32_t mask) {
-  uint32_t raw;
-  std::memcpy(&raw, &value, 4);
-  raw &= mask;
-  std::memcpy(&value, &raw, 4);
-  return value;
+using Floats = __m512;
+constexpr int64_t kLanes = 16;
+
+inline void load(Floats& to, const float* from) { to = _mm512_loadu_ps(from); }
+inline void store(float* to, const Floats& from) { _mm512_storeu_ps(to, from); }
+inline void fill(Floats& to, float value) { to = _mm512_set1_ps(value); }
+
+struct Mask {
+  __mmask16 lanes;
+
+  explicit Mask(const uint8_t* bits) {
+    uint16_t both;
+    std::memcpy(&both, bits, 2);
+    lanes = both;
+  }
+  void cut(Floats& values) const { values = _mm512_maskz_mov_ps(lanes, values); }
+  void add(Floats& sums, const Floats& values) const { sums = _mm512_mask_add_ps(sums, lanes, sums, values); }
+};
+
+#else
+
+typedef float Floats __attribute__((vector_size(32)));  // two registers where they are narrower
+typedef int32_t Words __attribute__((vector_size(32)));
+constexpr int64_t kLanes = 8;
+
+inline void load(Floats& to, const float* from) { std::memcpy(&to, from, sizeof to); }
+inline void store(float* to, const Floats& from) { std::memcpy(to, &from, sizeof from); }
+inline void fill(Floats& to, float value) { to = value - Floats{}; }
+
+// All ones in the lanes of a byte's set bits, for each byte.
+struct Table {
+  alignas(32) int32_t lanes[256][8];
+
+  constexpr Table() : lanes() {
+    for (int byte = 0; byte < 256; byte++)
+      for (int bit = 0; bit < 8; bit++) lanes[byte][bit] = -((byte >> bit) & 1);
+  }
+};
+constexpr Table kTable;
+
+struct Mask {
+  Words lanes;
+
+  explicit Mask(const uint8_t* bits) { std::memcpy(&lanes, kTable.lanes[*bits], sizeof lanes); }
+  void cut(Floats& values) const { values = reinterpret_cast<Floats>(reinterpret_cast<Words>(values) & lanes); }
+  void add(Floats& sums, const Floats& values) const {
+    sums += reinterpret_cast<Floats>(reinterpret_cast<Words>(values) & lanes);
+  }
+};
+
+#endif
+
+inline bool is_set(const uint8_t* bits, int64_t i) { return (bits[i / 8] >> (i % 8)) & 1; }
+
+// Calls body(first, last) for parts of n elements that begin at whole bytes of a mask.
+template <class F>
+void each_part(int64_t n, const F& body) {
+  parallel_for(n, [n, &body](int64_t begin, int64_t end) {
+    body(begin / kLanes * kLanes, end == n ? n : end / kLanes * kLanes);
+  });
 }
 
-// Calls body(first element, number of elements) for the bytes from begin to end, in blocks.
-template <class F>
-void each_block(int64_t begin, int64_t end, int64_t n, const F& body) {
-  for (int64_t start = 8 * begin; start < 8 * end && start < n; start += kBlock) {
-    int64_t stop = start + kBlock < 8 * end ? start + kBlock : 8 * end;
-    body(start, (stop < n ? stop : n) - start);
+double sum_masked(const uint8_t* bits, const float* values, int64_t n) {
+  constexpr int64_t kChains = 4;  // of additions that wait for each other
+  Floats chains[kChains] = {}, some;
+  int64_t i = 0;
+  for (; i + kChains * kLanes <= n; i += kChains * kLanes)
+    for (int64_t c = 0; c < kChains; c++) {
+      load(some, values + i + c * kLanes);
+      Mask(bits + (i + c * kLanes) / 8).add(chains[c], some);
+    }
+  for (; i + kLanes <= n; i += kLanes) {
+    load(some, values + i);
+    Mask(bits + i / 8).add(chains[0], some);
   }
+  double sum = 0;
+  for (; i < n; i++)
+    if (is_set(bits, i)) sum += values[i];
+  float lanes[kLanes];
+  for (const Floats& chain : chains) {
+    store(lanes, chain);
+    for (const float lane : lanes) sum += lane;
+  }
+  return sum;
+}
+
+void add_masked(float* sums, const uint8_t* bits, float share, int64_t n) {
+  Floats shares, some;
+  fill(shares, share);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    load(some, sums + i);
+    Mask(bits + i / 8).add(some, shares);
+    store(sums + i, some);
+  }
+  for (; i < n; i++)
+    if (is_set(bits, i)) sums[i] += share;
 }
 
 }  // namespace
 
 // out = weight where the bit is set, and +0 elsewhere.
 extern "C" void place_masked(const uint8_t* bits, const float* weight, int64_t n, float* out) {
-  parallel_for((n + 7) / 8, [&](int64_t begin, int64_t end) {
-    const float* __restrict from = weight;
-    float* __restrict to = out;
-    const int64_t whole = end < n / 8 ? end : n / 8;
-    for (int64_t i = begin; i < whole; i++) {
-      const uint32_t byte = bits[i];
-      for (int j = 0; j < 8; j++) to[8 * i + j] = cut(from[8 * i + j], select(byte, j));
+  each_part(n, [=](int64_t i, int64_t end) {
+    Floats some;
+    for (; i + kLanes <= end; i += kLanes) {
+      load(some, weight + i);
+      Mask(bits + i / 8).cut(some);
+      store(out + i, some);
     }
-    for (int64_t k = 8 * whole; k < n && k < 8 * end; k++) to[k] = cut(from[k], select(bits[k / 8], k % 8));
+    for (; i < end; i++) out[i] = is_set(bits, i) ? weight[i] : 0.0f;
   });
 }
 
 // out = weight * sum over the masks of share where the bit is set, added in their order.
 extern "C" void mix_masks(const uint8_t* const* bits, const float* shares, int64_t masks, const float* weight,
                           int64_t n, float* out) {
-  parallel_for((n + 7) / 8, [&](int64_t begin, int64_t end) {
-    each_block(begin, end, n, [&](int64_t start, int64_t count) {
+  each_part(n, [=](int64_t begin, int64_t end) {
+    for (int64_t start = begin; start < end; start += kBlock) {
+      const int64_t count = std::min(kBlock, end - start);
       float sums[kBlock] = {};
-      for (int64_t i = 0; i < masks; i++) {
-        const uint8_t* from = bits[i] + start / 8;
-        const float share = shares[i];
-        for (int64_t b = 0; b < (count + 7) / 8; b++) {
-          const uint32_t byte = from[b];
-          for (int j = 0; j < 8; j++) sums[8 * b + j] += cut(share, select(byte, j));
-        }
-      }
+      for (int64_t i = 0; i < masks; i++) add_masked(sums, bits[i] + start / 8, shares[i], count);
       for (int64_t k = 0; k < count; k++) out[start + k] = weight[start + k] * sums[k];
-    });
+    }
   });
 }
 
 // sums[i] = sum of the products where the bit of mask i is set; one thread has all elements of a mask.
 extern "C" void project_masks(const uint8_t* const* bits, int64_t masks, const float* products, int64_t n,
                               double* sums) {
-  for (int64_t i = 0; i < masks; i++) sums[i] = 0;
-  each_block(0, (n + 7) / 8, n, [&](int64_t start, int64_t count) {
-    float block[kBlock] = {};
-    std::memcpy(block, products + start, 4 * count);
-    for (int64_t i = 0; i < masks; i++) {
-      const uint8_t* from = bits[i] + start / 8;
-      float lanes[8] = {};
-      for (int64_t b = 0; b < (count + 7) / 8; b++) {
-        const uint32_t byte = from[b];
-        for (int j = 0; j < 8; j++) lanes[j] += cut(block[8 * b + j], select(byte, j));
-      }
-      double sum = 0;
-      for (float lane : lanes) sum += lane;
-      sums[i] += sum;
-    }
+  std::fill_n(sums, masks, 0.0);
+  if (n == 0) return;
+  parallel_for(masks * n, [=](int64_t begin, int64_t end) {
+    for (int64_t start = 0; start < n; start += kBlock)
+      for (int64_t i = begin / n; i < end / n; i++)
+        sums[i] += sum_masked(bits[i] + start / 8, products + start, std::min(kBlock, n - start));
   });
 }
