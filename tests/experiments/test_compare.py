@@ -827,7 +827,20 @@ def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_al
     setup = {"model": "resnet18", "width": 0.02, "data": "images", "batch_size": 8}
     found = compare(**setup, methods="", epochs=1, seeds=1, jobs=1, out=Path("run"))
     assert seen.count("test") == 2 and [line.error for line in found.lines] == ["", ""]
-    assert seen == ["train", "val", "test", "val", "train", "test", "val"]
+    assert seen == ["train", "val", "test", "val", "test", "val"]
+
+
+def test_norms_of_residual_networks_are_taken_anew_for_tickets_twins_and_opponents_alike(monkeypatch):
+    write_images()
+    measured, true_accuracy = [], Workbench._accuracy
+    monkeypatch.setattr(Workbench, "_accuracy", lambda *each: (measured.append(each[1]), true_accuracy(*each))[1])
+    setup = {"model": "resnet18", "width": 0.02, "data": "images", "batch_size": 8}
+    compare(**setup, methods="edge-popup,int8-twin", epochs=1, seeds=1, jobs=1, out=Path("run"))
+    networks = list(dict.fromkeys(measured))
+    assert len(networks) == 4
+    for network in networks:
+        statistics = [buffer for name, buffer in network.named_buffers() if "running_" in name]
+        assert statistics and all(each.equal(each.half().float()) for each in statistics)
 
 
 def test_folded_networks_are_compared_with_a_folded_twin():

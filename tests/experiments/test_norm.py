@@ -110,7 +110,3 @@ def test_batches_of_the_calibration_are_as_equal_as_they_can_be_and_not_augmente
     x = torch.cat([x for x, _ in seen]).round().long().flatten(1)
     order = 256 * x[:, 0] + x[:, 1]
     assert len(order.unique()) == sum(sizes) and (images < 3 or not order.equal(order.sort().values))
-    plain = replace(bench, setup=Settings(**QUICK | {"norm": None}))
-    seen.clear()
-    plain.calibrate(plain.network())
-    assert not seen

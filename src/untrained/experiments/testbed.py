@@ -97,8 +97,6 @@ class Workbench:
     def baseline(self, name: str, method: Method, last: Method | None = None) -> Row:
         """Measure a network of which only the running statistics are learned."""
         network = self.masked(method, last)
-        if self.setup.norm is None:
-            calibrate_(network, self.batches("train"))
         self.calibrate(network)
         measured = self._accuracy(network, "test"), self._accuracy(network, "val")
         size = len(Ticket.of(network, self._make_meta(*measured)).to_bytes())
@@ -144,14 +142,12 @@ class Workbench:
         return WEIGHTS if self.setup.norm is None else WEIGHTS_UNDER_NORMS
 
     def calibrate(self, network: nn.Module) -> None:
-        """Take the statistics of the norms that the setup asks for anew, as few bytes as they need; before measuring.
+        """Take the statistics of all norms anew, before measuring: in one byte each where the setup asks for norms.
 
-        The images are the first 12,800 of an order that the seed gives, as they are evaluated: not augmented.
+        The images are the first 12,800 of an order that the seed gives, as they are evaluated: not augmented. Found
+        networks, twins and opponents are treated alike; a network without norms stays as it is.
         """
-        if self.setup.norm is not None:
-            self._calibrate(network, torch.float8_e4m3fn)
-
-    def _calibrate(self, network: nn.Module, dtype: torch.dtype) -> None:
+        dtype = torch.float16 if self.setup.norm is None else torch.float8_e4m3fn
         images = min(len(self.data.train), _CALIBRATION_IMAGES)
         size = -(-images // -(-images // _CALIBRATION_BATCH))  # of batches as equal as they can be
         plain = replace(self.data, augment=False).batches("train", size, seed=self.seed, device=self.device)
@@ -164,7 +160,7 @@ class Workbench:
         course = Course(self.network, *batches, *budget)
         trained, seconds = opponent.train(course)
         coded = shrink_(trained, opponent)
-        self._calibrate(trained, torch.float16 if self.setup.norm is None else torch.float8_e4m3fn)
+        self.calibrate(trained)
         path = folder / COMPRESSED
         with atomic_write(path) as unfinished:
             unfinished.write_bytes(Compressed.of(trained, coded, opponent, self._make_meta()).to_bytes())

@@ -34,8 +34,8 @@ class Setup:
         widths: Hidden units of an fc network, one number a layer (default: 300 100).
         width: Factor on the channels of a convolutional network.
         activation: Activation between the layers.
-        norm: Norm before every activation: batch norms without scale and shift, whose statistics are taken anew at the
-            end (default: none; residual networks have norms already).
+        norm: Norm before every activation: batch norms without scale and shift (default: none; residual networks have
+            norms already). The statistics of all norms are taken anew at the end.
         folded: One random block shared by all but the first of a stage of a residual network.
         data: Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
             class folders of images.
