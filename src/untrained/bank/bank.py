@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal, final
+from typing import Any, Literal, final, overload
 
 import torch
 from torch import Tensor, nn
 
 from untrained.bank.live import Live
+from untrained.bank.merge import Calibrate, How, merge
+from untrained.bank.overlap import Overlap, overlap_matrix, overlaps
 from untrained.bank.start import start_at_mean_
 from untrained.bank.task import Task, check_name
 from untrained.masking.mask import is_masked, mask_
@@ -157,6 +159,49 @@ class Bank:
         else:
             ticket = Ticket.of(found, meta)
         self._insert(Task.of(name, self._checked(ticket)))
+
+    def merge(self, name: str, tasks: Sequence[str], how: How = "union", *, calibrate: Calibrate | None = None) -> None:
+        """Add a task whose masks are the union, the intersection or the majority of those of several tasks.
+
+        The method of a merged mask is EdgePopup with the `keep` that it has; tensors of the tasks' own become means,
+        whole numbers the largest; of the facts those stay that all share, but not the accuracy.
+
+        Args:
+            name: as in `add`.
+            tasks: two names or more.
+            how: "majority" keeps what more than half of them keep.
+            calibrate: called with the merged network, whose own tensors then stay as it leaves them. The statistics
+                of the parts are not those of a merged mask, so take them anew:
+                `calibrate=lambda model: ut.calibrate_(model, batches)`.
+
+        Raises:
+            ValueError: a tensor is no mask and not the same in all tasks; no weight of a tensor would be kept; or
+                heads are of different sizes. The tensor is named.
+        """
+        self._check_new(name)
+        self._insert(Task.of(name, merge(self._live, [self.task(each) for each in tasks], how, calibrate)))
+
+    @overload
+    def overlap(self) -> Tensor: ...
+    @overload
+    def overlap(self, first: str, second: str) -> dict[str, Overlap]: ...
+    def overlap(self, first: str | None = None, second: str | None = None) -> Tensor | dict[str, Overlap]:
+        """Return the overlap of all pairs of tasks, or of two tasks tensor by tensor.
+
+            share = |A ∩ B| / |A ∪ B|,   chance = ka·kb / (ka + kb - ka·kb),   k the share of the weights kept
+
+        Returns:
+            Without names a float64 tensor (T, T) over all weights that both mask, NaN where there are none; with two
+            the `share` and `chance` of each tensor that both mask.
+
+        Raises:
+            ValueError: there is no task of a name, or one name alone.
+        """
+        if first is None and second is None:
+            return overlap_matrix(self.tasks)[0]
+        if first is None or second is None:
+            raise ValueError("overlap needs the names of two tasks, or none")
+        return overlaps(self.task(first), self.task(second))
 
     def remove(self, name: str) -> None:
         """Remove a task.
