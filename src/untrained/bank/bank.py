@@ -58,10 +58,18 @@ class Bank:
             raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
         if any(is_masked(module) for module in model.modules()):
             raise ValueError("the model is masked; a bank needs a plain one, and gives masked ones by masked()")
-        self._live = Live(model.eval(), check_seed(seed), weights)
+        self._live = Live(model, check_seed(seed), weights)
         self._tasks: dict[str, Task] = {}
         self._packed: dict[str, nn.Module] = {}
         self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles hold: all but the packed networks, which are made again when asked for."""
+        with self._lock:
+            return {"_live": self._live, "_tasks": dict(self._tasks)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state, _packed={}, _lock=threading.RLock())
 
     @property
     def model(self) -> nn.Module:
@@ -249,7 +257,7 @@ class Bank:
             return self._packed[name]
 
     def __call__(self, x: Tensor, task: str | Sequence[str]) -> Tensor:
-        """Return the outputs of one task, or of each row's own task.
+        """Return the outputs of one task, or of each row's own task, always in evaluation mode.
 
         Args:
             x: the inputs, rows first.
@@ -264,19 +272,19 @@ class Bank:
             ValueError: a task is missing, or there is not one name for each row.
         """
         if isinstance(task, str):
-            with self.using(task) as model:
-                return model(x)
+            return self._run(x, task)
         names = list(task)
         for name in dict.fromkeys(names):
             self.task(name)
         if len(names) != len(x) or not names:
             raise ValueError(f"expected one task for each of {len(x)} rows, at least one, got {len(names)}")
         groups = {name: [row for row, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
-        outputs = {}
-        for name, rows in groups.items():
-            with self.using(name) as model:
-                outputs[name] = model(x[torch.tensor(rows, device=x.device)])
+        outputs = {name: self._run(x[torch.tensor(rows, device=x.device)], name) for name, rows in groups.items()}
         return _gather(outputs, groups, len(names))
+
+    def _run(self, x: Tensor, name: str) -> Tensor:
+        with self.using(name) as model, self._live.evaluating():
+            return model(x)
 
     def _check_new(self, name: str) -> None:
         if check_name(name) in self._tasks:
@@ -315,7 +323,16 @@ def _join(own: Sequence[str], also_train: Where | None) -> Where:
 
 
 def _gather(outputs: Mapping[str, Tensor], groups: Mapping[str, Sequence[int]], rows: int) -> Tensor:
-    """Return the outputs of all groups in the order of the rows."""
+    """Return the outputs of all groups in the order of the rows.
+
+    Raises:
+        ValueError: they are no tensors with a row for each input, or not of one shape.
+    """
+    for name, its in groups.items():
+        given = outputs[name]
+        if not isinstance(given, Tensor) or not given.ndim or len(given) != len(its):
+            got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            raise ValueError(f"a batch of several tasks needs a network that returns a tensor of rows, got {got}")
     first = next(iter(outputs.values()))
     shapes = {tuple(each.shape[1:]) for each in outputs.values()}
     if len(shapes) == 1:

@@ -85,6 +85,8 @@ def check_writable(model: nn.Module, held: Mapping[str, Tensor]) -> None:
         TicketError: one has no memory, shares it with another tensor or buffer, or was made in inference mode.
     """
     for name, tensor in held.items():
+        if why := _find_obstacle(tensor):
+            raise TicketError(f"{name!r} {why}")
         if tensor.is_meta:
             raise TicketError(f"{name!r} is on the meta device; give the model memory first")
         if tensor.is_inference() and not torch.is_inference_mode_enabled():
