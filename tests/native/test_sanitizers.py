@@ -109,6 +109,7 @@ def sanitized_loads():
         out, bits = np.empty(n, np.float32), drawn.integers(0, 256, -(-n // 8), np.uint8)
         load_kernels.draw_signs(stream, out)
         load_kernels.draw_signs(stream, out, bits)
+        load_kernels.draw_positive(stream, n)
         load_kernels.count_bits(bits)
         load_kernels.draw_signs_at(stream, drawn.integers(0, max(n, 1), min(n, 100)), bits)
     for frequency in (1, 1 << 23, (1 << 24) - 1):  # damaged data, with too few words and with too many
@@ -130,8 +131,8 @@ def sanitized_contexts():
             table = np.arange(255, dtype=np.int32)
             contexts.sum_slopes(grid, random[1], random[3], table, table)
             contexts.count_effects(grid, random[1], random[3], 254)
-            counts = np.bincount(levels, minlength=255)
-            contexts.place_bits(levels, random[1], np.cumsum(counts) - counts)
+            counts = contexts.count_levels(levels)
+            contexts.place_bits(levels, random[1], np.cumsum(counts) - counts, bool(rows % 2))
     words = drawn.integers(1, 1 << 32, 40).astype(np.uint32)
     streams = [load_kernels.BitStream.of(words[:n].copy()) for n in (1, 2, 7, 40, 40)]
     for most in (0, 1, 300):  # some runs have no bits at all, and one stream no runs

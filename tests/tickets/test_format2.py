@@ -153,6 +153,33 @@ def test_levels_are_the_sums_of_the_page(level):
         assert found == min(127, max(-127, int(total))) + 127
 
 
+@pytest.mark.parametrize("law", LAWS[:4], ids=repr)
+@pytest.mark.parametrize("n", [1, 127, 128, 2049, 5000])
+def test_known_signs_are_those_of_the_weights(law, n, level):
+    weights = law.draw((n, 1), seed=2**40 + 3, name="w").numpy().reshape(-1)
+    assert np.array_equal(Seeded(2**40 + 3, "w", (n, 1), law).positive, weights > 0)
+
+
+@pytest.mark.parametrize("values", [(0, 1), (1, 0), (-1, 1), (-1, 0, 1)])
+@pytest.mark.parametrize("bins", [0, 5])
+@pytest.mark.parametrize("by_sign", [False, True])
+def test_rows_are_longer_than_a_block_of_the_kernels(values, bins, by_sign):
+    shape, draws = (3, 1301), np.random.default_rng(bins)
+    rows, columns = (Effects(3, by_sign, draws.integers(-30, 30, n * (1 + by_sign)).astype(np.int16)) for n in shape)
+    layout = Layout(bins, bins > 0, draws.integers(-90, 90, 1 << bins).astype(np.int16), rows, columns)
+    seeded, codes = (
+        Seeded(5, "w", shape, ut.SignedConstant()),
+        draws.choice(np.array(values, np.int8), math.prod(shape)),
+    )
+    codes[:3000] = values[0]
+    levels = layout.of_elements(seeded)
+    assert np.array_equal(levels, plainly(layout.of_elements, Seeded(5, "w", shape, ut.SignedConstant())))
+    data = bytes([len(values), *(np.array(values, np.int8).view(np.uint8))])
+    data += coded._write_stream(codes, np.array(values, np.int8), layout, levels)
+    for read in (decoded, lambda *its: plainly(decoded, *its)):
+        assert np.array_equal(read(data, seeded, None, len(codes)), codes)
+
+
 def test_coding_is_within_a_hundredth_of_the_entropy_that_it_claims():
     draws, shape = np.random.default_rng(0), (400, 500)
     for chance in (0.5, 0.2, 0.03):

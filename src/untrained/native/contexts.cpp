@@ -54,22 +54,34 @@ struct Grid {
 
 namespace {
 
-template <bool kSigned>
-void row_levels(const Grid& grid, int64_t row, uint8_t* out) {
-  const int64_t at = row * grid.columns;
+constexpr int64_t kSome = 512;  // elements whose intermediate results stay in the first cache
+
+template <bool kBins, bool kSigned>
+void row_levels(const Grid& grid, int64_t row, uint8_t* __restrict out) {
   const int32_t below = grid.by_row[0][row] + 128, above = grid.by_row[1][row] + 128, one = grid.by_bin[0];
-  const int32_t *c0 = grid.by_column[0], *c1 = grid.by_column[1];
-  for (int64_t column = 0; column < grid.columns; ++column) {
-    int32_t level = below + c0[column];
-    if (kSigned) level = grid.positive[at + column] ? above + c1[column] : level;
-    level = (level + (grid.bins == nullptr ? one : grid.by_bin[grid.bins[at + column]])) >> 8;
-    level = level > kMost ? kMost : level < -kMost ? -kMost : level;
-    out[column] = static_cast<uint8_t>(level + kMost);
+  for (int64_t start = 0; start < grid.columns; start += kSome) {
+    const int64_t at = row * grid.columns + start, left = grid.columns - start;
+    const int count = static_cast<int>(left < kSome ? left : kSome);
+    const int32_t* __restrict by_bin = grid.by_bin;
+    const int32_t *__restrict c0 = grid.by_column[0] + start, *__restrict c1 = grid.by_column[1] + start;
+    const uint8_t* __restrict positive = kSigned ? grid.positive + at : nullptr;
+    const uint8_t* __restrict bins = kBins ? grid.bins + at : nullptr;
+    int32_t found[kSome];
+    for (int i = 0; i < count; ++i) found[i] = kBins ? by_bin[bins[i]] : one;
+    for (int i = 0; i < count; ++i) {
+      const int32_t low = below + c0[i], high = above + c1[i];
+      int32_t level = (found[i] + (kSigned && positive[i] != 0 ? high : low)) >> 8;
+      level = level > kMost ? kMost : level < -kMost ? -kMost : level;
+      out[start + i] = static_cast<uint8_t>(level + kMost);
+    }
   }
 }
 
 void row_levels(const Grid& grid, int64_t row, uint8_t* out) {
-  grid.positive == nullptr ? row_levels<false>(grid, row, out) : row_levels<true>(grid, row, out);
+  if (grid.bins == nullptr)
+    grid.positive == nullptr ? row_levels<false, false>(grid, row, out) : row_levels<false, true>(grid, row, out);
+  else
+    grid.positive == nullptr ? row_levels<true, false>(grid, row, out) : row_levels<true, true>(grid, row, out);
 }
 
 }  // namespace
@@ -123,7 +135,6 @@ void sum_slopes(const Grid* grid, const uint8_t* codes, const uint8_t* free, con
 
 // Counts of the elements that are free (null: all) of each bin, sum of effects (from -most on, cut to ±most) and code.
 void count_effects(const Grid* grid, const uint8_t* codes, const uint8_t* free, int32_t most, int64_t* counts) {
-  constexpr int64_t kSome = 512;
   int32_t keys[kSome];
   for (int64_t row = 0; row < grid->rows; ++row)
     for (int64_t start = 0; start < grid->columns; start += kSome) {
@@ -143,8 +154,32 @@ void count_effects(const Grid* grid, const uint8_t* codes, const uint8_t* free, 
     }
 }
 
-// codes[i] = the next of those bits that belong to elements of i's level; `starts` are the places of the first ones.
-void place_bits(const uint8_t* levels, const uint8_t* bits, int64_t n, int64_t* starts, uint8_t* codes) {
-  for (int64_t i = 0; i < n; ++i) codes[i] = bits[starts[levels[i]]++];
+// counts[k] = the number of levels k, each at most 2·kMost. Four tables: one would wait for its own last increment.
+void count_levels(const uint8_t* levels, int64_t n, int64_t* counts) {
+  int64_t some[4][2 * kMost + 1] = {};
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int j = 0; j < 4; ++j) ++some[j][levels[i + j]];
+  for (; i < n; ++i) ++some[0][levels[i]];
+  for (int level = 0; level <= 2 * kMost; ++level)
+    counts[level] = some[0][level] + some[1][level] + some[2][level] + some[3][level];
+}
+
+// Bit i mod 8 of packed[i / 8] = the next of those bits that belong to elements of i's level, or its opposite;
+// `starts` are the places of the first ones.
+void place_bits(const uint8_t* levels, const uint8_t* bits, int64_t n, const int64_t* starts, int32_t opposite,
+                uint8_t* packed) {
+  const uint8_t* next[2 * kMost + 1];
+  for (int level = 0; level <= 2 * kMost; ++level) next[level] = bits + starts[level];
+  for (int64_t i = 0; i < n; i += 8) {
+    const int count = static_cast<int>(n - i < 8 ? n - i : 8);
+    unsigned byte = 0;
+    if (count == 8)
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) byte |= static_cast<unsigned>(*next[levels[i + j]]++) << j;
+    else
+      for (int j = 0; j < count; ++j) byte |= static_cast<unsigned>(*next[levels[i + j]]++) << j;
+    packed[i / 8] = static_cast<uint8_t>(opposite ? byte ^ ((1u << count) - 1) : byte);
+  }
 }
 }

@@ -96,14 +96,32 @@ def count_effects(grid: Grid, codes: np.ndarray, free: np.ndarray | None, most: 
     return counts
 
 
-def place_bits(levels: np.ndarray, bits: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
-    """Return the next bit of each element's level, the first being at `starts` (int64): uint8; None: no kernel."""
+def count_levels(levels: np.ndarray) -> np.ndarray | None:
+    """Count each of 255 levels (uint8): int64; None: no kernel."""
     kernels = library()
     if kernels is None:
         return None
-    codes, at = np.empty(len(levels), np.uint8), starts.copy()  # which moves on
-    kernels.place_bits(_at(levels), _at(bits), c_int64(len(levels)), _at(at), _at(codes))
-    return codes
+    counts = np.empty(255, np.int64)
+    kernels.count_levels(_at(levels), c_int64(len(levels)), _at(counts))
+    return counts
+
+
+def place_bits(levels: np.ndarray, bits: np.ndarray, starts: np.ndarray, opposite: bool) -> np.ndarray | None:
+    """Return the next bit of each element's level, eight a byte; None: no kernel.
+
+    Args:
+        levels: of the elements, uint8.
+        bits: 0 or 1, uint8, sorted by level.
+        starts: the place of each of 255 levels' first bit, int64.
+        opposite: each bit is taken as the other.
+    """
+    kernels = library()
+    if kernels is None:
+        return None
+    packed = np.empty(-(-len(levels) // 8), np.uint8)
+    given = _at(levels), _at(bits), c_int64(len(levels)), _at(starts), c_int32(opposite), _at(packed)
+    kernels.place_bits(*given)
+    return packed
 
 
 def _pointers(grid: Grid):

@@ -63,6 +63,13 @@ inline void philox(const Signs& from, const uint64_t* number, uint32_t words[4][
   std::memcpy(words[3], c3, sizeof c3);
 }
 
+// The same of blocks `block`, `block` + 1, … behind the first.
+inline void draw_words(const Signs& from, int64_t block, uint32_t words[4][kLanes]) {
+  uint64_t number[kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) number[lane] = from.first + static_cast<uint64_t>(block + lane);
+  philox(from, number, words);
+}
+
 // +scale where the bit is set, -scale where it is not; +0 where that of the mask is not set.
 inline uint32_t weight(uint32_t word, uint32_t mask, int bit, uint32_t scale) {
   const uint32_t one = uint32_t{1} << bit;
@@ -85,10 +92,8 @@ template <bool kMasked>
 void draw_blocks(const Signs& from, int64_t begin, int64_t end, int64_t n, const uint8_t* bits, uint32_t* out) {
   const uint32_t scale = std::bit_cast<uint32_t>(from.scale);
   for (int64_t block = begin; block < end; block += kLanes) {
-    uint64_t number[kLanes];
     uint32_t words[4][kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) number[lane] = from.first + static_cast<uint64_t>(block + lane);
-    philox(from, number, words);
+    draw_words(from, block, words);
     for (int lane = 0; lane < kLanes && block + lane < end; ++lane) {
       const int64_t at = (block + lane) * kBlock;
       if (at + kBlock <= n) {
@@ -124,8 +129,9 @@ void read_steps(Bits* const* streams, const int64_t* done, int64_t steps) {
     for (int k = 0; k < kStreams; ++k) {
       Bits& one = at[k];
       const uint64_t q = one.state & 0xFFFFFF, f0 = zeros[k];
-      const uint64_t is_one = q >= f0, mask = -is_one;  // no branch: it could not be predicted
-      one.state = (one.state >> 24) * (f0 ^ ((f0 ^ ((uint64_t{1} << 24) - f0)) & mask)) + q - (f0 & mask);
+      const uint64_t is_one = q >= f0, part = (one.state >> 24) * f0;
+      const uint64_t after_zero = part + q, after_one = one.state - part - f0;
+      one.state = is_one ? after_one : after_zero;
       one.out[i] = static_cast<uint8_t>(is_one);
       refill(one);
     }
@@ -152,7 +158,22 @@ void draw_signs(const Signs* from, const uint8_t* bits, int64_t n, uint32_t* out
   });
 }
 
-// The same, only of the elements at `places`.
+// out[i] = 1 where that is +scale, and 0 where it is -scale.
+void draw_positive(const Signs* from, int64_t n, uint8_t* out) {
+  for (int64_t block = 0; block * kBlock < n; block += kLanes) {
+    uint32_t words[4][kLanes];
+    draw_words(*from, block, words);
+    for (int lane = 0; lane < kLanes && (block + lane) * kBlock < n; ++lane) {
+      const int64_t at = (block + lane) * kBlock;
+      uint8_t some[kBlock];
+      for (int j = 0; j < 4; ++j)
+        for (int bit = 0; bit < 32; ++bit) some[32 * j + bit] = static_cast<uint8_t>(words[j][lane] >> bit & 1);
+      std::memcpy(out + at, some, static_cast<size_t>(n - at < kBlock ? n - at : kBlock));
+    }
+  }
+}
+
+// Those of `draw_signs`, only of the elements at `places`.
 void draw_signs_at(const Signs* from, const uint8_t* bits, const int64_t* places, int64_t n, uint32_t* out) {
   for (int64_t start = 0; start < n; start += kLanes) {
     const int count = static_cast<int>(n - start < kLanes ? n - start : kLanes);

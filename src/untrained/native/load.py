@@ -54,6 +54,16 @@ def draw_signs(stream: Stream, out: np.ndarray, bits: np.ndarray | None = None) 
     return True
 
 
+def draw_positive(stream: Stream, n: int) -> np.ndarray | None:
+    """Return where `draw_signs` gives +scale, bool; None: no kernel."""
+    kernels = library()
+    if kernels is None:
+        return None
+    out = np.empty(n, np.bool_)
+    kernels.draw_positive(_signs(stream), c_int64(n), _at(out))
+    return out
+
+
 def draw_signs_at(stream: Stream, places: np.ndarray, bits: np.ndarray) -> np.ndarray | None:
     """Return the elements at `places` (int64, within the bits) of the result of `draw_signs`; None: no kernel."""
     kernels = library()

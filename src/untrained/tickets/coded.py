@@ -171,10 +171,12 @@ def _begin(job: Job) -> _Begun | codec.Coded:
 
 
 def _histogram(levels: np.ndarray) -> np.ndarray:
-    """Count each level, in blocks: `bincount` takes eight bytes an element."""
-    counts = np.zeros(2 * MOST + 1, np.int64)
-    for start in range(0, len(levels), _BLOCK):
-        counts += np.bincount(levels[start : start + _BLOCK], minlength=len(counts))
+    """Count each of the 255 levels."""
+    counts = kernels.count_levels(levels)
+    if counts is None:
+        counts = np.zeros(2 * MOST + 1, np.int64)
+        for start in range(0, len(levels), _BLOCK):  # in blocks: `bincount` takes eight bytes an element
+            counts += np.bincount(levels[start : start + _BLOCK], minlength=len(counts))
     return counts
 
 
@@ -201,21 +203,30 @@ def _read_effects(side: Side, signs_known: bool) -> _Described | None:
 
 def _finish(begun: _Begun, bits: np.ndarray) -> codec.Coded:
     stream, values, levels, counts, nodes = begun
-    starts = np.cumsum(counts) - counts
-    others = kernels.place_bits(levels, bits, starts)
-    if others is None:
-        others = np.empty(len(levels), np.uint8)
-        for level in np.flatnonzero(counts).tolist():
-            others[levels == level] = bits[starts[level] : starts[level] + counts[level]]
-    places = np.flatnonzero(others) if len(values) > 2 else np.zeros(0, np.int64)
+    mask = values.tolist() in ([0, 1], [1, 0])
+    packed = _placed(levels, counts, bits, opposite=mask and int(values[0]) == 1)
+    others = None if mask else np.unpackbits(packed, count=len(levels), bitorder="little")
+    places = np.zeros(0, np.int64) if others is None or len(values) == 2 else np.flatnonzero(others)
     symbols = read_tree(stream, nodes, len(places))
     stream.close()
-    if values.tolist() in ([0, 1], [1, 0]):
-        return codec.Bits(np.packbits(others ^ np.uint8(values[0]), bitorder="little"), len(others))
+    if others is None:
+        return codec.Bits(packed, len(levels))
     codes = values[others] if len(values) == 2 else np.full(len(levels), values[0], np.int8)
     if len(values) > 2:
         codes[places] = values[1:][symbols]
     return torch.from_numpy(codes)
+
+
+def _placed(levels: np.ndarray, counts: np.ndarray, bits: np.ndarray, opposite: bool) -> np.ndarray:
+    """Return bits that are sorted by level in the order of the elements, or their opposites, eight a byte."""
+    starts = np.cumsum(counts) - counts
+    packed = kernels.place_bits(levels, bits, starts, opposite)
+    if packed is None:
+        placed = np.empty(len(levels), np.uint8)
+        for level in np.flatnonzero(counts).tolist():
+            placed[levels == level] = bits[starts[level] : starts[level] + counts[level]]
+        packed = np.packbits(placed ^ np.uint8(opposite), bitorder="little")
+    return packed
 
 
 def varint(number: int) -> bytes:

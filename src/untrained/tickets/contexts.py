@@ -22,6 +22,7 @@ from untrained.native import contexts as kernels
 from untrained.native.contexts import Grid
 from untrained.tickets.bits import MOST, level_of, tree_counts
 from untrained.weights.laws import WeightLaw, chunks, elements_per_block
+from untrained.weights.random import positive, signs
 
 MOST_BINS = 8
 """The largest logarithm of the number of bins."""
@@ -85,6 +86,8 @@ class Seeded:
         """The elements whose unit is above 0: bool."""
         assert self.law is not None and self.seed is not None
         units = self.law.units()
+        if units is signs:
+            return positive(self.seed, self.name, self.rows * self.columns)
         found = np.empty(self.rows * self.columns, np.bool_)
         for block, part in chunks(len(found), elements_per_block(units)):
             drawn = np.empty(len(found[part]), np.float32)

@@ -94,6 +94,14 @@ def signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.flo
         out[8 * whole :] = signed[bytes_[whole], :rest]
 
 
+def positive(seed: int, name: str, n: int) -> np.ndarray:
+    """Return where the first n signs of a stream are +1: bool."""
+    found = load_kernels.draw_positive(Stream(_key(seed), _stream(name), 0, np.float32(1)), n)
+    if found is not None:
+        return found
+    return np.unpackbits(words(seed, name, 0, -(-n // 128)).view(np.uint8), count=n, bitorder="little").view(np.bool_)
+
+
 def masked_signs(seed: int, name: str, first_block: int, out: np.ndarray, scale: np.float32, bits: np.ndarray) -> None:
     """Write ±1 · scale where bit i mod 8 of byte ⌊i/8⌋ of the mask (uint8) is set for out[i], and +0 elsewhere."""
     if load_kernels.draw_signs(Stream(_key(seed), _stream(name), first_block, scale), out, bits):
