@@ -131,7 +131,7 @@ def sanitized_contexts():
             table = np.arange(255, dtype=np.int32)
             contexts.sum_slopes(grid, random[1], random[3], table, table)
             contexts.count_effects(grid, random[1], random[3], 254)
-            counts = contexts.count_levels(levels)
+            counts = contexts.count_bytes(levels)
             contexts.place_bits(levels, random[1], np.cumsum(counts) - counts, bool(rows % 2))
     words = drawn.integers(1, 1 << 32, 40).astype(np.uint32)
     streams = [load_kernels.BitStream.of(words[:n].copy()) for n in (1, 2, 7, 40, 40)]

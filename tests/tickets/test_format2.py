@@ -20,7 +20,7 @@ from round_trip import raw, spelled
 from second_reader import read_ticket
 from untrained.native import library
 from untrained.tickets import coded, fitting, header
-from untrained.tickets.bits import ONES, BitReader, BitWriter, level_of, read_tree, tree_counts, write_tree
+from untrained.tickets.bits import ONES, BitReader, BitWriter, level_of, levels_of, read_tree, tree_counts, write_tree
 from untrained.tickets.contexts import Effects, Layout, Seeded
 from untrained.tickets.narrow import narrowed, widened
 from zoo import ZOO
@@ -58,6 +58,15 @@ def test_frequencies_are_those_of_the_page():
         assert ones / 2**24 == pytest.approx(1 / (1 + 2 ** (-level / 8)), rel=2e-2, abs=2**-23)
         assert 1 <= ones < 2**24 and ones + ONES[127 - level] == 2**24
     assert level_of(0, 10**9) == -127 and level_of(5, 5) == 0 and level_of(3, 0) == 22
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), min_size=1, max_size=20))
+@laws
+def test_the_level_of_counts_has_the_odds_that_are_nearest(pairs):
+    for (ones, zeros), level in zip(pairs, levels_of(*np.array(pairs).T).tolist(), strict=True):
+        assert level == level_of(ones, zeros)
+        exact = 8 * math.log2((2 * ones + 1) / (2 * zeros + 1))
+        assert abs(level - exact) <= 0.5 + 1e-9 or (abs(level) == 127 and abs(exact) >= 127 and level * exact > 0)
 
 
 @given(st.lists(st.tuples(st.integers(-127, 127), st.integers(0, 40)), max_size=8), st.integers(0, 2**32))

@@ -154,15 +154,14 @@ void count_effects(const Grid* grid, const uint8_t* codes, const uint8_t* free, 
     }
 }
 
-// counts[k] = the number of levels k, each at most 2·kMost. Four tables: one would wait for its own last increment.
-void count_levels(const uint8_t* levels, int64_t n, int64_t* counts) {
-  int64_t some[4][2 * kMost + 1] = {};
+// counts[k] = the number of bytes k. Four tables: one would wait for its own last increment.
+void count_bytes(const uint8_t* bytes, int64_t n, int64_t* counts) {
+  int64_t some[4][256] = {};
   int64_t i = 0;
   for (; i + 4 <= n; i += 4)
-    for (int j = 0; j < 4; ++j) ++some[j][levels[i + j]];
-  for (; i < n; ++i) ++some[0][levels[i]];
-  for (int level = 0; level <= 2 * kMost; ++level)
-    counts[level] = some[0][level] + some[1][level] + some[2][level] + some[3][level];
+    for (int j = 0; j < 4; ++j) ++some[j][bytes[i + j]];
+  for (; i < n; ++i) ++some[0][bytes[i]];
+  for (int k = 0; k < 256; ++k) counts[k] = some[0][k] + some[1][k] + some[2][k] + some[3][k];
 }
 
 // Bit i mod 8 of packed[i / 8] = the next of those bits that belong to elements of i's level, or its opposite;

@@ -96,13 +96,13 @@ def count_effects(grid: Grid, codes: np.ndarray, free: np.ndarray | None, most: 
     return counts
 
 
-def count_levels(levels: np.ndarray) -> np.ndarray | None:
-    """Count each of 255 levels (uint8): int64; None: no kernel."""
+def count_bytes(data: np.ndarray) -> np.ndarray | None:
+    """Count each of the 256 bytes (uint8): int64; None: no kernel."""
     kernels = library()
     if kernels is None:
         return None
-    counts = np.empty(255, np.int64)
-    kernels.count_levels(_at(levels), c_int64(len(levels)), _at(counts))
+    counts = np.empty(256, np.int64)
+    kernels.count_bytes(_at(data), c_int64(len(data)), _at(counts))
     return counts
 
 

@@ -6,8 +6,8 @@ docs/format.md, "Streams".
 
 from __future__ import annotations
 
+import bisect
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import final
 
@@ -33,10 +33,17 @@ ONES = np.array([_ones(level) for level in range(-MOST, MOST + 1)])
 """Frequency of a 1 (of 2²⁴) at each level from -127 on."""
 
 
+_BOUNDS = [2 ** ((2 * level - 1) / 16) for level in range(1 - MOST, MOST + 1)]  # of the odds of two levels
+
+
 def level_of(ones: int, zeros: int) -> int:
     """Return the level that suits bits with so many ones and zeros."""
-    level = round(8 * math.log2((2 * ones + 1) / (2 * zeros + 1)))
-    return max(-MOST, min(MOST, level))
+    return bisect.bisect(_BOUNDS, (2 * ones + 1) / (2 * zeros + 1)) - MOST
+
+
+def levels_of(ones: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+    """Return the levels that suit bits with so many ones and zeros each: int64."""
+    return np.searchsorted(np.array(_BOUNDS), (2 * ones + 1) / (2 * zeros + 1), "right") - MOST
 
 
 @final

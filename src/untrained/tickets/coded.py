@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -37,7 +38,7 @@ def encode(codes: np.ndarray, seeded: Seeded, free: np.ndarray | None) -> bytes:
         free: the elements whose codes are stored, bool; None: all.
     """
     own = codes if free is None else codes[free]
-    found = np.bincount(own.view(np.uint8) ^ np.uint8(128), minlength=256)
+    found = np.roll(_count_bytes(own.view(np.uint8)), 128)
     present = np.flatnonzero(found) - 128
     if len(present) < 2:
         return varint(len(present)) + present.astype(np.int8).tobytes()
@@ -46,8 +47,10 @@ def encode(codes: np.ndarray, seeded: Seeded, free: np.ndarray | None) -> bytes:
     head = varint(len(values)) + values.tobytes()
     layout, _ = choose_layout(Choices((codes != commonest).view(np.uint8), free), seeded)
     coded = _write_stream(own, values, layout, _levels(layout, seeded, free))
-    packed = codec.pack(np.searchsorted(present, own).astype(np.uint8), codec.width_of(len(values)))
-    return head + (coded if len(coded) < 1 + len(packed) else bytes([_PACKED]) + packed)
+    width = codec.width_of(len(values))
+    if len(coded) < 1 + math.ceil(len(own) * width / 8):
+        return head + coded
+    return head + bytes([_PACKED]) + codec.pack(np.searchsorted(present, own).astype(np.uint8), width)
 
 
 def _write_stream(own: np.ndarray, values: np.ndarray, layout: Layout, levels: np.ndarray) -> bytes:
@@ -62,11 +65,11 @@ def _write_stream(own: np.ndarray, values: np.ndarray, layout: Layout, levels: n
         side += np.array([effects.first, len(effects.levels), *effects.levels], np.int8).tobytes()
         write_tree(stream, effects.levels, effects.numbers - effects.first)
     others = own != values[0]
-    counts, ordered = _histogram(levels), others[np.argsort(levels, kind="stable")]
+    counts, ordered = _count_bytes(levels)[: 2 * MOST + 1], others[np.argsort(levels, kind="stable")]
     ends = np.cumsum(counts)
     for level in np.flatnonzero(counts).tolist():
         stream.add(level - MOST, ordered[ends[level] - counts[level] : ends[level]])
-    symbols = np.searchsorted(values[1:], own[others])
+    symbols = np.searchsorted(values[1:], own[others]) if len(values) > 2 else np.zeros(0, np.int64)
     nodes = [level_of(*pair[::-1]) for pair in tree_counts(np.bincount(symbols, minlength=len(values) - 1))]
     side += np.array(nodes, np.int8).tobytes()
     write_tree(stream, nodes, symbols)
@@ -167,16 +170,15 @@ def _begin(job: Job) -> _Begun | codec.Coded:
             its = Effects(its.step, its.by_sign, numbers.astype(np.int16))
         found.append(its)
     levels = _levels(replace(layout, rows=found[0], columns=found[1]), job.seeded, job.free)
-    return _Begun(stream, values, levels, _histogram(levels), nodes)
+    return _Begun(stream, values, levels, _count_bytes(levels)[: 2 * MOST + 1], nodes)
 
 
-def _histogram(levels: np.ndarray) -> np.ndarray:
-    """Count each of the 255 levels."""
-    counts = kernels.count_levels(levels)
+def _count_bytes(data: np.ndarray) -> np.ndarray:
+    counts = kernels.count_bytes(data)
     if counts is None:
-        counts = np.zeros(2 * MOST + 1, np.int64)
-        for start in range(0, len(levels), _BLOCK):  # in blocks: `bincount` takes eight bytes an element
-            counts += np.bincount(levels[start : start + _BLOCK], minlength=len(counts))
+        counts = np.zeros(256, np.int64)
+        for start in range(0, len(data), _BLOCK):  # in blocks: `bincount` takes eight bytes an element
+            counts += np.bincount(data[start : start + _BLOCK], minlength=256)
     return counts
 
 

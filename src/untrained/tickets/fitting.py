@@ -16,7 +16,7 @@ import numpy as np
 
 from untrained.native import contexts as kernels
 from untrained.native.contexts import Grid
-from untrained.tickets.bits import MOST, ONES, level_of
+from untrained.tickets.bits import MOST, ONES, level_of, levels_of
 from untrained.tickets.contexts import (
     FINE,
     HIGHEST,
@@ -99,12 +99,13 @@ def _choose_bins(choices: Choices, seeded: Seeded) -> tuple[Layout, float]:
         ones = int(np.count_nonzero(own))
         levels = np.array([level_of(ones, len(own) - ones)], np.int16)
         return Layout(levels=levels), _price_all(np.array([[len(own) - ones, ones]]), levels) + 24
-    pairs = 2 * seeded.fine.astype(np.uint16) + choices.ones
-    fine = np.bincount(pairs if choices.free is None else pairs[choices.free], minlength=2 << FINE).reshape(-1, 2)
+    shape = seeded.rows, seeded.columns
+    nothing = [np.zeros((2, n), np.int32) for n in shape]
+    fine = _count(Grid(seeded.fine, None, np.zeros(1 << FINE, np.int32), *nothing, shape), choices, 0)[:, 0]
     best, least = Layout(), math.inf
     for bins, signed in ((0, False), *itertools.product(_BINS, (False, True))):
         merged = _merged(fine, bins, signed)
-        levels = np.array([level_of(ones, zeros) for zeros, ones in merged.tolist()], np.int16)
+        levels = levels_of(merged[:, 1], merged[:, 0]).astype(np.int16)
         bits = _price_all(merged, levels) + 8 * (len(levels) + 2)
         if bits < least:
             best, least = Layout(bins, signed, levels), bits
@@ -137,8 +138,7 @@ class _Counts:
         bins, by_bin = (seeded.fine, np.zeros(1 << FINE, np.int32)) if layout.bins else (None, np.zeros(1, np.int32))
         positive = seeded.positive if layout.by_sign else None
         grid = Grid(bins, positive, by_bin, rows, columns, (seeded.rows, seeded.columns))
-        counts = kernels.count_effects(grid, *choices, _WIDEST)
-        counts = _count_effects(grid, choices) if counts is None else counts
+        counts = _count(grid, choices, _WIDEST)
         return _Counts(layout, _merged(counts, layout.bins, layout.signed) if layout.bins else counts)
 
     def _levels(self, by_bin: np.ndarray) -> np.ndarray:
@@ -160,15 +160,18 @@ class _Counts:
         return _Counts(replace(self.layout, levels=np.rint(levels).astype(np.int16)), self.counts)
 
 
-def _count_effects(grid: Grid, choices: Choices) -> np.ndarray:
-    """Return what the kernel returns."""
-    counts = np.zeros((len(grid.by_bin), 2 * _WIDEST + 1, 2), np.int64)
+def _count(grid: Grid, choices: Choices, most: int) -> np.ndarray:
+    """Count elements by bin, sum of effects (cut to ±most) and choice."""
+    counts = kernels.count_effects(grid, *choices, most)
+    if counts is not None:
+        return counts
+    counts = np.zeros((len(grid.by_bin), 2 * most + 1, 2), np.int64)
     others = (choices.ones, grid.bins, choices.free)
     ones, bins, free = (None if each is None else each.reshape(grid.shape) for each in others)
     assert ones is not None
     for part, sums in effects_by_rows(grid):
-        sums = np.clip(sums, -_WIDEST, _WIDEST) + _WIDEST
-        keys = 2 * (sums if bins is None else sums + np.int32(2 * _WIDEST + 1) * bins[part]) + ones[part]
+        sums = np.clip(sums, -most, most) + most
+        keys = 2 * (sums if bins is None else sums + np.int32(2 * most + 1) * bins[part]) + ones[part]
         keys = keys.reshape(-1) if free is None else keys[free[part]]
         counts += np.bincount(keys, minlength=counts.size).reshape(counts.shape)
     return counts
@@ -199,11 +202,9 @@ class _Fit:
         count = None if free is None else free.reshape(grid.shape)
         effects, base = [], level_of(int(grid.sum()), int((ones.size if free is None else free.sum()) - grid.sum()))
         for axis in (1, 0):
-            some = grid.sum(axis)
+            some = grid.sum(axis, dtype=np.int64)
             whole = grid.shape[axis] if count is None else count.sum(axis)
-            levels = [
-                level_of(one, zero) - base for one, zero in zip(some.tolist(), (whole - some).tolist(), strict=True)
-            ]
+            levels = levels_of(some, whole - some) - base
             effects.append(np.array([levels, levels], np.float64).reshape(2, -1))
         return _Fit(seeded, plain, by_sign, plain.levels.astype(np.float64), (effects[0], effects[1]))
 
