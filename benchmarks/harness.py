@@ -41,9 +41,10 @@ def interleave(
     reference: str,
     rounds: int,
     device: str = "cpu",
+    clock: Callable[[], float] = time.process_time,
 ) -> list[Timing]:
     """Time all variants in turn, `rounds` times after one round to warm up."""
-    return ratios(take_turns(variants, rounds=rounds, device=device), reference)
+    return ratios(take_turns(variants, rounds=rounds, device=device, clock=clock), reference)
 
 
 def take_turns(
@@ -52,13 +53,13 @@ def take_turns(
     rounds: int,
     device: str = "cpu",
     between: Callable[[str], object] | None = None,
+    clock: Callable[[], float] = time.process_time,
 ) -> dict[str, list[float]]:
     """Seconds that every variant took in every round.
 
     With `between` every variant runs once, then that (with its name), then the variant again, and only this is timed:
     short ones would else be told apart by what the one before them left in the caches.
     """
-    clock = time.process_time
     if torch.device(device).type == "cuda":
 
         def clock() -> float:
