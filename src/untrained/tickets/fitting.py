@@ -100,8 +100,8 @@ def _choose_bins(choices: Choices, seeded: Seeded) -> tuple[Layout, float]:
         levels = np.array([level_of(ones, len(own) - ones)], np.int16)
         return Layout(levels=levels), _price_all(np.array([[len(own) - ones, ones]]), levels) + 24
     shape = seeded.rows, seeded.columns
-    nothing = [np.zeros((2, n), np.int32) for n in shape]
-    fine = _count(Grid(seeded.fine, None, np.zeros(1 << FINE, np.int32), *nothing, shape), choices, 0)[:, 0]
+    rows, columns = Layout().effects(shape)
+    fine = _count(Grid(seeded.fine, None, np.zeros(1 << FINE, np.int32), rows, columns, shape), choices, 0)[:, 0]
     best, least = Layout(), math.inf
     for bins, signed in ((0, False), *itertools.product(_BINS, (False, True))):
         merged = _merged(fine, bins, signed)
