@@ -88,7 +88,7 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
     chance = _chance(data)
     network = _setup(settings, Cell(TWIN, None, 0)).describe_network()
     network += " and without" * (len(settings.norms()) > 1)
-    title = f"{network} on {Path(settings.data).name}, {settings.epochs} epochs"
+    title = f"{network} on {Path(settings.data).name}, {settings.epochs} epoch{'s' * (settings.epochs != 1)}"
 
     def draw(lines: Sequence[Line], cells: Sequence[Cell]) -> Any:
         return plot.frontier(title, entries_of(cells, trained, chance))
