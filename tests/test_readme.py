@@ -44,6 +44,11 @@ def test_the_examples_of_speed_run():
     assert len(ut.packed.layers(names["model"])) == 2
 
 
+def test_the_examples_with_a_bank_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(_run_examples(ROOT / "docs/bank.md")["bank"]) >= 3
+
+
 def test_the_examples_with_the_frontier_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert _run_examples(ROOT / "docs/frontier.md")["found"].sentences
