@@ -17,6 +17,7 @@ import torch
 
 import untrained as ut
 from harness import measured
+from tables_bank import bank_inferring, bank_peers, bank_says, bank_scenarios, bank_switching  # noqa: F401  by name
 from untrained.packed.kernels import LISTS_UP_TO, LOOKUP_UP_TO
 from untrained.runs.table import TWIN
 
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
     "docs/api.md",
+    "docs/bank.md",
     "docs/frontier.md",
     "docs/index.md",
     "docs/methods.md",
