@@ -295,6 +295,19 @@ def test_options_in_brackets_reach_the_method():
     assert cells["edge-popup(structure=NofM(2, 4))"].keep is None and cells["threshold(threshold=0.0, start=None)"]
 
 
+def test_methods_that_cannot_have_densities_stay_uniform_beside_others(monkeypatch):
+    masked, seen = Workbench.masked, {}
+
+    def noting(bench, method, last=None):
+        seen[type(method).__name__] = bench.setup.densities
+        return masked(bench, method, last)
+
+    monkeypatch.setattr(Workbench, "masked", noting)
+    main([*SMALL, "--recipe", "small", "--methods", "small,gem-miner", "--keep", "0.3", "--out", "run"])
+    assert [cell.error for cell in cells_of(Path("run"))] == [""] * 4
+    assert seen == {"RandomSubnetwork": "balanced", "EdgePopup": "balanced", "GemMiner": "uniform"}
+
+
 @pytest.mark.parametrize("keep", ["0.2", "Cubic(0.6, 0.2)"])
 def test_the_keep_in_the_brackets_is_used_or_refused(capsys, keep):
     try:

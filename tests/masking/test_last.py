@@ -87,6 +87,13 @@ def test_what_is_not_clear_is_refused(build, says):
             call()
 
 
+def test_a_masked_model_is_refused_as_masked():
+    model = ut.mask_(ut.models.fc((6, 5), (1, 4, 4)), MAIN)
+    for call in (lambda: ut.last(model, MAIN, LAST), lambda: ut.erk(model, MAIN), lambda: ut.balanced(model, MAIN)):
+        with pytest.raises(ValueError, match="the model is masked already"):
+            call()
+
+
 @pytest.mark.parametrize("case", ZOO.values(), ids=ZOO)
 def test_every_model_is_masked_or_refused(case):
     model = case.build()

@@ -26,6 +26,7 @@ from untrained.experiments.by_name import (
 )
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
+from untrained.masking.densities import takes_densities
 from untrained.methods import METHODS
 from untrained.opponents import OPPONENTS, Opponent
 from untrained.report.grid_page import write_grid_report
@@ -254,6 +255,8 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
             row, epochs = bench.train_opponent(entrant, cell.method, folder), entrant.passes(epochs)
         else:
             last = last_of(method_text)
+            if not takes_densities(entrant):
+                bench = replace(bench, setup=replace(settings, densities="uniform"))
             if any(each.learns for each in (entrant, last) if each is not None):
                 row, _ = bench.search(bench.masked(entrant, last), cell.method, folder, resume=resume, last=last)
             else:

@@ -13,11 +13,9 @@ import torch
 
 from untrained import plot
 from untrained.data.dataset import DataSet
-from untrained.experiments.by_name import entrant_of, opponent_of, split
+from untrained.experiments.by_name import opponent_of, split
 from untrained.experiments.compare import make_grid, run_grid, validate
 from untrained.experiments.testbed import scaled
-from untrained.masking.densities import takes_densities
-from untrained.methods.base import Method
 from untrained.models import NETWORKS
 from untrained.opponents import OPPONENTS
 from untrained.runs.frontier import Entry, Range, entries_of, ranges_of, sides
@@ -144,9 +142,7 @@ def _setup(settings: FrontierSettings, cell: Cell) -> CompareSettings:
     same: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(CompareSettings)}
     norm = cell.norm or max(settings.norms(), key=("none", "batch").index)
     same |= {"width": None, "norm": None if norm == "none" else norm, "against": TWIN}
-    if settings.densities is None:
-        method = None if cell.method == TWIN else entrant_of(cell.method, cell.keep)
-        same["densities"] = "balanced" if isinstance(method, Method) and takes_densities(method) else "uniform"
+    same["densities"] = settings.densities or "balanced"
     return scaled(CompareSettings(**same), 1.0 if cell.width is None else cell.width)
 
 

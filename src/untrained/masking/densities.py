@@ -26,8 +26,8 @@ def erk(model: nn.Module, method: Method, last: Method | None = None) -> dict[st
         {pattern: method}, the argument for `mask_`: one pattern for every tensor that can be masked.
 
     Raises:
-        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked; or it is not
-            clear which tensor is last.
+        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked; the model is
+            masked already; or it is not clear which tensor is last.
 
     Example:
         >>> model = ut.models.fc((300, 100))
@@ -57,8 +57,8 @@ def balanced(model: nn.Module, method: Method, last: Method | None = None) -> di
         {pattern: method}, the argument for `mask_`: one pattern for every tensor that can be masked.
 
     Raises:
-        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked; or it is not
-            clear which tensor is last.
+        ValueError: the method has no such `keep`, ranks tensors together, or no tensor can be masked; the model is
+            masked already; or it is not clear which tensor is last.
 
     Example:
         >>> model = ut.models.fc((256, 256))

@@ -6,6 +6,7 @@ import re
 
 from torch import nn
 
+from untrained.masking.mask import refuse_masked
 from untrained.masking.roles import Owners, roles
 from untrained.methods.base import Method
 
@@ -24,8 +25,8 @@ def last(model: nn.Module, method: Method, last_method: Method) -> dict[str, Met
         {pattern: method}, the argument for `mask_`, which also needs `weights=` where the two recommend other laws.
 
     Raises:
-        ValueError: it is not clear which tensor is last: the model has fewer than two, the last one is tied to another
-            place or an embedding, or its module has several.
+        ValueError: the model is masked already; or it is not clear which tensor is last: it has fewer than two, the
+            last one is tied to another place or an embedding, or its module has several.
 
     Example:
         >>> model = ut.models.fc((300, 100))
@@ -39,7 +40,12 @@ def last(model: nn.Module, method: Method, last_method: Method) -> dict[str, Met
 
 
 def maskable(model: nn.Module) -> list[str]:
-    """Return the names of the tensors that `mask_` masks, in the model's order."""
+    """Return the names of the tensors that `mask_` masks, in the model's order.
+
+    Raises:
+        ValueError: the model is masked already.
+    """
+    refuse_masked(model)
     return [name for name, role in roles(model)[2].items() if role.kind == "weight"]
 
 

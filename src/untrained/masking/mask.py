@@ -64,7 +64,7 @@ def mask_(
     Source: Ramanujan et al. 2019, section 3 (no biases, norm without scale and shift, weights never trained).
     """
     seed = check_seed(seed)
-    _refuse_masked(model)
+    refuse_masked(model)
     plan = Plan.of(model, method, seed, weights, where, also_train)
     first_scores = _draw_scores(plan)
     plan.warn()
@@ -72,7 +72,8 @@ def mask_(
     return model
 
 
-def _refuse_masked(model: nn.Module) -> None:
+def refuse_masked(model: nn.Module) -> None:
+    """Raise a ValueError if the model is masked, or a part of it, or if it is compiled."""
     compiler = sys.modules.get("torch._dynamo")  # it takes seconds to import, and a compiled model has loaded it
     if compiler is not None and isinstance(model, compiler.OptimizedModule):
         raise ValueError("the model is compiled already: mask it first, then compile the result of mask_")

@@ -33,7 +33,6 @@ from untrained.tickets.contexts import Seeded
 from untrained.tickets.file import add_path_to_errors
 from untrained.tickets.header import TensorEntry, TicketError
 
-_KIND = b"trained1"
 _PARTS = "codes", "scale"
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("opponent", "network", "meta", "tensors"), (dict,)),
@@ -89,7 +88,7 @@ class Compressed:
             lines[name], data[name] = container.store(tensor.cpu())
         head = {"opponent": header.describe(self.opponent), "network": self.built_by, "meta": self.meta}
         head |= {"tensors": lines, "producer": f"untrained {__version__}"}
-        return container.pack(_KIND, b"", head, data)
+        return container.pack(container.TRAINED, b"", head, data)
 
     @staticmethod
     def load(path: Path) -> Compressed:
@@ -137,7 +136,7 @@ def _fill_(network: nn.Module, coded: Coded) -> None:
 def _read(path: Path) -> Compressed:
     if not path.is_file():
         raise TicketError("no such file")
-    if not container.is_of(_KIND, path):
+    if not container.is_of(container.TRAINED, path):
         raise TicketError("not the file of a trained opponent, or one of an older version, which cannot be read")
     _, head, side = container.unpack(path, 0)
     header.check_keys("the header", head, _KINDS, set())

@@ -43,7 +43,8 @@ class Setup:
         size: Side in pixels that the images of a folder are scaled to.
         weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: that of the method).
         densities: Keep the same fraction of every tensor (uniform), the same number of inputs of every unit (balanced),
-            or more of small tensors (erk); the same number in all (default: uniform).
+            or more of small tensors (erk); the same number in all (default: uniform). In compare, sweep and frontier,
+            methods that rank all tensors together or learn how many to keep stay uniform.
         recipe: Recipe of the scores: the default one, or that of the method's authors, with their weights (paper); or
             the one for the smallest files: small, which also means --norm batch (not for residual networks),
             --densities balanced, and in find --method small and --keep 0.05, unless they are given. Epochs, batch size
@@ -207,7 +208,7 @@ class FrontierSettings(GridSettings):
         width: Factors on the channels, or on the hidden units of an fc network, with commas between them (default:
             0.25,0.5,1 where the network has a width).
         norm: Norms, none or batch, with commas between them (default: batch where the network can have one).
-        densities: As in find (default: balanced for methods that rank each tensor alone).
+        densities: As in find, uniform for the same methods as in compare (default: balanced).
         opponents: Trained networks, with commas between them: int8-twin, int4-twin, ternary-twin, binary-twin,
             pruned-twin, narrow-twin, imp-ticket, with options in brackets; or all, or none. The trained twin is always
             in the table.

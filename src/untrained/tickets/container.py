@@ -25,6 +25,8 @@ from untrained.tickets.narrow import narrowed, widened
 
 KIND = 8
 """Bytes at the beginning that say of which kind the file is."""
+TRAINED = b"trained1"
+"""The kind of a trained opponent's file."""
 _CHECK = 8
 LONGEST = 10**8
 """The most characters of a header."""

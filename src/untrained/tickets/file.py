@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from untrained.methods.base import UNDECIDED
-from untrained.tickets import compact, hashes, header
+from untrained.tickets import compact, container, hashes, header
 from untrained.tickets.codec import Codes, Encoded, decode_each
 from untrained.tickets.header import TensorEntry, TicketError
 
@@ -50,6 +50,10 @@ def read(path: Path) -> dict[str, Any]:
     """
     if compact.is_one(path):
         return compact.read(path)
+    if container.is_of(container.TRAINED, path):
+        raise TicketError(
+            "a trained opponent's file, not a ticket; untrained.opponents.compressed.Compressed.load reads it"
+        )
     head, stored = read_safetensors(path)
     if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
         raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
