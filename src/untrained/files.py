@@ -31,8 +31,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    # A hash and not the name itself, which may be as long as names can be.
-    prefix = f".unfinished-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
+    prefix = f".unfinished-{_short_hash(path)}-"
     _remove_abandoned(path.parent, prefix)
     unfinished = path.with_name(prefix + secrets.token_hex(8))
     os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode | 0o600))
@@ -85,6 +84,32 @@ def sole_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file that is changed in place, which other writers wait for; it ends with the process.
+
+    Raises:
+        OSError: another writer has held it for a minute, or there is no folder for it.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.parent.is_dir():  # which FileLock would make
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    lock = FileLock(path.with_name(f".lock-{_short_hash(path)}"), timeout=60)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OSError(f"another process writes into {path} now; wait for its end") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _short_hash(path: Path) -> str:
+    """Return a short name for a file's name, which may be as long as names can be."""
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
 
 
 def _get_mode(path: str | Path) -> int | None:

@@ -145,7 +145,7 @@ BAD = {
     ),
     "another network": (
         lambda bank: bank.add("new", ut.mask_(_net((24, 15)), METHODS["signed"], seed=3)),
-        "'fc2.weight' has shape",
+        "its network must be that of the bank",
     ),
     "not masked": (lambda bank: bank.add("new", _net()), "not masked"),
     "missing": (lambda bank: bank.use("gone"), "has no task 'gone'; it has 'edge-popup'"),

@@ -395,7 +395,7 @@ def test_a_file_that_cannot_be_read_is_refused(path, monkeypatch):
     def unreadable(*_, **__):
         raise PermissionError("permission denied")
 
-    monkeypatch.setattr("untrained.tickets.file.safe_open", unreadable)
+    monkeypatch.setattr("pathlib.Path.read_bytes", unreadable)
     with pytest.raises(ut.TicketError, match=r"a\.ticket: .*permission denied"):
         ut.load(path, mixed())
 

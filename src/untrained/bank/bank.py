@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, final, overload
 
 import torch
 from torch import Tensor, nn
 
-from untrained.bank.live import Live
+from untrained.bank import change, file
+from untrained.bank.live import Live, join_conditions
 from untrained.bank.merge import Calibrate, How, merge
 from untrained.bank.overlap import Overlap, overlap_matrix, overlaps
+from untrained.bank.rows import gather
+from untrained.bank.shared import Shared
 from untrained.bank.start import start_at_mean_
 from untrained.bank.task import Task, check_name
 from untrained.masking.mask import is_masked, mask_
@@ -23,7 +26,6 @@ from untrained.masking.plan import Where
 from untrained.methods.base import Method
 from untrained.models import Network
 from untrained.packed.modules import pack_
-from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
 from untrained.weights.laws import SignedConstant, WeightLaw, check_seed
 
@@ -87,6 +89,10 @@ class Bank:
         return self._live.law
 
     @property
+    def _shared(self) -> Shared:
+        return Shared.of(self.model, self.seed, self.law)
+
+    @property
     def names(self) -> list[str]:
         """The names of the tasks, in the order in which they were added."""
         return list(self._tasks)
@@ -144,7 +150,7 @@ class Bank:
         if heads and isinstance(model, Network):
             model.built_by = None  # pyright: ignore[reportAttributeAccessIssue]  it would build the old head
         own = [f"{path}.{leaf}" for path in heads or () for leaf, _ in model.get_submodule(path).named_parameters()]
-        trained = _join(own, also_train) if own else also_train
+        trained = join_conditions(own, also_train) if own else also_train
         mask_(model, method, seed=self.seed, weights=self.law, where=where, also_train=trained)
         if start is not None:
             start_at_mean_(model, self.tasks, start)
@@ -226,6 +232,44 @@ class Bank:
         """Return a task as a ticket, which loads without the bank."""
         return self.task(name).ticket()
 
+    def save(self, path: str | Path) -> None:
+        """Write the bank into a file, whole or not at all, even if the process is killed.
+
+        The same tasks in the same order give the same bytes. Where the file holds the first of these tasks already,
+        only the others are written, behind them.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Example:
+            >>> bank = ut.Bank(ut.models.fc((32,), shape=(1, 8, 8)))
+            >>> bank.add("digits", bank.masked(ut.RandomSubnetwork(keep=0.5)))
+            >>> bank.save("tasks.bank")
+            >>> ut.Bank.load("tasks.bank").names
+            ['digits']
+        """
+        change.save(Path(path), self._shared, self.tasks)
+
+    @staticmethod
+    def load(path: str | Path, model: nn.Module | None = None, only: Sequence[str] | None = None) -> Bank:
+        """Read a bank from its file.
+
+        Args:
+            path: the file.
+            model: a freshly built network; may be left out if it is one of `untrained.models`.
+            only: the names of the tasks to read; the others are not decoded.
+
+        Raises:
+            TicketError: the file is damaged, lacks a task, or does not fit the model; the message names file and task.
+        """
+        with file.opened(Path(path)) as read:
+            tickets, shared = list(read.tickets(only)), read.shared
+            bank = Bank(shared.build(read.end) if model is None else model, shared.seed, weights=shared.law)
+            for name, ticket, data in tickets:
+                with file.task_in_errors(name):
+                    bank._insert(Task.of(name, bank._checked(ticket), data))
+            return bank
+
     def use(self, name: str) -> nn.Module:
         """Write a task into the live network and return it: the same module and the same memory at every call.
 
@@ -280,7 +324,7 @@ class Bank:
             raise ValueError(f"expected one task for each of {len(x)} rows, at least one, got {len(names)}")
         groups = {name: [row for row, own in enumerate(names) if own == name] for name in dict.fromkeys(names)}
         outputs = {name: self._run(x[torch.tensor(rows, device=x.device)], name) for name, rows in groups.items()}
-        return _gather(outputs, groups, len(names))
+        return gather(outputs, groups, len(names))
 
     def _run(self, x: Tensor, name: str) -> Tensor:
         with self.using(name) as model, self._live.evaluating():
@@ -294,12 +338,9 @@ class Bank:
         """Return the ticket if it fits the bank.
 
         Raises:
-            TicketError: its seed or law is another one, or it does not fit the network.
+            TicketError: its seed, law or network is another one, or it does not fit the network.
         """
-        if ticket.law != self.law:
-            raise TicketError(f"its weights must be {self.law or 'the model’s own'}, got {ticket.law or 'its own'}")
-        if self.law is not None and ticket.seed != self.seed:
-            raise TicketError(f"its seed must be that of the bank, {self.seed}, got {ticket.seed}")
+        self._shared.check(ticket)
         self._live.fitted(ticket)
         return ticket
 
@@ -307,44 +348,3 @@ class Bank:
         with self._lock:
             self._check_new(task.name)
             self._tasks[task.name] = task
-
-
-def _join(own: Sequence[str], also_train: Where | None) -> Where:
-    """Return the condition of being one of these names, or matched."""
-
-    def trained(name: str, parameter: nn.Parameter) -> bool:
-        if name in own:
-            return True
-        if isinstance(also_train, str):
-            return re.fullmatch(also_train, name) is not None
-        return also_train is not None and bool(also_train(name, parameter))
-
-    return trained
-
-
-def _gather(outputs: Mapping[str, Tensor], groups: Mapping[str, Sequence[int]], rows: int) -> Tensor:
-    """Return the outputs of all groups in the order of the rows.
-
-    Raises:
-        ValueError: they are no tensors with a row for each input, or not of one shape.
-    """
-    for name, its in groups.items():
-        given = outputs[name]
-        if not isinstance(given, Tensor) or not given.ndim or len(given) != len(its):
-            got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
-            raise ValueError(f"a batch of several tasks needs a network that returns a tensor of rows, got {got}")
-    first = next(iter(outputs.values()))
-    shapes = {tuple(each.shape[1:]) for each in outputs.values()}
-    if len(shapes) == 1:
-        out = first.new_empty(rows, *first.shape[1:])
-    elif all(len(shape) == 1 for shape in shapes) and first.is_floating_point():
-        out = first.new_full((rows, max(shape[0] for shape in shapes)), -torch.inf)
-    else:
-        raise ValueError(f"the outputs of one batch must be of one shape, or rows of classes, got {sorted(shapes)}")
-    for name, its in groups.items():
-        index = torch.tensor(its, device=out.device)
-        if len(shapes) == 1:
-            out = out.index_copy(0, index, outputs[name])
-        else:
-            out[index, : outputs[name].shape[1]] = outputs[name]
-    return out

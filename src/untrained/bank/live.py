@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import final
 
@@ -13,6 +14,7 @@ from torch import Tensor, jit, nn
 
 from untrained.bank.task import Task
 from untrained.masking.masked_class import tensors_of
+from untrained.masking.plan import Where
 from untrained.native import bank as kernels
 from untrained.tickets import contents
 from untrained.tickets.header import TensorEntry, TicketError
@@ -236,3 +238,16 @@ def replace_head_(model: nn.Module, path: str, outputs: int) -> nn.Linear:
 
 def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
+
+
+def join_conditions(own: Sequence[str], also_train: Where | None) -> Where:
+    """Return the condition of being one of these names, or matched."""
+
+    def trained(name: str, parameter: nn.Parameter) -> bool:
+        if name in own:
+            return True
+        if isinstance(also_train, str):
+            return re.fullmatch(also_train, name) is not None
+        return also_train is not None and bool(also_train(name, parameter))
+
+    return trained

@@ -134,11 +134,10 @@ def _fill_(network: nn.Module, coded: Coded) -> None:
 
 
 def _read(path: Path) -> Compressed:
-    if not path.is_file():
-        raise TicketError("no such file")
-    if not container.is_of(container.TRAINED, path):
+    data = container.whole(path)
+    if not data.startswith(container.TRAINED):
         raise TicketError("not the file of a trained opponent, or one of an older version, which cannot be read")
-    _, head, side = container.unpack(path, 0)
+    _, head, side = container.unpack(data, 0)
     header.check_keys("the header", head, _KINDS, set())
     opponent = header.revive(Opponent, head["opponent"], "opponent")
     header.check_keys("the network", head["network"], {"name": (str,), "arguments": (dict,)}, set())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from untrained.tickets.header import TensorEntry, TicketError
 from untrained.weights.laws import WeightLaw
 
 MAGIC = b"ticket 2"
-_HASHES = 2 * 32  # bytes
+HASHES = 2 * 32
+"""Bytes of the two hashes behind the check."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -60,18 +60,13 @@ def to_bytes(
     return container.pack(MAGIC, own, {**head, "tensors": lines}, data)
 
 
-def is_one(path: Path) -> bool:
-    """Return True if a file begins like one of format 2."""
-    return container.is_of(MAGIC, path)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Read the fields of a Ticket from its file, and make all checks that need no weights.
+def read(data: bytes) -> dict[str, Any]:
+    """Read the fields of a Ticket from the bytes of its file, and make all checks that need no weights.
 
     Raises:
         TicketError: the file is damaged, or not as the format demands.
     """
-    own, head, side = container.unpack(path, _HASHES)
+    own, head, side = container.unpack(data, HASHES)
     hashes = {"weights_sha256": own[:32].hex(), "sample_sha256": own[32:].hex()}
     stored = {n: line for n, line in head["tensors"].items() if isinstance(line, dict) and "stored" in line}
     drawn = {name: line for name, line in head["tensors"].items() if name not in stored}

@@ -27,9 +27,12 @@ KIND = 8
 """Bytes at the beginning that say of which kind the file is."""
 TRAINED = b"trained1"
 """The kind of a trained opponent's file."""
-_CHECK = 8
+CHECK = 8
+"""Bytes of a hash that finds damage."""
 LONGEST = 10**8
 """The most characters of a header."""
+MOST_PER_BYTE, FREE = 64, 1 << 16
+"""The most characters of a header for each of its compressed bytes, and beside these."""
 _DIGITS = ",".join(f'"{digit}"' for digit in range(10))
 _DICTIONARY = (
     '"airplane","automobile","bird","cat","deer","dog","frog","horse","ship","truck""cifar10","fashion-mnist","kmnist"'
@@ -69,44 +72,61 @@ def pack(kind: bytes, own: bytes, head: Mapping[str, Any], data: Mapping[str, by
     if len(text) > LONGEST:
         meta = len(header.to_json(head["meta"]))
         raise ValueError(f"this ticket cannot be written: its header takes {len(text):,} bytes, {meta:,} of them meta")
-    packed = deflate(text, 9)
-    if len(text) > _most_characters(len(packed)):
-        packed = deflate(text, 0)
-    rest = own + coded.varint(len(packed)) + packed + b"".join(data[name] for name in sorted(data))
-    return kind + _check(rest) + rest
+    return assemble(kind, own, text, b"".join(data[name] for name in sorted(data)))
 
 
-def is_of(kind: bytes, path: Path) -> bool:
-    """Return True if a file begins like one of this kind."""
+def assemble(kind: bytes, own: bytes, text: bytes, tensors: bytes) -> bytes:
+    """Return the bytes of a file from its parts, which `take_apart` gives."""
+    rest = own + text_bytes(text) + tensors
+    return kind + check(rest) + rest
+
+
+def whole(path: Path) -> bytes:
+    """Return all bytes of a file.
+
+    Raises:
+        TicketError: there is none, or it cannot be read.
+    """
+    if not path.is_file():
+        raise TicketError("no such file")
     try:
-        with path.open("rb") as file:
-            return file.read(KIND) == kind
-    except (OSError, ValueError):  # which the reader of other kinds will complain of
-        return False
+        return path.read_bytes()
+    except OSError as error:
+        raise TicketError(f"it cannot be read ({error})") from None
 
 
-def unpack(path: Path, own: int) -> tuple[bytes, dict[str, Any], coded.Side]:
-    """Read a file whose kind is known, and return the bytes of its kind's own, its header, and what is behind that.
+def take_apart(data: bytes, own: int) -> tuple[bytes, str, coded.Side]:
+    """Return the bytes of the kind's own, the header's text, and what is behind that, of a file whose kind is known.
 
     Raises:
         TicketError: it is damaged.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise TicketError(f"it cannot be read ({error})") from None
-    if data[KIND : KIND + _CHECK] != _check(data[KIND + _CHECK :]):
+    if data[KIND : KIND + CHECK] != check(data[KIND + CHECK :]):
         raise TicketError("its contents do not have the hash at its beginning: the file is damaged")
     side = coded.Side(data)
     try:
-        side.take(KIND + _CHECK)
-        its_own = side.take(own)
-        head = header.from_json(inflate(side.take(coded.read_varint(side))))
+        side.take(KIND + CHECK)
+        return side.take(own), inflate(side.take(coded.read_varint(side))), side
     except ValueError as error:
         raise error if isinstance(error, TicketError) else TicketError(f"its header: {error}") from None
+
+
+def unpack(data: bytes, own: int) -> tuple[bytes, dict[str, Any], coded.Side]:
+    """Return the same with the header parsed.
+
+    Raises:
+        TicketError: it is damaged.
+    """
+    its_own, text, side = take_apart(data, own)
+    head = header.from_json(text)
     if not isinstance(head.get("tensors"), dict):
         raise TicketError("its header has no tensors")
     return its_own, head, side
+
+
+def check(rest: bytes) -> bytes:
+    """Return the bytes by which damage of these is found."""
+    return hashlib.sha256(rest).digest()[:CHECK]
 
 
 def codes_bytes(codes: bytes) -> bytes:
@@ -148,15 +168,29 @@ def take_stored(name: str, line: Mapping[str, Any], side: coded.Side) -> Tensor:
     return widened(raw.view(narrow).reshape(shape), own)
 
 
-def deflate(text: bytes, level: int) -> bytes:
+def text_bytes(text: bytes, known: bytes = b"", free: int = FREE) -> bytes:
+    """Return the text of a header compressed, with the number of its bytes before them.
+
+    Args:
+        text: in ASCII.
+        known: text that its reader has already, and that it resembles.
+        free: characters that it may have beside those for its bytes.
+    """
+    packed = deflate(text, 9, known)
+    if len(text) > _most_characters(len(packed), free):
+        packed = deflate(text, 0, known)
+    return coded.varint(len(packed)) + packed
+
+
+def deflate(text: bytes, level: int, known: bytes = b"") -> bytes:
     """Return the bytes of a header's text."""
-    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY + known)
     return packer.compress(text) + packer.flush()
 
 
-def inflate(packed: bytes) -> str:
+def inflate(packed: bytes, known: bytes = b"", free: int = FREE) -> str:
     """Return the text of a header, whose size may not be far more than that of its bytes."""
-    most, unpacker = _most_characters(len(packed)), zlib.decompressobj(-15, _DICTIONARY)
+    most, unpacker = _most_characters(len(packed), free), zlib.decompressobj(-15, _DICTIONARY + known)
     try:
         text = unpacker.decompress(packed, most + 1)
     except zlib.error as error:
@@ -166,9 +200,5 @@ def inflate(packed: bytes) -> str:
     return text.decode("ascii", "replace")  # which is refused as JSON that is not canonical
 
 
-def _most_characters(packed: int) -> int:
-    return min(LONGEST, (1 << 16) + 64 * packed)
-
-
-def _check(rest: bytes) -> bytes:
-    return hashlib.sha256(rest).digest()[:8]
+def _most_characters(packed: int, free: int) -> int:
+    return min(LONGEST, free + MOST_PER_BYTE * packed)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from untrained.methods.base import UNDECIDED
@@ -42,25 +42,25 @@ def to_bytes(head: dict[str, Any], encoded: Mapping[str, Encoded], extra: Mappin
         ) from None
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read the fields of a Ticket from its file, and make all checks that need no weights.
+def read(data: bytes) -> dict[str, Any]:
+    """Read the fields of a Ticket from the bytes of its file, and make all checks that need no weights.
 
     Raises:
-        TicketError: the file is missing, damaged, not a ticket, or of another format.
+        TicketError: they are damaged, not a ticket, or of another format.
     """
-    if compact.is_one(path):
-        return compact.read(path)
-    if container.is_of(container.TRAINED, path):
+    if data.startswith(compact.MAGIC):
+        return compact.read(data)
+    if data.startswith(container.TRAINED):
         raise TicketError(
             "a trained opponent's file, not a ticket; untrained.opponents.compressed.Compressed.load reads it"
         )
-    head, stored = read_safetensors(path)
+    head, stored = _read_safetensors(data)
     if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
         raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
     header.check_format(head)
     fields, coded = header.parse(head, 1)
     fields |= {field: head[field] for field in ("weights_sha256", "sample_sha256")}
-    header.check_expansion(fields["tensors"], path.stat().st_size)
+    header.check_expansion(fields["tensors"], len(data))
     expected = {f"codes/{name}" for name in coded}
     for name in sorted(stored.keys() ^ expected):
         if name in expected:
@@ -104,50 +104,33 @@ def _decode(
     return Codes(held)
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read the header, not checked yet, and the stored tensors of a ticket or an opponent.
+def _read_safetensors(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read the header, not checked yet, and the stored tensors.
 
     Raises:
-        TicketError: it is missing, damaged, or another file.
+        TicketError: it is damaged, or another file.
     """
-    if not path.is_file():
-        raise TicketError("no such file")
     try:
-        with _path_in_utf8(path) as readable, safe_open(readable, framework="pt") as file:
-            metadata = file.metadata() or {}
-            stored = {name: file.get_tensor(name) for name in file.keys()}
-        _check_index(path)
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError) as error:
+        stored, metadata = safetensors.torch.load(data), _read_metadata(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, OverflowError, AssertionError) as error:
         raise TicketError(f"not a ticket, or a damaged one ({error})") from None
     if header.KEY not in metadata:
         raise TicketError("a safetensors file, but not a ticket: its metadata have no 'untrained'")
     return header.from_json(metadata[header.KEY]), stored
 
 
-def _check_index(path: Path) -> None:
-    """Refuse files that safetensors accepts: one name twice, and tensors that are not described by an object."""
+def _read_metadata(data: bytes) -> dict[str, str]:
+    """Return the metadata, and refuse what safetensors accept: a name twice, tensors not described by an object."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(members := dict(pairs)) < len(pairs):
             raise ValueError("a name is there twice")
         return members
 
-    with path.open("rb") as file:
-        index = json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=unique)
+    index = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=unique)
     if not all(isinstance(line, dict) for line in index.values()):
         raise ValueError("a tensor is not described by an object")
-
-
-@contextmanager
-def _path_in_utf8(path: Path) -> Iterator[str | Path]:
-    """Yield a path of the file in UTF-8, the only paths that safetensors opens."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        with path.open("rb") as file:
-            yield f"/dev/fd/{file.fileno()}"
-    else:
-        yield path
+    return index.get("__metadata__", {})
 
 
 @contextmanager

@@ -241,11 +241,22 @@ def check_shape(name: str, shape: Sequence[int]) -> None:
         raise TicketError(f"{name!r} has the impossible shape {list(shape)}")
 
 
-def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int) -> None:
-    """Refuse a file that needs far more memory than a valid ticket of its size."""
+def check_expansion(tensors: Mapping[str, TensorEntry], file_bytes: int, beside: int = 0) -> int:
+    """Refuse a file that needs far more memory than a valid ticket of its size.
+
+    Args:
+        tensors: those of a ticket.
+        file_bytes: the bytes of its file.
+        beside: the weights of other tickets in the same file.
+
+    Returns:
+        The weights of them all, counted as they need memory.
+    """
     weights = sum(math.prod(e.shape) * (1 if e.method is None else e.method.planes) for e in tensors.values())
+    weights += beside
     if weights > min(MOST_WEIGHTS_PER_BYTE * file_bytes, max(MANY_WEIGHTS, MOST_OF_MANY_PER_BYTE * file_bytes)):
         raise TicketError(f"it claims {weights:,} weights in {file_bytes:,} bytes")
+    return weights
 
 
 _HEADER_KINDS: dict[str, tuple[type, ...]] = {

@@ -21,7 +21,7 @@ from untrained.masking.masked_class import tensors_of
 from untrained.methods import Method
 from untrained.methods.base import UNDECIDED
 from untrained.models import Network, build
-from untrained.tickets import compact, contents, file, hashes, header
+from untrained.tickets import compact, container, contents, file, hashes, header
 from untrained.tickets.capture import Capture
 from untrained.tickets.codec import Encoded, encode
 from untrained.tickets.direct_load import DirectLoad
@@ -191,7 +191,20 @@ class Ticket:
             TicketError: the file is missing, damaged, not a ticket, or of another format.
         """
         with add_path_to_errors(path), within_memory():
-            return Ticket(**file.read(Path(path)))
+            return Ticket.from_bytes(container.whole(Path(path)))
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Ticket:
+        """Read a ticket from the bytes of its file, such as a database or a request has them.
+
+        Args:
+            data: what `to_bytes` gave, or a file's contents.
+
+        Raises:
+            TicketError: they are damaged, not a ticket, or of another format.
+        """
+        with within_memory():
+            return Ticket(**file.read(bytes(data)))
 
     @torch.no_grad()
     @within_memory()
