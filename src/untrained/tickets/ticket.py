@@ -195,10 +195,7 @@ class Ticket:
 
     @staticmethod
     def from_bytes(data: bytes) -> Ticket:
-        """Read a ticket from the bytes of its file, such as a database or a request has them.
-
-        Args:
-            data: what `to_bytes` gave, or a file's contents.
+        """Read a ticket from the bytes of its file.
 
         Raises:
             TicketError: they are damaged, not a ticket, or of another format.
