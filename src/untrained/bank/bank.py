@@ -264,7 +264,7 @@ class Bank:
         """
         with file.opened(Path(path)) as read:
             tickets, shared = list(read.tickets(only)), read.shared
-            bank = Bank(shared.build(read.end) if model is None else model, shared.seed, weights=shared.law)
+            bank = Bank(shared.build() if model is None else model, shared.seed, weights=shared.law)
             for name, ticket, data in tickets:
                 with file.task_in_errors(name):
                     bank._insert(Task.of(name, bank._checked(ticket), data))

@@ -32,19 +32,24 @@ def save(path: Path, shared: Shared, tasks: Sequence[Task]) -> None:
 
 
 def append(path: Path, shared: Shared, task: Task) -> None:
-    """Add a task to a file, whose other tasks are neither read nor written; a kill leaves the old bank or the new one.
+    """Add a task to a file, whose other tasks are neither decoded nor written, or make the file.
 
     Raises:
         TicketError: the file is damaged, of other shared facts, or has a task of this name.
         OSError: the file cannot be written.
     """
-    with add_path_to_errors(path), locked(path), path.open("rb+") as file:
-        bank = BankFile(file)
-        if task.name in bank.names:
-            raise TicketError(f"it has a task {task.name!r} already; remove it first, or choose another name")
-        if bank.shared != shared:
-            raise TicketError("its seed, weights or network are not those of the task")
-        _write_behind(file, bank.end, *bank.extended(task.name, task.file))
+    with add_path_to_errors(path), locked(path):
+        if not path.exists():
+            with atomic_write(path) as unfinished:
+                unfinished.write_bytes(to_bytes(shared, [(task.name, task.file)]))
+            return
+        with path.open("rb+") as file:
+            bank = BankFile(file)
+            if task.name in bank.names:
+                raise TicketError(f"it has a task {task.name!r} already; remove it first, or choose another name")
+            if bank.shared != shared:
+                raise TicketError("its seed, weights or network are not those of the task")
+            _write_behind(file, bank.end, *bank.extended(task.name, task.file))
 
 
 def remove(path: Path, name: str) -> None:

@@ -16,8 +16,6 @@ from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
 from untrained.weights.laws import WeightLaw
 
-_SMALL = 1 << 12  # bytes: an empty bank names a network, too
-
 
 @final
 @dataclass(frozen=True)
@@ -74,24 +72,16 @@ class Shared:
             if header.to_json(ticket.built_by) != header.to_json(self.network):
                 raise TicketError(f"its network must be that of the bank, {self.network}, got {ticket.built_by}")
 
-    def build(self, file_bytes: int) -> nn.Module:
-        """Build the network, if it is one of `untrained.models`.
-
-        Args:
-            file_bytes: the size of the file that describes it: a small one may name a large network.
+    def build(self) -> nn.Module:
+        """Build the network, if it is one of `untrained.models`, whose sizes are bounded.
 
         Raises:
-            TicketError: it is another one, its arguments are refused, or it is too large for such a file.
+            TicketError: it is another one, or its arguments are refused.
         """
         if self.network is None:
             raise TicketError("it does not describe its network; pass a freshly built model")
-        name, arguments = self.network["name"], self.network["arguments"]
         try:
-            with torch.device("meta"):
-                weights = sum(tensor.numel() for tensor in build(name, **arguments).state_dict().values())
-            if weights > header.MOST_WEIGHTS_PER_BYTE * max(file_bytes, _SMALL):
-                raise ValueError(f"it has {weights:,} weights in {file_bytes:,} bytes; pass it as a model")
             with torch.random.fork_rng(devices=[]):
-                return build(name, **arguments)
+                return build(self.network["name"], **self.network["arguments"])
         except ValueError as error:
             raise TicketError(f"its network cannot be built: {error}") from None
