@@ -88,7 +88,10 @@ def make_app(bank: ut.Bank, shape: tuple[int, ...]) -> FastAPI:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "sent.ticket")
             path.write_bytes(data)
-            bank.add(name, ut.Ticket.load(path))
+            try:
+                bank.add(name, ut.Ticket.load(path))
+            except ValueError as error:
+                raise ValueError(str(error).replace(str(path), "the ticket")) from error
 
     @app.delete("/tasks/{name}")
     def remove(name: str) -> None:

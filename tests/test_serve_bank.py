@@ -113,7 +113,7 @@ REFUSED = {
     "no rows": ("POST", "/predict_batch", {"images": [], "tasks": []}, 422, "at least 1 item"),
     "too many rows": ("POST", "/predict_batch", {"images": FLAT * 40, "tasks": ["four"]}, 422, "at most 256 items"),
     "fewer tasks": ("POST", "/predict_batch", {"images": FLAT, "tasks": ["four"]}, 422, "one task for each of 7 rows"),
-    "no ticket": ("PUT", "/tasks/new", b"\x80\x04pickle", 422, "sent.ticket"),
+    "no ticket": ("PUT", "/tasks/new", b"\x80\x04pickle", 422, "the ticket: "),
     "in use": ("PUT", "/tasks/four", None, 422, "the bank has a task 'four' already"),
 }  # fmt: skip
 

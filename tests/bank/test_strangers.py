@@ -171,6 +171,7 @@ def test_a_copy_is_a_bank_of_its_own(bank, answers, twin_of):
     bank.use("signed")
     bank.packed("half")
     twin = twin_of(bank)
+    assert vars(twin).keys() == vars(bank).keys()
     bank.remove("signed")
     with torch.no_grad():
         bank.model[0].weight.zero_()
