@@ -273,8 +273,7 @@ class Bank:
     def use(self, name: str) -> nn.Module:
         """Write a task into the live network and return it: the same module and the same memory at every call.
 
-        Where several threads ask for tasks at once, use `using`, or call the bank. What somebody wrote into the network
-        is written anew, unless torch does not count the write: through `parameter.data`, say, or as numpy's memory.
+        Where several threads ask for tasks, use `using`, or call the bank. Writes through `.data` are not noticed.
 
         Raises:
             ValueError: there is none of this name.
