@@ -264,6 +264,17 @@ def test_several_methods_of_ones_own_and_the_random_network_when_it_is_named(cap
     assert capsys.readouterr().err == ""
 
 
+def test_what_did_not_learn_is_marked_in_the_table_and_on_the_page(capsys, monkeypatch):
+    monkeypatch.setattr(comparison, "chance_of", lambda data: 0.9999)
+    main([*SMALL, "--methods", "biprop", "--out", "run"])
+    said = ": 1 of 1 seeds did not learn: on validation data"
+    printed, page = capsys.readouterr().out, Path("run/report.html").read_text(encoding="utf-8")
+    for name in ("trained twin", "biprop, keep 0.5"):
+        assert name + said in printed and name + said in page
+    assert "random-subnetwork, keep 0.5" + said not in printed
+    assert ut.write_report(Path("run")).read_text(encoding="utf-8") == page
+
+
 def test_a_method_of_ones_own_by_a_path_from_here(own):
     shutil.copy(own, "own_beside.py")
     Path("own_beside.py").write_text(OWN.replace("OwnPositive", "OwnBeside"), encoding="utf-8")

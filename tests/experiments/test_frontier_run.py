@@ -91,13 +91,21 @@ def test_every_cell_is_given_its_norm_and_width(made_up):
     assert len({cell.name for cell in found.cells}) == len(found.cells) == 12
 
 
-@pytest.mark.parametrize(("model", "norms", "widths"), [("resnet18", {None}, 3), ("mnist-conv", {"batch"}, 1)])
-def test_defaults_are_those_that_the_network_can_have(made_up, model, norms, widths):
+@pytest.mark.parametrize(
+    ("model", "norms", "widths", "opponents"),
+    [
+        ("resnet18", {None}, 3, {*OPPONENTS}),
+        ("mnist-conv", {"batch"}, 1, {*OPPONENTS} - {"narrow-twin"}),
+        ("mnist-conv", {"batch"}, 1, {*OPPONENTS} - {"narrow-twin", "imp-ticket"} | {"imp-ticket(keep=0.1)"}),
+    ],
+)
+def test_defaults_are_those_that_the_network_can_have(made_up, model, norms, widths, opponents):
     setups = made_up(lambda cell: {})
-    found = frontier(model=model, seeds=1, keep="0.5", jobs=1, opponents="all", out=Path("run"))
+    all_named = {"opponents": "all"} if "imp-ticket" in opponents else {}
+    found = frontier(model=model, seeds=1, keep="0.5", jobs=1, **all_named, out=Path("run"))
     assert {setup.norm for setup in setups} == norms
     assert len({entry.cells[0].width for entry in found.entries}) == widths
-    assert {entry.cells[0].method for entry in found.entries if entry.trained} == {TWIN, *OPPONENTS}
+    assert {entry.cells[0].method for entry in found.entries if entry.trained} == {TWIN, *opponents}
 
 
 def test_what_failed_or_did_not_learn_is_in_the_table_and_in_no_sentence(made_up):
@@ -120,7 +128,7 @@ def test_what_failed_or_did_not_learn_is_in_the_table_and_in_no_sentence(made_up
     assert [line.method for line in found.lines] == [TWIN, "biprop", "edge-popup", "int8-twin"]
     assert found.sentences == (
         "from 99 bytes to 100 bytes: edge-popup, keep 0.5 alone, as no trained network is that small",
-        "from 100 bytes on: edge-popup, keep 0.5 above trained twin by 0.00 points, the same of every seed",
+        "from 100 bytes on: edge-popup, keep 0.5 and trained twin level, the same of every seed",
     )
     page = found.report.read_text(encoding="utf-8")
     assert "biprop, keep 0.5 (seed 1 did not learn); int8-twin (seed 1 failed: it diverged)" in page
@@ -173,6 +181,7 @@ def test_the_command_prints_who_is_ahead_of_whom(made_up, capsys):
         ({"width": "0,1"}, "width must be in (0, 64], got '0,1'"),
         ({"keep": "0"}, "keep must be in (0, 1], got '0'"),
         ({"model": "mnist-conv", "widths": None, "width": "0.5,1"}, "mnist-conv has no width to vary"),
+        ({"model": "mnist-conv", "widths": None, "width": None, "opponents": "narrow-twin"}, "mnist-conv has no width"),
         ({"model": "resnet18", "widths": None, "norm": "batch"}, "norm"),
         ({"model": "foo", "widths": None}, "unknown network 'foo'"),
     ],

@@ -78,7 +78,8 @@ def test_the_grid_is_the_product_and_its_lines_are_in_order(swept, axis):
     assert [line.error for line in found.lines] == [""] * len(wanted)
     assert len({cell.name for cell in found.cells}) == len(found.cells)
     assert {path.stem for path in found.folder.glob("cells/*.json")} == {cell.name for cell in found.cells}
-    assert list(found.lines) == lines_of(found.cells, TWIN)
+    chance = json.loads((found.folder / "results.json").read_text(encoding="utf-8"))["chance"]
+    assert list(found.lines) == lines_of(found.cells, TWIN, chance)
 
 
 def test_a_twin_at_width_1_is_there_once(swept):

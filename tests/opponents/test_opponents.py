@@ -498,6 +498,17 @@ def test_a_grid_of_opponents_has_keeps_and_no_laws():
     assert len(both) == len(make_grid(GridSettings(seeds=1))) + len(OPPONENTS)
 
 
+@pytest.mark.parametrize("run", [ut.compare, ut.sweep])
+def test_another_width_of_a_network_without_one_is_refused_before_anything_is_written(run, tmp_path):
+    with pytest.raises(ValueError, match=r"^narrow-twin: mnist-conv has no width to vary; leave it out"):
+        run(methods="biprop,narrow-twin", model="mnist-conv", keep="0.1,0.2", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    texts = {
+        cell.method for cell in make_grid(GridSettings(methods="opponents,narrow-twin(width=1)", model="mnist-conv"))
+    }
+    assert texts == {"trained twin", "random-subnetwork", "narrow-twin(width=1)", *OPPONENTS} - {"narrow-twin"}
+
+
 def test_opponents_are_cells_of_comparisons_and_sweeps(tmp_path):
     small = {"widths": (8,), "epochs": 1, "seeds": 1, "jobs": 1}
     found = ut.compare(methods="pruned-twin(keep=0.5,retrain=True)", out=tmp_path / "one", **small)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from untrained.runs.table import Cell, lines_of, read_cell, write_cell
+from untrained.runs.text_tables import of_lines
 
 CELL = Cell("m", 0.3, 1, 0.9, 0.8, 1.0, 10, 5, 2)
 
@@ -32,6 +33,16 @@ def test_the_shares_of_a_line_are_over_the_searches_that_went_well():
     assert none.seeds == 0 and none.accuracy != none.accuracy
     assert line.std == statistics.stdev([0.5, 0.6, 0.7])
     assert [each.keep for each in lines_of([*good, Cell("m", None, 0, 1.0, 1.0, 1.0, 1, 1, 1)])] == [0.5, None]
+
+
+def test_a_line_counts_the_seeds_that_did_not_learn():
+    cells = [Cell("m", None, seed, 0.9, val, 1.0, 9, 9, 9) for seed, val in enumerate((0.2, 0.11, 0.1, 0.12))]
+    baseline = Cell("random-subnetwork", 0.5, 0, 0.1, 0.1, 0.0, 9, 9, 9, epochs=0)
+    (line, other), (before, _) = (lines_of([*cells, baseline], chance=chance) for chance in (0.12, 0.0))
+    assert (line.unlearned, other.unlearned, before.unlearned) == (3, 0, 0)
+    assert of_lines([line, other]).notes == (
+        "m: 3 of 4 seeds did not learn: on validation data not clearly better than the most frequent class alone",
+    )
 
 
 DAMAGE = {

@@ -25,10 +25,10 @@ from untrained.experiments.by_name import (
     with_absolute_path,
 )
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
-from untrained.experiments.testbed import Workbench, choose_device
+from untrained.experiments.testbed import Workbench, chance_of, choose_device, opponents_for, suits
 from untrained.masking.densities import takes_densities
 from untrained.methods import METHODS
-from untrained.opponents import OPPONENTS, Opponent
+from untrained.opponents import Opponent
 from untrained.report.grid_page import write_grid_report
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
@@ -90,9 +90,13 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     """
     settings = settle(settings or CompareSettings(), changes)
     grid = make_grid(settings)
-    validate(settings)
+    chance = chance_of(validate(settings))
     title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"
-    return run_grid(settings, grid, lambda cell: settings, "compare", lambda lines, _: plot.comparison(title, lines))
+
+    def draw(lines: Sequence[Line], _: Sequence[Cell]) -> Figure:
+        return plot.comparison(title, lines)
+
+    return run_grid(settings, grid, lambda cell: settings, "compare", draw, chance)
 
 
 def make_grid(
@@ -101,17 +105,22 @@ def make_grid(
     """Return a cell without results for each method, keep, place and seed; the twin and the random ones come first.
 
     Args:
-        settings: methods, fractions kept and seeds.
+        settings: methods, fractions kept and seeds; "opponents" are those that suit the network.
         places: a function that returns further fields of a method's cells, such as widths.
+
+    Raises:
+        ValueError: there is no such method, or an opponent has another width than a network that has none.
     """
     # The whole random network is in the table of `find`.
-    groups = {"all": [name for name in METHODS if name != "dense"], "opponents": list(OPPONENTS)}
+    groups = {"all": [name for name in METHODS if name != "dense"], "opponents": opponents_for(settings.model)}
     texts = [RANDOM, *(text for each in split(settings.methods) for text in groups.get(each, [each])), *settings.method]
     keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
     for text in texts:
         keeps[text] = settings.keeps() if takes_keep(text) else (None,)
         for keep in keeps[text]:
-            entrant_of(text, keep)  # raises before any file is written
+            entrant = entrant_of(text, keep)  # raises before any file is written
+            if isinstance(entrant, Opponent) and not suits(entrant, settings.model):
+                raise ValueError(f"{text}: {settings.model} has no width to vary; leave it out, or take another model")
     return [
         Cell(text, keep, seed, **place)
         for text, each in keeps.items()
@@ -138,6 +147,7 @@ def run_grid(
     setup_of: Callable[[Cell], Setup],
     command: str,
     draw: Callable[[Sequence[Line], Sequence[Cell]], Figure],
+    chance: float,
     facts: Mapping[str, Any] = {},
 ) -> Comparison:
     """Search the missing cells of a grid, write each one at once, then the table, the picture and the page.
@@ -148,6 +158,7 @@ def run_grid(
         setup_of: a function that returns the settings of a cell's network.
         command: the command that resumes the run after Ctrl-C.
         draw: a function that draws the picture of the table and its networks.
+        chance: validation accuracy up to which a network has not learned.
         facts: what else results.json tells the page.
     """
     against = settings.against or TWIN
@@ -169,8 +180,8 @@ def run_grid(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
-        lines = tuple(lines_of(cells, against))
-        write_results(folder, lines, cells, command=command, against=settings.against, **facts)
+        lines = tuple(lines_of(cells, against, chance))
+        write_results(folder, lines, cells, command=command, against=settings.against, chance=chance, **facts)
         picture = folder / PICTURE if plot.available() else None
         if picture is not None:
             plot.save(draw(lines, cells), picture)

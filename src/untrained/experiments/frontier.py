@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
-import torch
-
 from untrained import plot
-from untrained.data.dataset import DataSet
 from untrained.experiments.by_name import opponent_of, split
 from untrained.experiments.compare import make_grid, run_grid, validate
-from untrained.experiments.testbed import scaled
+from untrained.experiments.testbed import chance_of, has_width, opponents_for, scaled, suits
 from untrained.models import NETWORKS
 from untrained.opponents import OPPONENTS
 from untrained.runs.frontier import Entry, Range, entries_of, ranges_of, sides
@@ -23,6 +19,11 @@ from untrained.runs.settings import CompareSettings, FrontierSettings
 from untrained.runs.table import RANDOM, TWIN, Cell, Line
 from untrained.runs.text_tables import of_lines
 from untrained.runs.verdicts import describe
+
+# A winning ticket takes six trainings, so it is trained for one fraction kept.
+_OPPONENTS = (
+    "int8-twin", "int4-twin", "ternary-twin", "binary-twin", "pruned-twin", "narrow-twin", "imp-ticket(keep=0.1)",
+)  # fmt: skip
 
 
 @final
@@ -83,7 +84,7 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
     data = validate(first)
     for setup in others:
         validate(setup, data)  # the data of all are the same, and read once
-    chance = _chance(data)
+    chance = chance_of(data)
     network = _setup(settings, Cell(TWIN, None, 0)).describe_network()
     network += " and without" * (len(settings.norms()) > 1)
     title = f"{network} on {Path(settings.data).name}, {settings.epochs} epoch{'s' * (settings.epochs != 1)}"
@@ -91,8 +92,7 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
     def draw(lines: Sequence[Line], cells: Sequence[Cell]) -> Any:
         return plot.frontier(title, entries_of(cells, trained, chance))
 
-    facts = {"trained": sorted(trained), "chance": chance}
-    run = run_grid(settings, grid, setups.__getitem__, "frontier", draw, facts)
+    run = run_grid(settings, grid, setups.__getitem__, "frontier", draw, chance, {"trained": sorted(trained)})
     entries = entries_of(run.cells, trained, chance)
     ranges = ranges_of(*sides(entries, settings.against))
     said = tuple(describe(ranges, settings.against))
@@ -100,20 +100,22 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
 
 
 def _filled(settings: FrontierSettings) -> FrontierSettings:
-    """Return the settings with the widths and norms that the network can have, where none are set."""
+    """Return the settings with the widths, norms and opponents that the network can have, where none are set."""
     known = inspect.signature(NETWORKS[settings.model]).parameters if settings.model in NETWORKS else {}
-    wide = bool({"width", "widths"} & known.keys())
-    if known and not wide and {*settings.factors()} - {1.0}:
+    wide = has_width(settings.model)
+    if not wide and {*settings.factors()} - {1.0}:
         raise ValueError(f"{settings.model} has no width to vary; leave --width out, or take another model")
     width = ("0.25,0.5,1" if wide else "1") if settings.width is None else settings.width
     norm = ("batch" if "norm" in known else "none") if settings.norm is None else settings.norm
-    return replace(settings, width=width, norm=norm)
+    suited = (text for text in _OPPONENTS if (each := opponent_of(text)) is not None and suits(each, settings.model))
+    opponents = ",".join(suited) if settings.opponents is None else settings.opponents
+    return replace(settings, width=width, norm=norm, opponents=opponents)
 
 
 def _make_grid(settings: FrontierSettings) -> list[Cell]:
     """Return the cells without results: the twin, the tickets, then the opponents."""
-    names = {"all": list(OPPONENTS), "none": []}
-    opponents = [text for each in split(settings.opponents) for text in names.get(each, [each])]
+    names = {"all": opponents_for(settings.model), "none": []}
+    opponents = [text for each in split(settings.opponents or "") for text in names.get(each, [each])]
     tickets = [*split(settings.methods), *settings.method]
     for text in opponents:
         if opponent_of(text) is None:
@@ -144,13 +146,3 @@ def _setup(settings: FrontierSettings, cell: Cell) -> CompareSettings:
     same |= {"width": None, "norm": None if norm == "none" else norm, "against": TWIN}
     same["densities"] = settings.densities or "balanced"
     return scaled(CompareSettings(**same), 1.0 if cell.width is None else cell.width)
-
-
-def _chance(data: DataSet) -> float:
-    """Return the validation accuracy up to which a network has not learned.
-
-    It is p + 3·√(p(1 − p)/n), p the share of the most frequent class in the n validation examples.
-    """
-    labels = data.val.labels
-    share = float(torch.bincount(labels).max()) / len(labels)
-    return share + 3 * math.sqrt(share * (1 - share) / len(labels))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, final
@@ -11,9 +10,8 @@ from typing import Any, Literal, final
 from untrained import plot
 from untrained.experiments.by_name import law_of, opponent_of, split
 from untrained.experiments.compare import make_grid, run_grid, validate
-from untrained.experiments.testbed import scaled
+from untrained.experiments.testbed import chance_of, has_width, scaled
 from untrained.fields import check_words
-from untrained.models import NETWORKS
 from untrained.runs.settings import CompareSettings, SweepSettings, settle
 from untrained.runs.table import TWIN, Cell, Line
 from untrained.runs.text_tables import of_lines
@@ -91,13 +89,15 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         return scaled(CompareSettings(**same), one if width is None else width)
 
     grid = make_grid(settings, places)
-    validate(at())
-    if axis == "width" and not {"width", "widths"} & _list_parameters(settings).keys():
+    chance = chance_of(validate(at()))
+    if axis == "width" and not has_width(settings.model):
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
     title = _title(settings, axis, laws)
-    found = run_grid(
-        settings, grid, lambda cell: at(cell.width, cell.law), "sweep", lambda lines, _: plot.sweep(title, axis, lines)
-    )
+
+    def draw(lines: Sequence[Line], _: Sequence[Cell]) -> Any:
+        return plot.sweep(title, axis, lines)
+
+    found = run_grid(settings, grid, lambda cell: at(cell.width, cell.law), "sweep", draw, chance)
     return Sweep(axis, found.lines, found.cells, found.folder, found.picture, found.report)
 
 
@@ -115,10 +115,6 @@ def _find_axis(settings: SweepSettings, laws: tuple[str, ...]) -> Axis:
     if len(several) > 1:
         raise ValueError(f"a sweep goes along one axis, got several values of {' and of '.join(several)}")
     return several[0]
-
-
-def _list_parameters(settings: SweepSettings) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(NETWORKS[settings.model]).parameters
 
 
 def _title(settings: SweepSettings, axis: Axis, laws: tuple[str, ...]) -> str:

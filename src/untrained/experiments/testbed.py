@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -23,7 +24,7 @@ from untrained.methods.base import Method
 from untrained.methods.recipe import WEIGHTS, WEIGHTS_UNDER_NORMS, Recipe
 from untrained.models import NETWORKS, build
 from untrained.models.registry import Network
-from untrained.opponents import Opponent
+from untrained.opponents import OPPONENTS, Opponent
 from untrained.opponents.compressed import Compressed, shrink_
 from untrained.opponents.course import Course, start_
 from untrained.runs.run import Row, write_answers
@@ -193,6 +194,31 @@ def scaled(setup: SetupT, factor: float) -> SetupT:
         own = known["widths"].default if setup.widths is None else setup.widths
         return replace(setup, widths=tuple(max(1, round(factor * width)) for width in own))
     return setup if factor == 1 else replace(setup, width=factor * (setup.width or 1))
+
+
+def has_width(model: str) -> bool:
+    """Return True if the network has units or channels to vary; also for an unknown name, which `build` refuses."""
+    return model not in NETWORKS or bool({"width", "widths"} & inspect.signature(NETWORKS[model]).parameters.keys())
+
+
+def suits(opponent: Opponent, model: str) -> bool:
+    """Return True if the network has a width, or the opponent changes none."""
+    return getattr(opponent, "width", 1.0) == 1.0 or has_width(model)
+
+
+def opponents_for(model: str) -> list[str]:
+    """Return the names of the opponents that suit a network."""
+    return [name for name, opponent in OPPONENTS.items() if suits(opponent(), model)]
+
+
+def chance_of(data: DataSet) -> float:
+    """Return the validation accuracy up to which a network has not learned.
+
+    It is p + 3·√(p(1 − p)/n), p the share of the most frequent class in the n validation examples.
+    """
+    labels = data.val.labels
+    share = float(torch.bincount(labels).max()) / len(labels)
+    return share + 3 * math.sqrt(share * (1 - share) / len(labels))
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -58,8 +58,8 @@ def _results(grid: Grid) -> Iterator[Section]:
     table = of_lines(grid.lines)
     rows = [[clean(cell, 120) for cell in row] for row in table.rows]
     explained = explain_differences(grid.lines)
-    failed = [clean(note, 400) for note in table.notes[len(explained) :]]
-    yield Section("Results", [*([" ".join(explained)] if explained else []), *failed], Table(table.titles, rows))
+    faults = [clean(note, 400) for note in table.notes[len(explained) :]]
+    yield Section("Results", [*([" ".join(explained)] if explained else []), *faults], Table(table.titles, rows))
 
 
 def _curves(grid: Grid) -> Iterator[Section]:

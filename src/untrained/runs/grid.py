@@ -25,7 +25,7 @@ class Grid:
         histories: metrics by the name of a cell, a row per epoch; none of networks without epochs.
         gaps: sentences about missing and damaged files.
         trained: methods whose weights are trained, in a frontier.
-        chance: validation accuracy up to which a network has not learned, in a frontier.
+        chance: validation accuracy up to which a network has not learned; 0 if that was not noted.
     """
 
     command: str
@@ -60,9 +60,9 @@ def read_grid(folder: str | Path) -> Grid:
         cells = [Cell(**{"keep": None, **each}) for each in facts]
         if not cells or any(cell.weights <= 0 or not 0 <= cell.accuracy <= 1 for cell in cells if not cell.error):
             raise ValueError("out of range")
-        lines = lines_of(cells, results.get("against") or TWIN)
-        command = str(results.get("command", ""))
         trained, chance = [str(each) for each in results.get("trained", ())], float(results.get("chance", 0.0))
+        lines = lines_of(cells, results.get("against") or TWIN, chance)
+        command = str(results.get("command", ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     histories = {}

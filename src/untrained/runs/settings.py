@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _WIDEST = 64  # as that of the networks
 _MOST_SEEDS = 10_000
-# A winning ticket takes six trainings, so it is trained for one fraction kept.
-_OPPONENTS = "int8-twin,int4-twin,ternary-twin,binary-twin,pruned-twin,narrow-twin,imp-ticket(keep=0.1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +138,7 @@ class GridSettings(Setup):
     Args:
         methods: Methods, with commas between them, or all; options in brackets: edge-popup(scope=global), and last= as
             in find. Trained opponents too: int8-twin, int4-twin, ternary-twin, binary-twin, pruned-twin, narrow-twin,
-            imp-ticket, or opponents for these all.
+            imp-ticket, or opponents for all of these that suit the network.
         method: One more method, such as yours: FILE.py:CLASS.
         keep: Fractions of the weights kept, with commas between them, for methods that take it.
         seeds: Number of seeds: 0, 1, 2 …
@@ -210,8 +208,8 @@ class FrontierSettings(GridSettings):
         norm: Norms, none or batch, with commas between them (default: batch where the network can have one).
         densities: As in find, uniform for the same methods as in compare (default: balanced).
         opponents: Trained networks, with commas between them: int8-twin, int4-twin, ternary-twin, binary-twin,
-            pruned-twin, narrow-twin, imp-ticket, with options in brackets; or all, or none. The trained twin is always
-            in the table.
+            pruned-twin, narrow-twin, imp-ticket, with options in brackets; or none, or all that suit the network
+            (default: all, with imp-ticket(keep=0.1)). The trained twin is always in the table.
         against: Method that tickets are measured against (default: at every size the best trained network).
     """
 
@@ -219,7 +217,7 @@ class FrontierSettings(GridSettings):
     keep: str = "0.5,0.1,0.05,0.03"
     width: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  the same flag, but a list
     norm: str | None = None  # pyright: ignore[reportIncompatibleVariableOverride]  likewise
-    opponents: str = _OPPONENTS
+    opponents: str | None = None
     against: str = ""
 
     def __post_init__(self) -> None:

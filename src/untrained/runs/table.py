@@ -97,6 +97,8 @@ class Line:
         seconds: time of an epoch.
         error: the reason if a search failed.
         epochs: passes over the training data; None if that was not noted.
+        unlearned: number of searches and trainings that did not fail, and that learned nothing: their validation
+            accuracy is no higher than `chance` of `lines_of`.
         difference: paired difference of the test accuracy to that of the row it is compared with, if any.
     """
 
@@ -116,6 +118,7 @@ class Line:
     epochs: float | None = None
     difference: Difference | None = None
     norm: str | None = None
+    unlearned: int = 0
 
     @property
     def place(self) -> Place:
@@ -123,12 +126,13 @@ class Line:
         return self.method, self.keep, self.width, self.law, self.norm
 
 
-def lines_of(cells: Iterable[Cell], against: str | None = None) -> list[Line]:
+def lines_of(cells: Iterable[Cell], against: str | None = None, chance: float = 0.0) -> list[Line]:
     """Return the table of these networks: a line for all that differ in the seed alone, in the order of the cells.
 
     Args:
         cells: the networks.
         against: name of the row, or of the method, that each line is compared with; None for no comparison.
+        chance: validation accuracy, 0..1, up to which a network has not learned.
 
     Raises:
         ValueError: no row is called so.
@@ -136,7 +140,7 @@ def lines_of(cells: Iterable[Cell], against: str | None = None) -> list[Line]:
     groups: dict[Place, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.place, []).append(cell)
-    lines = [_line(group) for group in groups.values()]
+    lines = [_line(group, chance) for group in groups.values()]
     if against is None:
         return lines
     by_seed = {place: {cell.seed: cell.accuracy for cell in group if not cell.error} for place, group in groups.items()}
@@ -156,7 +160,7 @@ def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
     return groups
 
 
-def _line(group: Sequence[Cell]) -> Line:
+def _line(group: Sequence[Cell], chance: float) -> Line:
     method, keep, width, law, norm = group[0].place
     good = [cell for cell in group if not cell.error]
     error = next((cell.error for cell in group if cell.error), "")
@@ -178,6 +182,8 @@ def _line(group: Sequence[Cell]) -> Line:
         law=law,
         norm=norm,
         epochs=_mean(epochs) if epochs else None,
+        # Baselines learn nothing by design.
+        unlearned=sum(cell.val_accuracy <= chance and cell.epochs != 0 for cell in good),
     )
 
 
@@ -217,7 +223,7 @@ def _sha256(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell], **facts: str) -> None:
+def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell], **facts: Any) -> None:
     """Write results.csv (every network), summary.csv (the table) and results.json (both, after further facts)."""
     _write_csv(folder / TABLE, [asdict(cell) for cell in cells], [field.name for field in fields(Cell)])
     own = [field.name for field in fields(Line) if field.name != "difference"]

@@ -27,7 +27,10 @@ def of_networks(rows: Sequence[Row]) -> Table:
 
 
 def of_lines(lines: Sequence[Line]) -> Table:
-    """Return the table of a comparison or a sweep; its notes explain the differences and name failed searches."""
+    """Return the table of a comparison or a sweep.
+
+    Its notes explain the differences, and name the rows of which a search failed or a network did not learn.
+    """
     unequal = len({line.epochs for line in lines if line.epochs}) > 1
     optional = {
         "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
@@ -55,7 +58,13 @@ def of_lines(lines: Sequence[Line]) -> Table:
     }
     rows = [row for row, line in zip(zip(*columns.values(), strict=True), lines, strict=True) if line.seeds]
     failed = (f"{full_name(line.place)}: a search failed: {line.error}" for line in lines if line.error)
-    return Table(tuple(columns), rows, notes=(*explain_differences(lines), *failed))
+    unlearned = (
+        f"{full_name(line.place)}: {line.unlearned} of {line.seeds} seeds did not learn: "
+        "on validation data not clearly better than the most frequent class alone"
+        for line in lines
+        if line.unlearned
+    )
+    return Table(tuple(columns), rows, notes=(*explain_differences(lines), *failed, *unlearned))
 
 
 def _spread(line: Line) -> str:
