@@ -1,13 +1,18 @@
 """The part of a page about a frontier: readable whatever was found, and what it says is what the rows say."""
 
+from dataclasses import replace
+
 import pytest
 
 from browsing import LOOKS, check_page
-from frontier_rows import ENTRIES, HOSTILE
+from frontier_rows import CASES, ENTRIES, HOSTILE, TRAINED, cell
+from untrained import plot
 from untrained.report.frontier_chart import frontier_chart
 from untrained.report.frontier_page import frontier_sections
-from untrained.report.page import render
-from untrained.runs.frontier import ranges_of, sides
+from untrained.report.page import Section, Table, render
+from untrained.runs.frontier import entries_of, ranges_of, sides
+from untrained.runs.table import lines_of
+from untrained.runs.text_tables import of_lines
 from untrained.runs.verdicts import describe
 
 
@@ -35,6 +40,43 @@ def test_the_page_is_readable(opened, written, width, dark):
     text = page.inner_text("main")
     for sentence in describe(ranges_of(*sides(ENTRIES["forty rows"]))):
         assert sentence[1:30] in text
+
+
+def test_a_method_has_one_mark_on_the_page_and_in_the_picture():
+    pytest.importorskip("matplotlib")
+    cells = [cell(f"m{n}", None, 0, 0.9, 0.9, 900 + n) for n in range(14)]
+    entries = entries_of([*cells, *CASES["forty rows"]], TRAINED, 0.1)
+    spec = frontier_chart(entries)
+    shapes = spec["layer"][-1]["encoding"]["shape"]["scale"]["range"]
+    on_page = dict(zip(spec["params"][0]["value"], shapes, strict=True))
+    legend = {line.get_label(): line.get_marker() for line in plot.frontier("a", entries).legends[0].get_lines()}
+    names = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross",
+             "<": "triangle-left", ">": "triangle-right"}  # fmt: skip
+    shared = {name for name in on_page if name in legend}
+    assert shared >= {"edge-popup", *TRAINED, *(f"m{n}" for n in range(14))}
+    assert all(names.get(legend[name], on_page[name]) == on_page[name] for name in shared)
+    assert len({on_page[f"m{n}"] for n in range(14)}) == len({legend[f"m{n}"] for n in range(14)}) == 14
+    assert len({on_page[name] for name in TRAINED}) == 3
+
+
+@pytest.mark.parametrize("columns", [12, 11])
+def test_the_table_of_results_fits_a_wide_window(opened, tmp_path, columns):
+    norms = ["none", "batch"] if columns == 12 else [None]
+    cells = [
+        replace(
+            each, width=each.width or 1.0, norm=norm, epochs=180 if each.method == "pruned-twin" else 30, seconds=99.9
+        )
+        for norm in norms
+        for each in CASES["forty rows"]
+    ]
+    lines = lines_of(cells, "trained twin", 0.1)
+    table = of_lines(lines)
+    assert len(table.titles) == columns
+    rows = [[text[:40] for text in row] for row in table.rows]
+    path = tmp_path / "report.html"
+    path.write_text(render("Title", [], [Section("Results", [], Table(table.titles, rows))]), encoding="utf-8")
+    wide, window = opened(path).evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.scroll'))")
+    assert wide == window
 
 
 def test_no_mark_is_cut_at_an_edge_of_the_axis_of_bytes():

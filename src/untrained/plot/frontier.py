@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.transforms import Bbox
 
-_MARKERS = "osD^vPX<>*hpd8"
+# Marks of methods as matplotlib and as Vega call them; Vega's own come first, then paths in a square of side 2.
+_MARKS = (
+    ("o", "circle"), ("s", "square"), ("D", "diamond"), ("^", "triangle-up"), ("v", "triangle-down"), ("P", "cross"),
+    ("<", "triangle-left"), (">", "triangle-right"),
+    ("X", "M-1,-.5L-.5,-1L0,-.5L.5,-1L1,-.5L.5,0L1,.5L.5,1L0,.5L-.5,1L-1,.5L-.5,0Z"),
+    ("*", "M0,-1L.22,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.22,-.31Z"),
+    ("p", "M0,-1L.95,-.31L.59,.81L-.59,.81L-.95,-.31Z"), ("h", "M0,-1L.87,-.5L.87,.5L0,1L-.87,.5L-.87,-.5Z"),
+    ("d", "M0,-1L.6,0L0,1L-.6,0Z"), ("8", "M-.41,-1L.41,-1L1,-.41L1,.41L.41,1L-.41,1L-1,.41L-1,-.41Z"),
+)  # fmt: skip
 _ENLARGED = 4  # the picture shows at most so many times the least error
 # Places of a label beside its point, in points, and the corner of the label there.
 _PLACES = [(6, 5, "left", "bottom"), (6, -5, "left", "top"), (-6, 5, "right", "bottom"), (-6, -5, "right", "top"),
@@ -61,6 +69,12 @@ def frontier(title: str, entries: Sequence[Entry]) -> Figure:
     return figure
 
 
+def marks_of(entries: Sequence[Entry]) -> dict[str, tuple[str, str]]:
+    """Return the mark of each method, for matplotlib and for Vega: tickets first, each side from the first mark on."""
+    sides = ([entry.cells[0].method for entry in entries if entry.trained == trained] for trained in _SIDES)
+    return {method: _MARKS[n % len(_MARKS)] for its in sides for n, method in enumerate(dict.fromkeys(its))}
+
+
 def limits_of(sound: Sequence[Entry]) -> tuple[float, float]:
     """Return the least and the greatest accuracy to show, in percent, of rows without a fault."""
     ends = [(100 * (entry.accuracy - entry.std), 100 * (entry.accuracy + entry.std)) for entry in sound]
@@ -77,6 +91,7 @@ def _paint(axes: Axes, sound: Sequence[Entry]) -> list[Line2D]:
 
     stairs: dict[str, Any] = {"drawstyle": "steps-post", "zorder": 1}
     end = 1.25 * max(entry.file_bytes for entry in sound)
+    marks = marks_of(sound)
     handles = [Line2D([], [], color="#c9ccd1", lw=7, label="Pareto front of all")]
     _climb(axes, pareto_front(sound), end, color="#c9ccd1", lw=7, **stairs)
     for trained, (name, colour) in _SIDES.items():
@@ -86,10 +101,8 @@ def _paint(axes: Axes, sound: Sequence[Entry]) -> list[Line2D]:
         style: dict[str, Any] = {"color": colour, "lw": 1.6, "ls": "--" if trained else "-"}
         _climb(axes, pareto_front(its), end, **style, **stairs)
         handles.append(Line2D([], [], **style, label=f"{name}: best for their bytes"))
-        methods = list(dict.fromkeys(entry.cells[0].method for entry in its))
-        for number, method in enumerate(methods):
-            marker = _MARKERS[number % len(_MARKERS)]
-            points: dict[str, Any] = {"color": colour, "marker": marker, "ls": "", "ms": 7, "mew": 1.4}
+        for method in dict.fromkeys(entry.cells[0].method for entry in its):
+            points: dict[str, Any] = {"color": colour, "marker": marks[method][0], "ls": "", "ms": 7, "mew": 1.4}
             points |= {"mfc": "white"} if trained else {}
             for entry in its:
                 if entry.cells[0].method == method:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from untrained.plot.frontier import limits_of
+from untrained.plot.frontier import limits_of, marks_of
 from untrained.report.charts import channel
 from untrained.runs.frontier import Entry, pareto_front
 from untrained.terminal.text import clean
 
 _COLOURS = ("var(--blue)", "var(--orange)")
 _MARGIN = 1.15  # a factor on bytes, so that no mark is cut at an edge
-_SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right", "triangle-left")
 
 
 def frontier_chart(sound: Sequence[Entry]) -> dict[str, Any]:
@@ -23,7 +22,7 @@ def frontier_chart(sound: Sequence[Entry]) -> dict[str, Any]:
     """
     methods = {e.cells[0].method: e.trained for e in sorted(sound, key=lambda e: e.trained)}  # tickets first
     points = [_point(entry) | {"m": list(methods).index(entry.cells[0].method)} for entry in sound]
-    low, high = limits_of(sound)
+    marks, (low, high) = marks_of(sound), limits_of(sound)
     sizes = [entry.file_bytes for entry in sound]
     ends = [min(sizes) / _MARGIN, max(sizes) * _MARGIN]
     axis = {"format": "~s", "labelOverlap": True}
@@ -35,7 +34,7 @@ def frontier_chart(sound: Sequence[Entry]) -> dict[str, Any]:
         for each in (
             [_COLOURS[trained] for trained in methods.values()],
             ["transparent" if trained else _COLOURS[0] for trained in methods.values()],
-            [_SHAPES[number % len(_SHAPES)] for number in range(len(methods))],
+            [marks[method][1] for method in methods],
         )
     )
     layers = [_stairs(pareto_front(sound), sound, color="var(--line)", strokeWidth=8)]
