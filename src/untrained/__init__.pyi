@@ -7,6 +7,7 @@ from . import testing as testing
 from . import wann as wann
 from ._version import __version__ as __version__
 from .bank.bank import Bank as Bank
+from .bank.infer import Inferred as Inferred
 from .data.dataset import Batches as Batches
 from .data.dataset import DataSet as DataSet
 from .data.dataset import load_data as load_data

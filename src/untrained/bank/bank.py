@@ -17,6 +17,7 @@ from untrained.bank import change, file
 from untrained.bank.live import Live, join_conditions
 from untrained.bank.merge import Calibrate, How, merge
 from untrained.bank.overlap import Overlap, overlap_matrix, overlaps
+from untrained.bank.recognition import Recognition
 from untrained.bank.rows import gather
 from untrained.bank.shared import Shared
 from untrained.bank.start import start_at_mean_
@@ -31,7 +32,7 @@ from untrained.weights.laws import SignedConstant, WeightLaw, check_seed
 
 
 @final
-class Bank:
+class Bank(Recognition):
     """Bank of tasks on one frozen network: a task is a mask, its own statistics and its own trained tensors.
 
     The network is the live one: `use` writes W ⊙ m into its parameters, always in the same memory. What a task computes

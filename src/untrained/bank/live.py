@@ -70,6 +70,18 @@ class Live:
             replace_head_(model, path, outputs)
         return model
 
+    def twin(self) -> Live:
+        """Return a live network of its own over the same frozen weights, which shows tasks without a change of this."""
+        other, device = Live.__new__(Live), next(iter(self._held.values())).device
+        other.__setstate__({**self.__getstate__(), "module": self.fresh().to(device).requires_grad_(False)})
+        other._frozen = self._frozen
+        return other
+
+    @property
+    def held(self) -> Mapping[str, Tensor]:
+        """The tensors of the network by name."""
+        return self._held
+
     def fitted(self, ticket: Ticket) -> nn.Module:
         """Return a new network as the ticket makes it, with heads of the ticket's sizes.
 

@@ -77,6 +77,10 @@ class Task:
                 held[name] = self.others[name], entry.shape
         return replace(self._facts, codes=Codes(held))
 
+    def of_codes(self, bits: Mapping[str, np.ndarray], others: Mapping[str, Tensor]) -> Task:
+        """Return a task of other codes, for the moment: its file is still that of these."""
+        return replace(self, bits=bits, others=others)
+
     def masks(self, name: str) -> np.ndarray:
         """Return the packed mask of a tensor of any method: the weights whose code is not 0."""
         return self.bits[name] if name in self.bits else mask_bits(self.others, name)
