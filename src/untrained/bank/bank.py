@@ -35,8 +35,7 @@ from untrained.weights.laws import SignedConstant, WeightLaw, check_seed
 class Bank(Recognition):
     """Bank of tasks on one frozen network: a task is a mask, its own statistics and its own trained tensors.
 
-    The network is the live one: `use` writes W ⊙ m into its parameters, always in the same memory. What a task computes
-    does not depend on the tasks that are added or removed.
+    `use` writes W ⊙ m into the live network, always in the same memory. No task depends on the other tasks.
 
     Args:
         model: any plain nn.Module; the bank keeps it, frozen, in evaluation mode.
@@ -123,7 +122,7 @@ class Bank(Recognition):
             raise ValueError(f"the bank has no task {name!r}; it has {listed or 'none yet'}")
         return self._tasks[name]
 
-    def masked(
+    def masked(  # pyright: ignore[reportIncompatibleMethodOverride]  it names the options
         self,
         method: Method | Mapping[str, Method],
         *,

@@ -85,7 +85,7 @@ def learn(
     *,
     every: int = 100,
     steps: int = 1000,
-    unknown: float = 1.0,
+    unknown: float = 0.3,
     **options: Any,
 ) -> list[str]:
     """Learn a stream that does not say which task a batch belongs to, and return the name of each batch's task.
@@ -96,7 +96,7 @@ def learn(
     Args:
         every: batches from one test to the next.
         steps: of the search for a task; after them it only answers.
-        unknown: as in `which`; higher values begin more tasks. (SupSup's ε = 1/8 is for its own evidence.)
+        unknown: as in `which`; higher values begin more tasks.
         options: as in `Bank.masked`.
 
     Source: Wortsman et al. 2020, section 3.4 ("NNs").
