@@ -73,7 +73,7 @@ class Live:
     def twin(self) -> Live:
         """Return a live network of its own over the same frozen weights, which shows tasks without a change of this."""
         other, device = Live.__new__(Live), next(iter(self._held.values())).device
-        other.__setstate__({**self.__getstate__(), "module": self.fresh().to(device).requires_grad_(False)})
+        other.__setstate__({**self.__getstate__(), "module": self.fresh().to(device).eval().requires_grad_(False)})
         other._frozen = self._frozen
         return other
 
