@@ -21,6 +21,7 @@ from untrained.bank.recognition import Recognition
 from untrained.bank.rows import gather
 from untrained.bank.shared import Shared
 from untrained.bank.start import start_at_mean_
+from untrained.bank.summary import BankSummary
 from untrained.bank.task import Task, check_name
 from untrained.masking.mask import is_masked, mask_
 from untrained.masking.plan import Where
@@ -175,22 +176,15 @@ class Bank(Recognition):
         self._insert(Task.of(name, self._checked(ticket)))
 
     def merge(self, name: str, tasks: Sequence[str], how: How = "union", *, calibrate: Calibrate | None = None) -> None:
-        """Add a task whose masks are the union, the intersection or the majority of those of several tasks.
+        """Add a task whose masks are the union, the intersection or the majority (more than half) of several tasks'.
 
-        The method of a merged mask is EdgePopup with the `keep` that it has; tensors of the tasks' own become means,
-        whole numbers the largest; of the facts those stay that all share, but not the accuracy.
-
-        Args:
-            name: as in `add`.
-            tasks: two names or more.
-            how: "majority" keeps what more than half of them keep.
-            calibrate: called with the merged network, whose own tensors then stay as it leaves them. The statistics
-                of the parts are not those of a merged mask, so take them anew:
-                `calibrate=lambda model: ut.calibrate_(model, batches)`.
+        A merged mask's method is EdgePopup with its `keep`; tensors of the tasks' own become means (whole numbers: the
+        largest); facts that all share stay, but not the accuracy. Statistics of other masks do not suit a merged one:
+        `calibrate` gets the merged network, and its own tensors stay as they are left there, as by
+        `lambda model: ut.calibrate_(model, batches)`.
 
         Raises:
-            ValueError: a tensor is no mask and not the same in all tasks; no weight of a tensor would be kept; or
-                heads are of different sizes. The tensor is named.
+            ValueError: heads differ in size, no weight would be kept, or a tensor is no mask and not equal in all.
         """
         self._check_new(name)
         self._insert(Task.of(name, merge(self._live, [self.task(each) for each in tasks], how, calibrate)))
@@ -200,22 +194,22 @@ class Bank(Recognition):
     @overload
     def overlap(self, first: str, second: str) -> dict[str, Overlap]: ...
     def overlap(self, first: str | None = None, second: str | None = None) -> Tensor | dict[str, Overlap]:
-        """Return the overlap of all pairs of tasks, or of two tasks tensor by tensor.
+        """Return the overlap of all pairs of tasks, float64 (T, T), or of two tasks tensor by tensor.
 
             share = |A ∩ B| / |A ∪ B|,   chance = ka·kb / (ka + kb - ka·kb),   k the share of the weights kept
 
-        Returns:
-            Without names a float64 tensor (T, T) over all weights that both mask, NaN where there are none; with two
-            the `share` and `chance` of each tensor that both mask.
-
-        Raises:
-            ValueError: there is no task of a name, or one name alone.
+        It is over all weights that both mask, NaN where there are none. Searches that start from equal first scores
+        overlap by more than chance even where tasks have nothing in common.
         """
         if first is None and second is None:
             return overlap_matrix(self.tasks)[0]
         if first is None or second is None:
             raise ValueError("overlap needs the names of two tasks, or none")
         return overlaps(self.task(first), self.task(second))
+
+    def summary(self) -> BankSummary:
+        """Return what each task keeps and costs, beside models of their own and adapters; to be printed."""
+        return BankSummary.of(self.tasks)
 
     def remove(self, name: str) -> None:
         """Remove a task.
