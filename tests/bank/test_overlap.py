@@ -163,7 +163,10 @@ BAD = {
     "missing": (lambda bank: bank.merge("new", ["edges", "gone"]), "has no task 'gone'"),
     "in use": (lambda bank: bank.merge("edges", ["edges", "signed"]), "has a task 'edges' already"),
     "rule": (lambda bank: bank.merge("new", ["edges", "signed"], "xor"), "how must be 'union', .* got 'xor'"),
-    "codes": (lambda bank: bank.merge("new", ["edges", "nudged"]), "'fc1.weight' cannot be merged: .* Nudge"),
+    "codes": (
+        lambda bank: bank.merge("new", ["edges", "nudged"]),
+        "'fc1.weight' cannot be merged: it is no mask, .* edges, nudged",
+    ),
     "nothing": (
         lambda bank: bank.merge("new", ["low", "high"], "intersection"),
         "the intersection keeps no weight of 'fc1.weight'",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -50,8 +50,7 @@ def merge(live: Live, tasks: Sequence[Task], how: How, calibrate: Calibrate | No
             tensors[name], held[name] = _merge_masks(name, entry, tasks, how)
         elif any(each != entry for each in entries) or not _same_codes(name, tasks, parts):
             raise ValueError(
-                f"{name!r} cannot be merged: only masks can, and what all tasks have in common; {how} has no meaning "
-                f"for {', '.join(sorted({_describe(each) for each in entries}))}"
+                f"{name!r} cannot be merged: it is no mask, and not the same, in all of {', '.join(names)}"
             )
         else:
             tensors[name] = entry
@@ -100,14 +99,6 @@ def _same_codes(name: str, tasks: Sequence[Task], parts: Sequence[Ticket]) -> bo
     return len(seeds) == 1 and all(torch.equal(first, task.others[name]) for task in tasks[1:])
 
 
-def _describe(entry: TensorEntry | None) -> str:
-    if entry is None:
-        return "a tensor of a task's own"
-    if entry.method is not None:
-        return f"codes of {type(entry.method).__name__}"
-    return "a whole tensor" if entry.constant is None else f"a constant {entry.constant:g}"
-
-
 def _mean(name: str, values: Sequence[Tensor]) -> Tensor:
     """Return the mean of floating tensors, the largest of whole numbers (such as numbers of batches)."""
     first = values[0]
@@ -126,8 +117,8 @@ def _calibrated(ticket: Ticket, model: nn.Module, calibrate: Calibrate) -> Ticke
     """Return the ticket with its own tensors as `calibrate` leaves them in its network."""
     with torch.enable_grad():
         calibrate(model.eval())
-    found: Mapping[str, Any] = tensors_of(model)
+    found = {name: tensor.detach().cpu().clone() for name, tensor in tensors_of(model).items() if name in ticket.extra}
     for name, before in ticket.extra.items():
-        if name not in found or found[name].shape != before.shape or found[name].dtype != before.dtype:
+        if name not in found or (found[name].shape, found[name].dtype) != (before.shape, before.dtype):
             raise ValueError(f"calibrate must leave {name!r} of shape {tuple(before.shape)} and {before.dtype}")
-    return replace(ticket, extra={name: found[name].detach().cpu().clone() for name in ticket.extra})
+    return replace(ticket, extra=found)

@@ -55,36 +55,22 @@ class TaskSummary:
     def of(task: Task, file_bytes: int | None = None) -> TaskSummary:
         """Summarise a task, which takes so many bytes in the bank's file."""
         bits, kept, masked, dense, int8, adapters = 0.0, 0, 0, 0, 0, 0
-        seed = task.ticket().seed
         for name, entry in task.tensors.items():
-            n = math.prod(entry.shape)
             if entry.constant is not None:
                 continue
-            rows = entry.shape[0]
-            dense, int8 = dense + 4 * n, int8 + n + 2 * rows
-            if entry.method is None:
-                continue
-            counts = _counts(task, name, n)
-            given = None if name in task.bits else entry.given(name, seed)
-            kept, masked = kept + n - counts.get(0, 0), masked + n
-            adapters += 2 * RANK * (rows + n // max(1, rows))
-            if given is not None:
-                free = task.others[name][given == UNDECIDED]
-                counts = dict(enumerate(torch.bincount(free.int() + 128).tolist()))
-            bits += entropy(list(counts.values())) * sum(counts.values())
+            n, rows = math.prod(entry.shape), entry.shape[0] if entry.shape else 1
+            dense, int8 = dense + 4 * n, int8 + (n + 2 * rows if len(entry.shape) > 1 else 4 * n)
+            if entry.method is not None:
+                its, counts = _kept(task, name)
+                kept, masked, bits = kept + its, masked + n, bits + entropy(counts) * sum(counts)
+                adapters += 2 * RANK * (rows + n // max(1, rows))
         own = 4 * sum(tensor.numel() for tensor in task.extra.values())
-        extra = sum(narrowed(tensor).nbytes for tensor in task.extra.values())
+        extra, size = sum(narrowed(tensor).nbytes for tensor in task.extra.values()), file_bytes or len(task.file)
+        found, least = task.meta.get("accuracy"), math.ceil(bits / 8)
+        good = isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found <= 1
+        accuracy = float(found) if good and found is not None else None
         return TaskSummary(
-            task.name,
-            masked,
-            kept,
-            math.ceil(bits / 8),
-            extra,
-            len(task.file) if file_bytes is None else file_bytes,
-            dense + own,
-            int8 + own,
-            adapters + extra,
-            _accuracy(task),
+            task.name, masked, kept, least, extra, size, dense + own, int8 + own, adapters + extra, accuracy
         )
 
 
@@ -178,15 +164,12 @@ def _row(task: TaskSummary, known: bool) -> list[str]:
     return [*row, "" if task.accuracy is None else f"{task.accuracy:.2%}"] if known else row
 
 
-def _counts(task: Task, name: str, n: int) -> dict[int, int]:
-    """Return how often each code occurs."""
+def _kept(task: Task, name: str) -> tuple[int, list[int]]:
+    """Return the number of weights kept, and how often each code occurs that the seed does not give."""
+    entry = task.tensors[name]
     if name in task.bits:
         ones = count_ones(task.bits[name])
-        return {0: n - ones, 1: ones}
-    values, counts = task.others[name].unique(return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def _accuracy(task: Task) -> float | None:
-    accuracy = task.meta.get("accuracy")
-    return float(accuracy) if type(accuracy) in (int, float) and 0 <= accuracy <= 1 else None
+        return ones, [math.prod(entry.shape) - ones, ones]
+    codes, given = task.others[name], entry.given(name, task.ticket().seed)
+    free = codes if given is None else codes[given == UNDECIDED]
+    return int(codes.count_nonzero()), torch.bincount(free.reshape(-1).int() + 128).tolist()

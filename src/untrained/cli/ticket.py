@@ -122,14 +122,14 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) 
 
 @app.command
 def report(run: Path, /) -> None:
-    """Write report.html into the folder of a run: one page about its results, for your browser.
+    """Write report.html into the folder of a run, or a page beside a bank's file: its results, for your browser.
 
     The page needs no network, and shows results without computing them again. `find`, `compare`,
     `sweep`, `frontier` and `wann` write it at their end.
 
     Args:
         run: The run's folder: of `find`, `compare`, `sweep`, `frontier`, `wann`, a network of one of these, or
-            `fit(out=…)`.
+            `fit(out=…)`; or a bank's file.
     """
     from untrained.report import write_report
     from untrained.runs.grid import holds_grid, read_grid
@@ -140,7 +140,7 @@ def report(run: Path, /) -> None:
         page = wann.write_report(run)
     else:
         page = write_report(run)
-        for gap in (read_grid if holds_grid(run) else read_run)(run).gaps:
+        for gap in () if run.is_file() else (read_grid if holds_grid(run) else read_run)(run).gaps:
             say(f"not shown: {gap}")
     say(f"{page}: {page.stat().st_size:,} bytes")
 

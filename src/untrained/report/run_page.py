@@ -8,6 +8,7 @@ from pathlib import Path
 from untrained._version import __version__
 from untrained.files import atomic_write
 from untrained.report import charts
+from untrained.report.bank_page import write_bank_report
 from untrained.report.command_line import command_of
 from untrained.report.grid_page import write_grid_report
 from untrained.report.page import Chart, Image, Section, Table, render
@@ -28,7 +29,8 @@ def write_report(folder: str | Path) -> Path:
     The page shows the files of the run, finished or not, without computing them again.
 
     Args:
-        folder: the folder of a run of `find`, of `fit(out=…)`, of `compare` or `sweep`, or of a network of these.
+        folder: the folder of a run of `find`, of `fit(out=…)`, of `compare` or `sweep`, or of a network of these; or a
+            bank's file, whose page is written beside it: tasks.bank.html for tasks.bank.
 
     Raises:
         ValueError: there is no ticket in it, or a damaged one; for `compare` and `sweep`, no results.
@@ -38,6 +40,8 @@ def write_report(folder: str | Path) -> Path:
         >>> ut.write_report(".").name
         'report.html'
     """
+    if Path(folder).is_file():
+        return write_bank_report(folder)
     if holds_grid(folder):
         return write_grid_report(folder)
     run = read_run(folder)

@@ -84,3 +84,12 @@ def test_embeddings_convolutions_and_double_precision_count():
     (task,) = bank.summary().tasks
     assert task.weights == sum(p.numel() for p in bank.model.parameters() if p.ndim > 1)
     assert task.adapter_bytes == 8 * ((9 + 4) + (6 + 18) + (2 + 6)) and torch.isfinite(torch.tensor(task.kept))
+
+
+def test_scalars_and_biases_of_pretrained_networks_count_as_floats():
+    network = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))
+    network.register_parameter("scale", nn.Parameter(torch.ones(())))
+    bank = ut.Bank(network, weights=None)
+    bank.add("a", bank.masked(ut.EdgePopup(keep=0.5)))
+    (task,) = bank.summary().tasks
+    assert (task.dense_bytes, task.int8_bytes) == (4 * (12 + 3 + 6 + 1), 12 + 2 * 3 + 4 * (3 + 6 + 1))
