@@ -5,6 +5,8 @@ from untrained.cli import search as search
 from untrained.cli import ticket as ticket
 from untrained.cli.app import app as app
 from untrained.cli.app import main as main
+from untrained.cli.bank import app as bank
 from untrained.cli.wann import app as wann
 
 app.command(wann)
+app.command(bank)

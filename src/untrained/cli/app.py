@@ -47,6 +47,7 @@ app = App(
     untrained compare                  every method on the same network
     untrained sweep  --keep 0.1,0.5    accuracy over keep, width or weights
     untrained frontier                 tickets and trained networks over their bytes
+    untrained bank                     many tasks on one network, in one file
     untrained wann                     networks whose connections share one weight
     ```
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +16,7 @@ from untrained.cli.app import app
 from untrained.terminal.text import Table, print_facts, say
 
 if TYPE_CHECKING:
+    from untrained.data.batches import Batches
     from untrained.tickets.ticket import Ticket
 
 _METHOD_HELP = "FILE.py:CLASS of your method, if the ticket was found by one."
@@ -40,29 +41,15 @@ def evaluate(
         data_dir: Folder of the data set, or for its download.
         amp: Compute in bfloat16.
     """
-    import torch
-
-    from untrained.data.batches import Batches
-    from untrained.data.dataset import Split, find_folder, load_data
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.ticket import rebuild
 
     with _read_ticket(ticket, method) as read:
-        meta = _read_task(read)
+        facts = facts_of(read.meta)
         network = read.apply_(rebuild(read))
-    name, (_, height, width) = data or meta["data"], meta["shape"]
-    test = load_data(name, data_dir, size=None if find_folder(name) is None else (height, width))
-    labels = [unicodedata.normalize("NFC", label) for label in meta["labels"]]
-    if list(test.shape) != meta["shape"] or sorted(test.labels) != sorted(labels):
-        raise ValueError(
-            f"{ticket} is for images {tuple(meta['shape'])} of {_describe_classes(meta['labels'])}; "
-            f"{test.name} has {test.shape} of {_describe_classes(test.labels)}"
-        )
-    # Older tickets have the classes in another order.
-    classes = torch.tensor([labels.index(label) for label in test.labels], device="cpu")
-    batches = Batches(Split(test.test.images, classes[test.test.labels]), 500, mean=meta["mean"], std=meta["std"])
+    name, batches = test_batches(str(ticket), facts, data, data_dir)
     result = measure(network, batches, amp=amp)
-    say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {test.name}")
+    say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {name}")
     print(f"sha256    {hashlib.sha256(ticket.read_bytes()).hexdigest()}")
 
 
@@ -193,11 +180,14 @@ def _describe_classes(labels: Sequence[str]) -> str:
     return f"{len(labels)} classes ({shown})"
 
 
-def _read_task(ticket: Ticket) -> dict[str, Any]:
-    """Return the facts in `meta` for an evaluation, checked."""
+def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts in `meta` for an evaluation, checked.
+
+    Raises:
+        TicketError: one is missing, or of another type.
+    """
     from untrained.tickets.header import TicketError
 
-    meta = ticket.meta
     good = isinstance(meta.get("data"), str)
     for name, kind in {"shape": int, "labels": str, "mean": float, "std": float}.items():
         values = meta.get(name)
@@ -205,6 +195,36 @@ def _read_task(ticket: Ticket) -> dict[str, Any]:
     if not good or len(meta["shape"]) != 3 or not len(meta["mean"]) == len(meta["std"]) == meta["shape"][0]:
         raise TicketError("its meta has no data set; evaluate it from Python")
     return dict(meta)
+
+
+def test_batches(what: str, facts: Mapping[str, Any], data: str | None, data_dir: Path | None) -> tuple[str, Batches]:
+    """Return the name of a ticket's data set and batches of its test images, with the classes in the ticket's order.
+
+    Args:
+        what: the ticket, in messages.
+        facts: of `facts_of`.
+        data, data_dir: another data set or folder than that of the search.
+
+    Raises:
+        ValueError: the images or classes are others.
+    """
+    import torch
+
+    from untrained.data.batches import Batches
+    from untrained.data.dataset import Split, find_folder, load_data
+
+    name, (_, height, width) = data or facts["data"], facts["shape"]
+    test = load_data(name, data_dir, size=None if find_folder(name) is None else (height, width))
+    labels = [unicodedata.normalize("NFC", label) for label in facts["labels"]]
+    if list(test.shape) != facts["shape"] or sorted(test.labels) != sorted(labels):
+        raise ValueError(
+            f"{what} is for images {tuple(facts['shape'])} of {_describe_classes(facts['labels'])}; "
+            f"{test.name} has {test.shape} of {_describe_classes(test.labels)}"
+        )
+    # Older tickets have the classes in another order.
+    classes = torch.tensor([labels.index(label) for label in test.labels], device="cpu")
+    split = Split(test.test.images, classes[test.test.labels])
+    return test.name, Batches(split, 500, mean=facts["mean"], std=facts["std"])
 
 
 def _describe_system() -> dict[str, object]:

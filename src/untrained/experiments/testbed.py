@@ -36,6 +36,7 @@ from untrained.search.fit import History, fit
 from untrained.search.recipes import find_recipes
 from untrained.search.run_files import COMPRESSED, TICKET
 from untrained.tickets.ticket import Ticket
+from untrained.weights.laws import WeightLaw
 
 _EVALUATION_BATCH = 500
 _DENSITIES = {"balanced": balanced, "erk": erk}
@@ -73,22 +74,25 @@ class Workbench:
                 chosen[name] = value
         return build(setup.model, **chosen).to(self.device)
 
+    def law(self, method: Method) -> WeightLaw:
+        """Return the law of the frozen weights for a method: that of the setup, or the one recommended for it."""
+        if self.setup.weights != "recommended":
+            return law_of(self.setup.weights)
+        papers = method.paper.weights if self.setup.recipe == "paper" and method.paper is not None else None
+        return papers or method.law
+
     def masked(self, method: Method, last: Method | None = None) -> nn.Module:
         """Return the network, masked as the setup demands; `last` is the method of the last layer, without its law.
 
         Raises:
             ValueError: the network has no clear last layer; and as `mask_`.
         """
-        network, law = self.network(), method.law
-        if self.setup.weights != "recommended":
-            law = law_of(self.setup.weights)
-        elif self.setup.recipe == "paper" and method.paper is not None:
-            law = method.paper.weights or law
+        network = self.network()
         if self.setup.densities in _DENSITIES and method.takes_keep:
             by_tensor = _DENSITIES[self.setup.densities](network, method, last)
         else:
             by_tensor = method if last is None else with_last(network, method, last)
-        return mask_(network, by_tensor, seed=self.seed, weights=law)
+        return mask_(network, by_tensor, seed=self.seed, weights=self.law(method))
 
     def batches(self, part: Literal["train", "val", "test"]) -> Any:
         """Return batches of a part of the data."""

@@ -1,0 +1,231 @@
+"""Commands about banks: many tasks in one file, on one frozen network."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from untrained.cli.app import CONFIG_HELP
+from untrained.cli.ticket import facts_of, test_batches
+from untrained.runs.settings import Settings
+from untrained.terminal.text import Table, say
+
+if TYPE_CHECKING:
+    from untrained.tickets.ticket import Ticket
+
+_ROUNDS = 200  # of a switch that is timed
+
+app = App(
+    name="bank",
+    default_parameter=Parameter(negative=()),
+    help="""Keep many tasks in one file: one frozen network, and about a bit per weight for each task.
+
+    ```
+    untrained bank add tasks.bank --name digits              search, and add what is found
+    untrained bank add tasks.bank --name more --ticket FILE  add a ticket
+    untrained bank list tasks.bank                           its tasks, and their bytes
+    untrained bank eval tasks.bank                           every task's accuracy
+    untrained bank which tasks.bank IMAGE                    the task that an image belongs to
+    untrained bank extract tasks.bank digits out.ticket      a task as a ticket of its own
+    untrained bank remove tasks.bank digits
+    untrained bank bench tasks.bank                          the time of a switch
+    ```
+    """,
+)
+
+
+@app.command
+def add(
+    file: Path,
+    /,
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  a frozen dataclass
+    *,
+    name: str,
+    ticket: Path | None = None,
+    config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
+) -> None:
+    """Add a task: search for one with the options of `find`, or take a ticket.
+
+    The first task makes the file, and its seed, weights and network are the bank's. Later ones take these from the bank
+    (a seed of 0 too), and other ones are refused before the search.
+
+    Ctrl-C leaves a checkpoint; the same command with `--out` and `--resume` continues.
+
+    Args:
+        file: The bank.
+        name: Name of the task in the bank.
+        ticket: A ticket that was found elsewhere on the same seed, weights and network.
+    """
+    from untrained.bank.file import opened
+    from untrained.experiments.add_task import add_ticket, find_task
+
+    if ticket is None:
+        ticket, accuracy = find_task(settings, file, name)
+        say(f"found    {accuracy:.2%} on test images; {ticket}")
+    elif settings != Settings():
+        raise ValueError("--ticket is a finished search: leave the options of a search out")
+    add_ticket(file, name, ticket)
+    with opened(file) as read:
+        say(f"added    {name}: {read.bytes_of(name):,} bytes; {file} has {len(read.names)} tasks in {read.end:,} bytes")
+
+
+@app.command(name="list")
+def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """List the tasks of a bank, and its bytes beside those of as many dense and int8 models.
+
+    Args:
+        file: The bank.
+        json_: Print JSON.
+    """
+    from untrained.bank.file import opened
+
+    with opened(file) as read:
+        rows = [_facts(name, ticket, read.bytes_of(name)) for name, ticket, _ in read.tickets()]
+        end = read.end
+    totals = {what: sum(row.pop(what) for row in rows) for what in ("dense", "int8")}
+    if json_:
+        print(json.dumps({"tasks": rows, "bytes": end, "dense_bytes": totals["dense"], "int8_bytes": totals["int8"]}))
+        return
+    cells = [
+        (
+            row["name"],
+            f"{row['kept']:,} of {row['weights']:,}",
+            f"{row['bytes']:,}",
+            f"{row['accuracy']:.2%}" if isinstance(row["accuracy"], float) else "",
+            str(row["data"] or ""),
+        )
+        for row in rows
+    ]
+    Table(("task", "kept weights", "bytes", "accuracy", "data"), cells).print()
+    print(f"{len(rows)} tasks in {end:,} bytes; as dense models {totals['dense']:,}, as int8 {totals['int8']:,}")
+
+
+@app.command(name="eval")
+def evaluate(file: Path, /, *, data_dir: Path | None = None) -> None:
+    """Measure the accuracy of every task on the test data of its search.
+
+    Args:
+        file: The bank.
+        data_dir: Folder of the data sets, or for their download.
+    """
+    from untrained.bank.bank import Bank
+    from untrained.bank.file import task_in_errors
+    from untrained.search.evaluation import evaluate as measure
+    from untrained.tickets.file import add_path_to_errors
+
+    bank, cells = Bank.load(file), []
+    for task in bank.tasks:
+        with add_path_to_errors(file), task_in_errors(task.name):
+            facts = facts_of(task.meta)
+        data, batches = test_batches(f"task {task.name!r}", facts, None, data_dir)
+        with bank.using(task.name) as model:
+            result = measure(model, batches)
+        cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data))
+    Table(("task", "accuracy", "images", "data"), cells).print()
+
+
+@app.command
+def extract(file: Path, name: str, out: Path, /) -> None:
+    """Write a task of a bank as a ticket, which needs the bank no more.
+
+    Args:
+        file: The bank.
+        name: The task.
+        out: The ticket.
+    """
+    from untrained.bank.file import opened
+    from untrained.files import atomic_write
+
+    if out.resolve() == file.resolve():
+        raise ValueError(f"{out} is the bank itself")
+    with opened(file) as read:
+        ((_, _, data),) = read.tickets([name])
+    with atomic_write(out) as unfinished:
+        unfinished.write_bytes(data)
+    say(f"{out}: {len(data):,} bytes")
+
+
+@app.command
+def remove(file: Path, name: str, /) -> None:
+    """Remove a task from a bank, which is written anew.
+
+    Args:
+        file: The bank.
+        name: The task.
+    """
+    from untrained.bank import change
+    from untrained.bank.file import opened
+
+    change.remove(file, name)
+    with opened(file) as read:
+        say(f"removed  {name}; {file} has {len(read.names)} tasks in {read.end:,} bytes")
+
+
+@app.command
+def bench(file: Path, /) -> None:
+    """Time a switch between two tasks here: dense, packed, and torch's copy of as many floats.
+
+    Args:
+        file: The bank, of two tasks or more.
+    """
+    from untrained.bank.bank import Bank
+
+    bank = Bank.load(file)
+    if len(bank) < 2:
+        raise ValueError(f"{file} has {len(bank)} tasks; a switch needs two")
+    first, second = bank.names[:2]
+    held = list(bank.use(first).state_dict().values())
+    copies = [tensor.clone() for tensor in held]
+
+    def copy() -> None:
+        for tensor, other in zip(held, copies, strict=True):
+            tensor.copy_(other)
+
+    times = {
+        "dense, W ⊙ m into the live network": _median(lambda: bank.use(first), lambda: bank.use(second)),
+        "torch's copy_ of the same floats": _median(copy, copy),
+    }
+    try:
+        times["packed"] = _median(lambda: bank.packed(first), lambda: bank.packed(second))
+    except ValueError as error:
+        say(f"packed is left out: {error}")
+    Table(("a switch", "µs"), [(what, f"{1e6 * seconds:,.1f}") for what, seconds in times.items()]).print()
+
+
+def _median(*turns: Callable[[], object]) -> float:
+    """Return the median of the seconds that these take in turn, once each is warm."""
+    import statistics
+    import time
+
+    times = []
+    for number in range(_ROUNDS + len(turns)):
+        start = time.perf_counter()
+        turns[number % len(turns)]()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[len(turns) :])
+
+
+def _facts(name: str, ticket: Ticket, size: int) -> dict[str, Any]:
+    """Return a line of the list, and the bytes of the task's network dense and in int8."""
+    import numpy as np
+
+    from untrained.tickets.codec import mask_bits
+
+    masked = [(each, math.prod(entry.shape)) for each, entry in ticket.tensors.items() if entry.method is not None]
+    kept = sum(int(np.unpackbits(mask_bits(ticket.codes, each)).sum(dtype=np.int64)) for each, _ in masked)
+    shapes = [tuple(each.shape) for each in (*ticket.tensors.values(), *ticket.extra.values())]
+    elements = [(math.prod(shape), len(shape)) for shape in shapes]
+    return {
+        "name": name,
+        "kept": kept,
+        "weights": sum(weights for _, weights in masked),
+        "bytes": size,
+        **{fact: ticket.meta.get(fact) for fact in ("accuracy", "data")},
+        "dense": sum(4 * n for n, _ in elements),
+        "int8": sum(n if dimensions > 1 else 4 * n for n, dimensions in elements),
+    }
