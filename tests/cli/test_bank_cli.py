@@ -82,6 +82,19 @@ def test_a_bank_of_another_law_gives_it_to_later_tasks(capsys):
     assert ut.Bank.load("a.bank").task("two").ticket().law == ut.KaimingNormal(scaled=True)
 
 
+def test_tasks_are_inferred(two, capsys):
+    pil = pytest.importorskip("PIL.Image")
+    bank("eval", two, "--infer")
+    text = capsys.readouterr().out
+    assert "batches inferred" in text and "accuracy inferred" in text
+    pil.new("L", (16, 16), 200).save("white.png")
+    bank("which", two, "white.png", "white.png")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and len(set(lines)) == 1 and lines[0] in ("white.png  one", "white.png  two")
+    assert "which needs one image or more" in refused(capsys, "which", two)
+    assert "nothing.png" in refused(capsys, "which", two, "nothing.png")
+
+
 def test_a_switch_is_timed(two, capsys):
     bank("bench", two)
     text = capsys.readouterr().out

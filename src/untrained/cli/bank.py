@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,9 @@ from untrained.runs.settings import Settings
 from untrained.terminal.text import Table, say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from untrained.bank.bank import Bank
     from untrained.tickets.ticket import Ticket
 
 _ROUNDS = 200  # of a switch that is timed
@@ -106,12 +109,14 @@ def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = F
 
 
 @app.command(name="eval")
-def evaluate(file: Path, /, *, data_dir: Path | None = None) -> None:
+def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False) -> None:
     """Measure the accuracy of every task on the test data of its search.
 
     Args:
         file: The bank.
         data_dir: Folder of the data sets, or for their download.
+        infer: Also infer the task of each batch of 128 images, normalised as those of their own task, and measure the
+            answers of the inferred one: the names of the classes must be the same.
     """
     from untrained.bank.bank import Bank
     from untrained.bank.file import task_in_errors
@@ -125,8 +130,43 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None) -> None:
         data, batches = test_batches(f"task {task.name!r}", facts, None, data_dir)
         with bank.using(task.name) as model:
             result = measure(model, batches)
-        cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data))
-    Table(("task", "accuracy", "images", "data"), cells).print()
+        shares = _infer(bank, task.name, batches) if infer else ()
+        cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data, *(f"{s:.2%}" for s in shares)))
+    titles = ("task", "accuracy", "images", "data", *(("batches inferred", "accuracy inferred") if infer else ()))
+    Table(titles, cells).print()
+
+
+@app.command
+def which(file: Path, /, *images: Path) -> None:
+    """Infer the task that each image belongs to: the one whose answer has the least entropy.
+
+    Args:
+        file: The bank; its tasks must have images of one shape and normalisation.
+        images: Image files, scaled to the size of the network's.
+    """
+    import torch
+
+    from untrained.bank.bank import Bank
+    from untrained.bank.file import task_in_errors
+    from untrained.data.image_files import Form, ImageFiles
+    from untrained.tickets.file import add_path_to_errors
+
+    if not images:
+        raise ValueError("which needs one image or more")
+    bank, forms = Bank.load(file), {}
+    for task in bank.tasks:
+        with add_path_to_errors(file), task_in_errors(task.name):
+            facts = facts_of(task.meta)
+        forms.setdefault(json.dumps([facts[each] for each in ("shape", "mean", "std")]), task.name)
+    if len(forms) != 1:
+        listed = ", ".join(f"{form} of {name!r}" for form, name in forms.items()) or "no task"
+        raise ValueError(f"{file} needs tasks of one shape, mean and std, got {listed}")
+    shape, mean, std = json.loads(next(iter(forms)))
+    pixels = ImageFiles(images, Form(*shape, scaled=True, threads=1))[torch.arange(len(images))]
+    inputs = (pixels / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    found = bank.which(inputs, "each", per="row")
+    for image, task in zip(images, found.task or (), strict=True):
+        say(f"{image}  {task}")
 
 
 @app.command
@@ -195,6 +235,19 @@ def bench(file: Path, /) -> None:
     except ValueError as error:
         say(f"packed is left out: {error}")
     Table(("a switch", "µs"), [(what, f"{1e6 * seconds:,.1f}") for what, seconds in times.items()]).print()
+
+
+def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """Return the share of batches of 128 whose task is inferred, and of images that the inferred task answers right."""
+    known = batches_right = right = total = 0
+    for images, labels in batches:
+        for x, y in zip(images.split(128), labels.split(128), strict=True):
+            found = str(bank.which(x).task)
+            answers = bank(x, found).argmax(1).tolist()
+            wanted, given = (bank.task(each).labels or [] for each in (name, found))
+            right += sum(given[answer] == wanted[label] for answer, label in zip(answers, y.tolist(), strict=True))
+            known, batches_right, total = known + 1, batches_right + (found == name), total + len(x)
+    return batches_right / max(1, known), right / max(1, total)
 
 
 def _median(*turns: Callable[[], object]) -> float:
