@@ -1,4 +1,4 @@
-"""What all tasks of a bank share: the seed, the law of the weights, and the network."""
+"""The shared part of a bank: the seed, the law of the weights, and the network."""
 
 from __future__ import annotations
 
