@@ -86,6 +86,13 @@ def test_threads_get_the_answers_of_their_own_tasks_bit_for_bit(ask, bank):
     assert ask("GET", "/speed")[1]["requests_per_second"] > 0
 
 
+def test_a_task_that_is_not_given_is_inferred_for_each_image(ask, bank):
+    expected = bank.which(X, how="each", per="row").task
+    status, answers = ask("POST", "/predict_batch", {"images": FLAT})
+    assert status == 200 and [answer["task"] for answer in answers] == expected
+    assert ask("POST", "/predict", {"image": FLAT[3]})[1]["task"] == bank.which(X[3:4], how="each").task
+
+
 def test_tasks_come_and_go_while_it_runs(ask, bank, tmp_path):
     found = ut.Ticket.of(bank.masked(ut.EdgePopup(keep=0.2)), {"labels": list("abcdefghij")})
     found.save(tmp_path / "found.ticket")
@@ -109,11 +116,11 @@ REFUSED = {
     "words": ("POST", "/predict", {**ONE, "image": ["a"] * 36}, 422, "body.image.0: Input should be a valid number"),
     "not a number": ("POST", "/predict", {**ONE, "image": [float("nan")] * 36}, 422, "should be a finite number"),
     "beyond float32": ("POST", "/predict", {**ONE, "image": [1e300] * 36}, 422, "less than or equal to 1000000"),
-    "no task": ("POST", "/predict", {"image": FLAT[0]}, 422, "body.task: Field required"),
+    "no name": ("POST", "/predict", {**ONE, "task": 7}, 422, "body.task: Input should be a valid string"),
     "no rows": ("POST", "/predict_batch", {"images": [], "tasks": []}, 422, "at least 1 item"),
     "too many rows": ("POST", "/predict_batch", {"images": FLAT * 40, "tasks": ["four"]}, 422, "at most 256 items"),
     "fewer tasks": ("POST", "/predict_batch", {"images": FLAT, "tasks": ["four"]}, 422, "one task for each of 7 rows"),
-    "no ticket": ("PUT", "/tasks/new", b"\x80\x04pickle", 422, "the ticket: "),
+    "no ticket": ("PUT", "/tasks/new", b"\x80\x04pickle", 422, "not a ticket"),
     "in use": ("PUT", "/tasks/four", None, 422, "the bank has a task 'four' already"),
 }  # fmt: skip
 
