@@ -82,6 +82,7 @@ def measure(data: ut.DataSet, scenario: str, changes: list[tasks.Change]) -> dic
         "extras": sum(each.extra_bytes for each in summaries),
         "weights": sum(each.weights for each in summaries) // len(bank),
         "tensors of the first": tensors,
+        "batch, statistics": inferred(bank, tests, "statistics"),
         "batch, gradient": inferred(bank, tests, "gradient"),
         "batch, binary": inferred(bank, tests, "binary"),
         "batch, each": inferred(bank, tests, "each"),

@@ -56,10 +56,10 @@ def packed_switch(model: nn.Module) -> float:
 
 def inferring() -> list[dict[str, object]]:
     """Time `which` among many tasks beside a forward and backward pass of the dense network."""
-    bank = ut.Bank(ut.models.fc((512, 512)))
+    bank = ut.Bank(ut.models.fc((512, 512), norm="batch"))
     for number in range(TASKS):
         bank.add(str(number), bank.masked(ut.RandomSubnetwork(keep=0.3 + number / 1000)))
-    dense, x, y = ut.models.fc((512, 512)), torch.randn(128, 1, 28, 28), torch.randint(10, (128,))
+    dense, x, y = ut.models.fc((512, 512), norm="batch"), torch.randn(128, 1, 28, 28), torch.randint(10, (128,))
 
     def step() -> None:
         dense.zero_grad()
@@ -67,7 +67,8 @@ def inferring() -> list[dict[str, object]]:
 
     variants: dict[str, Callable[[], object]] = {
         "forward and backward": step,
-        "which, gradient": lambda: bank.which(x),
+        "which, statistics": lambda: bank.which(x, how="statistics"),
+        "which, gradient": lambda: bank.which(x, how="gradient"),
         "which, binary": lambda: bank.which(x, how="binary"),
         "which, each": lambda: bank.which(x, how="each"),
     }

@@ -30,12 +30,12 @@ def bank_scenarios() -> str:
         return NOT_YET
     rows = []
     for scenario, row in _scenarios().items():
-        ways = [row["batch, gradient"], row["batch, each"], row["single image, each"]]
+        ways = [row[f"batch, {how}"] for how in ("statistics", "gradient", "each")] + [row["single image, each"]]
         inferred = [f"{percent(way['accuracy'])} ({percent(way['right'])})" for way in ways]
         size = f"{row['bytes'] / row['tasks']:,.0f}"
         rows.append([f"{NAMES[scenario]}, {row['tasks']} tasks", percent(row["accuracy"]), *inferred, size])
-    titles = ["tasks on one 784-256-256-10", "task known", "128 images, one gradient", "128 images, each task"]
-    return table([*titles, "one image, each task", "bytes a task"], rows)
+    titles = ["tasks on one 784-256-256-10", "task known", "statistics", "gradient", "each", "each, one image"]
+    return table([*titles, "bytes a task"], rows)
 
 
 def bank_says() -> str:

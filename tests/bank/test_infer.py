@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import functional_call
 
 import untrained as ut
+from untrained.bank import statistics
 from untrained.bank.infer import _entropy, _entropy_of_spread
 from untrained.bank.superposition import Superposition
 
@@ -71,6 +72,73 @@ def test_the_slopes_are_those_of_autograd_over_dense_weights(case, objective):
         torch.testing.assert_close(*apart, rtol=1e-3, atol=1e-4)
         by_row = network.slopes(x, objective, rows=True)
         torch.testing.assert_close(by_row.mean(0), slopes, rtol=1e-3, atol=1e-4)
+
+
+class Late(nn.Module):
+    """A norm behind a nonlinearity, which is not linear in the weight before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(7, 6, bias=False), nn.BatchNorm1d(6), nn.Linear(6, 4, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.norm(self.first(x).relu()))
+
+
+def _conv() -> nn.Module:
+    layers = nn.Conv2d(2, 5, 3, bias=False, stride=2), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(45, 3)
+    return nn.Sequential(*layers)
+
+
+WITH_NORMS = {
+    "linear": (lambda: ut.models.fc((12, 9), norm="batch", shape=(7,)), (7,), METHODS["half"], True),
+    "convolution": (_conv, (2, 8, 8), METHODS["signed"], True),
+    "behind a relu": (Late, (7,), METHODS["half"], False),
+    "other codes": (lambda: ut.models.fc((12,), norm="batch", shape=(7,)), (7,), METHODS["nudge"], False),
+}
+
+
+@pytest.mark.parametrize("case", WITH_NORMS)
+def test_distances_are_those_of_what_the_first_norm_gets_under_each_task(case, monkeypatch):
+    build, shape, method, at_once = WITH_NORMS[case]
+    bank = ut.Bank(build(), seed=1)
+    for i in range(5):
+        torch.manual_seed(i)
+        model = bank.masked(method)
+        with torch.no_grad():
+            for scores in ut.scores(model):
+                scores.copy_(torch.randn_like(scores))
+        model.train()(torch.randn(64, *shape) + i)
+        bank.add(f"t{i}", model.eval())
+    x, expected = torch.randn(20, *shape) + 1, []
+    for name in bank.names:
+        model, got = bank.use(name), []
+        norm = next(each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
+        handle = norm.register_forward_pre_hook(lambda _, given, got=got: got.append(given[0]))
+        model(x)
+        handle.remove()
+        means = got[0].transpose(0, 1).flatten(1).double().mean(1)
+        expected.append(((means - norm.running_mean) ** 2 / (norm.running_var + norm.eps)).mean().sqrt())
+    read = []
+    monkeypatch.setattr(statistics, "_read_off", lambda *a, f=statistics._read_off: read.append(f(*a)) or read[-1])
+    found = bank.which(x)
+    assert (read[0] is not None) == at_once
+    torch.testing.assert_close(-found.evidence, torch.stack(expected).detach().double(), rtol=1e-4, atol=1e-5)
+    assert torch.equal(bank.which(x, "gradient").evidence, bank.which(x, "gradient").evidence)
+    assert bank.which(x, unknown=1e9).task == found.task and bank.which(x, unknown=1e-9).task is None
+
+
+@pytest.mark.parametrize(
+    ("case", "arguments", "message"),
+    [
+        ("masks", {"how": "statistics"}, "the network runs through none"),
+        ("norms", {"how": "statistics", "per": "row"}, "how='each' per row"),
+        ("norms", {"how": "statistic"}, "how must be None, 'statistics'"),
+    ],
+)
+def test_statistics_that_are_not_there_are_refused(case, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _bank(case).which(torch.randn(20, 7), **arguments)
 
 
 @settings(max_examples=8, deadline=None)
@@ -137,7 +205,9 @@ def test_superfluous_outputs_tell_of_the_task_too():
         return torch.cat([z[:, :3].detach(), z[:, 3:]], 1).exp().sum(1).log()
 
     expected = -_dense_slopes(bank, x, naive)
-    torch.testing.assert_close(bank.which(x, objective="superfluous").evidence, expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        bank.which(x, "gradient", objective="superfluous").evidence, expected, rtol=1e-3, atol=1e-5
+    )
 
 
 def _heads(bank: ut.Bank) -> ut.Bank:
@@ -163,7 +233,7 @@ BAD = {
     "objective": (lambda: _bank("masks").which(X, objective="loss"), "objective must be"),
     "per": (lambda: _bank("masks").which(X, per="image"), "per must be"),
     "unknown": (lambda: _bank("masks").which(X, unknown=-1.0), "unknown must be above 0"),
-    "heads": (lambda: _heads(_bank("masks")).which(X), "'fc3.weight' has shape .* take how='each'"),
+    "heads": (lambda: _heads(_bank("masks")).which(X, "gradient"), "'fc3.weight' has shape .* take how='each'"),
     "no labels": (lambda: _bank("masks").which(X, objective="superfluous"), "needs the labels of every task"),
     "every": (lambda: _bank("masks").learn([], METHODS["half"], every=0), "every must be a whole number"),
 }  # fmt: skip

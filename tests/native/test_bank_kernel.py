@@ -49,6 +49,16 @@ def test_sums_under_masks_are_close_to_those_of_float64(masks, threads):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("columns", [1, 7, 8, 64, 75])
+def test_sums_of_rows_are_those_of_float64_at_any_place_of_a_byte(rows, columns):
+    bits, values = mask_problem("normal", rows * columns, 3)
+    values = values.reshape(rows, columns)
+    kept = [np.unpackbits(b, count=rows * columns, bitorder="little").reshape(rows, columns) for b in bits]
+    exact = torch.stack([(values.double() * torch.from_numpy(mask)).sum(1) for mask in kept])
+    torch.testing.assert_close(kernels.project_rows(bits, values), exact, rtol=0, atol=1e-6 * float(values.abs().sum()))
+
+
 def test_what_a_mask_leaves_out_is_not_even_added():
     values = KINDS["normal"](40, rng(0))
     values[[3, 17, 39]] = torch.tensor([torch.nan, torch.inf, torch.nan])

@@ -148,6 +148,8 @@ def sanitized_masks():
             bank_kernels.place_masked(bits[0], weight, torch.empty(n))
             bank_kernels.mix_masks(bits, [0.5] * masks, weight)
             bank_kernels.project_masks(bits, weight)
+            for rows in (r for r in (1, 3, 7) if n and n % r == 0):
+                bank_kernels.project_rows(bits, weight.reshape(rows, -1))
 
 
 SANITIZED = [

@@ -12,7 +12,9 @@ from torch import Tensor
 from untrained.bank.superposition import Objective, Superposition, shuffled
 from untrained.bank.task import Task
 
-How = Literal["gradient", "binary", "each"]
+How = Literal["statistics", "gradient", "binary", "each"]
+FEW = 16
+"""Rows below which a batch is too small for statistics and slopes."""
 FEWEST = 5
 """Tasks and random subnetworks that evidence is compared among, at the least."""
 
@@ -45,7 +47,7 @@ def infer(
     network: Superposition,
     tasks: Sequence[Task],
     x: Tensor,
-    how: How,
+    how: How | None,
     objective: Literal["entropy", "superfluous"],
     per: str,
     unknown: float | None,
@@ -55,10 +57,15 @@ def infer(
         raise ValueError(f"per must be 'batch' or 'row', got {per!r}")
     _check(tasks, x, how, objective, unknown)
     rows = per == "row"
+    how = how or _best(network, x, objective, rows)
     with torch.inference_mode(False), torch.enable_grad():
         x = x.detach().clone() if x.is_inference() else x.detach()
         aim = _entropy_of_spread if objective == "entropy" else _superfluous(tasks)
-        if how == "each":
+        if how == "statistics":
+            if rows or objective != "entropy":
+                raise ValueError("how='statistics' is for the mean of a batch: take how='each' per row, or for outputs")
+            evidence = network.distances(tasks, x).neg()
+        elif how == "each":
             evidence = _each(network, tasks, x, objective, rows)
         elif how == "binary" and rows:
             evidence = torch.cat([_halve(network, tasks, row, aim) for row in x.split(1)])
@@ -68,10 +75,22 @@ def infer(
             network.mix_(tasks)
             evidence = network.slopes(x, aim, rows=rows).neg()
         best = evidence.reshape(-1, len(tasks)).argmax(1).tolist()
-        known = [True] * len(best) if unknown is None else _known(network, tasks, x, aim, rows, unknown)
+        if unknown is None:
+            known = [True] * len(best)
+        elif how == "statistics":
+            known = [float(-evidence.max()) <= (1 + unknown) / len(x) ** 0.5]
+        else:
+            known = _known(network, tasks, x, aim, rows, unknown)
     names = tuple(task.name for task in tasks)
     answers = [names[place] if is_known else None for place, is_known in zip(best, known, strict=True)]
     return Inferred(answers if rows else answers[0], names, evidence)
+
+
+def _best(network: Superposition, x: Tensor, objective: str, rows: bool) -> How:
+    """Return the way that was most often right: docs/bank.md has the figures."""
+    if rows or len(x) < FEW:
+        return "each"
+    return "statistics" if network.has_statistics and objective == "entropy" else "gradient"
 
 
 def _known(
@@ -156,11 +175,11 @@ def _check_superfluous(logits: Tensor, real: int) -> None:
         raise ValueError(f"objective='superfluous' needs more outputs than labels, got {logits.shape[1]} and {real}")
 
 
-def _check(tasks: Sequence[Task], x: Tensor, how: str, objective: str, unknown: float | None) -> None:
+def _check(tasks: Sequence[Task], x: Tensor, how: str | None, objective: str, unknown: float | None) -> None:
     if not tasks:
         raise ValueError("there is no task to choose from")
-    if how not in get_args(How):
-        raise ValueError(f"how must be 'gradient', 'binary' or 'each', got {how!r}")
+    if how is not None and how not in get_args(How):
+        raise ValueError(f"how must be None, 'statistics', 'gradient', 'binary' or 'each', got {how!r}")
     if objective not in ("entropy", "superfluous"):
         raise ValueError(f"objective must be 'entropy' or 'superfluous', got {objective!r}")
     if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0:

@@ -41,7 +41,7 @@ class Recognition(ABC):
     def which(
         self,
         x: Tensor,
-        how: How = "gradient",
+        how: How | None = None,
         *,
         objective: Literal["entropy", "superfluous"] = "entropy",
         per: Literal["batch", "row"] = "batch",
@@ -52,18 +52,21 @@ class Recognition(ABC):
 
         Args:
             x: the inputs, rows first.
-            how: "gradient": -∂H/∂αᵢ at W ⊙ Σᵢ αᵢ mᵢ, αᵢ = 1/T, H being the entropy; "binary": by it half of the tasks,
-                ⌈log₂ T⌉ times; "each": every task's own entropy, for single rows and for heads of several sizes.
+            how: "statistics": the nearest stored mean of the first batch norm, in standard deviations; "gradient":
+                -∂H/∂αᵢ at W ⊙ Σᵢ αᵢ mᵢ, αᵢ = 1/T, H being the entropy; "binary": by it half of the tasks, ⌈log₂ T⌉
+                times; "each": every task's own entropy, for single rows and for heads of several sizes. None: "each"
+                below 16 rows, "statistics" where the network has such norms, else "gradient".
             objective: "superfluous": G = log Σ exp of the outputs instead, those of the labels being constants.
             per: the task of the "batch", or of each "row".
             among: the names of the tasks in question; None: all.
-            unknown: ε: no task where T · max softmax(-∂H/∂α) < 1 + ε.
+            unknown: ε: no task where T · max softmax(-∂H/∂α) < 1 + ε; by "statistics" where the nearest of n rows is
+                farther than (1 + ε)/√n, as n rows of a task are 1/√n away.
 
         Raises:
             ValueError: there are no tasks or rows, outputs are no finite logits, heads differ in size, no output is
                 superfluous, or an argument is unknown.
 
-        Source: Wortsman et al. 2020, sections 3.3 to 3.5.
+        Source: Wortsman et al. 2020, sections 3.3 to 3.5; "statistics" is our own.
         """
         with self._lock:
             tasks = self.tasks if among is None else [self.task(name) for name in dict.fromkeys(among)]

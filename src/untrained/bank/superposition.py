@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from untrained.bank.live import Live
+from untrained.bank.statistics import distances, has_statistics
 from untrained.bank.task import Task
 from untrained.native import bank as kernels
 
@@ -92,6 +93,16 @@ class Superposition:
         """Return the logits of one task alone."""
         self._tasks = ()
         return read_logits(self._live.show_(task), x)
+
+    def distances(self, tasks: Sequence[Task], x: Tensor) -> Tensor:
+        """Return how far a batch lies from each task, by the statistics of its first norm: float64 (tasks,)."""
+        self._tasks = ()
+        return distances(self._live, tasks, x)
+
+    @property
+    def has_statistics(self) -> bool:
+        """True for a network with a batch norm that keeps running statistics."""
+        return has_statistics(self._live.module)
 
     def _mean(self, tasks: Sequence[Task], name: str) -> Tensor:
         held, share = self._live.held[name], 1 / len(tasks)

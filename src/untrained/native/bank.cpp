@@ -154,3 +154,20 @@ extern "C" void project_masks(const uint8_t* const* bits, int64_t masks, const f
         sums[i] += sum_masked(bits[i] + start / 8, products + start, std::min(kBlock, n - start));
   });
 }
+
+// sums[i * rows + r] = sum of the products of row r where the bit of mask i is set.
+extern "C" void project_rows(const uint8_t* const* bits, int64_t masks, const float* products, int64_t rows,
+                             int64_t columns, double* sums) {
+  parallel_for(masks * rows * columns, [=](int64_t begin, int64_t end) {
+    const int64_t all = rows * columns;
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t i = begin / all; i < end / all; i++) {
+        const float* row = products + r * columns;
+        const int64_t first = r * columns, whole = std::min((8 - first % 8) % 8, columns);  // up to a whole byte
+        double sum = 0;
+        for (int64_t k = 0; k < whole; k++)
+          if (is_set(bits[i], first + k)) sum += row[k];
+        sums[i * rows + r] = sum + sum_masked(bits[i] + (first + whole) / 8, row + whole, columns - whole);
+      }
+  });
+}

@@ -66,6 +66,23 @@ def project_masks(bits: Sequence[np.ndarray], products: Tensor) -> Tensor:
     return sums
 
 
+def project_rows(bits: Sequence[np.ndarray], products: Tensor) -> Tensor:
+    """Return the sum of the products of each row under each mask, float64 (masks, rows) on the CPU.
+
+    Args:
+        bits: the masks, as in `place_masked`.
+        products: (rows, columns), a number for each element of a mask.
+    """
+    kernels = library()
+    if kernels is None or not usable(products):
+        return torch.stack([(unpack(mask, products) * products).sum(1, dtype=torch.float64).cpu() for mask in bits])
+    sums = torch.zeros(len(bits), len(products), dtype=torch.float64, device="cpu")
+    sizes = c_int64(len(bits)), _at(products), *map(c_int64, products.shape)
+    if products.numel():
+        kernels.project_rows(_each(bits), *sizes, _at(sums))
+    return sums
+
+
 def unpack(bits: np.ndarray, like: Tensor) -> Tensor:
     """Return a mask as bool, of a tensor's shape and on its device."""
     flat = torch.from_numpy(np.unpackbits(bits, count=like.numel(), bitorder="little").view(np.bool_))

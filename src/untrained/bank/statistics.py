@@ -1,0 +1,137 @@
+"""The distance of a batch from each task, by the statistics that the task's first norm has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from untrained.bank.live import Live
+from untrained.bank.task import Task
+from untrained.native import bank as kernels
+
+
+def has_statistics(module: nn.Module) -> bool:
+    """Return True for a network with a batch norm that keeps running statistics."""
+    return any(isinstance(each, _BatchNorm) and each.running_mean is not None for each in module.modules())
+
+
+@torch.enable_grad()
+def distances(live: Live, tasks: Sequence[Task], x: Tensor) -> Tensor:
+    """Return how far a batch lies from each task, in standard deviations: float64 (tasks,).
+
+        d_i² = mean over the channels of (h̄ᵢ - μᵢ)² / (vᵢ + ε)
+
+    h̄ᵢ is the mean over the batch of what the first batch norm gets under task i, μᵢ and vᵢ are the task's stored
+    statistics. A batch of n rows of task i has a distance near 1/√n. Where h̄ is linear in the one weight before the
+    norm, all tasks are read off one forward and backward pass: h̄ᵢ = Σⱼ cⱼ Wⱼ mᵢⱼ with c = ∂h̄/∂W.
+
+    Args:
+        live: a network of its own, into which tasks are written.
+        tasks: the tasks.
+        x: the batch.
+
+    Raises:
+        ValueError: no norm with running statistics is reached, or its input is not finite.
+    """
+    first = _reach(live, tasks[0], x)
+    means = _read_off(live, tasks, first, x)
+    if means is None:
+        means = torch.stack([first.means, *(_reach(live, task, x).means for task in tasks[1:])])
+    means = means.detach().double().cpu()
+    if not means.isfinite().all():
+        raise ValueError("what the first norm gets must be finite, got NaN or infinity: are the inputs?")
+    centre, variance = (_stored(live, tasks, each) for each in (first.norm.running_mean, first.norm.running_var))
+    return ((means - centre).square() / (variance + first.norm.eps)).mean(1).sqrt()
+
+
+class _Reached(Exception):
+    """Signal that a forward pass has come to a norm."""
+
+    def __init__(self, norm: _BatchNorm, x: Tensor) -> None:
+        super().__init__()
+        self.norm, self.x = norm, x
+
+
+@final
+class _First(NamedTuple):
+    """The first norm, and the means over batch and space of each channel of its input."""
+
+    norm: Any
+    means: Tensor
+
+
+def _reach(live: Live, task: Task, x: Tensor) -> _First:
+    """Run a task as far as the first norm."""
+
+    def stop(norm: nn.Module, given: tuple[Any, ...]) -> None:
+        raise _Reached(norm, given[0])  # pyright: ignore[reportArgumentType]
+
+    module = live.show_(task)
+    hooks = [
+        each.register_forward_pre_hook(stop)
+        for each in module.modules()
+        if isinstance(each, _BatchNorm) and each.running_mean is not None
+    ]
+    try:
+        module(x)
+    except _Reached as reached:
+        return _First(reached.norm, reached.x.transpose(0, 1).flatten(1).mean(1))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(f"the network takes no inputs {tuple(x.shape)} of {x.dtype}: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise ValueError("how='statistics' needs a batch norm with running statistics; the network runs through none")
+
+
+def _read_off(live: Live, tasks: Sequence[Task], first: _First, x: Tensor) -> Tensor | None:
+    """Return the means under all tasks, (tasks, channels); None: they are not linear in one masked weight alone."""
+    held = {name: tensor for name, tensor in live.held.items() if isinstance(tensor, nn.Parameter)}
+    for tensor in held.values():
+        tensor.requires_grad_(tensor.is_floating_point())
+    try:
+        first = _reach(live, tasks[0], x)
+        grads = torch.autograd.grad(first.means.sum(), list(held.values()), allow_unused=True)
+    finally:
+        for tensor in held.values():
+            tensor.requires_grad_(False)
+    used = {name: grad for name, grad in zip(held, grads, strict=True) if grad is not None}
+    name = next((name for name in used if name in tasks[0].bits), "")
+    entry = tasks[0].tensors.get(name)
+    rows = len(first.means)
+    if entry is None or len(held[name]) != rows or not _alike(live, tasks, name, used):
+        return None
+    with torch.no_grad():
+        products = used[name] * live.frozen(name, entry)
+        means = kernels.project_rows([task.bits[name] for task in tasks], products.reshape(rows, -1))
+        means += first.means.double().cpu() - means[0]  # biases
+        last = _reach(live, tasks[-1], x).means.double().cpu()
+    scale = last.abs().max().clamp_min(1e-12)
+    return means if bool(((means[-1] - last).abs() <= 1e-4 * scale).all()) else None
+
+
+def _alike(live: Live, tasks: Sequence[Task], name: str, used: dict[str, Tensor]) -> bool:
+    """Return True where all tasks mask the same frozen weight, and agree in whatever else is used before the norm."""
+    weight, others = live.frozen(name, tasks[0].tensors[name]), used.keys() - {name}
+    return all(
+        name in task.bits
+        and live.frozen(name, task.tensors[name]) is weight
+        and all(_fixed(task, other) is not None and _fixed(task, other) == _fixed(tasks[0], other) for other in others)
+        for task in tasks
+    )
+
+
+def _fixed(task: Task, name: str) -> Any:
+    """Return the entry of a tensor that has no codes; None where it is the task's own."""
+    entry = task.tensors.get(name)
+    return None if entry is None or entry.method is not None else entry
+
+
+def _stored(live: Live, tasks: Sequence[Task], statistic: Tensor) -> Tensor:
+    """Return what each task has stored of a statistic, float64 (tasks, channels)."""
+    name = next(name for name, tensor in live.held.items() if tensor is statistic)
+    return torch.stack([task.extra[name] for task in tasks]).double()
