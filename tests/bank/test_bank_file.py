@@ -298,3 +298,10 @@ def test_a_full_disk_leaves_the_file_as_it_was(bank, path, tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space"):
         change.append(small, bank._shared, bank.tasks[2])
     assert small.read_bytes() == before
+
+
+def test_a_bank_that_is_read_as_a_ticket_is_called_a_bank(tmp_path):
+    bank = ut.Bank(ut.models.fc((4,), shape=(3,)))
+    bank.save(tmp_path / "none.bank")
+    with pytest.raises(ut.TicketError, match=r"none\.bank: a bank of tasks, not a ticket"):
+        ut.Ticket.load(tmp_path / "none.bank")

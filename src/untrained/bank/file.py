@@ -29,7 +29,7 @@ from untrained.tickets.file import add_path_to_errors
 from untrained.tickets.header import TicketError, within_memory
 from untrained.tickets.ticket import Ticket
 
-MAGIC = b"utbank/1"
+MAGIC = container.BANK
 _NUMBERS = struct.Struct(f"<QQ{CHECK}s")
 HEAD = len(MAGIC) + CHECK + _NUMBERS.size
 """Bytes of the head."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +74,7 @@ def add(
         raise ValueError("--ticket is a finished search: leave the options of a search out")
     add_ticket(file, name, ticket)
     with opened(file) as read:
-        say(f"added    {name}: {read.bytes_of(name):,} bytes; {file} has {len(read.names)} tasks in {read.end:,} bytes")
+        say(f"added    {name}: {read.bytes_of(name):,} bytes; {file} has {_count(read.names)} in {read.end:,} bytes")
 
 
 @app.command(name="list")
@@ -105,7 +105,7 @@ def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = F
         for row in rows
     ]
     Table(("task", "kept weights", "bytes", "accuracy", "data"), cells).print()
-    print(f"{len(rows)} tasks in {end:,} bytes; as dense models {totals['dense']:,}, as int8 {totals['int8']:,}")
+    print(f"{_count(rows)} in {end:,} bytes; as dense models {totals['dense']:,}, as int8 {totals['int8']:,}")
 
 
 @app.command(name="eval")
@@ -203,7 +203,7 @@ def remove(file: Path, name: str, /) -> None:
 
     change.remove(file, name)
     with opened(file) as read:
-        say(f"removed  {name}; {file} has {len(read.names)} tasks in {read.end:,} bytes")
+        say(f"removed  {name}; {file} has {_count(read.names)} in {read.end:,} bytes")
 
 
 @app.command
@@ -282,3 +282,7 @@ def _facts(name: str, ticket: Ticket, size: int) -> dict[str, Any]:
         "dense": sum(4 * n for n, _ in elements),
         "int8": sum(n if dimensions > 1 else 4 * n for n, dimensions in elements),
     }
+
+
+def _count(tasks: Sized) -> str:
+    return f"{len(tasks)} task{'s' * (len(tasks) != 1)}"

@@ -136,7 +136,11 @@ def _map(tasks: Sequence[Task], chosen: Sequence[int], share: Tensor) -> dict[st
     ]
     step = 26 if len(chosen) <= 12 else 16
     axis = {**_NAMED, "labelOverlap": len(chosen) > 12}
-    range_ = {"range": ["var(--low)", "var(--high)"], "zero": False, "legend": {"gradientLength": 140}}
+    range_ = {
+        "range": ["var(--low)", "var(--high)"],
+        "zero": False,
+        "legend": {"gradientLength": 140, "format": ".3~g"},
+    }
     names = short_names([tasks[i].name for i in chosen], 20)
     return {
         "height": {"step": step},

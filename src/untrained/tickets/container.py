@@ -27,6 +27,8 @@ KIND = 8
 """Bytes at the beginning that say of which kind the file is."""
 TRAINED = b"trained1"
 """The kind of a trained opponent's file."""
+BANK = b"utbank/1"
+"""The kind of a bank's file."""
 CHECK = 8
 """Bytes of a hash that finds damage."""
 LONGEST = 10**8

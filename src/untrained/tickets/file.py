@@ -54,6 +54,8 @@ def read(data: bytes) -> dict[str, Any]:
         raise TicketError(
             "a trained opponent's file, not a ticket; untrained.opponents.compressed.Compressed.load reads it"
         )
+    if data.startswith(container.BANK):
+        raise TicketError("a bank of tasks, not a ticket; `untrained bank extract` takes one out of it")
     head, stored = _read_safetensors(data)
     if head.get("sha256") != hashes.of_file({k: v for k, v in head.items() if k != "sha256"}, stored):
         raise TicketError("its contents do not have the sha256 in its header: the file is damaged")
