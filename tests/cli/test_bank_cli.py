@@ -117,7 +117,7 @@ def test_a_switch_is_timed(two, capsys):
             ["add", "a.bank", "--name", "x", "--ticket", "other.ticket"],
             "other.ticket: its seed must be that of",
         ),
-        (["add", "a.bank", "--name", "x", "--ticket", "a.bank"], "a.bank: not a ticket"),
+        (["add", "a.bank", "--name", "x", "--ticket", "a.bank"], "a.bank: a bank of tasks, not a ticket"),
         (["add", "a.bank", "--name", "", *SEARCH], "--name is empty"),
         (["add", "a.bank", "--name", "a\nb", *SEARCH], "1 to 200 printable characters"),
         (["add", "a.bank", "--name", "x", "--ticket", "run/found.ticket", "--epochs", "2"], "leave the options"),
