@@ -90,7 +90,15 @@ def _conv() -> nn.Module:
     return nn.Sequential(*layers)
 
 
+def _scaled_first() -> nn.Module:
+    """A norm over all channels, of its own statistics, before the first weight."""
+    first = nn.Unflatten(1, (1, 7)), nn.InstanceNorm1d(1, track_running_stats=True), nn.Flatten()
+    return nn.Sequential(*first, nn.Linear(7, 9), nn.BatchNorm1d(9), nn.Linear(9, 3))
+
+
 WITH_NORMS = {
+    "of the inputs": (lambda: nn.Sequential(nn.BatchNorm1d(7), nn.Linear(7, 3)), (7,), METHODS["half"], False),
+    "behind statistics of each task": (_scaled_first, (7,), METHODS["half"], False),
     "linear": (lambda: ut.models.fc((12, 9), norm="batch", shape=(7,)), (7,), METHODS["half"], True),
     "convolution": (_conv, (2, 8, 8), METHODS["signed"], True),
     "behind a relu": (Late, (7,), METHODS["half"], False),
@@ -110,6 +118,7 @@ def test_distances_are_those_of_what_the_first_norm_gets_under_each_task(case, m
                 scores.copy_(torch.randn_like(scores))
         model.train()(torch.randn(64, *shape) + i)
         bank.add(f"t{i}", model.eval())
+    bank.add("again", bank.ticket("t0"))  # the last mask is the first one
     x, expected = torch.randn(20, *shape) + 1, []
     for name in bank.names:
         model, got = bank.use(name), []
@@ -122,7 +131,7 @@ def test_distances_are_those_of_what_the_first_norm_gets_under_each_task(case, m
     read = []
     monkeypatch.setattr(statistics, "_read_off", lambda *a, f=statistics._read_off: read.append(f(*a)) or read[-1])
     found = bank.which(x)
-    assert (read[0] is not None) == at_once
+    assert (read[0][1] is not None) == at_once
     torch.testing.assert_close(-found.evidence, torch.stack(expected).detach().double(), rtol=1e-4, atol=1e-5)
     assert torch.equal(bank.which(x, "gradient").evidence, bank.which(x, "gradient").evidence)
     assert bank.which(x, unknown=1e9).task == found.task and bank.which(x, unknown=1e-9).task is None

@@ -215,6 +215,17 @@ def test_a_network_that_is_converted_stays_the_banks(bank, answers):
         assert torch.equal(bank(X.double(), name), bank.ticket(name).apply_(_mlp()).double().eval()(X.double()))
 
 
+@pytest.mark.parametrize("how", ["statistics", "gradient", "binary", "each"])
+def test_tasks_are_inferred_on_a_converted_network_and_in_inference_mode(bank, how):
+    x = torch.randn(20, 8)
+    with torch.inference_mode():
+        bank(x, "half")
+        inside = bank.which(x, how, among=["half", "signed"])
+    bank.model.double()
+    found = bank.which(x.double(), how, among=["half", "signed"])
+    torch.testing.assert_close(found.evidence, inside.evidence, rtol=1e-3, atol=1e-4)
+
+
 def test_heads_follow_a_conversion():
     bank = ut.Bank(_mlp())
     bank.add("two", bank.masked(METHODS["half"], heads={"3": 2}))

@@ -58,7 +58,7 @@ def infer(
     _check(tasks, x, how, objective, unknown)
     rows = per == "row"
     how = how or _best(network, x, objective, rows)
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         x = x.detach().clone() if x.is_inference() else x.detach()
         aim = _entropy_of_spread if objective == "entropy" else _superfluous(tasks)
         if how == "statistics":

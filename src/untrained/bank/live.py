@@ -72,8 +72,11 @@ class Live:
 
     def twin(self) -> Live:
         """Return a live network of its own over the same frozen weights, which shows tasks without a change of this."""
-        other, device = Live.__new__(Live), next(iter(self._held.values())).device
-        other.__setstate__({**self.__getstate__(), "module": self.fresh().to(device).eval().requires_grad_(False)})
+        self.follow()
+        other, module = Live.__new__(Live), self.fresh().eval().requires_grad_(False)
+        for name, tensor in tensors_of(module).items():
+            tensor.data = tensor.data.to(self._held[name])  # its device, and its type where it was converted
+        other.__setstate__({**self.__getstate__(), "module": module})
         other._frozen = self._frozen
         return other
 
@@ -133,7 +136,7 @@ class Live:
         Raises:
             ValueError: somebody gave the network other tensors, which are no longer those of the bank.
         """
-        self._follow()
+        self.follow()
         for name, entry in task.tensors.items():
             held, content = self._held[name], entry if entry.method is None else task
             if held.shape != entry.shape:
@@ -167,7 +170,7 @@ class Live:
             for module, was_training in before.items():
                 module.training = was_training
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
         """Find the network's tensors again where it was moved or converted (`model.to`)."""
         if all(
             len(holder) == len(items) and all(holder.get(leaf) is value for leaf, value in items)

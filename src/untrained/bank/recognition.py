@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from untrained.bank.infer import How, Inferred, infer
@@ -68,7 +69,7 @@ class Recognition(ABC):
 
         Source: Wortsman et al. 2020, sections 3.3 to 3.5; "statistics" is our own.
         """
-        with self._lock:
+        with self._lock, torch.inference_mode(False):
             tasks = self.tasks if among is None else [self.task(name) for name in dict.fromkeys(among)]
             if self._superposition is None or not self._superposition.fits(self._live):
                 self._superposition = Superposition(self._live)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, final
 
 import torch
@@ -37,10 +37,9 @@ def distances(live: Live, tasks: Sequence[Task], x: Tensor) -> Tensor:
     Raises:
         ValueError: no norm with running statistics is reached, or its input is not finite.
     """
-    first = _reach(live, tasks[0], x)
-    means = _read_off(live, tasks, first, x)
+    first, means = _read_off(live, tasks, x)
     if means is None:
-        means = torch.stack([first.means, *(_reach(live, task, x).means for task in tasks[1:])])
+        means = torch.stack([first.means, *(_reach(live.show_(task), x).means for task in tasks[1:])])
     means = means.detach().double().cpu()
     if not means.isfinite().all():
         raise ValueError("what the first norm gets must be finite, got NaN or infinity: are the inputs?")
@@ -64,13 +63,12 @@ class _First(NamedTuple):
     means: Tensor
 
 
-def _reach(live: Live, task: Task, x: Tensor) -> _First:
-    """Run a task as far as the first norm."""
+def _reach(module: nn.Module, x: Tensor) -> _First:
+    """Run a network as far as the first norm."""
 
     def stop(norm: nn.Module, given: tuple[Any, ...]) -> None:
         raise _Reached(norm, given[0])  # pyright: ignore[reportArgumentType]
 
-    module = live.show_(task)
     hooks = [
         each.register_forward_pre_hook(stop)
         for each in module.modules()
@@ -79,7 +77,8 @@ def _reach(live: Live, task: Task, x: Tensor) -> _First:
     try:
         module(x)
     except _Reached as reached:
-        return _First(reached.norm, reached.x.transpose(0, 1).flatten(1).mean(1))
+        channels = reached.x.transpose(0, 1).flatten(1)
+        return _First(reached.norm, channels.mean(1, dtype=torch.promote_types(channels.dtype, torch.float32)))
     except (RuntimeError, ValueError, IndexError) as error:
         raise ValueError(f"the network takes no inputs {tuple(x.shape)} of {x.dtype}: {error}") from error
     finally:
@@ -88,47 +87,61 @@ def _reach(live: Live, task: Task, x: Tensor) -> _First:
     raise ValueError("how='statistics' needs a batch norm with running statistics; the network runs through none")
 
 
-def _read_off(live: Live, tasks: Sequence[Task], first: _First, x: Tensor) -> Tensor | None:
-    """Return the means under all tasks, (tasks, channels); None: they are not linear in one masked weight alone."""
+def _read_off(live: Live, tasks: Sequence[Task], x: Tensor) -> tuple[_First, Tensor | None]:
+    """Return what the first task gives, and the means under all, (tasks, channels).
+
+    None: they are not linear in one masked weight alone, each channel in its own row; a weight of random signs tells.
+    """
     held = {name: tensor for name, tensor in live.held.items() if isinstance(tensor, nn.Parameter)}
+    module = live.show_(tasks[0])
     for tensor in held.values():
         tensor.requires_grad_(tensor.is_floating_point())
     try:
-        first = _reach(live, tasks[0], x)
-        grads = torch.autograd.grad(first.means.sum(), list(held.values()), allow_unused=True)
+        first, grads = _reach(module, x), [None] * len(held)
+        if first.means.requires_grad:
+            grads = torch.autograd.grad(first.means.sum(), list(held.values()), allow_unused=True)
     finally:
         for tensor in held.values():
             tensor.requires_grad_(False)
     used = {name: grad for name, grad in zip(held, grads, strict=True) if grad is not None}
-    name = next((name for name in used if name in tasks[0].bits), "")
-    entry = tasks[0].tensors.get(name)
-    rows = len(first.means)
-    if entry is None or len(held[name]) != rows or not _alike(live, tasks, name, used):
-        return None
+    name, rows = next((name for name in used if name in tasks[0].bits), ""), len(first.means)
+    if not name or len(held[name]) != rows or not _alike(live, tasks, name, used):
+        return first, None
     with torch.no_grad():
-        products = used[name] * live.frozen(name, entry)
-        means = kernels.project_rows([task.bits[name] for task in tasks], products.reshape(rows, -1))
-        means += first.means.double().cpu() - means[0]  # biases
-        last = _reach(live, tasks[-1], x).means.double().cpu()
-    scale = last.abs().max().clamp_min(1e-12)
-    return means if bool(((means[-1] - last).abs() <= 1e-4 * scale).all()) else None
+        weight = live.frozen(name, tasks[0].tensors[name])
+        products = (used[name] * weight).reshape(rows, -1)
+        means = kernels.project_rows([task.bits[name] for task in tasks], products)
+        biases = first.means.double().cpu() - means[0]
+        signs = torch.randint(2, products.shape, generator=torch.Generator().manual_seed(0)).to(products) * 2 - 1
+        held[name].copy_(weight * signs.reshape(weight.shape))
+        probe = _reach(module, x).means.double().cpu() - biases
+        expected = (products * signs).sum(1, dtype=torch.float64).cpu()
+    linear = bool(((probe - expected).abs() <= 1e-4 * probe.abs().max().clamp_min(1e-12)).all())
+    return first, means + biases if linear else None
 
 
-def _alike(live: Live, tasks: Sequence[Task], name: str, used: dict[str, Tensor]) -> bool:
-    """Return True where all tasks mask the same frozen weight, and agree in whatever else is used before the norm."""
-    weight, others = live.frozen(name, tasks[0].tensors[name]), used.keys() - {name}
+def _alike(live: Live, tasks: Sequence[Task], name: str, used: Collection[str]) -> bool:
+    """Return True where all tasks mask the same frozen weight, and share what else may be used before the norm."""
+    weight, norms = live.frozen(name, tasks[0].tensors[name]), [m for m in live.module.modules() if has_statistics(m)]
+    behind = {id(tensor) for norm in norms if isinstance(norm, _BatchNorm) for tensor in norm.buffers(recurse=False)}
+    buffers = {
+        each for each, held in live.held.items() if not isinstance(held, nn.Parameter) and id(held) not in behind
+    }
+    others = (buffers | set(used)) - {name}
     return all(
         name in task.bits
         and live.frozen(name, task.tensors[name]) is weight
-        and all(_fixed(task, other) is not None and _fixed(task, other) == _fixed(tasks[0], other) for other in others)
+        and all(_same(task, tasks[0], other) for other in others)
         for task in tasks
     )
 
 
-def _fixed(task: Task, name: str) -> Any:
-    """Return the entry of a tensor that has no codes; None where it is the task's own."""
+def _same(task: Task, first: Task, name: str) -> bool:
+    """Return True for a tensor without a mask that two tasks share."""
+    if name in task.extra:
+        return name in first.extra and torch.equal(task.extra[name], first.extra[name])
     entry = task.tensors.get(name)
-    return None if entry is None or entry.method is not None else entry
+    return entry is not None and entry.method is None and entry == first.tensors.get(name)
 
 
 def _stored(live: Live, tasks: Sequence[Task], statistic: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class Superposition:
 
     def fits(self, live: Live) -> bool:
         """Return True unless the bank's network was moved or converted since."""
+        live.follow()
         return all((t.device, t.dtype) == (live.held[n].device, live.held[n].dtype) for n, t in self._live.held.items())
 
     @torch.no_grad()

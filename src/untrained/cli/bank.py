@@ -217,7 +217,7 @@ def bench(file: Path, /) -> None:
 
     bank = Bank.load(file)
     if len(bank) < 2:
-        raise ValueError(f"{file} has {len(bank)} tasks; a switch needs two")
+        raise ValueError(f"{file} has {_count(bank)}; a switch needs two")
     first, second = bank.names[:2]
     held = list(bank.use(first).state_dict().values())
     copies = [tensor.clone() for tensor in held]
