@@ -8,10 +8,12 @@ forward and backward pass of the dense network of a batch of 128.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -65,13 +67,9 @@ def inferring() -> list[dict[str, object]]:
         dense.zero_grad()
         F.cross_entropy(dense(x), y).backward()
 
-    variants: dict[str, Callable[[], object]] = {
-        "forward and backward": step,
-        "which, statistics": lambda: bank.which(x, how="statistics"),
-        "which, gradient": lambda: bank.which(x, how="gradient"),
-        "which, binary": lambda: bank.which(x, how="binary"),
-        "which, each": lambda: bank.which(x, how="each"),
-    }
+    variants: dict[str, Callable[[], object]] = {"forward and backward": step}
+    for how in ("statistics", "gradient", "binary", "each"):  # a bank each: a superposition is kept until another use
+        variants[f"which, {how}"] = partial(copy.deepcopy(bank).which, x, how=how)
     return [asdict(timing) for timing in interleave(variants, reference="forward and backward", rounds=9)]
 
 

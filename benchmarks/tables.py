@@ -109,17 +109,18 @@ def _size(line: dict | None) -> list[str]:
     return [kept, f"{line['bits']:.3f}", size, f"{line['seconds']:.2f}"]
 
 
-def step() -> str:
+def step(name: str = "step") -> str:
     """Every variant of a step, with the least and the most."""
+    found = measured(name)
     rows = [
         [
-            name,
+            network,
             f"{dense['ms']:.1f}",
             *(f"{other['ratio']:.2f} ({other['least']:.2f} – {other['most']:.2f})" for other in others),
         ]
-        for name, (dense, *others) in measured("step").items()
+        for network, (dense, *others) in found.items()
     ]
-    variants = [other["variant"] for other in next(iter(measured("step").values()))[1:]]
+    variants = [other["variant"] for other in next(iter(found.values()))[1:]]
     return table(["a training step, × dense", "dense, ms", *variants], rows)
 
 

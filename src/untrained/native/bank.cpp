@@ -95,10 +95,8 @@ double sum_masked(const uint8_t* bits, const float* values, int64_t n) {
   for (; i < n; i++)
     if (is_set(bits, i)) sum += values[i];
   float lanes[kLanes];
-  for (const Floats& chain : chains) {
-    store(lanes, chain);
-    for (const float lane : lanes) sum += lane;
-  }
+  store(lanes, (chains[0] + chains[1]) + (chains[2] + chains[3]));
+  for (const float lane : lanes) sum += lane;
   return sum;
 }
 
@@ -155,19 +153,20 @@ extern "C" void project_masks(const uint8_t* const* bits, int64_t masks, const f
   });
 }
 
-// sums[i * rows + r] = sum of the products of row r where the bit of mask i is set.
+// The same for each row of the products: sums[i * rows + r] is that of row r.
 extern "C" void project_rows(const uint8_t* const* bits, int64_t masks, const float* products, int64_t rows,
                              int64_t columns, double* sums) {
-  parallel_for(masks * rows * columns, [=](int64_t begin, int64_t end) {
-    const int64_t all = rows * columns;
-    for (int64_t r = 0; r < rows; r++)
-      for (int64_t i = begin / all; i < end / all; i++) {
-        const float* row = products + r * columns;
-        const int64_t first = r * columns, whole = std::min((8 - first % 8) % 8, columns);  // up to a whole byte
-        double sum = 0;
-        for (int64_t k = 0; k < whole; k++)
-          if (is_set(bits[i], first + k)) sum += row[k];
-        sums[i * rows + r] = sum + sum_masked(bits[i] + (first + whole) / 8, row + whole, columns - whole);
-      }
+  const int64_t all = rows * columns, some = std::max<int64_t>(1, kBlock / columns);  // rows that stay in a cache
+  parallel_for(masks * all, [=](int64_t begin, int64_t end) {
+    for (int64_t start = 0; start < rows; start += some)
+      for (int64_t i = begin / all; i < end / all; i++)
+        for (int64_t r = start; r < std::min(rows, start + some); r++) {
+          const float* row = products + r * columns;
+          const int64_t first = r * columns, head = std::min((8 - first % 8) % 8, columns);  // up to a whole byte
+          double sum = 0;
+          for (int64_t k = 0; k < head; k++)
+            if (is_set(bits[i], first + k)) sum += row[k];
+          sums[i * rows + r] = sum + sum_masked(bits[i] + (first + head) / 8, row + head, columns - head);
+        }
   });
 }
