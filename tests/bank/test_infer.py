@@ -82,7 +82,7 @@ class Late(nn.Module):
         self.first, self.norm, self.last = nn.Linear(7, 6, bias=False), nn.BatchNorm1d(6), nn.Linear(6, 4, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.norm(self.first(x).relu()))
+        return self.last(self.norm(input=self.first(x).relu()))
 
 
 def _conv() -> nn.Module:
@@ -123,7 +123,9 @@ def test_distances_are_those_of_what_the_first_norm_gets_under_each_task(case, m
     for name in bank.names:
         model, got = bank.use(name), []
         norm = next(each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
-        handle = norm.register_forward_pre_hook(lambda _, given, got=got: got.append(given[0]))
+        handle = norm.register_forward_pre_hook(
+            lambda _, given, named, got=got: got.extend((*given, *named.values())), with_kwargs=True
+        )
         model(x)
         handle.remove()
         means = got[0].transpose(0, 1).flatten(1).double().mean(1)

@@ -261,6 +261,16 @@ def test_a_network_of_other_tensors_is_refused(bank, change, message):
         bank(X, "half")
 
 
+def test_tickets_that_change_later_change_no_task(bank, answers):
+    given = bank.ticket("half")
+    bank.add("copy", given)
+    for ticket in given, bank.ticket("half"):
+        for tensor in ticket.extra.values():
+            tensor.add_(1)
+    for name in "copy", "half":
+        assert torch.equal(bank(X, name), answers["half"])
+
+
 def test_a_name_may_be_used_again(bank):
     bank.use("half")
     bank.remove("half")

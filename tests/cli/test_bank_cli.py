@@ -93,6 +93,20 @@ def test_tasks_are_inferred(two, capsys):
     assert len(lines) == 2 and len(set(lines)) == 1 and lines[0] in ("white.png  one", "white.png  two")
     assert "which needs one image or more" in refused(capsys, "which", two)
     assert "nothing.png" in refused(capsys, "which", two, "nothing.png")
+    read = ut.Bank.load(two)
+    facts = {fact: value for fact, value in read.task("one").meta.items() if fact != "labels"}
+    read.add("unnamed", read.ticket("one"), facts)
+    read.save(two)
+    assert "needs the labels of every task, and 'unnamed' has none" in refused(capsys, "eval", two, "--infer")
+
+
+def test_pretrained_weights_are_not_searched_on(capsys):
+    read = ut.Bank(ut.models.fc((16,), shape=(1, 8, 8)), weights=None)
+    read.add("one", read.masked(ut.EdgePopup(keep=0.5)))
+    read.save("own.bank")
+    assert "weights of this bank are pretrained: add its tasks from Python" in refused(
+        capsys, "add", "own.bank", "--name", "two", *SEARCH
+    )
 
 
 def test_a_switch_is_timed(two, capsys):

@@ -170,7 +170,8 @@ class Bank(Recognition):
         """
         self._check_new(name)
         if isinstance(found, Ticket):
-            ticket = found if meta is None else replace(found, meta=dict(meta))
+            own = {each: tensor.clone() for each, tensor in found.extra.items()}  # the caller may change its tensors
+            ticket = replace(found, extra=own, meta=dict(found.meta if meta is None else meta))
         else:
             ticket = Ticket.of(found, meta)
         self._insert(Task.of(name, self._checked(ticket)))
@@ -251,7 +252,7 @@ class Bank(Recognition):
         Args:
             path: the file.
             model: a freshly built network; may be left out if it is one of `untrained.models`.
-            only: the names of the tasks to read; the others are not decoded.
+            only: the names of the tasks to read; the others are not decoded. `save` into the same file drops those.
 
         Raises:
             TicketError: the file is damaged, lacks a task, or does not fit the model; the message names file and task.

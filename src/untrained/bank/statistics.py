@@ -50,9 +50,9 @@ def distances(live: Live, tasks: Sequence[Task], x: Tensor) -> Tensor:
 class _Reached(Exception):
     """Signal that a forward pass has come to a norm."""
 
-    def __init__(self, norm: _BatchNorm, x: Tensor) -> None:
+    def __init__(self, norm: _BatchNorm, input: Tensor) -> None:
         super().__init__()
-        self.norm, self.x = norm, x
+        self.norm, self.x = norm, input
 
 
 @final
@@ -66,11 +66,11 @@ class _First(NamedTuple):
 def _reach(module: nn.Module, x: Tensor) -> _First:
     """Run a network as far as the first norm."""
 
-    def stop(norm: nn.Module, given: tuple[Any, ...]) -> None:
-        raise _Reached(norm, given[0])  # pyright: ignore[reportArgumentType]
+    def stop(norm: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        raise _Reached(norm, *given, **named)  # pyright: ignore[reportArgumentType]
 
     hooks = [
-        each.register_forward_pre_hook(stop)
+        each.register_forward_pre_hook(stop, with_kwargs=True)
         for each in module.modules()
         if isinstance(each, _BatchNorm) and each.running_mean is not None
     ]

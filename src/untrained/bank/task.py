@@ -68,14 +68,14 @@ class Task:
         return [str(label) for label in labels] if isinstance(labels, list) and labels else None
 
     def ticket(self) -> Ticket:
-        """Return the task as a ticket."""
+        """Return the task as a ticket, with tensors of its own."""
         held: dict[str, tuple[Coded, tuple[int, ...]]] = {}
         for name, entry in self.tensors.items():
             if name in self.bits:
                 held[name] = Bits(self.bits[name], torch.Size(entry.shape).numel()), entry.shape
             elif name in self.others:
                 held[name] = self.others[name], entry.shape
-        return replace(self._facts, codes=Codes(held))
+        return replace(self._facts, codes=Codes(held), extra={each: own.clone() for each, own in self.extra.items()})
 
     def of_codes(self, bits: Mapping[str, np.ndarray], others: Mapping[str, Tensor]) -> Task:
         """Return a task of other codes, for the moment: its file is still that of these."""

@@ -124,6 +124,8 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
     from untrained.tickets.file import add_path_to_errors
 
     bank, cells = Bank.load(file), []
+    if infer and (unnamed := [task.name for task in bank.tasks if task.labels is None]):
+        raise ValueError(f"--infer needs the labels of every task, and {unnamed[0]!r} has none")
     for task in bank.tasks:
         with add_path_to_errors(file), task_in_errors(task.name):
             facts = facts_of(task.meta)
@@ -244,8 +246,10 @@ def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> t
         for x, y in zip(images.split(128), labels.split(128), strict=True):
             found = str(bank.which(x).task)
             answers = bank(x, found).argmax(1).tolist()
-            wanted, given = (bank.task(each).labels or [] for each in (name, found))
-            right += sum(given[answer] == wanted[label] for answer, label in zip(answers, y.tolist(), strict=True))
+            own, its = (dict(enumerate(bank.task(each).labels or ())) for each in (name, found))  # outputs may be more
+            right += sum(
+                its.get(given, given) == own.get(label, label) for given, label in zip(answers, y.tolist(), strict=True)
+            )
             known, batches_right, total = known + 1, batches_right + (found == name), total + len(x)
     return batches_right / max(1, known), right / max(1, total)
 

@@ -61,13 +61,10 @@ def add_ticket(path: Path, name: str, ticket: Path) -> None:
 
 def _on_its_network(settings: Settings, shared: Shared) -> Settings:
     """Return the settings with the seed, the weights and the network of a bank."""
-    if shared.network is None or shared.law is None:
-        what = (
-            "weights of this bank are pretrained"
-            if shared.law is None
-            else "network of this bank is not one of untrained.models"
-        )
-        raise ValueError(f"the {what}: add its tasks from Python")
+    if shared.law is None:
+        raise ValueError("the weights of this bank are pretrained: add its tasks from Python")
+    if shared.network is None:
+        raise ValueError("the network of this bank is not one of untrained.models: add its tasks from Python")
     its = {"seed": shared.seed, "model": shared.network["name"], **shared.network["arguments"]}
     own: dict[str, Any] = {}
     for field in (field for field in fields(Settings) if field.name in its):
