@@ -51,14 +51,14 @@ def test_tasks_are_found_and_added_to_one_network(two, capsys):
     bank("list", two, "--json")
     listed = json.loads(capsys.readouterr().out)
     assert listed["bytes"] == sum(task["bytes"] for task in listed["tasks"]) + 62
-    assert (listed["dense_bytes"], listed["int8_bytes"]) == (2 * 4 * 1184, 2 * 1184)
+    assert (listed["dense_bytes"], listed["int8_bytes"]) == (2 * 4 * 1184, 2 * (1184 + 2 * 26))
     assert [(task["name"], task["kept"], task["weights"]) for task in listed["tasks"]] == [
         ("one", 592, 1184),
         ("two", 592, 1184),
     ]
     bank("list", two)
     text = capsys.readouterr().out
-    assert "592 of 1,184" in text and "2 tasks in" in text and "as int8 2,368" in text
+    assert "592 of 1,184" in text and "2 tasks in" in text and "as int8 2,472" in text
     bank("eval", two)
     text = capsys.readouterr().out
     assert all(f"{task['accuracy']:.2%}" in text for task in listed["tasks"])

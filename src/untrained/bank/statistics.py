@@ -14,9 +14,9 @@ from untrained.bank.task import Task
 from untrained.native import bank as kernels
 
 
-def has_statistics(module: nn.Module) -> bool:
-    """Return True for a network with a batch norm that keeps running statistics."""
-    return any(isinstance(each, _BatchNorm) and each.running_mean is not None for each in module.modules())
+def norms_of(module: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms of a network that keep running statistics."""
+    return [each for each in module.modules() if isinstance(each, _BatchNorm) and each.running_mean is not None]
 
 
 @torch.enable_grad()
@@ -69,11 +69,7 @@ def _reach(module: nn.Module, x: Tensor) -> _First:
     def stop(norm: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         raise _Reached(norm, *given, **named)  # pyright: ignore[reportArgumentType]
 
-    hooks = [
-        each.register_forward_pre_hook(stop, with_kwargs=True)
-        for each in module.modules()
-        if isinstance(each, _BatchNorm) and each.running_mean is not None
-    ]
+    hooks = [norm.register_forward_pre_hook(stop, with_kwargs=True) for norm in norms_of(module)]
     try:
         module(x)
     except _Reached as reached:
@@ -122,8 +118,8 @@ def _read_off(live: Live, tasks: Sequence[Task], x: Tensor) -> tuple[_First, Ten
 
 def _alike(live: Live, tasks: Sequence[Task], name: str, used: Collection[str]) -> bool:
     """Return True where all tasks mask the same frozen weight, and share what else may be used before the norm."""
-    weight, norms = live.frozen(name, tasks[0].tensors[name]), [m for m in live.module.modules() if has_statistics(m)]
-    behind = {id(tensor) for norm in norms if isinstance(norm, _BatchNorm) for tensor in norm.buffers(recurse=False)}
+    weight = live.frozen(name, tasks[0].tensors[name])
+    behind = {id(tensor) for norm in norms_of(live.module) for tensor in norm.buffers(recurse=False)}
     buffers = {
         each for each, held in live.held.items() if not isinstance(held, nn.Parameter) and id(held) not in behind
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from untrained.bank.live import Live
-from untrained.bank.statistics import distances, has_statistics
+from untrained.bank.statistics import distances, norms_of
 from untrained.bank.task import Task
 from untrained.native import bank as kernels
 
@@ -103,7 +103,7 @@ class Superposition:
     @property
     def has_statistics(self) -> bool:
         """True for a network with a batch norm that keeps running statistics."""
-        return has_statistics(self._live.module)
+        return bool(norms_of(self._live.module))
 
     def _mean(self, tasks: Sequence[Task], name: str) -> Tensor:
         held, share = self._live.held[name], 1 / len(tasks)

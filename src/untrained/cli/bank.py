@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untrained.bank.bank import Bank
-    from untrained.tickets.ticket import Ticket
 
 _ROUNDS = 200  # of a switch that is timed
 
@@ -86,26 +84,33 @@ def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = F
         json_: Print JSON.
     """
     from untrained.bank.file import opened
+    from untrained.bank.summary import TaskSummary
+    from untrained.bank.task import Task
 
+    rows: list[dict[str, Any]] = []
+    dense = int8 = 0
     with opened(file) as read:
-        rows = [_facts(name, ticket, read.bytes_of(name)) for name, ticket, _ in read.tickets()]
+        for name, ticket, data in read.tickets():
+            its = TaskSummary.of(Task.of(name, ticket, data), read.bytes_of(name))
+            facts = {"accuracy": its.accuracy, "data": ticket.meta.get("data")}
+            rows.append({"name": name, "kept": its.kept, "weights": its.weights, "bytes": its.file_bytes, **facts})
+            dense, int8 = dense + its.dense_bytes, int8 + its.int8_bytes
         end = read.end
-    totals = {what: sum(row.pop(what) for row in rows) for what in ("dense", "int8")}
     if json_:
-        print(json.dumps({"tasks": rows, "bytes": end, "dense_bytes": totals["dense"], "int8_bytes": totals["int8"]}))
+        print(json.dumps({"tasks": rows, "bytes": end, "dense_bytes": dense, "int8_bytes": int8}))
         return
     cells = [
         (
             row["name"],
             f"{row['kept']:,} of {row['weights']:,}",
             f"{row['bytes']:,}",
-            f"{row['accuracy']:.2%}" if isinstance(row["accuracy"], float) else "",
+            "" if row["accuracy"] is None else f"{row['accuracy']:.2%}",
             str(row["data"] or ""),
         )
         for row in rows
     ]
     Table(("task", "kept weights", "bytes", "accuracy", "data"), cells).print()
-    print(f"{_count(rows)} in {end:,} bytes; as dense models {totals['dense']:,}, as int8 {totals['int8']:,}")
+    print(f"{_count(rows)} in {end:,} bytes; as dense models {dense:,}, as int8 {int8:,}")
 
 
 @app.command(name="eval")
@@ -265,27 +270,6 @@ def _median(*turns: Callable[[], object]) -> float:
         turns[number % len(turns)]()
         times.append(time.perf_counter() - start)
     return statistics.median(times[len(turns) :])
-
-
-def _facts(name: str, ticket: Ticket, size: int) -> dict[str, Any]:
-    """Return a line of the list, and the bytes of the task's network dense and in int8."""
-    import numpy as np
-
-    from untrained.tickets.codec import mask_bits
-
-    masked = [(each, math.prod(entry.shape)) for each, entry in ticket.tensors.items() if entry.method is not None]
-    kept = sum(int(np.unpackbits(mask_bits(ticket.codes, each)).sum(dtype=np.int64)) for each, _ in masked)
-    shapes = [tuple(each.shape) for each in (*ticket.tensors.values(), *ticket.extra.values())]
-    elements = [(math.prod(shape), len(shape)) for shape in shapes]
-    return {
-        "name": name,
-        "kept": kept,
-        "weights": sum(weights for _, weights in masked),
-        "bytes": size,
-        **{fact: ticket.meta.get(fact) for fact in ("accuracy", "data")},
-        "dense": sum(4 * n for n, _ in elements),
-        "int8": sum(n if dimensions > 1 else 4 * n for n, dimensions in elements),
-    }
 
 
 def _count(tasks: Sized) -> str:
