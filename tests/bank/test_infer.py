@@ -144,12 +144,19 @@ def test_distances_are_those_of_what_the_first_norm_gets_under_each_task(case, m
     [
         ("masks", {"how": "statistics"}, "the network runs through none"),
         ("norms", {"how": "statistics", "per": "row"}, "how='each' per row"),
+        ("norms", {"how": "statistics"}, "task 't0' has no statistics: it was never run in training mode"),
+        ("norms", {"unknown": "1"}, "unknown must be above 0"),
         ("norms", {"how": "statistic"}, "how must be None, 'statistics'"),
     ],
 )
 def test_statistics_that_are_not_there_are_refused(case, arguments, message):
     with pytest.raises(ValueError, match=message):
         _bank(case).which(torch.randn(20, 7), **arguments)
+
+
+def test_norms_that_were_never_run_are_not_asked():
+    bank, x = _bank("norms"), torch.randn(20, 7)
+    assert torch.equal(bank.which(x).evidence, bank.which(x, "gradient").evidence)
 
 
 @settings(max_examples=8, deadline=None)

@@ -57,7 +57,7 @@ def infer(
         raise ValueError(f"per must be 'batch' or 'row', got {per!r}")
     _check(tasks, x, how, objective, unknown)
     rows = per == "row"
-    how = how or _best(network, x, objective, rows)
+    how = how or _best(network, tasks, x, objective, rows)
     with torch.enable_grad():
         x = x.detach().clone() if x.is_inference() else x.detach()
         aim = _entropy_of_spread if objective == "entropy" else _superfluous(tasks)
@@ -86,11 +86,11 @@ def infer(
     return Inferred(answers if rows else answers[0], names, evidence)
 
 
-def _best(network: Superposition, x: Tensor, objective: str, rows: bool) -> How:
+def _best(network: Superposition, tasks: Sequence[Task], x: Tensor, objective: str, rows: bool) -> How:
     """Return the way that was most often right: docs/bank.md has the figures."""
     if rows or len(x) < FEW:
         return "each"
-    return "statistics" if network.has_statistics and objective == "entropy" else "gradient"
+    return "statistics" if objective == "entropy" and network.has_statistics(tasks) else "gradient"
 
 
 def _known(
@@ -185,5 +185,5 @@ def _check(tasks: Sequence[Task], x: Tensor, how: str | None, objective: str, un
     if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0:
         form = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"expected inputs with one row or more, got {form}")
-    if unknown is not None and not 0 < unknown < float("inf"):
+    if unknown is not None and not (isinstance(unknown, int | float) and 0 < unknown < float("inf")):
         raise ValueError(f"unknown must be above 0, such as 0.125, or None, got {unknown!r}")

@@ -56,7 +56,7 @@ class Recognition(ABC):
             how: "statistics": the nearest stored mean of the first batch norm, in standard deviations; "gradient":
                 -∂H/∂αᵢ at W ⊙ Σᵢ αᵢ mᵢ, αᵢ = 1/T, H being the entropy; "binary": by it half of the tasks, ⌈log₂ T⌉
                 times; "each": every task's own entropy, for single rows and for heads of several sizes. None: "each"
-                below 16 rows, "statistics" where the network has such norms, else "gradient".
+                below 16 rows, "statistics" where the tasks have such, else "gradient".
             objective: "superfluous": G = log Σ exp of the outputs instead, those of the labels being constants.
             per: the task of the "batch", or of each "row".
             among: the names of the tasks in question; None: all.

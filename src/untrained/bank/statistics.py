@@ -35,7 +35,7 @@ def distances(live: Live, tasks: Sequence[Task], x: Tensor) -> Tensor:
         x: the batch.
 
     Raises:
-        ValueError: no norm with running statistics is reached, or its input is not finite.
+        ValueError: no norm with running statistics is reached, a task has none, or the norm's input is not finite.
     """
     first, means = _read_off(live, tasks, x)
     if means is None:
@@ -44,6 +44,9 @@ def distances(live: Live, tasks: Sequence[Task], x: Tensor) -> Tensor:
     if not means.isfinite().all():
         raise ValueError("what the first norm gets must be finite, got NaN or infinity: are the inputs?")
     centre, variance = (_stored(live, tasks, each) for each in (first.norm.running_mean, first.norm.running_var))
+    for task, moved in zip(tasks, centre.any(1).tolist(), strict=True):
+        if not moved:
+            raise ValueError(f"task {task.name!r} has no statistics: it was never run in training mode")
     return ((means - centre).square() / (variance + first.norm.eps)).mean(1).sqrt()
 
 

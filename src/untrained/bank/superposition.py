@@ -100,10 +100,11 @@ class Superposition:
         self._tasks = ()
         return distances(self._live, tasks, x)
 
-    @property
-    def has_statistics(self) -> bool:
-        """True for a network with a batch norm that keeps running statistics."""
-        return bool(norms_of(self._live.module))
+    def has_statistics(self, tasks: Sequence[Task]) -> bool:
+        """Return True where each task has moved the running statistics of the network's first norm."""
+        norms = norms_of(self._live.module)
+        name = next((name for name, held in self._live.held.items() if norms and held is norms[0].running_mean), "")
+        return all(name in task.extra and bool(task.extra[name].any()) for task in tasks)
 
     def _mean(self, tasks: Sequence[Task], name: str) -> Tensor:
         held, share = self._live.held[name], 1 / len(tasks)
