@@ -57,7 +57,7 @@ def refused(capsys, *arguments):
 def test_find_prints_the_four_networks_and_writes_the_run(capsys, pictures):
     main([*SMALL, "--out", "run", "--epochs", "8"])
     printed = "\n".join(lines_of(capsys))
-    assert "of the found one only which weights are kept was learned, or which of a few values" in printed
+    assert "of the found one only the mask was learned." in printed
     rows = dict(
         re.findall(r"^ +(random network|random subnetwork|found subnetwork|trained twin) +(.+?) *$", printed, re.M)
     )
@@ -71,6 +71,11 @@ def test_find_prints_the_four_networks_and_writes_the_run(capsys, pictures):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 8
     assert tomllib.loads((run / "config.toml").read_text())["widths"] == [16]
     assert (run / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_find_says_that_codes_were_learned_where_they_are_no_mask(capsys, pictures):
+    main([*SMALL, "--out", "run", "--epochs", "1", "--recipe", "small"])
+    assert "a small integer was learned for each weight: its code." in "\n".join(lines_of(capsys))
 
 
 def test_a_ticket_is_evaluated_described_and_verified(capsys):

@@ -50,14 +50,22 @@ def find(
 
     found = run(settings)
     of_networks(found.rows).print()
-    learned = "of the found one only which weights are kept was learned, or which of a few values each has."
-    print(f"The first two networks are random; {learned}\n")
+    print(f"{_what_was_learned(found.ticket)}\n")
     if found.cut:
         say(f"No weight is kept of {', '.join(found.cut)}: no signal passes the network. Try a higher --keep,")
         print("or --scope layer, which keeps that fraction of every layer.\n")
     say(f"ticket   {found.ticket}")
     say(f"picture  {found.picture or NO_PICTURE}")
     say(f"report   {found.report}")
+
+
+def _what_was_learned(ticket: Path) -> str:
+    from untrained.tickets.ticket import Ticket
+
+    codes = Ticket.load(ticket).codes.values()
+    if all(0 <= int(its.min()) and int(its.max()) <= 1 for its in codes if its.numel()):
+        return "Of the first three networks not one weight was trained; of the found one only the mask was learned."
+    return "The first two networks are random; of the found one a small integer was learned for each weight: its code."
 
 
 @app.command
