@@ -137,6 +137,7 @@ def test_a_start_at_the_mean_prefers_what_earlier_tasks_keep(bank):
 BAD = {
     "in use": (lambda bank: bank.add("signed", bank.masked(METHODS["signed"])), "has a task 'signed' already"),
     "no name": (lambda bank: bank.add("", bank.masked(METHODS["signed"])), "1 to 200 printable characters"),
+    "spaces": (lambda bank: bank.add("  ", bank.masked(METHODS["signed"])), "not all spaces"),
     "control": (lambda bank: bank.add("a\nb", bank.masked(METHODS["signed"])), "printable"),
     "another seed": (lambda bank: bank.add("new", ut.mask_(_net(), METHODS["signed"], seed=4)), "seed must be .* 3"),
     "another law": (

@@ -305,3 +305,18 @@ def test_a_bank_that_is_read_as_a_ticket_is_called_a_bank(tmp_path):
     bank.save(tmp_path / "none.bank")
     with pytest.raises(ut.TicketError, match=r"none\.bank: a bank of tasks, not a ticket"):
         ut.Ticket.load(tmp_path / "none.bank")
+
+
+def test_a_part_of_a_bank_is_not_saved_over_the_whole(tmp_path):
+    bank, path = ut.Bank(ut.models.fc((4,), shape=(3,))), tmp_path / "tasks.bank"
+    for name in ("one", "other"):
+        bank.add(name, bank.masked(ut.EdgePopup(keep=0.5)))
+    bank.save(path)
+    part, whole = ut.Bank.load(path, only=["one"]), path.read_bytes()
+    with pytest.raises(ValueError, match="holds tasks that were not read"):
+        part.save(path)
+    assert path.read_bytes() == whole
+    part.save(tmp_path / "part.bank")
+    assert ut.Bank.load(tmp_path / "part.bank").names == ["one"]
+    with pytest.raises(TypeError, match=r"only must be the names of tasks, such as \['one'\]"):
+        ut.Bank.load(path, only="one")

@@ -64,12 +64,13 @@ class Bank(Recognition):
         self._live = Live(model, check_seed(seed), weights)
         self._tasks: dict[str, Task] = {}
         self._packed: dict[str, nn.Module] = {}
+        self._part_of: Path | None = None
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what copies and pickles hold: all but the packed networks, which are made again when asked for."""
         with self._lock:
-            return {"_live": self._live, "_tasks": dict(self._tasks)}
+            return {"_live": self._live, "_tasks": dict(self._tasks), "_part_of": self._part_of}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state, _packed={}, _lock=threading.RLock())
@@ -234,6 +235,7 @@ class Bank(Recognition):
         only the others are written, behind them.
 
         Raises:
+            ValueError: the file is that which this bank is a part of.
             OSError: the file cannot be written.
 
         Example:
@@ -243,6 +245,8 @@ class Bank(Recognition):
             >>> ut.Bank.load("tasks.bank").names
             ['digits']
         """
+        if self._part_of == Path(path).resolve():
+            raise ValueError(f"{path} holds tasks that were not read (only=): save into another file, or read them all")
         change.save(Path(path), self._shared, self.tasks)
 
     @staticmethod
@@ -252,7 +256,7 @@ class Bank(Recognition):
         Args:
             path: the file.
             model: a freshly built network; may be left out if it is one of `untrained.models`.
-            only: the names of the tasks to read; the others are not decoded. `save` into the same file drops those.
+            only: the names of the tasks to read; such a bank is saved into other files only.
 
         Raises:
             TicketError: the file is damaged, lacks a task, or does not fit the model; the message names file and task.
@@ -263,6 +267,7 @@ class Bank(Recognition):
             for name, ticket, data in tickets:
                 with file.task_in_errors(name):
                     bank._insert(Task.of(name, bank._checked(ticket), data))
+            bank._part_of = None if only is None else Path(path).resolve()
             return bank
 
     def use(self, name: str) -> nn.Module:
@@ -304,8 +309,7 @@ class Bank(Recognition):
                 for the rows of that group.
 
         Returns:
-            The outputs, in the order of the rows; where tasks have different numbers of classes, the missing ones are
-            -∞.
+            The outputs, in the order of the rows; -∞ for classes that the task of a row lacks and others have.
 
         Raises:
             ValueError: a task is missing, or there is not one name for each row.

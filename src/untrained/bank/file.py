@@ -105,6 +105,8 @@ class BankFile:
         Raises:
             TicketError: a task is missing or damaged; the message names it.
         """
+        if isinstance(only, str):
+            raise TypeError(f"only must be the names of tasks, such as [{only!r}], got {only!r}")
         weights = 0
         for name in self.names if only is None else dict.fromkeys(only):
             data = self.file_of(name)

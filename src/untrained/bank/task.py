@@ -98,11 +98,13 @@ def check_name(name: str) -> str:
     """Return the name of a task, or refuse it.
 
     Raises:
-        ValueError: it is empty, longer than 200 characters, or holds control characters.
+        ValueError: it is empty or all spaces, longer than 200 characters, or holds control characters.
     """
     if not isinstance(name, str):
         raise TypeError(f"a task's name must be text, got {name!r}")
     header.check_name(name)
-    if not name or len(name) > MOST_CHARACTERS or not name.isprintable():
-        raise ValueError(f"a task's name must be 1 to {MOST_CHARACTERS} printable characters, got {name[:50]!r}")
+    if not name.strip() or len(name) > MOST_CHARACTERS or not name.isprintable():
+        raise ValueError(
+            f"a task's name must be 1 to {MOST_CHARACTERS} printable characters, not all spaces, got {name[:50]!r}"
+        )
     return name
