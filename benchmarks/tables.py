@@ -17,6 +17,7 @@ import torch
 
 import untrained as ut
 from harness import measured
+from markdown_table import table
 from tables_bank import bank_inferring, bank_peers, bank_says, bank_scenarios, bank_switching  # noqa: F401  by name
 from untrained.packed.kernels import LISTS_UP_TO, LOOKUP_UP_TO
 from untrained.runs.table import TWIN
@@ -34,11 +35,6 @@ PAGES = (
     "docs/story.md",
     "docs/wann.md",
 )
-
-
-def table(titles: list[str], rows: list[list[str]]) -> str:
-    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def accuracy() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import measured
+from markdown_table import table
 
 NOT_YET = "Not measured yet."
 NAMES = {
@@ -13,11 +14,6 @@ NAMES = {
     "split": "0 or 1, 2 or 3, …",
     "pairs": "pairs of classes",
 }
-
-
-def table(titles: list[str], rows: list[list[str]]) -> str:
-    lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def percent(share: float) -> str:
