@@ -86,7 +86,8 @@ def test_tasks_are_inferred(two, capsys):
     pil = pytest.importorskip("PIL.Image")
     bank("eval", two, "--infer")
     text = capsys.readouterr().out
-    assert "batches inferred" in text and "accuracy inferred" in text
+    assert "batches inferred" in text and "accuracy inferred" in text and f"page     {two}.html" in text
+    assert "were taken for their own task" in Path(f"{two}.html").read_text(encoding="utf-8")
     pil.new("L", (16, 16), 200).save("white.png")
     bank("which", two, "white.png", "white.png")
     lines = capsys.readouterr().out.splitlines()

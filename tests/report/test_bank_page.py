@@ -8,7 +8,7 @@ from browsing import LOOKS, check_page
 from untrained.bank.summary import BankSummary
 from untrained.cli import main
 from untrained.masking.mask import record
-from untrained.report.bank_page import render_bank
+from untrained.report.bank_page import render_bank, write_bank_report
 
 HOSTILE = ["</script><b onclick='x'>", "constructor", "__proto__", "x" * 200, "var(--ink)", "\u0634\u062a\u0631"]
 
@@ -48,7 +48,11 @@ def test_the_page_is_readable(opened, written, count, width, dark):
     cells = page.locator(".chart").nth(1).locator("g.mark-rect.role-mark path").count()
     assert cells == min(count, 40) * (min(count, 40) - 1)
     text = page.inner_text("main")
-    assert f"{count} tasks" in text and "The mean is 90.00 %" in text and "is not shown" in text
+    assert (
+        f"{count} tasks" in text
+        and "The mean is 90.00 %" in text
+        and "`untrained bank eval --infer` measures it" in text
+    )
     assert ("Shown are the 40 of 60 tasks" in text) == (count == 60) and "chance gives 33.3 %" in text
     assert page.locator(".images img").count() == 11 * (1 + min(count, 4))
 
@@ -109,3 +113,17 @@ def test_what_is_no_bank_is_refused_by_name(tmp_path, damage):
     with pytest.raises(ut.TicketError, match=r"tasks\.bank: "):
         ut.write_report(path)
     assert not (tmp_path / "tasks.bank.html").exists()
+
+
+@pytest.mark.parametrize("count", [1, 3, 60])
+def test_the_page_shows_which_tasks_were_taken_for_which(opened, tmp_path, count):
+    bank = _bank(count, accuracy=0.9)
+    bank.save(tmp_path / "tasks.bank")
+    inferred = torch.eye(count) * 0.75
+    inferred[:, 0] += 0.25
+    page = opened(write_bank_report(tmp_path / "tasks.bank", inferred), width=400)
+    check_page(page)
+    text, shown = page.inner_text("main"), min(count, 40)
+    assert ("tasks that were mistaken most" in text) == (count == 60)
+    assert f"Of the batches {float(inferred.diagonal().mean()):.1%} were taken for their own task" in text
+    assert page.locator(".chart").last.locator("g.mark-rect.role-mark path").count() == shown**2

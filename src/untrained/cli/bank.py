@@ -121,14 +121,18 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
         file: The bank.
         data_dir: Folder of the data sets, or for their download.
         infer: Also infer the task of each batch of 128 images, normalised as those of their own task, and measure the
-            answers of the inferred one: the names of the classes must be the same.
+            answers of the inferred one: the names of the classes must be the same. The page beside the bank then shows
+            which tasks were taken for which.
     """
+    import torch
+
     from untrained.bank.bank import Bank
     from untrained.bank.file import task_in_errors
+    from untrained.report.bank_page import write_bank_report
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.file import add_path_to_errors
 
-    bank, cells = Bank.load(file), []
+    bank, cells, taken_for = Bank.load(file), [], []
     if infer and (unnamed := [task.name for task in bank.tasks if task.labels is None]):
         raise ValueError(f"--infer needs the labels of every task, and {unnamed[0]!r} has none")
     for task in bank.tasks:
@@ -137,10 +141,15 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
         data, batches = test_batches(f"task {task.name!r}", facts, None, data_dir)
         with bank.using(task.name) as model:
             result = measure(model, batches)
-        shares = _infer(bank, task.name, batches) if infer else ()
-        cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data, *(f"{s:.2%}" for s in shares)))
+        cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data))
+        if infer:
+            shares, right = _infer(bank, task.name, batches)
+            taken_for.append([shares[name] for name in bank.names])
+            cells[-1] += (f"{shares[task.name]:.2%}", f"{right:.2%}")
     titles = ("task", "accuracy", "images", "data", *(("batches inferred", "accuracy inferred") if infer else ()))
     Table(titles, cells).print()
+    if infer and cells:
+        say(f"page     {write_bank_report(file, torch.tensor(taken_for))}")
 
 
 @app.command
@@ -244,9 +253,9 @@ def bench(file: Path, /) -> None:
     Table(("a switch", "µs"), [(what, f"{1e6 * seconds:,.1f}") for what, seconds in times.items()]).print()
 
 
-def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """Return the share of batches of 128 whose task is inferred, and of images that the inferred task answers right."""
-    known = batches_right = right = total = 0
+def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], float]:
+    """Return the share of batches of 128 that is taken for each task, and of images that this task answers right."""
+    taken, right, total = dict.fromkeys(bank.names, 0), 0, 0
     for images, labels in batches:
         for x, y in zip(images.split(128), labels.split(128), strict=True):
             found = str(bank.which(x).task)
@@ -255,8 +264,9 @@ def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> t
             right += sum(
                 its.get(given, given) == own.get(label, label) for given, label in zip(answers, y.tolist(), strict=True)
             )
-            known, batches_right, total = known + 1, batches_right + (found == name), total + len(x)
-    return batches_right / max(1, known), right / max(1, total)
+            taken[found], total = taken[found] + 1, total + len(x)
+    count = max(1, sum(taken.values()))
+    return {each: n / count for each, n in taken.items()}, right / max(1, total)
 
 
 def _median(*turns: Callable[[], object]) -> float:

@@ -26,8 +26,12 @@ _TASKS, _UNITS = 4, 11
 _NAMED = {"labelExpr": "names[datum.value]"}
 
 
-def write_bank_report(path: str | Path) -> Path:
+def write_bank_report(path: str | Path, inferred: Tensor | None = None) -> Path:
     """Write the page about a bank's file beside it, as NAME.html, and return its path.
+
+    Args:
+        path: the file.
+        inferred: (tasks, tasks): of the batches of each task the share that was taken for each; None: not measured.
 
     Raises:
         TicketError: the file is missing, damaged or no bank.
@@ -38,17 +42,18 @@ def write_bank_report(path: str | Path) -> Path:
         found, end = BankSummary.of(tasks, {name: file.bytes_of(name) for name in file.names}), file.end
     page = path.with_name(f"{path.name}.html")
     with atomic_write(page) as unfinished:
-        unfinished.write_text(render_bank(tasks, found, end), encoding="utf-8", newline="\n")
+        unfinished.write_text(render_bank(tasks, found, end, inferred), encoding="utf-8", newline="\n")
     return page
 
 
-def render_bank(tasks: Sequence[Task], found: BankSummary, file_bytes: int) -> str:
+def render_bank(tasks: Sequence[Task], found: BankSummary, file_bytes: int, inferred: Tensor | None = None) -> str:
     """Return the page as HTML.
 
     Args:
         tasks: the tasks of a bank.
         found: their summary.
         file_bytes: bytes of the bank's file.
+        inferred: as in `write_bank_report`.
     """
     count = f"{len(tasks):,} task{'s' * (len(tasks) != 1)}"
     lead = f"{count} on one frozen network, each a choice among its weights. The file has {file_bytes:,} bytes."
@@ -58,10 +63,7 @@ def render_bank(tasks: Sequence[Task], found: BankSummary, file_bytes: int) -> s
     network = "a network" if first.built_by is None else clean(first.built_by["name"])
     lead += " The weights are " + (f"random, from seed {first.seed}." if first.law else "a pretrained model's.")
     sections = [*_accuracies(found), *_overlaps(tasks), *_bytes(found, file_bytes), *_table(found), *_pictures(tasks)]
-    text = (
-        "How often the task of an input is inferred rightly is not shown: it needs images, and a bank's file has none."
-    )
-    return render(f"{count} on {network}", [lead], [*sections, Section("Inferred tasks", [text])])
+    return render(f"{count} on {network}", [lead], [*sections, _inferred(tasks, inferred)])
 
 
 def _accuracies(found: BankSummary) -> Iterator[Section]:
@@ -112,7 +114,8 @@ def _overlaps(tasks: Sequence[Task]) -> Iterator[Section]:
     caption = f"Overlap of each pair of tasks, in %; chance gives {level}."
     if len(chosen) < len(tasks):
         caption += f" Shown are the {len(chosen)} of {len(tasks):,} tasks that overlap another most beyond chance."
-    yield Section("Overlap", [text], _alike(tasks, share, chance, beyond), [Chart(caption, _map(tasks, chosen, share))])
+    chart = Chart(caption, _map(tasks, chosen, share.fill_diagonal_(math.nan), "overlap, %"))
+    yield Section("Overlap", [text], _alike(tasks, share, chance, beyond), [chart])
 
 
 def _alike(tasks: Sequence[Task], share: Tensor, chance: Tensor, beyond: Tensor) -> Table:
@@ -127,12 +130,27 @@ def _alike(tasks: Sequence[Task], share: Tensor, chance: Tensor, beyond: Tensor)
     return Table(("most alike", "overlap", "chance"), rows)
 
 
-def _map(tasks: Sequence[Task], chosen: Sequence[int], share: Tensor) -> dict[str, Any]:
+def _inferred(tasks: Sequence[Task], share: Tensor | None) -> Section:
+    title = "Inferred tasks"
+    if share is None:
+        how = "needs images, and a bank's file has none: `untrained bank eval --infer` measures it and writes it here."
+        return Section(title, [f"How often the task of a batch is inferred rightly {how}"])
+    right = share.diagonal()
+    mistaken = share.sum(0) + share.sum(1) - 2 * right  # others for this task, and this task for others
+    chosen = mistaken.argsort(descending=True, stable=True)[:_MATRIX].sort().values.tolist()
+    text = f"Of the batches {float(right.mean()):.1%} were taken for their own task, as a mean over the tasks."
+    caption = "Batches of each task (lines) by the task that they were taken for (columns), in %."
+    if len(chosen) < len(tasks):
+        caption += f" Shown are the {len(chosen)} of {len(tasks):,} tasks that were mistaken most."
+    return Section(title, [text], charts=[Chart(caption, _map(tasks, chosen, share, "batches, %"))])
+
+
+def _map(tasks: Sequence[Task], chosen: Sequence[int], share: Tensor, title: str) -> dict[str, Any]:
     values = [
         {"a": a, "b": b, "share": 100 * float(share[i, j])}
         for a, i in enumerate(chosen)
         for b, j in enumerate(chosen)
-        if i != j and not math.isnan(float(share[i, j]))
+        if not math.isnan(float(share[i, j]))
     ]
     step = 26 if len(chosen) <= 12 else 16
     axis = {**_NAMED, "labelOverlap": len(chosen) > 12}
@@ -149,9 +167,9 @@ def _map(tasks: Sequence[Task], chosen: Sequence[int], share: Tensor) -> dict[st
         "data": {"values": values},
         "mark": "rect",
         "encoding": {
-            "x": channel("a", None, "ordinal", axis={**axis, "labelAngle": -45}),
-            "y": channel("b", None, "ordinal", axis=axis),
-            "color": channel("share", "overlap, %", **range_),
+            "x": channel("b", None, "ordinal", axis={**axis, "labelAngle": -45}),
+            "y": channel("a", None, "ordinal", axis=axis),
+            "color": channel("share", title, **range_),
         },
     }
 
