@@ -60,7 +60,9 @@ def inferring() -> list[dict[str, object]]:
     """Time `which` among many tasks beside a forward and backward pass of the dense network."""
     bank = ut.Bank(ut.models.fc((512, 512), norm="batch"))
     for number in range(TASKS):
-        bank.add(str(number), bank.masked(ut.RandomSubnetwork(keep=0.3 + number / 1000)))
+        model = bank.masked(ut.RandomSubnetwork(keep=0.3 + number / 1000))
+        model.train()(torch.randn(128, 1, 28, 28))  # its norms have statistics then
+        bank.add(str(number), model.eval())
     dense, x, y = ut.models.fc((512, 512), norm="batch"), torch.randn(128, 1, 28, 28), torch.randint(10, (128,))
 
     def step() -> None:

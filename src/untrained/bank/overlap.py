@@ -45,7 +45,7 @@ class Overlap:
 def overlaps(first: Task, second: Task) -> dict[str, Overlap]:
     """Return the overlap of two tasks in each tensor that both mask."""
     found = {}
-    for name in sorted(_masked(first) & _masked(second)):
+    for name in sorted(first.masked & second.masked):
         a, b = first.masks(name), second.masks(name)
         n, counts = torch.Size(first.tensors[name].shape).numel(), (count_ones(a), count_ones(b))
         found[name] = Overlap(n, counts, count_ones(a & b))
@@ -63,8 +63,8 @@ def overlap_matrix(tasks: Sequence[Task]) -> tuple[Tensor, Tensor]:
     """
     t = len(tasks)
     both, either, expected, shared = (np.zeros((t, t)) for _ in range(4))
-    for name in sorted({name for task in tasks for name in _masked(task)}):
-        its = [i for i, task in enumerate(tasks) if name in _masked(task)]
+    for name in sorted({name for task in tasks for name in task.masked}):
+        its = [i for i, task in enumerate(tasks) if name in task.masked]
         n, inner = torch.Size(tasks[its[0]].tensors[name].shape).numel(), _inner([tasks[i].masks(name) for i in its])
         kept, at = np.diag(inner), np.ix_(its, its)
         both[at] += inner
@@ -84,10 +84,6 @@ def count_ones(bits: np.ndarray) -> int:
 
 def _share(both: float, total: float) -> float:
     return both / (total - both) if total else 1.0
-
-
-def _masked(task: Task) -> set[str]:
-    return {*task.bits, *task.others}
 
 
 def _words(bits: np.ndarray) -> np.ndarray:

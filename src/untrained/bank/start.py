@@ -30,7 +30,7 @@ def start_at_mean_(model: nn.Module, tasks: Sequence[Task], start: str) -> None:
     if not tasks:
         raise ValueError("start='mean' needs a task in the bank, got none")
     for state in record(model).states:
-        shared = [task.masks(state.name) for task in tasks if state.name in {*task.bits, *task.others}]
+        shared = [task.masks(state.name) for task in tasks if state.name in task.masked]
         if not shared:
             continue
         if state.scores.shape != torch.Size(state.shape):

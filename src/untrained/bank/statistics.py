@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -89,7 +90,7 @@ def _reach(module: nn.Module, x: Tensor) -> _First:
 def _read_off(live: Live, tasks: Sequence[Task], x: Tensor) -> tuple[_First, Tensor | None]:
     """Return what the first task gives, and the means under all, (tasks, channels).
 
-    None: they are not linear in one masked weight alone, each channel in its own row; a weight of random signs tells.
+    None: they are not linear in one masked weight alone, each channel in its own row; a random mask tells.
     """
     held = {name: tensor for name, tensor in live.held.items() if isinstance(tensor, nn.Parameter)}
     module = live.show_(tasks[0])
@@ -109,12 +110,12 @@ def _read_off(live: Live, tasks: Sequence[Task], x: Tensor) -> tuple[_First, Ten
     with torch.no_grad():
         weight = live.frozen(name, tasks[0].tensors[name])
         products = (used[name] * weight).reshape(rows, -1)
-        means = kernels.project_rows([task.bits[name] for task in tasks], products)
+        drawn = np.frombuffer(np.random.default_rng(0).bytes(-(-products.numel() // 8)), np.uint8)  # a random mask
+        sums = kernels.project_rows([*(task.bits[name] for task in tasks), drawn], products)
+        means, expected = sums[:-1], sums[-1]
         biases = first.means.double().cpu() - means[0]
-        signs = torch.randint(2, products.shape, generator=torch.Generator().manual_seed(0)).to(products) * 2 - 1
-        held[name].copy_(weight * signs.reshape(weight.shape))
+        kernels.place_masked(drawn, weight, held[name])
         probe = _reach(module, x).means.double().cpu() - biases
-        expected = (products * signs).sum(1, dtype=torch.float64).cpu()
     linear = bool(((probe - expected).abs() <= 1e-4 * probe.abs().max().clamp_min(1e-12)).all())
     return first, means + biases if linear else None
 

@@ -62,6 +62,11 @@ class Task:
         return self._facts.meta
 
     @property
+    def masked(self) -> set[str]:
+        """The names of the tensors that have codes."""
+        return {*self.bits, *self.others}
+
+    @property
     def labels(self) -> list[str] | None:
         """The names of its classes, where its facts have them."""
         labels = self.meta.get("labels")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from untrained.bank.file import opened
 from untrained.bank.shared import Shared
 from untrained.bank.task import check_name
 from untrained.data.dataset import load_data, resolve_name
-from untrained.experiments.by_name import method_of
+from untrained.experiments.by_name import method_of, spelled
 from untrained.experiments.find import find
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.runs.settings import Settings, settle
@@ -82,7 +81,7 @@ def _on_its_network(settings: Settings, shared: Shared) -> Settings:
         return settings
     law = header.describe(shared.law)
     given = ",".join(f"{key}={value!r}" for key, value in law.items() if key != "name")
-    text = f"{re.sub('(?<=[a-z])(?=[A-Z])', '-', law['name']).lower()}({given})"
+    text = f"{spelled(law['name'])}({given})"
     if settings.weights != "recommended":
         raise ValueError(f"--weights must be those of the bank, {text}, got {settings.weights}")
     return replace(settings, weights=text)

@@ -26,7 +26,14 @@ _LONGEST = 1000
 _SHORT = {"small": ("edge-popup", {"signed": True, "last": Nudge(step=1.0, levels=7)})}
 _KNOWN = METHODS | {short: METHODS[name] for short, (name, _) in _SHORT.items()}
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
-_LAWS = {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): cls for name, cls in final_classes(laws).items()}
+
+
+def spelled(name: str) -> str:
+    """Return the name of a class as the command line spells it: signed-constant for SignedConstant."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+_LAWS = {spelled(name): cls for name, cls in final_classes(laws).items()}
 _PARTS = final_classes(structure, schedules) | {cls.__name__: cls for cls in METHODS.values()}
 Made = TypeVar("Made")
 
