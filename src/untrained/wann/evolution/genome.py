@@ -130,7 +130,13 @@ class Population:
         Args:
             disabled_stay: connections between hidden nodes work though they are switched off, as in the authors' code.
         """
-        *arrays, switched_on = _express(self.inputs, self.outputs, disabled_stay, *self.arrays)
+        node_ptr, switched_on = np.zeros(len(self) + 1, np.int64), np.zeros(len(self), np.int64)
+        # Long enough for all nodes and genes.
+        act, edge_ptr = np.empty(self.nodes.sum(), np.int8), np.zeros(self.nodes.sum() + 1, np.int64)
+        src = np.empty(self.genes.sum(), np.int32)
+        parts = node_ptr, edge_ptr, src, act, switched_on
+        rows, edges = _express(self.inputs, self.outputs, disabled_stay, self.arrays, *parts)
+        arrays = node_ptr, edge_ptr[: rows + 1].copy(), src[:edges].copy(), act[:rows].copy()
         return Packed(self.inputs, self.outputs, *arrays), switched_on
 
     def chosen(self, numbers: np.ndarray) -> Population:
@@ -162,20 +168,21 @@ def _make_blank(size: int, nodes: int, genes: int) -> tuple[np.ndarray, ...]:
     return tuple(np.zeros(shape, kind) for kind, shape in _layout(size, nodes, genes))
 
 
+# Numba compiles plain loops several times faster than expressions of arrays, which a new user waits for.
 @compiled
 def _group(keys, values, chosen, count):
     """Return (first, grouped): the chosen values with key k are grouped[first[k] : first[k + 1]], in their order."""
-    first = np.zeros(count + 1, np.int32)
+    first = np.zeros(count + 2, np.int32)
     for e in range(keys.shape[0]):
         if chosen[e]:
-            first[keys[e] + 1] += 1
+            first[keys[e] + 2] += 1
     for k in range(count):
-        first[k + 1] += first[k]
-    free, grouped = first[:count].copy(), np.empty(first[count], np.int32)
+        first[k + 2] += first[k + 1]
+    grouped = np.zeros(first[count + 1], np.int32)
     for e in range(keys.shape[0]):
         if chosen[e]:
-            grouped[free[keys[e]]] = values[e]
-            free[keys[e]] += 1
+            grouped[first[keys[e] + 1]] = values[e]
+            first[keys[e] + 1] += 1  # from the start of its group to the end, which is the start of the next
     return first, grouped
 
 
@@ -186,12 +193,17 @@ def _layers(fixed, nodes, src, dst):
     All genes between hidden nodes count. If these go round in a circle, not every hidden node is in the order.
     """
     hidden = nodes - fixed
-    first, targets = _group(src, dst, (src >= fixed) & (dst >= fixed), nodes)
-    layer, order, waits = np.ones(hidden, np.int32), np.empty(hidden, np.int32), np.zeros(hidden, np.int32)
-    for target in targets:
-        waits[target - fixed] += 1
+    inner = np.zeros(src.shape[0], np.uint8)
+    for e in range(src.shape[0]):
+        inner[e] = src[e] >= fixed and dst[e] >= fixed
+    first, targets = _group(src, dst, inner, nodes)
+    layer, order, waits = np.zeros(hidden, np.int32), np.zeros(hidden, np.int32), np.zeros(hidden, np.int32)
+    for e in range(src.shape[0]):
+        if inner[e]:
+            waits[dst[e] - fixed] += 1
     ready = 0
     for i in range(hidden):
+        layer[i] = 1
         if waits[i] == 0:
             order[ready] = i
             ready += 1
@@ -210,12 +222,14 @@ def _layers(fixed, nodes, src, dst):
 
 
 @compiled
-def _pick(flags, u):
-    """Return the place of one of the flags that are set, by a uniform number u in [0, 1); -1 if none is."""
-    count = flags.sum()
+def _pick(values, wanted, u):
+    """Return the place of one of the values that equal `wanted`, by a uniform number u in [0, 1); -1 if none does."""
+    count = 0
+    for e in range(values.shape[0]):
+        count += values[e] == wanted
     n = min(int(u * count), count - 1)
-    for e in range(flags.shape[0]):
-        if flags[e]:
+    for e in range(values.shape[0]):
+        if values[e] == wanted:
             if n == 0:
                 return e
             n -= 1
@@ -231,23 +245,29 @@ def _new_connection(inputs, outputs, nodes, src, dst, u_source, u_target):
     """
     fixed = inputs + 1 + outputs
     hidden_layer, _, _ = _layers(fixed, nodes, src, dst)
-    last = hidden_layer.max() + 1 if nodes > fixed else 1
-    layer = np.zeros(nodes, np.int32)
-    layer[inputs + 1 : fixed], layer[fixed:] = last, hidden_layer
-    later = np.zeros(last + 1, np.int32)  # number of nodes in layers after this one
+    last = 1
+    for i in range(nodes - fixed):
+        last = max(last, hidden_layer[i] + 1)
+    layer, later = np.zeros(nodes, np.int32), np.zeros(last + 1, np.int32)  # later: number of nodes in layers after one
     for i in range(inputs + 1, nodes):
-        later[: layer[i]] += 1
+        layer[i] = last if i < fixed else hidden_layer[i - fixed]
+        for before in range(layer[i]):
+            later[before] += 1
     targets = np.zeros(nodes, np.int32)  # number of genes from this node
-    for source in src:
-        targets[source] += 1
-    source = _pick(targets < later[layer], u_source)
+    for e in range(src.shape[0]):
+        targets[src[e]] += 1
+    is_open = np.zeros(nodes, np.uint8)
+    for i in range(nodes):
+        is_open[i] = targets[i] < later[layer[i]]
+    source = _pick(is_open, 1, u_source)
     if source < 0:
         return -1, -1
-    is_open = layer > layer[source]
+    for i in range(nodes):
+        is_open[i] = layer[i] > layer[source]
     for e in range(src.shape[0]):
         if src[e] == source:
-            is_open[dst[e]] = False
-    return source, _pick(is_open, u_target)
+            is_open[dst[e]] = 0
+    return source, _pick(is_open, 1, u_target)
 
 
 @compiled
@@ -256,11 +276,15 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
     old_act, old_src, old_dst, old_on, old_nodes, old_genes = old
     new_act, new_src, new_dst, new_on, new_nodes, new_genes = new
     fixed = inputs + 1 + outputs
+    others = np.zeros(activations.shape[0], np.uint8)
     for c in range(parents.shape[0]):
         p = parents[c]
         n, m, u = old_nodes[p], old_genes[p], draws[c]
         act, src, dst, on = new_act[c], new_src[c], new_dst[c], new_on[c]
-        act[:n], src[:m], dst[:m], on[:m] = old_act[p, :n], old_src[p, :m], old_dst[p, :m], old_on[p, :m]
+        for i in range(n):
+            act[i] = old_act[p, i]
+        for e in range(m):
+            src[e], dst[e], on[e] = old_src[p, e], old_dst[p, e], old_on[p, e]
         new_nodes[c], new_genes[c] = n, m
         if not mutate[c]:
             continue
@@ -270,7 +294,7 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
                 src[m], dst[m], on[m] = source, target, 1
                 new_genes[c] = m + 1
         elif u[0] < chances[1]:
-            e = _pick(on[:m] == 1, u[1])
+            e = _pick(on[:m], 1, u[1])
             if e >= 0:
                 on[e] = 0
                 src[m], dst[m], on[m] = src[e], n, 1
@@ -278,32 +302,31 @@ def _breed(inputs, outputs, parents, mutate, draws, chances, activations, old, n
                 act[n] = activations[min(int(u[2] * activations.shape[0]), activations.shape[0] - 1)]
                 new_nodes[c], new_genes[c] = n + 1, m + 2
         elif u[0] < chances[2]:
-            e = _pick(on[:m] == 0, u[1])
+            e = _pick(on[:m], 0, u[1])
             if e >= 0:
                 on[e] = 1
         elif n > fixed:
             i = fixed + min(int(u[1] * (n - fixed)), n - fixed - 1)
-            other = _pick(activations != act[i], u[2])
+            for k in range(activations.shape[0]):
+                others[k] = activations[k] != act[i]
+            other = _pick(others, 1, u[2])
             if other >= 0:
                 act[i] = activations[other]
 
 
 @compiled
-def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
-    """Return the arrays of a Packed, and the number of connections that each genome has switched on."""
-    fixed, count = inputs + 1 + outputs, nodes.shape[0]
-    node_ptr, switched_on = np.zeros(count + 1, np.int64), np.zeros(count, np.int64)
-    # Long enough for all nodes and genes; unused elements are cut off at the end.
-    most = nodes.sum()
-    all_act, edge_ptr, all_src = np.empty(most, np.int8), np.zeros(most + 1, np.int64), np.empty(genes.sum(), np.int32)
+def _express(inputs, outputs, disabled_stay, genomes, node_ptr, edge_ptr, all_src, all_act, switched_on):
+    """Set the arrays of a Packed and the connections that each genome has switched on; return their used lengths."""
+    act, src, dst, on, nodes, genes = genomes
+    fixed = inputs + 1 + outputs
     row, edge = 0, 0
-    for p in range(count):
+    for p in range(nodes.shape[0]):
         n, m = nodes[p], genes[p]
         sources, targets = src[p, :m], dst[p, :m]
-        works = on[p, :m] != 0
-        if disabled_stay:
-            works |= (sources >= fixed) & (targets >= fixed)
-        switched_on[p] = works.sum()
+        works = np.zeros(m, np.uint8)
+        for e in range(m):
+            works[e] = on[p, e] != 0 or (disabled_stay and sources[e] >= fixed and targets[e] >= fixed)
+            switched_on[p] += works[e]
         _, order, _ = _layers(fixed, n, sources, targets)
         first, incoming = _group(targets, sources, works, n)
         live = np.zeros(n, np.uint8)  # nodes with a way to an output
@@ -315,7 +338,8 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
                 for t in range(first[i], first[i + 1]):
                     live[incoming[t]] = 1
         number = np.zeros(n, np.int32)  # of each node in the network
-        number[: inputs + 1] = np.arange(inputs + 1)
+        for i in range(inputs + 1):
+            number[i] = i
         own = inputs + 1
         for k in range(n - inputs - 1):
             i = order[k] + fixed if k < n - fixed else inputs + 1 + k - (n - fixed)
@@ -330,4 +354,4 @@ def _express(inputs, outputs, disabled_stay, act, src, dst, on, nodes, genes):
             row += 1
             edge_ptr[row] = edge
         node_ptr[p + 1] = row
-    return node_ptr, edge_ptr[: row + 1].copy(), all_src[:edge].copy(), all_act[:row].copy(), switched_on
+    return row, edge

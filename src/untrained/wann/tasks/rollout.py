@@ -64,7 +64,8 @@ def _rollout_template(
     for p in range(node_ptr.shape[0] - 1):
         most = max(most, node_ptr[p + 1] - node_ptr[p])
     nodes = np.zeros((INPUTS + 1 + most, padded))
-    nodes[0] = 1.0
+    for q in range(padded):
+        nodes[0, q] = 1.0
     w, total, ended = np.zeros(padded), np.zeros(padded), np.zeros(padded, np.uint8)
     episode = np.zeros(padded, np.int64)
     weighted = weight.shape[0] > 0
@@ -72,17 +73,20 @@ def _rollout_template(
         row0, rows = node_ptr[p], node_ptr[p + 1] - node_ptr[p]
         for q in range(lanes):
             episode[q], w[q], total[q] = q, shared[q // reps], 0.0
-            state[:, q] = start[:, q % reps]
+            for s in range(STATES):
+                state[s, q] = start[s, q % reps]
         # Lanes without an episode repeat the first one, so that no state comes up that no episode has.
         for q in range(lanes, padded):
-            state[:, q] = state[:, 0]
+            for s in range(STATES):
+                state[s, q] = state[s, 0]
         running, steps = lanes, 0
         while running > 0:
             width = (running + _LANES - 1) // _LANES * _LANES
             observe_lanes(state, nodes, width)
             for k in range(rows):
                 z = nodes[INPUTS + 1 + k, :width]
-                z[:] = 0.0
+                for q in range(width):
+                    z[q] = 0.0
                 for e in range(edge_ptr[row0 + k], edge_ptr[row0 + k + 1]):
                     source = nodes[src[e]]
                     if weighted:
@@ -105,9 +109,11 @@ def _rollout_template(
                         lengths[p, episode[q] // reps, episode[q] % reps] = steps
                         running -= 1
                         episode[q], w[q], total[q] = episode[running], w[running], total[running]
-                        state[:, q] = state[:, running]
+                        for s in range(STATES):
+                            state[s, q] = state[s, running]
                 for q in range(running, width):
-                    state[:, q] = state[:, 0]
+                    for s in range(STATES):
+                        state[s, q] = state[s, 0]
 
 
 @lru_cache
