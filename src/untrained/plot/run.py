@@ -21,7 +21,8 @@ from untrained.plot.figure import (
     percent,
 )  # fmt: skip
 from untrained.runs import table
-from untrained.runs.run import Run, is_number
+from untrained.runs.rows import is_number
+from untrained.runs.run import Run
 from untrained.search.run_files import ANSWERS, METRICS, TRACE
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from untrained.runs.run import Run, is_number
+from untrained.runs.rows import is_number
+from untrained.runs.run import Run
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
 from untrained.runs.weights import signs_of
 from untrained.search.trace import BINS

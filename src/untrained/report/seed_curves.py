@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from untrained.report.charts import channel
-from untrained.runs.run import is_number
+from untrained.runs.rows import is_number
 from untrained.runs.table import TWIN, Line
 
 Axis = Literal["epochs", "steps", "seconds"]

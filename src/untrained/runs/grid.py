@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from untrained.runs.run import read_rows, read_settings
+from untrained.runs.rows import read_rows, read_settings
 from untrained.runs.table import TWIN, Cell, Line, lines_of
 from untrained.search.run_files import CELLS, CONFIG, METRICS, RESULTS
 

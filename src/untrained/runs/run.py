@@ -16,15 +16,14 @@ from torch import Tensor
 
 from untrained.data.splits import Split
 from untrained.fields import check_fields
-from untrained.files import atomic_write, read_json_lines
-from untrained.runs.settings import read_toml
+from untrained.files import atomic_write
+from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search import trace
 from untrained.search.evaluation import Answers
 from untrained.search.run_files import ANSWERS, CONFIG, METRICS, RESULTS, TICKET, TRACE, TWIN_FOLDER
 from untrained.tickets.ticket import Ticket
 
 _WORST, _MOST_CLASSES = 24, 1 << 16
-_LARGEST = 1e100
 
 
 @final
@@ -225,35 +224,6 @@ def _integers(tensor: Tensor) -> Tensor:
 
 def _in_range(numbers: Tensor, end: int) -> bool:
     return not len(numbers) or 0 <= int(numbers.min()) <= int(numbers.max()) < end
-
-
-def read_rows(path: Path, key: str, gaps: list[str]) -> list[dict[str, Any]]:
-    """Read the rows of a .jsonl file up to the first damaged one, `key` rising; add a sentence to `gaps` if one is."""
-    if not path.is_file():
-        gaps.append(f"There is no {path.name} in this run's folder.")
-        return []
-    rows = []
-    for number, row in enumerate(read_json_lines(path), 1):
-        place = None if row is None else row.get(key)
-        if row is None or type(place) is not int or place < 0 or (rows and place <= rows[-1][key]):
-            gaps.append(f"{path.name} is damaged from line {number} on; later lines are not shown.")
-            break
-        rows.append(row)
-    return rows
-
-
-def is_number(value: object) -> bool:
-    """Return True for a finite number with |x| < 1e100."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
-
-
-def read_settings(path: Path, gaps: list[str]) -> dict[str, Any]:
-    """Read a config.toml; a damaged one is empty, and a sentence in `gaps`."""
-    try:
-        return read_toml(path)
-    except ValueError:
-        gaps.append(f"{path.name} is damaged: the command of this run is not known.")
-        return {}
 
 
 def _read_table(path: Path, gaps: list[str]) -> list[Row]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from untrained.files import atomic_write, read_json_lines, write_json_lines
-from untrained.runs.run import is_number
+from untrained.runs.rows import is_number
 from untrained.search.run_files import METRICS
 from untrained.search.run_files import WANN_CHECKPOINT as NAME
 from untrained.terminal.text import shorten

@@ -24,7 +24,6 @@ from untrained.wann.evolution.progress import SearchProgress
 from untrained.wann.evolution.search import Row, Search
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
-from untrained.wann.runs.report import write_report
 from untrained.wann.runs.settings import WannSettings, format_task_flag
 from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
@@ -139,6 +138,8 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
     _write_results(run, task, rewards)
     if picture is not None:
         _draw(picture, task, best, search, rewards)
+    from untrained.wann.runs.report import write_report  # imports torch, which takes seconds
+
     write_report(folder)
     return run
 

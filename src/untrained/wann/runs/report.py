@@ -16,7 +16,7 @@ from untrained.files import atomic_write
 from untrained.report.charts import channel
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Section, Table, render
-from untrained.runs.run import is_number, read_rows, read_settings
+from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search.run_files import CONFIG, FOUND, METRICS, REPORT, RESULTS
 from untrained.terminal.text import clean
 from untrained.wann.networks.activations import NAMES

@@ -1,0 +1,13 @@
+from .comparison import comparison as comparison
+from .figure import available as available
+from .figure import save as save
+from .frontier import frontier as frontier
+from .network import filters as filters
+from .network import overview as overview
+from .network import subnetwork as subnetwork
+from .run import confusion as confusion
+from .run import curves as curves
+from .run import layers as layers
+from .run import mistakes as mistakes
+from .run import scores as scores
+from .sweep import sweep as sweep
