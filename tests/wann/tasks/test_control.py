@@ -23,7 +23,9 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
 from untrained.wann.networks.released import read_champion
+from untrained.wann.numerics import vector_math
 from untrained.wann.numerics.jit import AVAILABLE
+from untrained.wann.numerics.vector_math import cos, tanh
 from untrained.wann.tasks import environments
 from untrained.wann.tasks.control import JitEnv
 from untrained.wann.tasks.task import PARTS, part_seed
@@ -397,6 +399,18 @@ def helper(x):
 
 def step_with_a_helper(state, action):
     return state, helper(action[0]), False
+
+
+@needs_numba
+def test_a_task_is_made_without_compiling():
+    before = [len(each.signatures) for each in (vector_math.sin, vector_math.cos, vector_math.tanh)]
+    assert JitEnv(lambda seed: (cos(0.5),), lambda state: state, steps_with_library, outputs=1, max_steps=3).inputs == 1
+    environments.swing_up()
+    assert before == [len(each.signatures) for each in (vector_math.sin, vector_math.cos, vector_math.tanh)]
+
+
+def steps_with_library(state, action, *, far=3.0):
+    return (tanh(state[0]) + action[0],), 0.0, abs(state[0]) > far
 
 
 @needs_numba

@@ -51,6 +51,17 @@ def plain(function: Function) -> Function:
     return getattr(function, "py_func", function)
 
 
+def interpreted(function: Function) -> Function:
+    """Return a copy of a plain function in which the library's own compiled functions are plain, too."""
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        if getattr(names.get(name), "__module__", "") == "untrained.wann.numerics.vector_math":
+            names[name] = interpreted(plain(names[name]))
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
 def bound(template: Function, name: str, file: str | None = None, **names: Any) -> Function:
     """Return a copy of a function whose global names stand for other values.
 

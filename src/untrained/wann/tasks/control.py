@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from untrained.wann.networks.batch import Packed
-from untrained.wann.numerics.jit import AVAILABLE, plain
+from untrained.wann.numerics.jit import AVAILABLE, interpreted, plain
 from untrained.wann.tasks.rollout import compiled_rollout, digest
 from untrained.wann.tasks.task import Part, Task, seeds_of
 
@@ -128,7 +128,7 @@ class JitEnv(Task):
 
     def _try_out(self) -> tuple[int, int]:
         """Return the numbers in a state and in an observation, from one reset and one step."""
-        reset, observe, step = self._functions
+        reset, observe, step = map(interpreted, self._functions)  # compiling takes half a second
         generator = np.random.get_state()  # which reset seeds
         try:
             state = reset(0)

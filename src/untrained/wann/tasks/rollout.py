@@ -51,6 +51,13 @@ def _unbound(*_: object) -> None:
 reset_lanes = observe_lanes = step_lanes = _unbound
 
 
+@inlined
+def copy_lane(states, q, to, place):
+    """Copy a state: a plain loop, since numba takes seconds to compile the assignment of a column."""
+    for s in range(states.shape[0]):
+        to[s, place] = states[s, q]
+
+
 def _rollout_template(
     node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths
 ):  # pragma: no cover  (compiled)
@@ -73,12 +80,10 @@ def _rollout_template(
         row0, rows = node_ptr[p], node_ptr[p + 1] - node_ptr[p]
         for q in range(lanes):
             episode[q], w[q], total[q] = q, shared[q // reps], 0.0
-            for s in range(STATES):
-                state[s, q] = start[s, q % reps]
+            copy_lane(start, q % reps, state, q)
         # Lanes without an episode repeat the first one, so that no state comes up that no episode has.
         for q in range(lanes, padded):
-            for s in range(STATES):
-                state[s, q] = state[s, 0]
+            copy_lane(state, 0, state, q)
         running, steps = lanes, 0
         while running > 0:
             width = (running + _LANES - 1) // _LANES * _LANES
@@ -109,11 +114,9 @@ def _rollout_template(
                         lengths[p, episode[q] // reps, episode[q] % reps] = steps
                         running -= 1
                         episode[q], w[q], total[q] = episode[running], w[running], total[running]
-                        for s in range(STATES):
-                            state[s, q] = state[s, running]
+                        copy_lane(state, running, state, q)
                 for q in range(running, width):
-                    for s in range(STATES):
-                        state[s, q] = state[s, 0]
+                    copy_lane(state, 0, state, q)
 
 
 @lru_cache
