@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any, final
 
 import numpy as np
 
 from untrained.wann.networks.batch import Packed
+from untrained.wann.networks.net import Net
 from untrained.wann.numerics.jit import AVAILABLE, interpreted, plain
 from untrained.wann.tasks.rollout import compiled_rollout, digest
 from untrained.wann.tasks.task import Part, Task, seeds_of
 
 State = tuple[float, ...]
+
+_NO_TRACE = np.empty((0, 0, 0, 0, 0))
 
 
 @final
@@ -41,6 +44,9 @@ class JitEnv(Task):
         max_steps: steps after which an episode ends.
         name: of the task.
         input_names: names of the observations, for pictures.
+        measures: states of an episode, float64 (steps + 1, numbers in a state) → figures by name, for `measures`; a
+            plain function with numpy, which is not compiled.
+        most: greatest reward of an episode that there can be.
 
     Raises:
         ValueError: the functions do not fit together.
@@ -56,6 +62,8 @@ class JitEnv(Task):
         max_steps: int,
         name: str = "env",
         input_names: tuple[str, ...] | None = None,
+        measures: Callable[[np.ndarray], Mapping[str, float]] | None = None,
+        most: float | None = None,
     ) -> None:
         for field, number in (("outputs", outputs), ("max_steps", max_steps)):
             if not isinstance(number, int) or number < 1:
@@ -66,8 +74,8 @@ class JitEnv(Task):
             if not isinstance(function, FunctionType):
                 raise ValueError(f"{name}: functions must be plain or have @njit, got {function!r}")
         self.name, self.outputs, self.max_steps = name, outputs, max_steps
-        self._states, self.inputs = self._try_out()
-        self.input_names = input_names
+        self.input_names, self.most, self._measures = input_names, most, measures
+        self._states, self.inputs, self._measured = self._try_out()
         if input_names is not None and len(input_names) != self.inputs:
             raise ValueError(f"{name}: input_names must be {self.inputs}, one per input, got {len(input_names)}")
 
@@ -84,19 +92,74 @@ class JitEnv(Task):
         """Return the number of steps in all episodes of `rewards`, the unit of an evaluation's speed."""
         return int(self._play(networks, np.asarray(weights, float), seeds_of(seed, "train", reps))[1].sum())
 
+    def measures(
+        self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
+    ) -> dict[str, np.ndarray]:
+        seeds, shape = seeds_of(seed, part, reps), (len(networks), len(weights))
+        self.check(networks)
+        found = {name: np.full(shape, np.nan) for name in self._measured}
+        # One network and weight at a time: the states of all episodes of a population would fill the memory.
+        for p, v in np.ndindex(shape) if found else ():
+            states, rewards = self._record(networks.part(p, p + 1), float(weights[v]), seeds)
+            if np.isfinite(rewards).all():
+                figures = [self._measure(each) for each in states]
+                for name, values in found.items():
+                    values[p, v] = np.mean([each[name] for each in figures])
+        return found
+
+    def trajectory(self, net: Net, w: float = 1.0, seed: int = 0, part: Part = "test") -> np.ndarray:
+        """Return the states of one episode, the first of `rewards` for this seed and part, float64 (steps + 1, states).
+
+        Args:
+            net: the network; its tuned weights, if it has any, are multiplied by the shared one.
+            w: shared weight.
+            seed: of the start.
+            part: as for `rewards`.
+
+        Raises:
+            ValueError: there is no such part, the network does not fit the task, or it breaks down: its reward is not
+                finite.
+        """
+        states, rewards = self._record(Packed.of([net]), w, seeds_of(seed, part, 1))
+        if not np.isfinite(rewards).all():
+            raise ValueError(f"{self.name}: the network breaks down at the weight {w:g}: its reward is {rewards[0]}")
+        return states[0]
+
     def identity(self) -> dict[str, Any]:
         return {"name": self.name, "max_steps": self.max_steps, "functions": digest(self._functions)}
 
-    def _play(self, networks: Packed, weights: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return reward and length of every episode, (P, V, reps)."""
+    def _measure(self, states: np.ndarray) -> dict[str, float]:
+        """Return the figures of one episode, and refuse what is none."""
+        assert self._measures is not None
+        given = self._measures(states)
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise ValueError(f"{self.name}: measures must give numbers by name, got {given!r}")
+        found = {name: float(value) for name, value in given.items()}
+        expected = getattr(self, "_measured", tuple(found))
+        if tuple(found) != expected:
+            raise ValueError(f"{self.name}: measures must give the same names for every episode, got {found}")
+        if not np.isfinite(list(found.values())).all():
+            raise ValueError(f"{self.name}: measures must be finite, got {found}")
+        return found
+
+    def _record(self, networks: Packed, w: float, seeds: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return the states of every episode of one network, and their rewards, (reps,)."""
+        trace = np.empty((1, 1, len(seeds), self.max_steps + 1, self._states))
+        totals, lengths = self._play(networks, np.array([w]), seeds, trace)
+        return [trace[0, 0, r, : steps + 1] for r, steps in enumerate(lengths[0, 0])], totals[0, 0]
+
+    def _play(
+        self, networks: Packed, weights: np.ndarray, seeds: np.ndarray, trace: np.ndarray = _NO_TRACE
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return reward and length of every episode, (P, V, reps); a trace that is not empty takes their states."""
         self.check(networks)
         totals = np.zeros((len(networks), len(weights), len(seeds)))
         lengths = np.zeros(totals.shape, np.int64)
         if AVAILABLE:
             rollout = compiled_rollout(self._functions, self._states, self.inputs, self.outputs)
-            n = networks
+            n, steps = networks, self.max_steps
             try:
-                rollout(n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, weights, seeds, self.max_steps, totals, lengths)
+                rollout(n.node_ptr, n.edge_ptr, n.src, n.act, n.weight, weights, seeds, steps, totals, lengths, trace)
             except Exception as error:
                 if type(error).__module__ != "numba.core.errors":
                     raise
@@ -105,11 +168,17 @@ class JitEnv(Task):
                 reason = lines[0] if lines else type(error).__name__
                 raise ValueError(f"{self.name}: numba cannot compile its functions: {reason}") from error
         else:
-            self._play_plainly(networks, weights, seeds, totals, lengths)
+            self._play_plainly(networks, weights, seeds, totals, lengths, trace)
         return totals, lengths
 
     def _play_plainly(
-        self, networks: Packed, weights: np.ndarray, seeds: np.ndarray, totals: np.ndarray, lengths: np.ndarray
+        self,
+        networks: Packed,
+        weights: np.ndarray,
+        seeds: np.ndarray,
+        totals: np.ndarray,
+        lengths: np.ndarray,
+        trace: np.ndarray = _NO_TRACE,
     ) -> None:
         """Play episode by episode, without numba."""
         reset, observe, step = self._functions
@@ -117,17 +186,23 @@ class JitEnv(Task):
             net = networks.net(number)
             for (v, w), (r, seed) in ((a, b) for a in enumerate(weights) for b in enumerate(seeds)):
                 state, ended = reset(int(seed)), False
+                if trace.size:
+                    trace[number, v, r, 0] = state
                 while not ended and lengths[number, v, r] < self.max_steps:
                     action = net(np.array([observe(state)]), w)[0] if np.isfinite(state).all() else np.array([np.nan])
                     lengths[number, v, r] += 1
                     if not np.isfinite(action).all():
                         totals[number, v, r] = np.nan
+                        if trace.size:
+                            trace[number, v, r, lengths[number, v, r]] = np.nan
                         break
                     state, reward, ended = step(state, tuple(action.tolist()))
+                    if trace.size:
+                        trace[number, v, r, lengths[number, v, r]] = state
                     totals[number, v, r] += reward
 
-    def _try_out(self) -> tuple[int, int]:
-        """Return the numbers in a state and in an observation, from one reset and one step."""
+    def _try_out(self) -> tuple[int, int, tuple[str, ...]]:
+        """Return the numbers in a state and in an observation, and names of measures, from one reset and one step."""
         reset, observe, step = map(interpreted, self._functions)  # compiling takes half a second
         generator = np.random.get_state()  # which reset seeds
         try:
@@ -146,4 +221,11 @@ class JitEnv(Task):
             raise ValueError(f"{self.name}: reset, observe and step do not fit together: {cause}") from error
         finally:
             np.random.set_state(generator)
-        return len(state), len(seen)
+        if self._measures is None:
+            return len(state), len(seen), ()
+        try:
+            return len(state), len(seen), tuple(self._measure(np.array([state, after], float)))
+        except Exception as error:
+            own = str(error).startswith(f"{self.name}: ")
+            cause = str(error) if own else f"{self.name}: measures raises {type(error).__name__}: {error}"
+            raise ValueError(cause) from error

@@ -14,6 +14,7 @@ import numpy as np
 from untrained.wann.numerics.jit import inlined
 from untrained.wann.numerics.vector_math import cos, sin
 from untrained.wann.tasks.control import JitEnv
+from untrained.wann.tasks.upright import upright
 
 # ---- cart-pole swing-up: x, speed, angle (0 is up), angular speed
 
@@ -55,19 +56,32 @@ def _swing_up_step(state, action):
     return (x, speed, angle, spin), reward, abs(x) > 2.4
 
 
+def _swing_up_measures(states):
+    found = upright(states[:, 2], 0.01)
+    if abs(states[-1, 0]) > 2.4:  # off the track
+        found["upright at the end (%)"] = 0.0
+    return found
+
+
+def _swing_up(reset, name):
+    functions = reset, _swing_up_observe, _swing_up_step
+    more = {"input_names": _CART, "measures": _swing_up_measures, "most": 1000.0}
+    return JitEnv(*functions, outputs=1, max_steps=1000, name=name, **more)
+
+
 def swing_up() -> JitEnv:
     """Return the task to swing a hanging pole up by moving its cart, and to keep it there.
 
     5 inputs (x, ẋ, cos θ, sin θ, θ̇), 1 output. The reward of a step is (cos θ + 1)/2 · cos(π x / 4.8), at most 1; an
-    episode ends at |x| > 2.4 or after 1,000 steps of 0.01 s.
+    episode ends at |x| > 2.4 or after 1,000 steps of 0.01 s. A pole that merely whirls gets about half of it, so the
+    task measures also for how long the pole is upright (cos θ > 0.9), and how often it turns.
 
     Example:
         >>> task = wann.swing_up()
         >>> task.inputs, task.outputs, task.max_steps
         (5, 1, 1000)
     """
-    functions = _swing_up_reset, _swing_up_observe, _swing_up_step
-    return JitEnv(*functions, outputs=1, max_steps=1000, name="swingup", input_names=_CART)
+    return _swing_up(_swing_up_reset, "swingup")
 
 
 def swing_up_hard() -> JitEnv:
@@ -80,8 +94,7 @@ def swing_up_hard() -> JitEnv:
         >>> task.inputs, task.outputs, task.max_steps
         (5, 1, 1000)
     """
-    functions = _swing_up_hard_reset, _swing_up_observe, _swing_up_step
-    return JitEnv(*functions, outputs=1, max_steps=1000, name="swingup-hard", input_names=_CART)
+    return _swing_up(_swing_up_hard_reset, "swingup-hard")
 
 
 # ---- CartPole-v1: x, speed, angle, angular speed
@@ -109,6 +122,12 @@ def _cart_pole_step(state, action):
     return state, 1.0, (abs(x) > 2.4) | (abs(angle) > 12 * 2 * math.pi / 360)
 
 
+def _cart_pole_measures(states):
+    x, angle = states[-1, 0], states[-1, 2]
+    stands = (abs(x) <= 2.4) & (abs(angle) <= 12 * 2 * math.pi / 360)
+    return {"upright (s)": 0.02 * (len(states) - 1), "upright at the end (%)": 100.0 * bool(stands)}
+
+
 def cart_pole() -> JitEnv:
     """Return the task to keep a pole upright on a cart (CartPole-v1).
 
@@ -120,7 +139,8 @@ def cart_pole() -> JitEnv:
         (4, 1, 500)
     """
     functions = _cart_pole_reset, _whole_state, _cart_pole_step
-    return JitEnv(*functions, outputs=1, max_steps=500, name="cartpole", input_names=("x", "ẋ", "θ", "θ̇"))
+    more = {"input_names": ("x", "ẋ", "θ", "θ̇"), "measures": _cart_pole_measures, "most": 500.0}
+    return JitEnv(*functions, outputs=1, max_steps=500, name="cartpole", **more)
 
 
 # ---- Pendulum-v1: angle (0 is up), angular speed
@@ -146,6 +166,10 @@ def _pendulum_step(state, action):
     return (angle + spin * 0.05, spin), -cost, False
 
 
+def _pendulum_measures(states):
+    return upright(states[:, 0], 0.05)
+
+
 def pendulum() -> JitEnv:
     """Return the task to swing a pendulum up with a weak motor (Pendulum-v1).
 
@@ -157,7 +181,8 @@ def pendulum() -> JitEnv:
         (3, 1, 200)
     """
     functions = _pendulum_reset, _pendulum_observe, _pendulum_step
-    return JitEnv(*functions, outputs=1, max_steps=200, name="pendulum", input_names=("cos θ", "sin θ", "θ̇"))
+    more = {"input_names": ("cos θ", "sin θ", "θ̇"), "measures": _pendulum_measures}
+    return JitEnv(*functions, outputs=1, max_steps=200, name="pendulum", **more)
 
 
 # ---- Acrobot-v1: two angles, two angular speeds
@@ -204,6 +229,12 @@ def _acrobot_step(state, action):
     return (a, b, u, v), 0.0 if ended else -1.0, ended
 
 
+def _acrobot_measures(states):
+    first, second = states[-1, 0], states[-1, 1]
+    above = -math.cos(first) - math.cos(first + second) > 1.0
+    return {"above the line (%)": 100.0 * above, "time (s)": 0.2 * (len(states) - 1)}
+
+
 def acrobot() -> JitEnv:
     """Return the task to swing the tip of two links above a line (Acrobot-v1).
 
@@ -221,6 +252,7 @@ def acrobot() -> JitEnv:
         max_steps=500,
         name="acrobot",
         input_names=("cos θ₁", "sin θ₁", "cos θ₂", "sin θ₂", "θ̇₁", "θ̇₂"),
+        measures=_acrobot_measures,
     )
 
 
@@ -242,6 +274,11 @@ def _mountain_car_step(state, action):
     return (place, speed), (100.0 if ended else 0.0) - 0.1 * (action[0] * action[0]), ended
 
 
+def _mountain_car_measures(states):
+    place, speed = states[-1]
+    return {"at the top (%)": 100.0 * bool((place >= 0.45) & (speed >= 0.0)), "steps": len(states) - 1.0}
+
+
 def mountain_car() -> JitEnv:
     """Return the task to rock a weak car out of a valley (MountainCarContinuous-v0).
 
@@ -253,4 +290,5 @@ def mountain_car() -> JitEnv:
         (2, 1, 999)
     """
     functions = _mountain_car_reset, _whole_state, _mountain_car_step
-    return JitEnv(*functions, outputs=1, max_steps=999, name="mountain-car", input_names=("place", "speed"))
+    more = {"input_names": ("place", "speed"), "measures": _mountain_car_measures, "most": 100.0}
+    return JitEnv(*functions, outputs=1, max_steps=999, name="mountain-car", **more)

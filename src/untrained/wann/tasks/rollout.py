@@ -58,12 +58,19 @@ def copy_lane(states, q, to, place):
         to[s, place] = states[s, q]
 
 
+@inlined
+def record(trace, p, steps, state, episode, running):
+    """Copy the states of the running lanes of network p into the trace, unless it is empty."""
+    for q in range(running if trace.shape[0] else 0):
+        for s in range(state.shape[0]):
+            trace[p, episode[q] // trace.shape[2], episode[q] % trace.shape[2], steps, s] = state[s, q]
+
+
 def _rollout_template(
-    node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths
+    node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths, trace
 ):  # pragma: no cover  (compiled)
     """Play all episodes of every network: lane v·R + r has the shared weight v and the start r."""
-    reps = seeds.shape[0]
-    lanes = shared.shape[0] * reps
+    reps, lanes = seeds.shape[0], shared.shape[0] * seeds.shape[0]
     padded = (lanes + _LANES - 1) // _LANES * _LANES
     start, state = np.zeros((STATES, reps)), np.zeros((STATES, padded))
     reset_lanes(seeds, start)
@@ -85,6 +92,7 @@ def _rollout_template(
         for q in range(lanes, padded):
             copy_lane(state, 0, state, q)
         running, steps = lanes, 0
+        record(trace, p, steps, state, episode, running)
         while running > 0:
             width = (running + _LANES - 1) // _LANES * _LANES
             observe_lanes(state, nodes, width)
@@ -103,6 +111,7 @@ def _rollout_template(
                 activate(act[row0 + k], z, w, 0.0, 0.5, 1.0)
             step_lanes(state, nodes, INPUTS + 1 + rows - OUTPUTS, total, ended, width)
             steps += 1
+            record(trace, p, steps, state, episode, running)
             any_ended = steps >= max_steps
             for q in range(running):
                 any_ended |= ended[q] != 0
@@ -132,8 +141,9 @@ def compiled_rollout(
         outputs: numbers in an action.
 
     Returns:
-        A function of (node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths); the last two,
-        (P, V, reps), take the reward and the length of every episode.
+        A function of (node_ptr, edge_ptr, src, act, weight, shared, seeds, max_steps, totals, lengths, trace); totals
+        and lengths, (P, V, reps), take the reward and the length of every episode, trace (P, V, reps, max_steps + 1,
+        states) its states, those after its end untouched; an empty trace takes none.
     """
 
     def each(text: str, count: int) -> str:

@@ -48,6 +48,8 @@ class Task(ABC):
     frees_threads: bool = True
     #: Heading of `scores`.
     measure: str = "reward"
+    #: Greatest reward that there can be, for tables and axes; None: it is not known.
+    most: float | None = None
     #: True if `scores` depend on the seed.
     by_chance: bool = True
 
@@ -78,6 +80,16 @@ class Task(ABC):
     ) -> np.ndarray:
         """Return the figures that are reported of networks, by default the rewards; arguments as for `rewards`."""
         return self.rewards(networks, weights, seed, reps=reps, part=part)
+
+    def measures(
+        self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
+    ) -> dict[str, np.ndarray]:
+        """Return further figures of the episodes of `rewards`, which tables show beside the reward; by default none.
+
+        Arguments as for `rewards`. A name has its unit, such as "upright (s)"; its figures are means over the episodes,
+        float64 (P, V), NaN where a network broke down. Searches do not use them, and they are no part of `identity`.
+        """
+        return {}
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
