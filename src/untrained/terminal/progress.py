@@ -1,15 +1,24 @@
-"""Progress bars on a terminal or in a notebook; no output elsewhere."""
+"""Progress bars on a terminal or in a notebook; elsewhere no output, or plain lines."""
 
 from __future__ import annotations
 
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 from untrained.terminal.text import printable
@@ -111,6 +120,23 @@ class Progress:
         # Shown here too, as no batch may follow that is late enough to be shown.
         status = self._batch_status + self._epoch_status
         self._bar.update(self._task, completed=row["epoch"] * self._batches, status=status)
+
+
+@contextmanager
+def show_step(title: str) -> Iterator[None]:
+    """Show the name of a step while it lasts: with its time on a terminal, elsewhere as a line on standard error."""
+    shown = bar(TITLE, TimeElapsedColumn())
+    shown.add_task(printable(title), total=None)
+    if shown.disable:
+        print_line(title)
+    with shown:
+        yield
+
+
+def print_line(text: str) -> None:
+    """Print a line on standard error at once, if there is one."""
+    if sys.stderr is not None:
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

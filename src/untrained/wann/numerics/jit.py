@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 AVAILABLE = importlib.util.find_spec("numba") is not None
@@ -60,6 +61,32 @@ def interpreted(function: Function) -> Function:
     copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+@contextmanager
+def watch_compiling(tell: Callable[[int, str], None]) -> Iterator[None]:
+    """Call `tell` with number and name of each function that is compiled meanwhile, not of those found on disk."""
+    if not AVAILABLE:
+        yield
+        return
+    from numba.core import event
+
+    depth = number = 0  # numba compiles under one lock, and functions that a function calls before it is done
+
+    class Watch(event.Listener):
+        def on_start(self, event: Any) -> None:
+            nonlocal depth, number
+            if not depth:
+                number += 1
+                tell(number, event.data["dispatcher"].py_func.__name__.strip("_").split("_")[0])
+            depth += 1
+
+        def on_end(self, event: Any) -> None:
+            nonlocal depth
+            depth -= 1
+
+    with event.install_listener("numba:compile", Watch()):
+        yield
 
 
 def bound(template: Function, name: str, file: str | None = None, **names: Any) -> Function:
