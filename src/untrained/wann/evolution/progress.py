@@ -20,8 +20,8 @@ _QUIET = 5.0  # seconds between two lines, at first
 class SearchProgress:
     """Progress bar over the generations, or lines where there is no terminal; a callback of `Search.run`.
 
-    A line is written after 5 s at least, later after a twentieth of the time that has passed. Kernels are named while
-    they are compiled, which is done once.
+    Lines are at least 5 s apart, later a twentieth of the time that has passed. Kernels are named while they are
+    compiled, which is done once.
 
     Args:
         search: the search.
