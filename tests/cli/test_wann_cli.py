@@ -61,9 +61,11 @@ def test_a_run_leaves_all_that_it_says(run, capsys):
     assert fronts[-1].connections == Net.load(run / "found.json").connections
 
 
-def test_it_prints_the_table(capsys):
+def test_it_prints_the_table_and_names_its_steps(capsys):
     _run("--out", "run", "--generations", "3", *TINY)
-    said = capsys.readouterr().out
+    said, steps = capsys.readouterr()
+    begun = [line.split(": ")[1].split()[0] for line in steps.splitlines() if "compiling" not in line]
+    assert begun == ["search", "tuning", "measuring", "drawing", "writing"]
     for text in ("the six standard weights", "random weights", "random shared weight", "tuned shared weight"):
         assert text in said
     assert "run/found.json" in said
@@ -100,7 +102,8 @@ def test_a_network_is_shown_evaluated_tuned_and_exported(run, capsys):
 
 def test_digits_are_told_apart_by_an_ensemble(capsys):
     _run("--task", "digits", "--out", "run", "--population", "24", "--generations", "2", "--trials", "3")
-    said = capsys.readouterr().out
+    said, steps = capsys.readouterr()
+    assert "digits: tuning a weight for each of" in steps
     assert "ensemble of the six weights" in said and "accuracy" in said
     net = Net.load("run/found.json")
     assert net.labels == tuple("0123456789") and net.scale is not None
@@ -206,6 +209,7 @@ def test_a_typed_module_is_found_here_and_its_limit_kept(capsys, monkeypatch):
     assert "--max-steps" in _refused(capsys, *task)
     _run(*task, "--max-steps", "7", "--out", "run", "--generations", "2", *TINY)
     assert Net.load("run/found.json").meta["max_steps"] == 7
+    capsys.readouterr()
     assert "--task" in _refused(capsys, "--out", "run", "--resume", "--generations", "3")
     assert "max_steps" in _refused(capsys, "--out", "run", "--resume", *task, "--max-steps", "8")
     _run("--out", "run", "--resume", "--generations", "3", *task)
@@ -245,15 +249,22 @@ def test_control_characters_do_not_get_into_graphml(capsys):
 def test_ctrl_c_leaves_a_run_that_goes_on():
     with running("wann", "--out", "run", "--generations", "100000", "--workers", "2") as process:
         deadline = time.monotonic() + 120
-        while not Path("run/checkpoint.npz").exists() and time.monotonic() < deadline:
+        while not Path("run/picture.png").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(1)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "untrained wann --out run --resume" in error and "Traceback" not in error
+    said = [line for line in error.splitlines() if "best so far" in line]
+    assert len(said) == 1 and "run/picture.png" in said[0] and Path("run/picture.png").stat().st_size > 10_000
+    early = Net.load("run/found.json")
+    assert early.meta["generations"] % 16 == 1 and not Path("run/results.json").exists()
+    main(["report", "run"])
+    assert "results.json is missing, which a search writes at its end" in Path("run/report.html").read_text("utf-8")
     done = len(Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines())
     _run("--out", "run", "--resume", "--generations", str(done + 2), "--trials", "3", "--tune", "shared")
     assert len(Path("run/metrics.jsonl").read_text(encoding="utf-8").splitlines()) == done + 2
+    assert Net.load("run/found.json").meta["generations"] == done + 2 and Path("run/results.json").exists()
+    assert "results.json" not in Path("run/report.html").read_text("utf-8")
 
 
 def test_the_help_names_every_task_and_preset(capsys):

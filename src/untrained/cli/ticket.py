@@ -123,7 +123,7 @@ def report(run: Path, /) -> None:
     from untrained.runs.run import read_run
     from untrained.wann.runs import report as wann
 
-    if wann.holds_network(run):
+    if wann.holds_search(run):
         page = wann.write_report(run)
     else:
         page = write_report(run)

@@ -49,8 +49,8 @@ def search(
     Writes into the folder of `--out`: found.json (the best network), tuned.json (with a weight per connection), front
     (the best of every size), report.html (a page about the run), picture.png, results.json, metrics.jsonl, config.toml
     and checkpoint.npz.
-    Ctrl-C leaves checkpoint, metrics and front; `--resume` continues with the run's settings, and optionally
-    with more `--generations` or `--minutes`.
+    The best network so far and its picture are there while the search runs. Ctrl-C leaves them, checkpoint, metrics and
+    front; `--resume` continues with the run's settings, and optionally with more `--generations` or `--minutes`.
 
     ```
     untrained wann --task digits --minutes 2

@@ -74,4 +74,4 @@ def test_kernels_are_named_while_they_are_compiled_and_not_when_they_are_on_disk
     assert len(told) == 2
     with SearchProgress(search_of(), 1):
         cold(True)
-    assert capsys.readouterr().err.splitlines()[1:] == ["toy: compiling, once: kernel 1, outer"]
+    assert capsys.readouterr().err.splitlines()[1:] == ["toy: compiling kernel 1: outer"]

@@ -83,7 +83,10 @@ def test_what_others_call_their_classes_is_text(run, opened):
     assert page.locator("b").count() == 0 and "<b>t" in page.inner_text("h1")
 
 
-def test_without_a_network_there_is_nothing_to_show(run):
+def test_a_search_without_a_network_yet_is_refused(run, capsys):
     (run / "found.json").unlink()
     with pytest.raises(ValueError, match=r"no found\.json"):
         write_report(run)
+    with pytest.raises(SystemExit):
+        main(["report", str(run)])
+    assert "no found.json in it, which is written as soon as a search has learned" in capsys.readouterr().err

@@ -21,7 +21,7 @@ class SearchProgress:
     """Progress bar over the generations, or lines where there is no terminal; a callback of `Search.run`.
 
     Lines are at least 5 s apart, later a twentieth of the time that has passed. Kernels are named while they are
-    compiled, which is done once.
+    compiled.
 
     Args:
         search: the search.
@@ -61,7 +61,7 @@ class SearchProgress:
         self._bar.stop()
 
     def _compiling(self, number: int, kernel: str) -> None:
-        status = f"compiling, once: kernel {number}, {kernel}"
+        status = f"compiling kernel {number}: {kernel}"
         self._bar.update(self._task, status=status)
         if self._bar.disable:
             print_line(f"{self._name}: {status}")

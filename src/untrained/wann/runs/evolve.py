@@ -17,6 +17,7 @@ from untrained.files import atomic_write, sole_writer
 from untrained.plot.figure import available
 from untrained.runs.settings import to_toml
 from untrained.search.run_files import CONFIG, FOUND, FRONT, PICTURE, REPORT, RESULTS, TUNED
+from untrained.terminal.progress import show_step
 from untrained.wann.evolution import checkpoint
 from untrained.wann.evolution.front import Found
 from untrained.wann.evolution.presets import preset_named
@@ -24,6 +25,7 @@ from untrained.wann.evolution.progress import SearchProgress
 from untrained.wann.evolution.search import Row, Search
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
+from untrained.wann.runs.best_so_far import BestSoFar, draw, facts_of, write_front
 from untrained.wann.runs.settings import WannSettings, format_task_flag
 from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
@@ -73,8 +75,8 @@ def evolve(
     """Search for weight agnostic networks, tune the best one, and write networks, metrics, picture and report.
 
     Networks and weights are chosen on validation data, or in episodes that the search does not use; the table shows
-    test data, or further episodes. An interrupted run leaves checkpoint, metrics and its best networks, and continues
-    with `resume=True`.
+    test data, or further episodes. The best network so far and its picture are written soon, and overwritten now and
+    then. An interrupted run leaves them, checkpoint and metrics, and continues with `resume=True`.
 
     Args:
         settings: all settings; None: the default ones.
@@ -115,33 +117,44 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
     try:
         search.save(folder)
         _run_search(search, settings, folder)
-        best = search.best.net
-        shared = best_shared(task, best, seed=settings.seed)
-        own = None
-        if settings.tune == "weights" and best.connections:
-            own = tuned(task, best, shared=shared, seed=settings.seed, workers=search.evaluator.workers)
-        facts = _facts(settings, search, search.best) | {"shared_weight": shared}
-        best = best.replace(meta=facts)
+        with show_step(f"{task.name}: tuning the shared weight"):
+            shared = best_shared(task, search.best.net, seed=settings.seed)
+        own = _tune(search, settings, shared)
+        facts = facts_of(search.best, search, settings) | {"shared_weight": shared}
+        best = search.best.net.replace(meta=facts)
+        (folder / RESULTS).unlink(missing_ok=True)  # of another network, if the run goes on after its end
         best.save(folder / FOUND)
         if own is not None:
             own.replace(meta=facts).save(folder / TUNED)
-        columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
-        columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
+        with show_step(f"{task.name}: measuring the table, {settings.trials} trials of each kind of weights"):
+            columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
+            columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
+            rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
+            together = ensemble(task, best)
     except KeyboardInterrupt:
         again = f"untrained wann --out {shlex.quote(str(folder))} --resume{format_task_flag(settings.task)}"
         raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
     picture = folder / PICTURE if available() else None
-    together = ensemble(task, best)
     page = folder / REPORT
     run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture, page)
-    rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
     _write_results(run, task, rewards)
     if picture is not None:
-        _draw(picture, task, best, search, rewards)
-    from untrained.wann.runs.report import write_report  # imports torch, which takes seconds
+        with show_step(f"{task.name}: drawing {picture.name}"):
+            draw(picture, search, _CURVE, rewards, task.measure)
+    with show_step(f"{task.name}: writing {page.name}"):
+        from untrained.wann.runs.report import write_report  # imports torch, which takes seconds
 
-    write_report(folder)
+        write_report(folder)
     return run
+
+
+def _tune(search: Search, settings: WannSettings, shared: float) -> Net | None:
+    """Return the best network with a tuned weight for every connection, if that is asked for and there are any."""
+    task, best = search.task, search.best.net
+    if settings.tune == "shared" or not best.connections:
+        return None
+    with show_step(f"{task.name}: tuning a weight for each of {best.connections:,} connections"):
+        return tuned(task, best, shared=shared, seed=settings.seed, workers=search.evaluator.workers)
 
 
 def _new_search(settings: WannSettings, task: Task) -> Search:
@@ -183,44 +196,13 @@ def _run_search(search: Search, settings: WannSettings, folder: Path) -> None:
     if settings.minutes and search.state.generation >= generations:
         generations = _NEVER  # a run that has all its generations continues for the minutes
     seconds = None if settings.minutes is None else 60 * settings.minutes
+    early = BestSoFar(folder, settings)
     with SearchProgress(search, generations) as progress:
         try:
-            search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then))
+            search.run(generations, seconds=seconds, callbacks=(progress, save_now_and_then, early))
         finally:
-            _write_front(search, settings, folder / FRONT)
+            write_front(folder / FRONT, search, settings)
             search.save(folder)
-
-
-def _facts(settings: WannSettings, search: Search, found: Found) -> dict[str, Any]:
-    """Return the metadata of a network's file: how it was found."""
-    where = {"task": settings.task, "seed": search.seed, "generations": search.state.generation}
-    limit = {} if settings.max_steps is None else {"max_steps": settings.max_steps}
-    return where | limit | {"validation": found.reward}
-
-
-def _write_front(search: Search, settings: WannSettings, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*-connections.json"):
-        old.unlink()
-    for each in search.front:
-        name = f"{each.net.connections:05}-connections.json"
-        each.net.replace(meta=_facts(settings, search, each)).save(folder / name)
-
-
-def _draw(path: Path, task: Task, net: Net, search: Search, rewards: np.ndarray) -> None:
-    from untrained.wann.runs.drawing import draw_run
-
-    draw_run(
-        path,
-        net=net,
-        names=task.input_names,
-        rows=search.rows,
-        front=[(each.net.connections, each.reward) for each in search.front],
-        weights=_CURVE,
-        rewards=rewards,
-        measure=task.measure,
-        title=f"{task.name}: {net.connections} connections, one shared weight",
-    )
 
 
 def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:

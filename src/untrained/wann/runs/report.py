@@ -17,7 +17,7 @@ from untrained.report.charts import channel
 from untrained.report.command_line import command_of
 from untrained.report.page import Chart, Section, Table, render
 from untrained.runs.rows import is_number, read_rows, read_settings
-from untrained.search.run_files import CONFIG, FOUND, METRICS, REPORT, RESULTS
+from untrained.search.run_files import CONFIG, FOUND, METRICS, REPORT, RESULTS, WANN_CHECKPOINT
 from untrained.terminal.text import clean
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.drawing import FILL, node_names
@@ -50,13 +50,15 @@ class _Run:
         return clean(self.results.get("measure", "reward"))
 
 
-def holds_network(folder: str | Path) -> bool:
-    """Return True if a search for weight agnostic networks got to its end in this folder."""
-    return (Path(folder) / FOUND).is_file()
+def holds_search(folder: str | Path) -> bool:
+    """Return True if this folder is that of a search for weight agnostic networks, finished or not."""
+    return any((Path(folder) / name).is_file() for name in (FOUND, WANN_CHECKPOINT))
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write report.html into the folder of a finished search, and return its path: one page without links to the web.
+    """Write report.html into the folder of a search, and return its path: one page without links to the web.
+
+    A search that is not finished is shown with its best network so far, and the page says so.
 
     Args:
         folder: of a run of `evolve`.
@@ -87,8 +89,11 @@ def write_report(folder: str | Path) -> Path:
 
 
 def _read(folder: Path) -> _Run:
-    if not holds_network(folder):
-        raise ValueError(f"{folder} holds no run that a report could show: there is no {FOUND} in it")
+    if not (folder / FOUND).is_file():
+        raise ValueError(
+            f"{folder} holds no network that a report could show: there is no {FOUND} in it, which is written as soon "
+            "as a search has learned something"
+        )
     gaps: list[str] = []
     results: Any = {}
     try:
@@ -100,7 +105,8 @@ def _read(folder: Path) -> _Run:
         if len(results["curve"]["weights"]) != len(results["curve"]["rewards"]):
             raise ValueError("a reward per weight is needed")
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        gaps.append(f"The scores of the network are not shown: {RESULTS} is missing or damaged.")
+        missing = "is damaged" if (folder / RESULTS).exists() else "is missing, which a search writes at its end"
+        gaps.append(f"The scores of the network are not shown: {RESULTS} {missing}.")
         results = {}
     rows = read_rows(folder / METRICS, "generation", gaps)
     return _Run(Net.load(folder / FOUND), read_settings(folder / CONFIG, gaps), rows, results, gaps)
