@@ -153,7 +153,7 @@ def tune(
     method: Literal["auto", "cma", "gradient"] = "auto",
     budget: int | None = None,
     seed: int = 0,
-    workers: int = 1,
+    workers: int | str = 1,
 ) -> None:
     """Tune a weight for every connection, and write the network.
 
@@ -166,7 +166,7 @@ def tune(
         method: CMA-ES, which needs rewards only, or gradient, which needs examples (auto: gradient if there are).
         budget: Generations of CMA-ES (default: 300), or epochs (default: 20).
         seed: Seed of all random numbers.
-        workers: Threads, or processes for gym tasks.
+        workers: Threads, or processes for gym tasks; or a cluster, as in the search.
     """
     from untrained.wann.tuning.tune import best_shared, four_columns, tuned
 

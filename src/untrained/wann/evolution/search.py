@@ -44,11 +44,13 @@ class Search:
         migrate_every: generations after which each island sends its best to the next; 0: never.
         restart_after: generations without a better network after which an island starts anew; 0: never.
         weights: the shared weights that a network must do well at.
-        workers: threads, or processes for a task that keeps threads waiting; or those of the active joblib backend.
+        workers: threads, or processes for a task that keeps threads waiting; or the cluster that evaluates networks:
+            "dask:ADDRESS" or "ray:ADDRESS"; "dask" or "ray": the package's own choice, this machine if nothing is set.
         official_quirks: as the authors' code: connections between hidden nodes work on when switched off, and crowding
             distances of the two objectives are not brought to one scale.
 
     Raises:
+        ImportError: a cluster's package is not installed.
         ValueError: a setting is not valid.
 
     Example:
@@ -70,7 +72,7 @@ class Search:
         migrate_every: int = 0,
         restart_after: int = 0,
         weights: Sequence[float] = WEIGHTS,
-        workers: int = 1,
+        workers: int | str = 1,
         official_quirks: bool = False,
     ) -> None:
         self.task = task

@@ -1,14 +1,15 @@
-"""Evaluation of many networks by several workers: joblib's threads, processes, or a cluster."""
+"""Evaluation of many networks by several workers: joblib's threads or processes, or those of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from typing import Any, Self, final
 
 import numpy as np
 
+from untrained.wann.evolution.cluster import Cluster, cluster_named
 from untrained.wann.networks.batch import Packed
 from untrained.wann.tasks.task import Part, Task
 
@@ -19,30 +20,34 @@ _CHUNKS_PER_WORKER = 4  # networks differ in cost: small chunks even that out
 class Evaluator:
     """Workers among which a generation is divided; the rewards do not depend on the division.
 
-    Under `joblib.parallel_config(backend="dask")` or `"ray"` the workers are those of a cluster.
-
     Args:
         task: the task that rewards networks.
-        workers: number of workers; 1: this thread alone.
+        workers: number of workers, 1: this thread alone; or dask, ray, dask:ADDRESS or ray:ADDRESS: a cluster's.
 
     Raises:
-        ValueError: there is no worker.
+        ImportError: the cluster's package is not installed.
+        ValueError: there is no worker, or no such cluster.
     """
 
-    def __init__(self, task: Task, workers: int = 1) -> None:
-        if workers < 1:
+    def __init__(self, task: Task, workers: int | str = 1) -> None:
+        self._connect = cluster_named(workers) if isinstance(workers, str) else None
+        if not isinstance(workers, str) and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.task, self.workers = task, workers
         self._parallel = None
+        self._cluster: Cluster | None = None
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        if self.workers > 1:
+        if self._connect is not None:
+            kind, address = self._connect
+            self._cluster = self._open.enter_context(closing(kind(self.task, address)))
+        elif self.workers != 1:
             self._parallel = self._open.enter_context(self._new_parallel())
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._parallel = None
+        self._parallel = self._cluster = None
         self._open.close()
 
     def rewards(
@@ -51,12 +56,16 @@ class Evaluator:
         """Return the rewards of all networks, as `Task.rewards`."""
         if self.workers == 1:
             return self.task.rewards(networks, weights, seed, reps=reps, part=part)
-        bounds = np.linspace(0, len(networks), self.workers * _CHUNKS_PER_WORKER + 1).round().astype(int)
-        parts = [networks.part(start, stop) for start, stop in pairwise(bounds) if stop > start]
+        if self._cluster is not None:
+            how = {"weights": weights, "seed": seed, "reps": reps, "part": part}
+            return np.concatenate(self._cluster.rewards(_divide(networks, self._cluster.cores), **how))
+        if isinstance(self.workers, str):
+            with self:
+                return self.rewards(networks, weights, seed, reps=reps, part=part)
         parallel = self._parallel or self._new_parallel()
         from joblib import delayed
 
-        work = delayed(self.task.rewards)
+        work, parts = delayed(self.task.rewards), _divide(networks, self.workers)
         done: Any = parallel(work(each, weights, seed, reps=reps, part=part) for each in parts)
         return np.concatenate(done)
 
@@ -66,3 +75,8 @@ class Evaluator:
         except ImportError:
             raise ImportError("several workers need joblib: pip install 'untrained[wann]'") from None
         return Parallel(n_jobs=self.workers, prefer="threads" if self.task.frees_threads else "processes")
+
+
+def _divide(networks: Packed, workers: int) -> list[Packed]:
+    bounds = np.linspace(0, len(networks), max(workers, 1) * _CHUNKS_PER_WORKER + 1).round().astype(int)
+    return [networks.part(start, stop) for start, stop in pairwise(bounds) if stop > start]

@@ -113,7 +113,9 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
         raise ValueError(f"{folder} holds a run; --resume goes on with it, another --out starts one")
     else:
         with atomic_write(folder / CONFIG) as unfinished:
-            unfinished.write_text(to_toml(settings), encoding="utf-8")
+            # A cluster's address is for this time only, and a file may not name one.
+            local = replace(settings, workers=None) if isinstance(settings.workers, str) else settings
+            unfinished.write_text(to_toml(local), encoding="utf-8")
     try:
         search.save(folder)
         _run_search(search, settings, folder)
@@ -132,7 +134,8 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
             rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
             together = ensemble(task, best)
     except KeyboardInterrupt:
-        again = f"untrained wann --out {shlex.quote(str(folder))} --resume{format_task_flag(settings.task)}"
+        cluster = f" --workers {shlex.quote(settings.workers)}" if isinstance(settings.workers, str) else ""
+        again = f"untrained wann --out {shlex.quote(str(folder))} --resume{format_task_flag(settings.task)}{cluster}"
         raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
     picture = folder / PICTURE if available() else None
     page = folder / REPORT

@@ -39,6 +39,16 @@ def _task(_: Any, tokens: Sequence[Token]) -> str:
     return token.value if token.source == "cli" else accept_task(token.value, token.source)
 
 
+def _workers(_: Any, tokens: Sequence[Token]) -> int | str:
+    """Return a number or a cluster; what a cluster answers may run code, so that only the flag may name one."""
+    token = tokens[0]
+    if token.value.isdecimal():
+        return int(token.value)
+    if token.source != "cli":
+        raise ValueError(f"{token.source} names the cluster {token.value[:500]!r}, which only --workers may do")
+    return token.value
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class WannSettings:
@@ -59,7 +69,8 @@ class WannSettings:
         islands: Populations that evolve separately.
         migrate_every: Generations after which each island sends its best to the next; 0: never.
         restart_after: Generations without a better network after which an island starts anew; 0: never.
-        workers: Threads, or processes for gym tasks (default: one per core).
+        workers: Threads, or processes for gym tasks (default: one per core); or the cluster that evaluates networks:
+            dask:ADDRESS, ray:ADDRESS, or dask or ray, by the package's own variables or on this machine.
         seed: Seed of all random numbers of the search.
         tune: Weights to tune afterwards: the shared weight alone, or that of every connection, too.
         trials: Trials of each kind of weights in the table.
@@ -83,7 +94,7 @@ class WannSettings:
     islands: int = 1
     migrate_every: int = 0
     restart_after: int = 0
-    workers: int | None = None
+    workers: Annotated[int | str | None, Parameter(converter=_workers)] = None
     seed: int = 0
     tune: Annotated[Literal["shared", "weights"], Parameter()] = "weights"
     trials: int = 100
@@ -98,7 +109,7 @@ class WannSettings:
         check_fields(self)
         for name in ("generations", "minutes", "population", "islands", "workers", "trials", "max_steps"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if isinstance(value, int | float) and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
         if self.resume and self.out is None:
             raise ValueError("resume needs out, the folder of the run to go on with")

@@ -83,7 +83,7 @@ def tuned(
     method: Method = "auto",
     budget: int | None = None,
     seed: int = 0,
-    workers: int = 1,
+    workers: int | str = 1,
 ) -> Net:
     """Return the network with a tuned weight for every connection.
 
@@ -97,7 +97,7 @@ def tuned(
         method: "cma", "gradient", or "auto": by gradient where there are examples.
         budget: generations of CMA-ES (default 300) or epochs (default 20).
         seed: the seed of all random numbers.
-        workers: number of workers that evaluate CMA-ES's candidates.
+        workers: number of workers that evaluate CMA-ES's candidates, or a cluster, as in `Search`.
 
     Raises:
         ImportError: cmaes is not installed.
@@ -129,7 +129,7 @@ def tuned(
     return reached if rewards[1] > rewards[0] or not np.isfinite(rewards[0]) else start
 
 
-def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers: int) -> Net:
+def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers: int | str) -> Net:
     try:
         from cmaes import CMA, SepCMA
     except ImportError:
