@@ -19,6 +19,15 @@ import untrained as ut
 from harness import measured
 from markdown_table import table
 from tables_bank import bank_inferring, bank_peers, bank_says, bank_scenarios, bank_switching  # noqa: F401  by name
+from tables_wann import (  # noqa: F401  by name
+    wann_activations,
+    wann_champions,
+    wann_found,
+    wann_islands,
+    wann_search,
+    wann_speed,
+    wann_story,
+)
 from untrained.packed.kernels import LISTS_UP_TO, LOOKUP_UP_TO
 from untrained.runs.table import TWIN
 
@@ -460,110 +469,6 @@ def cifar() -> str:
     ]
     titles = ["CIFAR-10 (JPEG)", "epochs", "test accuracy of each seed, %", "bytes to ship"]
     return table(titles, rows) if rows else "Not measured yet."
-
-
-def wann_story() -> str:
-    swing, digits = measured("wann_swingup"), measured("wann_digits")
-    shared, each = _of(swing, "random shared weight"), _of(swing, "random weights")
-    return (
-        f"The best one of {len(swing['attempts'])} longer searches has {swing['connections']} connections. Of at most "
-        f"1,000 points it gets {shared} if all of them share one random weight, and {each} if each has a random weight "
-        f"of its own. A network of {digits['connections']} connections classifies the digits with an accuracy of "
-        f"{_of(digits, 'random shared weight')} at a random shared weight, and {_of(digits, 'tuned shared weight')} at "
-        "the best one."
-    )
-
-
-def _of(results: dict, name: str) -> str:
-    """Mean ± standard deviation of a column of a search for weight agnostic networks."""
-    column = next((c for c in results["columns"] if c["name"] == name), None)
-    if column is None:
-        return ""
-    if results["measure"] == "accuracy":
-        spread = "" if name.startswith("tuned") else f" ± {100 * column['std']:.1f}"
-        return f"{100 * column['mean']:.1f}{spread} %"
-    return f"{column['mean']:.0f} ± {column['std']:.0f}"
-
-
-def wann_found() -> str:
-    kinds = (
-        "the six standard weights",
-        "random weights",
-        "random shared weight",
-        "tuned shared weight",
-        "tuned weights",
-    )
-    rows = []
-    for task, title in (("swingup", "swing-up"), ("digits", "digits"), ("mnist", "MNIST 16×16")):
-        if results := measured(f"wann_{task}"):
-            ensemble = "" if results["ensemble"] is None else f"{100 * results['ensemble']:.1f} %"
-            columns = [_of(results, kind) for kind in kinds]
-            minutes = f"{results['minutes']:.0f} min on {results['cores']} cores"
-            rows.append([f"{title}, ours ({minutes})", str(results["connections"]), *columns, ensemble])
-        rows += [list(row) for row in _PAPER.get(task, ())]
-    return table(["", "connections", *kinds, "ensemble"], rows)
-
-
-# Gaier & Ha 2019: the table of control results, and section 5; connections are counted in their released networks.
-_PAPER = {
-    "swingup": [("swing-up, paper", "52", "", "57 ± 121", "515 ± 58", "723 ± 16", "932 ± 6", "")],
-    "mnist": [("MNIST 16×16, paper", "1849", "", "", "82.0 ± 18.7 %", "91.9 %", "94.2 %", "91.6 %")],
-}
-
-
-def wann_islands() -> str:
-    results = measured("wann_swingup")
-    if not results:
-        return ""
-    rewards = sorted(results["attempts"], reverse=True)
-    mean, std = statistics.mean(rewards), statistics.pstdev(rewards)
-    each = ", ".join(f"{reward:.0f}" for reward in rewards)
-    return (
-        f"The swing-up row is the best of {len(rewards)} independent searches, {results['generations']:,} generations "
-        "each. The rewards of their best networks in the validation episodes, means over 16 weights from −2 to 2, were "
-        f"{each}: {mean:.0f} ± {std:.0f}."
-    )
-
-
-def wann_champions() -> str:
-    results = measured("wann_champions")
-    if not results:
-        return ""
-    swing, biped = results
-    columns = {column["name"]: f"{column['mean']:.0f} ± {column['std']:.0f}" for column in swing["columns"]}
-    kinds = ("random weights", "random shared weight", "tuned shared weight")
-    played = ", ".join(f"{columns[kind]} with {kind}" for kind in kinds)
-    return (
-        f"The networks that the authors released, evaluated here (means of 100 episodes): swing-up {played}; "
-        f"BipedalWalker-v3 {biped['grid_best']:.0f} at −1.5."
-    )
-
-
-def wann_speed() -> str:
-    results = measured("wann")
-    if not results:
-        return ""
-    rows = [
-        [
-            speed["what"],
-            f"{speed['ours']:,.0f} {speed['unit']}/s",
-            f"{speed['numpy']:,.0f}",
-            f"{speed['ratio']:,.0f} ({speed['least']:,.0f} – {speed['most']:,.0f})",
-            f"{speed['official']:,}",
-        ]
-        for speed in results["speeds"]
-    ]
-    below = "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing 960 "
-    below += f"genomes of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
-    return table(["", "ours", "numpy", "× numpy", "the authors' code"], rows) + "\n\n" + below
-
-
-def wann_activations() -> str:
-    rows = [
-        [row["activations"], f"{row['mean']:.0f} ± {row['std']:.0f}", f"{row['size']:.0f}"]
-        for row in measured("wann_activations")
-    ]
-    return table(["activations", "reward after 6 CPU seconds, 10 searches", "connections, median"], rows)
 
 
 def api() -> str:

@@ -10,7 +10,7 @@ from untrained.wann.evolution.presets import Preset
 
 PRESET = Preset(population=1, generations=1, reps=1, tournament=1)
 ACTIVATIONS = (1, 3, 5, 9)
-KINDS = ("add_connection", "add_node", "enable", "change_activation")
+KINDS = ("add_connection", "add_node", "enable", "disable", "change_activation")
 NAMES = ("act", "src", "dst", "on", "nodes", "genes")
 
 
@@ -61,6 +61,10 @@ def outcomes(genome, inputs, outputs, kind, activations=ACTIVATIONS):
         disabled = [number for number, gene in enumerate(genes) if not gene[2]]
         for number in disabled:
             children[act, switched(number, 1)] += 1 / len(disabled)
+    elif kind == "disable":
+        enabled = [number for number, gene in enumerate(genes) if gene[2]]
+        for number in enabled if len(enabled) > 1 else ():
+            children[act, switched(number, 0)] += 1 / len(enabled)
     else:
         hidden = range(fixed, len(act))
         for node in hidden:

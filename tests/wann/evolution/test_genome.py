@@ -65,7 +65,7 @@ def test_one_mutation_gives_its_children_with_their_probabilities(case, kind):
 
 
 @pytest.mark.parametrize("case", ["few", "one input and output"])
-@pytest.mark.parametrize("chances", [(0.2, 0.25, 0.05, 0.5), (0, 0.1, 0.3, 0)])
+@pytest.mark.parametrize("chances", [(0.2, 0.25, 0.05, 0.0, 0.5), (0, 0.1, 0.3, 0.1, 0)])
 def test_exactly_one_mutation_with_chances_in_proportion(case, chances):
     inputs, outputs, genome = CASES[case]
     preset, expected = replace(PRESET, **dict(zip(KINDS, chances, strict=True))), Counter()
@@ -84,6 +84,7 @@ def test_nothing_to_mutate_leaves_the_parent():
     for genome, kind, inputs, activations in (
         (nothing, "add_node", 2, ACTIVATIONS),
         (everything, "enable", 2, ACTIVATIONS),
+        (first_genome(2, 1, [0, 1, 0]), "disable", 2, ACTIVATIONS),
         (everything, "change_activation", 2, ACTIVATIONS),
         (nothing, "add_connection", 2, ACTIVATIONS),
         (full, "add_connection", 1, ACTIVATIONS),

@@ -11,7 +11,7 @@ from untrained.wann.evolution.ranking import choose_parents
 from untrained.wann.evolution.search import Search
 
 COUNTS = ("population", "generations", "reps", "tournament")
-FRACTIONS = [field.name for field in fields(Preset) if field.name not in COUNTS]
+FRACTIONS = [field.name for field in fields(Preset) if field.name not in (*COUNTS, "selection")]
 
 
 @pytest.mark.parametrize("name", [*COUNTS, *FRACTIONS])
@@ -26,7 +26,7 @@ def test_every_field_has_its_range(name):
 
 def test_one_mutation_is_needed():
     with pytest.raises(ValueError, match="mutations"):
-        replace(SMALL, add_node=0, add_connection=0, enable=0, change_activation=0)
+        replace(SMALL, add_node=0, add_connection=0, enable=0, disable=0, change_activation=0)
 
 
 @pytest.mark.parametrize("name", ["mnist", "", "Default"])

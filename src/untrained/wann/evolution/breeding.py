@@ -111,7 +111,7 @@ def _new_connection(inputs, outputs, nodes, src, dst, u_source, u_target):
 
 @compiled
 def breed(inputs, outputs, parents, mutate, draws, chances, activations, old, new):
-    """Copy each parent, then change one thing: chances are cumulative for connection, node, enable, activation."""
+    """Copy each parent, then change one thing: chances are cumulative, in the order of `Preset.mutations`."""
     old_act, old_src, old_dst, old_on, old_nodes, old_genes = old
     new_act, new_src, new_dst, new_on, new_nodes, new_genes = new
     fixed = inputs + 1 + outputs
@@ -144,6 +144,13 @@ def breed(inputs, outputs, parents, mutate, draws, chances, activations, old, ne
             e = _pick(on[:m], 0, u[1])
             if e >= 0:
                 on[e] = 1
+        elif u[0] < chances[3]:
+            works = 0
+            for e in range(m):
+                works += on[e]
+            e = _pick(on[:m], 1, u[1])
+            if works > 1:  # without connections all networks are equal, and no search gets away from there
+                on[e] = 0
         elif n > fixed:
             i = fixed + min(int(u[1] * (n - fixed)), n - fixed - 1)
             for k in range(activations.shape[0]):

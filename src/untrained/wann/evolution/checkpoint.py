@@ -21,6 +21,7 @@ from untrained.wann.networks.file import from_document, to_document
 from untrained.wann.networks.net import Net
 
 _FORMAT = "untrained-wann-search/1"
+_SCORES = {"island_best": np.float64, "island_since": np.int64, "means": np.float64, "trials": np.int64}
 _ARRAYS = ("act", "src", "dst", "on", "nodes", "genes")
 
 
@@ -37,7 +38,7 @@ def save(folder: Path, plan: Mapping[str, Any], state: State, rows: Iterable[Map
         "front": [{"net": to_document(each.net), "rewards": each.rewards} for each in state.front],
     }
     arrays = dict(zip(_ARRAYS, state.population.arrays, strict=True))
-    arrays |= {"island_best": state.island_best, "island_since": state.island_since}
+    arrays |= {name: getattr(state, name) for name in _SCORES}
     arrays["ended"] = np.array(state.ended, float)
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     write_json_lines(folder / METRICS, rows)
@@ -85,23 +86,28 @@ def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -
     population.check()
     if len(population) != len(like.population):
         raise ValueError(f"it has {len(population)} genomes, expected {len(like.population)}")
-    best, since, ended = (content[name] for name in ("island_best", "island_since", "ended"))
-    if (best.dtype, since.dtype, ended.dtype) != (np.float64, np.int64, np.float64):
-        raise ValueError("its islands' rewards or generations are of another type")
-    if not best.shape == since.shape == like.island_best.shape or ended.ndim != 1:
-        raise ValueError(f"it has {best.shape} islands, expected {like.island_best.shape}")
+    scores, ended = {name: content[name] for name in _SCORES}, content["ended"]
+    for name, kind in _SCORES.items():
+        expected = np.dtype(kind), getattr(like, name).shape
+        if (given := (scores[name].dtype, scores[name].shape)) != expected:
+            raise ValueError(f"its {name} are of type and shape {given}, expected {expected}")
+    if ended.dtype != np.float64 or ended.ndim != 1:
+        raise ValueError(f"its ended are of type and shape {ended.dtype, ended.shape}, expected float64 (n,)")
+    if (scores["trials"] < 0).any():
+        raise ValueError("its trials are below 0")
     generation = facts["generation"]
     if type(generation) is not int or generation < 0:
         raise ValueError(f"its generation is {generation}")
     front = []
     for each in facts["front"]:
-        found = Found(Net(**from_document(each["net"])), tuple(float(reward) for reward in each["rewards"]))
+        rewards = tuple(float(reward) for reward in each["rewards"])
+        found = Found(Net(**from_document(each["net"])), rewards, facts["plan"]["preset"]["best_counts"])
         if (found.net.inputs, found.net.outputs) != (inputs, outputs):
             raise ValueError(f"a network has {found.net.inputs} inputs and {found.net.outputs} outputs")
         if len(found.rewards) != len(CHOOSING):
             raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(CHOOSING)}")
         front.append(found)
-    return State(population, generation, tuple(front), best, since, tuple(ended.tolist()))
+    return State(population, generation, tuple(front), ended=tuple(ended.tolist()), **scores)
 
 
 def _rows(path: Path, generations: int) -> list[dict[str, Any]]:

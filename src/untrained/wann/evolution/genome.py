@@ -1,8 +1,8 @@
 """Genomes: networks that can grow; `breeding` has the compiled loops over the arrays of a population.
 
-Every input and the bias has a gene to every output from the start, most of them switched off; genes are never removed
-(Gaier & Ha 2019, section 3 and the authors' code). Nodes are numbered: bias 0, inputs, outputs, then hidden nodes in
-order of birth.
+Every input and the bias has a gene to every output from the start, most of them switched off; genes are switched off,
+never removed (Gaier & Ha 2019, section 3 and the authors' code). Nodes are numbered: bias 0, inputs, outputs, then
+hidden nodes in order of birth.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Population:
         nodes = _widen(self.act.shape[1], int(self.nodes.max()) + 1)
         genes = _widen(self.src.shape[1], int(self.genes.max()) + 2)
         born = _make_blank(len(parents), nodes, genes)
-        chances = np.cumsum([preset.add_connection, preset.add_node, preset.enable, preset.change_activation])
+        chances = np.cumsum([*preset.mutations.values()])
         breed(self.inputs, self.outputs, parents, mutate, draws, chances / chances[-1], activations, self.arrays, born)
         return Population(self.inputs, self.outputs, *born)
 

@@ -12,10 +12,11 @@ from typing import Any, final
 import numpy as np
 
 from untrained.wann.evolution import checkpoint
-from untrained.wann.evolution.front import CHOOSING, Found, pareto_front
+from untrained.wann.evolution.archive import choose_from_archive
+from untrained.wann.evolution.front import CHOOSING, Found, pareto_front, promising
 from untrained.wann.evolution.genome import Population
 from untrained.wann.evolution.presets import Preset, preset_named
-from untrained.wann.evolution.ranking import choose_parents, fronts, mean_rewards, order_networks
+from untrained.wann.evolution.ranking import choose_parents, mean_rewards, order_networks
 from untrained.wann.evolution.state import State
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.activations import ids_of
@@ -27,7 +28,6 @@ from untrained.wann.tasks.task import Task
 Row = dict[str, Any]
 
 _CHOOSE_EVERY = 16  # generations between two choices on validation data
-_CANDIDATES = 16  # networks of each island to choose among
 _CHOICE_REPS = 8  # episodes per weight for a choice: the rewards of one generation are partly luck
 _SEEDS = 1 << 63
 
@@ -108,7 +108,9 @@ class Search:
         self.evaluator = Evaluator(task, workers)
         self.rows: list[Row] = []
         none = np.full(islands, -np.inf), np.zeros(islands, np.int64)
-        self.state = State(self._first_population(range(islands), 0), 0, (), *none, ())
+        first = self._first_population(range(islands), 0)
+        unknown = np.zeros((len(first), len(self.weights))), np.zeros(len(first), np.int64)
+        self.state = State(first, 0, (), *none, (), *unknown)
         # The state after `look`, kept apart from `state`: a call of `look` must not change the search.
         self._outcome = self.state
         self._asked: tuple[Packed, np.ndarray] | None = None
@@ -164,6 +166,8 @@ class Search:
         switched_on, state, rewards = self._asked[1], self.state, np.asarray(rewards, float)
         if rewards.shape != (len(networks), len(self.weights)):
             raise ValueError(f"rewards must be of shape {(len(networks), len(self.weights))}, got {rewards.shape}")
+        if self.preset.selection == "archive":
+            rewards = state.averaged(rewards)
         mean = mean_rewards(rewards)
         works = mean > -np.inf
         best = int(mean.argmax())
@@ -175,11 +179,11 @@ class Search:
             "broken": int((~works).sum()),
         }
         if state.generation % _CHOOSE_EVERY == 0:
-            state = self._choose(state, networks, mean, switched_on)
+            state = self._choose(state, networks, rewards, switched_on)
             row["front"] = [[each.net.connections, each.reward] for each in state.front]
         if state.front:
             row |= {"chosen": state.front[-1].reward, "chosen_connections": state.front[-1].net.connections}
-        state = replace(state, population=self._breed(rewards, switched_on), generation=state.generation + 1)
+        state = replace(self._breed(state, rewards, switched_on), generation=state.generation + 1)
         # All at once: an interruption leaves either the old state or the new one.
         self.state, self._asked = self._restart(state), None
         self._outcome = self.state
@@ -220,9 +224,11 @@ class Search:
 
     def look(self) -> None:
         """Choose among the networks of this generation, too, for `front`, `best` and `attempts`."""
-        mean = mean_rewards(self._rewards())
+        rewards = self._rewards()
         assert self._asked is not None
-        self._outcome = self._choose(self.state, self._asked[0], mean, self._asked[1])
+        if self.preset.selection == "archive":
+            rewards = self.state.averaged(rewards)
+        self._outcome = self._choose(self.state, self._asked[0], rewards, self._asked[1])
 
     @property
     def generation_seed(self) -> int:
@@ -276,24 +282,39 @@ class Search:
         size = self.preset.population
         return np.arange(island * size, (island + 1) * size)
 
-    def _breed(self, rewards: np.ndarray, switched_on: np.ndarray) -> Population:
-        preset, generation, size = self.preset, self.state.generation, self.preset.population
-        orders, parents, mutate, draws = [], [], [], []
+    def _breed(self, state: State, rewards: np.ndarray, switched_on: np.ndarray) -> State:
+        """Return the state with the next population, and the means of those genomes that stay in it."""
+        preset, generation, size = self.preset, state.generation, self.preset.population
+        parents, mutate, draws, again = [], [], [], []
         for island in range(self.islands):
-            uniform = self._draw(generation, island, 1 + (4 + preset.tournament) * size)
-            rows, by_size = self._members(island), bool(uniform[0] < preset.ranked_by_size)
-            order = order_networks(rewards[rows], switched_on[rows], by_size, official_crowding=self.official_quirks)
-            chosen, changed = choose_parents(rows[order], uniform[1 + 4 * size :], preset)
-            orders.append(rows[order])
-            parents.append(chosen)
+            uniform, rows = self._draw(generation, island, 1 + (9 + preset.tournament) * size), self._members(island)
+            chosen, changed = self._choose_parents(rewards[rows], switched_on[rows], uniform)
+            parents.append(rows[chosen])
             mutate.append(changed)
             draws.append(uniform[1 : 1 + 4 * size].reshape(size, 4))
+            again.append(uniform[-5 * size :].reshape(size, 5))
         if self.islands > 1 and self.migrate_every and (generation + 1) % self.migrate_every == 0:
+            # The first parent is the best of its island; all others are read before one is written.
+            best = [each[0] for each in parents]
             for island in range(self.islands):
-                parents[island][-1], mutate[island][-1] = orders[island - 1][0], False
-        return self.state.population.children(
-            np.concatenate(parents), np.concatenate(mutate), np.concatenate(draws), preset, self._activations
-        )
+                parents[island][-1], mutate[island][-1] = best[island - 1], False
+        parent, changed, more = np.concatenate(parents), np.concatenate(mutate), np.concatenate(again)
+        born = state.population.children(parent, changed, np.concatenate(draws), preset, self._activations)
+        if (twice := changed & (more[:, 4] < preset.second_change)).any():
+            born = born.children(np.arange(len(born)), twice, more[:, :4].copy(), preset, self._activations)
+        trials = np.where(changed, 0, state.trials[parent] + 1)
+        return replace(state, population=born, means=np.where(changed[:, None], 0.0, rewards[parent]), trials=trials)
+
+    def _choose_parents(
+        self, rewards: np.ndarray, switched_on: np.ndarray, uniform: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the parent of each child of an island, and True if it is mutated; the first is the island's best."""
+        preset, rest = self.preset, uniform[1 + 4 * self.preset.population :]
+        if preset.selection == "archive":
+            return choose_from_archive(rewards, switched_on, rest)
+        by_size = bool(uniform[0] < preset.ranked_by_size)
+        order = order_networks(rewards, switched_on, by_size, official_crowding=self.official_quirks)
+        return choose_parents(order, rest, preset)
 
     def _restart(self, state: State) -> State:
         """Return the state with a first population on each island that has found no better network for long."""
@@ -305,11 +326,14 @@ class Search:
         ended = (*state.ended, *best[stuck].tolist())
         best[stuck], since[stuck] = -np.inf, state.generation
         population = state.population.replaced(rows, self._first_population(stuck.tolist(), state.generation))
-        return replace(state, population=population, island_best=best, island_since=since, ended=ended)
+        trials = state.trials.copy()
+        trials[rows] = 0
+        return replace(state, population=population, island_best=best, island_since=since, ended=ended, trials=trials)
 
-    def _choose(self, state: State, networks: Packed, mean: np.ndarray, switched_on: np.ndarray) -> State:
+    def _choose(self, state: State, networks: Packed, means: np.ndarray, switched_on: np.ndarray) -> State:
         """Return the state with the best of each island, by validation rewards, in its front."""
-        candidates = np.concatenate([self._candidates(island, mean, switched_on) for island in range(self.islands)])
+        islands, share = map(self._members, range(self.islands)), self.preset.best_counts
+        candidates = np.concatenate([rows[promising(means[rows], switched_on[rows], share)] for rows in islands])
         if not len(candidates):
             return state
         reps = max(_CHOICE_REPS, self.preset.reps)
@@ -318,15 +342,9 @@ class Search:
         best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
         for place in np.flatnonzero(mean_rewards(rewards) > -np.inf).tolist():
             island = candidates[place] // self.preset.population
-            each = Found(self.task.finished(chosen.net(place)), tuple(rewards[place].tolist()))
+            net, scores = self.task.finished(chosen.net(place)), tuple(rewards[place].tolist())
+            each = Found(net, scores, share)
             found.append(each)
             if each.reward > best[island]:
                 best[island], since[island] = each.reward, state.generation
         return replace(state, front=pareto_front(found), island_best=best, island_since=since)
-
-    def _candidates(self, island: int, mean: np.ndarray, switched_on: np.ndarray) -> np.ndarray:
-        """Return the best few of an island's Pareto front of mean training reward against connections."""
-        rows = self._members(island)
-        rows = rows[np.isfinite(mean[rows])]
-        first = rows[fronts(mean[rows], 1.0 / np.maximum(switched_on[rows], 1)) == 0]
-        return first[np.argsort(-mean[first], kind="stable")][:_CANDIDATES]

@@ -31,7 +31,7 @@ from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
 from untrained.wann.tuning.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
 
-_GENERATIONS, _NEVER = 300, 1_000_000
+_GENERATIONS, _NEVER = {"pareto": 300, "archive": 1000}, 1_000_000  # about a minute on two cores
 _SAVE_EVERY = 20.0  # seconds
 _CURVE = np.linspace(-3, 3, 61)
 
@@ -195,7 +195,7 @@ def _run_search(search: Search, settings: WannSettings, folder: Path) -> None:
 
     generations = settings.generations
     if generations is None:
-        generations = _NEVER if settings.minutes else _GENERATIONS
+        generations = _NEVER if settings.minutes else _GENERATIONS[search.preset.selection]
     if settings.minutes and search.state.generation >= generations:
         generations = _NEVER  # a run that has all its generations continues for the minutes
     seconds = None if settings.minutes is None else 60 * settings.minutes

@@ -62,8 +62,8 @@ class WannSettings:
         predict: What the last column of a table holds, classes or numbers (default: words are classes, and so are few
             whole numbers; it is printed).
         preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256; or
-            ours, digits and table (default: the one for the task).
-        generations: Number of generations (default: 300, or as many as --minutes allow).
+            ours, archive, digits and table (default: the one for the task).
+        generations: Number of generations (default: 300, by the preset archive 1000, or as many as --minutes allow).
         minutes: Minutes after which to stop searching; tuning follows.
         population: Networks per island (default: the preset's).
         islands: Populations that evolve separately.

@@ -18,8 +18,7 @@ ENVIRONMENTS = {
     "mountain-car": environments.mountain_car,
 }
 NAMES = ("digits", "mnist", *ENVIRONMENTS)
-# The authors' presets for their tasks.
-_PRESETS = {"digits": "digits", "mnist": "mnist256", "swingup": "swingup", "swingup-hard": "swingup"}
+_PRESETS = {"digits": "digits", "mnist": "mnist256"} | dict.fromkeys(ENVIRONMENTS, "archive")
 
 
 def task_named(

@@ -1,0 +1,135 @@
+"""Tables and sentences of the pages about weight agnostic networks."""
+
+import statistics
+
+from harness import measured
+from markdown_table import table
+
+
+def wann_story() -> str:
+    swing, digits = measured("wann_swingup"), measured("wann_digits")
+    shared, each = _of(swing, "random shared weight"), _of(swing, "random weights")
+    return (
+        f"The best one of {len(swing['attempts'])} longer searches has {swing['connections']} connections. Of at most "
+        f"1,000 points it gets {shared} if all of them share one random weight, and {each} if each has a random weight "
+        f"of its own. A network of {digits['connections']} connections classifies the digits with an accuracy of "
+        f"{_of(digits, 'random shared weight')} at a random shared weight, and {_of(digits, 'tuned shared weight')} at "
+        "the best one."
+    )
+
+
+def _of(results: dict, name: str) -> str:
+    """Mean ± standard deviation of a column of a search for weight agnostic networks."""
+    column = next((c for c in results["columns"] if c["name"] == name), None)
+    if column is None:
+        return ""
+    if results["measure"] == "accuracy":
+        spread = "" if name.startswith("tuned") else f" ± {100 * column['std']:.1f}"
+        return f"{100 * column['mean']:.1f}{spread} %"
+    return f"{column['mean']:.0f} ± {column['std']:.0f}"
+
+
+def wann_found() -> str:
+    kinds = (
+        "the six standard weights",
+        "random weights",
+        "random shared weight",
+        "tuned shared weight",
+        "tuned weights",
+    )
+    rows = []
+    for task, title in (("swingup", "swing-up"), ("digits", "digits"), ("mnist", "MNIST 16×16")):
+        if results := measured(f"wann_{task}"):
+            ensemble = "" if results["ensemble"] is None else f"{100 * results['ensemble']:.1f} %"
+            columns = [_of(results, kind) for kind in kinds]
+            minutes = f"{results['minutes']:.0f} min on {results['cores']} cores"
+            rows.append([f"{title}, ours ({minutes})", str(results["connections"]), *columns, ensemble])
+        rows += [list(row) for row in _PAPER.get(task, ())]
+    return table(["", "connections", *kinds, "ensemble"], rows)
+
+
+# Gaier & Ha 2019: the table of control results, and section 5; connections are counted in their released networks.
+_PAPER = {
+    "swingup": [("swing-up, paper", "52", "", "57 ± 121", "515 ± 58", "723 ± 16", "932 ± 6", "")],
+    "mnist": [("MNIST 16×16, paper", "1849", "", "", "82.0 ± 18.7 %", "91.9 %", "94.2 %", "91.6 %")],
+}
+
+
+def wann_islands() -> str:
+    results = measured("wann_swingup")
+    if not results:
+        return ""
+    rewards = sorted(results["attempts"], reverse=True)
+    mean, std = statistics.mean(rewards), statistics.pstdev(rewards)
+    each = ", ".join(f"{reward:.0f}" for reward in rewards)
+    return (
+        f"The swing-up row is the best of {len(rewards)} independent searches, {results['generations']:,} generations "
+        "each. The rewards of their best networks in the validation episodes, means over 16 weights from −2 to 2, were "
+        f"{each}: {mean:.0f} ± {std:.0f}."
+    )
+
+
+def wann_champions() -> str:
+    results = measured("wann_champions")
+    if not results:
+        return ""
+    swing, biped = results
+    columns = {column["name"]: f"{column['mean']:.0f} ± {column['std']:.0f}" for column in swing["columns"]}
+    kinds = ("random weights", "random shared weight", "tuned shared weight")
+    played = ", ".join(f"{columns[kind]} with {kind}" for kind in kinds)
+    return (
+        f"The networks that the authors released, evaluated here (means of 100 episodes): swing-up {played}; "
+        f"BipedalWalker-v3 {biped['grid_best']:.0f} at −1.5."
+    )
+
+
+def wann_search() -> str:
+    rows = measured("wann_search")
+    if not rows:
+        return "Not measured yet."
+    figures = {"shared": ".0f", "tuned": ".0f", "longest upright (s)": ".1f"}
+    lines = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        its = [row for row in rows if row["method"] == method]
+        cells = [[row["chosen"][name] for row in its] for name in figures]
+        columns = [
+            f"{statistics.mean(cell):{form}} ± {statistics.stdev(cell) / len(cell) ** 0.5:{form}}"
+            for cell, form in zip(cells, figures.values(), strict=True)
+        ]
+        held = sum(longest >= 2.5 for longest in cells[-1])
+        generations = statistics.mean(row["generations"] for row in its)
+        lines.append([method, *columns, f"{held} of {len(its)}", f"{generations:,.0f}"])
+    titles = ["search", "random shared weight", "tuned shared weight", "longest upright, s", "2.5 s and more"]
+    below = (
+        f"Means and standard errors of the networks that {len({row['seed'] for row in rows})} searches chose after "
+        f"{rows[0]['seconds']:.0f} CPU seconds on one thread; 100 test episodes a weight. *Longest upright* is at "
+        "the tuned shared weight, the mean over episodes of the longest stretch with cos θ > 0.9."
+    )
+    return table([*titles, "generations"], lines) + "\n\n" + below
+
+
+def wann_speed() -> str:
+    results = measured("wann")
+    if not results:
+        return ""
+    rows = [
+        [
+            speed["what"],
+            f"{speed['ours']:,.0f} {speed['unit']}/s",
+            f"{speed['numpy']:,.0f}",
+            f"{speed['ratio']:,.0f} ({speed['least']:,.0f} – {speed['most']:,.0f})",
+            f"{speed['official']:,}",
+        ]
+        for speed in results["speeds"]
+    ]
+    below = "An *evaluation* is one network at one weight on 1,000 examples. Ranking, breeding and expressing 960 "
+    below += f"genomes of 2,570 genes and more takes {results['breeding']['ms']:.0f} ms."
+    return table(["", "ours", "numpy", "× numpy", "the authors' code"], rows) + "\n\n" + below
+
+
+def wann_activations() -> str:
+    rows = [
+        [row["activations"], f"{row['mean']:.0f} ± {row['std']:.0f}", f"{row['size']:.0f}"]
+        for row in measured("wann_activations")
+    ]
+    return table(["activations", "reward after 6 CPU seconds, 10 searches", "connections, median"], rows)
