@@ -38,7 +38,18 @@ WORDS = [
     if (words := _words(hint)) and name in kinds_of(cls)
 ]
 # Values for fields without a default; their kinds do not matter here.
-_ANY = {"axis": "keep", "lines": (), "cells": (), "folder": None, "picture": None, "report": None, "kind": "bias"}
+_ANY = {
+    "population": 8,
+    "generations": 1,
+    "reps": 1,
+    "axis": "keep",
+    "lines": (),
+    "cells": (),
+    "folder": None,
+    "picture": None,
+    "report": None,
+    "kind": "bias",
+}
 
 
 def test_there_are_words_to_check():
