@@ -25,7 +25,7 @@ app = App(
     help="""Find networks that work with any value of one weight that all their connections share.
 
     ```
-    untrained wann                          swing a pole up, in half a minute
+    untrained wann                          swing a pole up, in a minute
     untrained wann --task digits            classify digits
     untrained wann show   RUN/found.json    the network in numbers, or as a picture
     untrained wann eval   RUN/found.json    its scores

@@ -86,6 +86,18 @@ def test_migrants_are_the_best_of_the_island_before_unchanged():
             assert own[-1] == (genomes(together, island - 1 if island else 2)[0] if generation == 2 else alone[-1])
 
 
+def test_the_best_of_an_island_migrates_though_it_has_no_elites():
+    search = search_of(preset=replace(SMALL, elite=0.0, tournament=1, ranked_by_size=0.0), islands=3, migrate_every=1)
+    for _ in range(8):
+        before = [genomes(search, island) for island in range(3)]
+        # One network of each island is the best in the mean and at every weight.
+        rewards = np.random.default_rng(search.state.generation).random((18, 6))
+        best = [search.state.generation % 6, 2, 5]
+        rewards[[6 * island + place for island, place in enumerate(best)]] = 2.0
+        search.tell(rewards)
+        assert [genomes(search, island)[-1] for island in range(3)] == [before[i - 1][best[i - 1]] for i in range(3)]
+
+
 @pytest.mark.parametrize("islands", [1, 2])
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_tiny_populations(size, islands):

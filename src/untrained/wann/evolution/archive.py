@@ -41,15 +41,12 @@ def elites(rewards: np.ndarray, switched_on: np.ndarray) -> np.ndarray:
     mean = mean_rewards(rewards)
     works = np.flatnonzero(mean > -np.inf)
     sizes = np.floor(2 * np.log2(np.maximum(switched_on[works], 1))).astype(np.int64)
-    found: set[int] = set()
+    found = np.zeros(len(works), bool)
     for criterion in criteria(rewards[works]).T:
-        best = -np.inf
-        # By size class, then by reward; of equals the first.
-        for place in np.lexsort((-criterion, sizes)):
-            if criterion[place] > best:
-                best = criterion[place]
-                found.add(int(works[place]))
-    members = np.array(sorted(found), np.int64)
+        order = np.lexsort((-criterion, sizes))  # by size class, then by reward; of equals the first
+        reached = np.maximum.accumulate(criterion[order])
+        found[order[reached > np.concatenate([[-np.inf], reached])[:-1]]] = True
+    members = works[found]
     return members[np.argsort(-mean[members], kind="stable")]
 
 

@@ -166,8 +166,7 @@ class Search:
         switched_on, state, rewards = self._asked[1], self.state, np.asarray(rewards, float)
         if rewards.shape != (len(networks), len(self.weights)):
             raise ValueError(f"rewards must be of shape {(len(networks), len(self.weights))}, got {rewards.shape}")
-        if self.preset.selection == "archive":
-            rewards = state.averaged(rewards)
+        rewards = state.averaged(rewards)
         mean = mean_rewards(rewards)
         works = mean > -np.inf
         best = int(mean.argmax())
@@ -224,10 +223,8 @@ class Search:
 
     def look(self) -> None:
         """Choose among the networks of this generation, too, for `front`, `best` and `attempts`."""
-        rewards = self._rewards()
+        rewards = self.state.averaged(self._rewards())
         assert self._asked is not None
-        if self.preset.selection == "archive":
-            rewards = self.state.averaged(rewards)
         self._outcome = self._choose(self.state, self._asked[0], rewards, self._asked[1])
 
     @property
@@ -285,36 +282,37 @@ class Search:
     def _breed(self, state: State, rewards: np.ndarray, switched_on: np.ndarray) -> State:
         """Return the state with the next population, and the means of those genomes that stay in it."""
         preset, generation, size = self.preset, state.generation, self.preset.population
-        parents, mutate, draws, again = [], [], [], []
+        best, parents, mutate, draws, again = [], [], [], [], []
         for island in range(self.islands):
             uniform, rows = self._draw(generation, island, 1 + (9 + preset.tournament) * size), self._members(island)
-            chosen, changed = self._choose_parents(rewards[rows], switched_on[rows], uniform)
+            first, chosen, changed = self._choose_parents(rewards[rows], switched_on[rows], uniform)
+            best.append(rows[first])
             parents.append(rows[chosen])
             mutate.append(changed)
             draws.append(uniform[1 : 1 + 4 * size].reshape(size, 4))
             again.append(uniform[-5 * size :].reshape(size, 5))
         if self.islands > 1 and self.migrate_every and (generation + 1) % self.migrate_every == 0:
-            # The first parent is the best of its island; all others are read before one is written.
-            best = [each[0] for each in parents]
             for island in range(self.islands):
                 parents[island][-1], mutate[island][-1] = best[island - 1], False
         parent, changed, more = np.concatenate(parents), np.concatenate(mutate), np.concatenate(again)
         born = state.population.children(parent, changed, np.concatenate(draws), preset, self._activations)
         if (twice := changed & (more[:, 4] < preset.second_change)).any():
             born = born.children(np.arange(len(born)), twice, more[:, :4].copy(), preset, self._activations)
-        trials = np.where(changed, 0, state.trials[parent] + 1)
-        return replace(state, population=born, means=np.where(changed[:, None], 0.0, rewards[parent]), trials=trials)
+        lives = ~changed & (preset.selection == "archive")  # the authors judge a network by one generation alone
+        means, trials = np.where(lives[:, None], rewards[parent], 0.0), np.where(lives, state.trials[parent] + 1, 0)
+        return replace(state, population=born, means=means, trials=trials)
 
     def _choose_parents(
         self, rewards: np.ndarray, switched_on: np.ndarray, uniform: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the parent of each child of an island, and True if it is mutated; the first is the island's best."""
+    ) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return the best of an island, the parent of each child, and True if the child is mutated."""
         preset, rest = self.preset, uniform[1 + 4 * self.preset.population :]
         if preset.selection == "archive":
-            return choose_from_archive(rewards, switched_on, rest)
+            parents, changed = choose_from_archive(rewards, switched_on, rest)
+            return int(parents[0]), parents, changed
         by_size = bool(uniform[0] < preset.ranked_by_size)
         order = order_networks(rewards, switched_on, by_size, official_crowding=self.official_quirks)
-        return choose_parents(order, rest, preset)
+        return int(order[0]), *choose_parents(order, rest, preset)
 
     def _restart(self, state: State) -> State:
         """Return the state with a first population on each island that has found no better network for long."""
