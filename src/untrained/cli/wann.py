@@ -63,7 +63,7 @@ def search(
 
     _find_modules_here(settings.task)
     run = evolve(settings, tell=say)
-    _print_columns(run.columns, run.measure, run.front[-1].net)
+    _print_columns(run.columns, run.measure, run.most, run.front[-1].net)
     if run.ensemble is not None:
         print(f"ensemble of the six weights: {run.ensemble:.2%}\n")
     if len(run.attempts) > 1:
@@ -135,7 +135,7 @@ def evaluate(
     own = None if read.weights is None else read
     columns = [six_weights(chosen, read, trials=trials, seed=seed)]
     columns += four_columns(chosen, read, own, trials=trials, seed=seed)
-    _print_columns(columns, chosen.measure, read)
+    _print_columns(columns, chosen.measure, chosen.most, read)
     accuracy = ensemble(chosen, read)
     if accuracy is not None:
         print(f"ensemble of the six weights: {accuracy:.2%}")
@@ -176,7 +176,8 @@ def tune(
     shared = best_shared(chosen, read, seed=seed)
     own = tuned(chosen, read, shared=shared, method=method, budget=budget, seed=seed, workers=workers)
     own.save(out)
-    _print_columns(four_columns(chosen, read, own, shared=shared, seed=seed), chosen.measure, read)
+    columns = four_columns(chosen, read, own, shared=shared, seed=seed)
+    _print_columns(columns, chosen.measure, chosen.most, read)
     say(f"network  {out}")
 
 
@@ -266,8 +267,12 @@ def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
             raise ValueError(f"label {number}, {label[:80]!r}, has a control character, which XML cannot hold")
 
 
-def _print_columns(columns: Sequence[Column], measure: str, net: Net) -> None:
+def _print_columns(columns: Sequence[Column], measure: str, most: float | None, net: Net) -> None:
     from untrained.wann.tuning.tune import table_rows
 
     rows = table_rows([(column.name, column.mean, column.std, len(column.scores)) for column in columns], measure)
-    Table((f"{net.connections} connections", measure, "± std", "of"), rows).print()
+    heading = measure if most is None else f"{measure} (of {most:,g})"
+    Table((f"{net.connections} connections", heading, "± std", "of"), rows).print()
+    for name in columns[0].measures:  # a line each: beside the reward they would be wider than a terminal
+        figures = " · ".join(f"{column.measures[name]:.3g}" for column in columns)
+        print(f"{name}, from the first row on: {figures}")

@@ -194,6 +194,19 @@ def test_four_columns_of_nothing(of_digits):
         tune.four_columns(Regress(x, x[:, 0]), TWO, trials=2)
 
 
+def test_columns_have_the_measures_of_their_trials():
+    class Measured(Spy):
+        def measures(self, networks, weights, seed, *, reps=1, part="test"):
+            assert part == "test"
+            return {"off": np.abs(np.array([weights]) - 0.5) + seed}
+
+    columns = tune.four_columns(Measured([0.5, 0.5], True), TWO, shared=0.75, trials=4, seed=3)
+    assert columns[2].measures == {"off": pytest.approx(0.25 + np.mean([3, 4, 5, 6]))}
+    six = tune.six_weights(Measured([0.5, 0.5], True), TWO, trials=4, seed=3)
+    assert six.measures == {"off": pytest.approx(np.mean(np.abs(np.array(WEIGHTS) - 0.5)) + 3)}
+    assert tune.six_weights(Spy([0.5, 0.5]), TWO).measures == {}
+
+
 def test_no_trials_are_refused():
     with pytest.raises(ValueError):
         _ = [column.mean for column in tune.four_columns(Spy([0, 0]), TWO, trials=0)]

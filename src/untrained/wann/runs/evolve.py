@@ -51,6 +51,7 @@ class WannRun:
         folder: the folder of all files.
         picture: the picture, or None when matplotlib is not installed.
         report: one HTML page about the run.
+        most: greatest reward that there can be, if it is known.
 
     Example:
         >>> run = wann.evolve(task="digits", population=8, generations=1, trials=1, tune="shared", workers=1, out="run")
@@ -67,6 +68,7 @@ class WannRun:
     folder: Path
     picture: Path | None
     report: Path
+    most: float | None = None
 
 
 def evolve(
@@ -139,7 +141,8 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
         raise KeyboardInterrupt(f"interrupted; go on with: {again}") from None
     picture = folder / PICTURE if available() else None
     page = folder / REPORT
-    run = WannRun(search.front, tuple(columns), together, shared, search.attempts, task.measure, folder, picture, page)
+    found = search.front, tuple(columns), together, shared, search.attempts, task.measure
+    run = WannRun(*found, folder, picture, page, task.most)
     _write_results(run, task, rewards)
     if picture is not None:
         with show_step(f"{task.name}: drawing {picture.name}"):
@@ -212,7 +215,12 @@ def _write_results(run: WannRun, task: Task, rewards: np.ndarray) -> None:
     curve = {"weights": _CURVE.tolist(), "rewards": [r if np.isfinite(r) else None for r in rewards.tolist()]}
     results = {
         "measure": run.measure,
-        "columns": [{"name": c.name, "mean": c.mean, "std": c.std, "scores": c.scores} for c in run.columns],
+        "most": run.most,
+        "columns": [
+            {"name": c.name, "mean": c.mean, "std": c.std, "scores": c.scores}
+            | {"measures": {name: value if np.isfinite(value) else None for name, value in c.measures.items()}}
+            for c in run.columns
+        ],
         "ensemble": run.ensemble,
         "shared_weight": run.shared,
         "connections": run.front[-1].net.connections,

@@ -6,8 +6,8 @@ shared weight, the tuned shared weight, tuned weights for every connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
 import numpy as np
@@ -36,6 +36,7 @@ class Column:
     Args:
         name: of the kind.
         scores: one per trial.
+        measures: further figures of the task by name (`Task.measures`), means over the trials; NaN if one broke down.
 
     Example:
         >>> wann.Column("tuned weights", (0.25, 0.75)).mean
@@ -44,6 +45,7 @@ class Column:
 
     name: str
     scores: tuple[float, ...]
+    measures: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def mean(self) -> float:
@@ -188,11 +190,13 @@ def four_columns(
     random_shared = rng.uniform(-_WIDEST, _WIDEST, trials)
 
     def over_trials(name: str, networks: Sequence[Net], weights: Sequence[float]) -> Column:
-        scores = [
-            float(task.scores(Packed.of([each]), (w,), seed + trial)[0, 0])
-            for trial, (each, w) in enumerate(zip(networks, weights, strict=True))
+        trials = [
+            (Packed.of([each]), (w,), seed + t) for t, (each, w) in enumerate(zip(networks, weights, strict=True))
         ]
-        return Column(name, tuple(scores))
+        scores = [float(task.scores(*trial)[0, 0]) for trial in trials]
+        further = [task.measures(*trial) for trial in trials]
+        means = {key: float(np.mean([each[key] for each in further])) for key in further[0]}
+        return Column(name, tuple(scores), means)
 
     repeats = trials if task.by_chance else 1
     columns = [
@@ -209,8 +213,11 @@ def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Co
     """Return the mean score at each of the six standard weights, on test data or on seeds of no other use."""
     _check_trials(trials)
     networks = Packed.of([net.replace(weights=None)])
-    scores = task.scores(networks, WEIGHTS, seed, reps=trials if task.by_chance else 1)[0]
-    return Column("the six standard weights", tuple(scores.tolist()))
+    reps = trials if task.by_chance else 1
+    scores = task.scores(networks, WEIGHTS, seed, reps=reps)[0]
+    further = task.measures(networks, WEIGHTS, seed, reps=reps)
+    means = {name: float(values.mean()) for name, values in further.items()}
+    return Column("the six standard weights", tuple(scores.tolist()), means)
 
 
 def ensemble(task: Task, net: Net) -> float | None:
