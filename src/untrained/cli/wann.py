@@ -17,7 +17,7 @@ from untrained.wann.runs.settings import WannSettings, accept_task
 if TYPE_CHECKING:
     from untrained.wann.networks.net import Net
     from untrained.wann.tasks.task import Task
-    from untrained.wann.tuning.tune import Column
+    from untrained.wann.tuning.columns import Column
 
 app = App(
     name="wann",
@@ -129,7 +129,7 @@ def evaluate(
         trials: Draws of random weights, and episodes of each kind.
         seed: Seed of the trials.
     """
-    from untrained.wann.tuning.tune import ensemble, four_columns, six_weights
+    from untrained.wann.tuning.columns import ensemble, four_columns, six_weights
 
     read, chosen = _load(net, task, data_dir, max_steps)
     own = None if read.weights is None else read
@@ -168,7 +168,8 @@ def tune(
         seed: Seed of all random numbers.
         workers: Threads, or processes for gym tasks; or a cluster, as in the search.
     """
-    from untrained.wann.tuning.tune import best_shared, four_columns, tuned
+    from untrained.wann.tuning.columns import four_columns
+    from untrained.wann.tuning.tune import best_shared, tuned
 
     read, chosen = _load(net, task, data_dir, max_steps)
     if not out.resolve().parent.is_dir():
@@ -268,7 +269,7 @@ def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
 
 
 def _print_columns(columns: Sequence[Column], measure: str, most: float | None, net: Net) -> None:
-    from untrained.wann.tuning.tune import table_rows
+    from untrained.wann.tuning.columns import table_rows
 
     rows = table_rows([(column.name, column.mean, column.std, len(column.scores)) for column in columns], measure)
     heading = measure if most is None else f"{measure} (of {most:,g})"

@@ -26,7 +26,7 @@ from .tasks.images import mnist as mnist
 from .tasks.supervised import Classify as Classify
 from .tasks.supervised import Regress as Regress
 from .tasks.task import Task as Task
-from .tuning.tune import Column as Column
+from .tuning.columns import Column as Column
+from .tuning.columns import four_columns as four_columns
 from .tuning.tune import best_shared as best_shared
-from .tuning.tune import four_columns as four_columns
 from .tuning.tune import tuned as tuned

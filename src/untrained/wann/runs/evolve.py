@@ -29,7 +29,8 @@ from untrained.wann.runs.best_so_far import BestSoFar, draw, facts_of, write_fro
 from untrained.wann.runs.settings import WannSettings, format_task_flag
 from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
-from untrained.wann.tuning.tune import Column, best_shared, ensemble, four_columns, six_weights, tuned
+from untrained.wann.tuning.columns import Column, ensemble, four_columns, six_weights
+from untrained.wann.tuning.tune import best_shared, tuned
 
 _GENERATIONS, _NEVER = {"pareto": 300, "archive": 1000}, 1_000_000  # about a minute on two cores
 _SAVE_EVERY = 20.0  # seconds

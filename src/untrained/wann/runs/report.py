@@ -25,7 +25,7 @@ from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.layout import place
 from untrained.wann.networks.net import Net
 from untrained.wann.runs.settings import WannSettings, format_task_flag
-from untrained.wann.tuning.tune import table_rows
+from untrained.wann.tuning.columns import table_rows
 
 _LABELLED = 60  # nodes, at most, that have their activation beside them
 _NAMED = 24  # inputs, at most, that have their names beside them
