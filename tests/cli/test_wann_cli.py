@@ -100,6 +100,15 @@ def test_a_network_is_shown_evaluated_tuned_and_exported(run, capsys):
         assert Path(name).stat().st_size
 
 
+def test_a_champion_of_the_package_stands_for_a_file(capsys):
+    _run("show", "champion:cartpole")
+    shown = capsys.readouterr().out
+    assert "command      untrained wann --task cartpole" in shown and "def network(x, w=1.0):" in shown
+    _run("eval", "champion:cartpole-tuned", "--trials", "2")
+    assert "tuned weights" in capsys.readouterr().out
+    assert "cartpole" in _refused(capsys, "show", "champion:nobody")
+
+
 def test_digits_are_told_apart_by_an_ensemble(capsys):
     _run("--task", "digits", "--out", "run", "--population", "24", "--generations", "2", "--trials", "3")
     said, steps = capsys.readouterr()

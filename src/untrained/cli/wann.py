@@ -31,6 +31,7 @@ app = App(
     untrained wann eval   RUN/found.json    its scores
     untrained wann tune   RUN/found.json    tune a weight for every connection
     untrained wann export RUN/found.json x.onnx
+    untrained wann show   champion:cartpole the same for the networks that come with the package
     ```
     """,
 )
@@ -82,16 +83,15 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     """Show a network in numbers and its source as Python, or draw it.
 
     Args:
-        net: The network's file.
+        net: The network's file, or champion:NAME, one that comes with the package.
         picture: A .png, .svg or .pdf file to draw it into.
     """
     from collections import Counter
 
     from untrained.wann.networks.activations import NAMES
     from untrained.wann.networks.levels import levels
-    from untrained.wann.networks.net import Net
 
-    read = Net.load(net)
+    read = _read(net)
     used = sorted({int(source) for source in read.src if 0 < source <= read.inputs})
     kinds = Counter(NAMES[kind - 1] for kind in read.act)
     print(f"inputs       {read.inputs}, of which {len(used)} are used")
@@ -100,7 +100,8 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     print(f"connections  {read.connections}{'' if read.weights is None else ', each with a tuned weight'}")
     print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
     for name, value in read.meta.items():
-        say(f"{name:<12} {value}")
+        parts = value.items() if isinstance(value, dict) else ()
+        say(f"{name:<12} {', '.join(f'{key} {part}' for key, part in parts) or value}")
     if picture is not None:
         read.draw(picture)
         say(f"picture      {picture}")
@@ -122,7 +123,7 @@ def evaluate(
     """Print the scores of a network on test data, or in episodes that no search uses.
 
     Args:
-        net: The network's file.
+        net: The network's file, or champion:NAME, one that comes with the package.
         task: Task of the network (default: that of the search, unless it is a module or a table).
         data_dir: Folder of the task's data.
         max_steps: Steps after which an episode of a gym:ID ends (default: as in the search).
@@ -158,7 +159,7 @@ def tune(
     """Tune a weight for every connection, and write the network.
 
     Args:
-        net: The network's file.
+        net: The network's file, or champion:NAME, one that comes with the package.
         out: The file to write.
         task: Task of the network (default: that of the search, unless it is a module or a table).
         data_dir: Folder of the task's data.
@@ -190,13 +191,12 @@ def export(net: Path, out: Path, /) -> None:
     tools, .png, .svg or .pdf as a picture.
 
     Args:
-        net: The network's file.
+        net: The network's file, or champion:NAME, one that comes with the package.
         out: The file to write.
     """
     from untrained.files import atomic_write
-    from untrained.wann.networks.net import Net
 
-    read = Net.load(net)
+    read = _read(net)
     match out.suffix:
         case ".onnx":
             read.to_onnx(out)
@@ -217,13 +217,22 @@ def export(net: Path, out: Path, /) -> None:
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
+def _read(net: Path) -> Net:
+    """Read a network's file, or the champion of a name, as in champion:swingup."""
+    from untrained.fields import look_up
+    from untrained.wann.networks.champions import champions
+    from untrained.wann.networks.net import Net
+
+    kind, _, name = str(net).partition(":")
+    return look_up("champion", champions(), name) if kind == "champion" else Net.load(net)
+
+
 def _load(path: Path, task: str | None, data_dir: Path | None, max_steps: int | None) -> tuple[Net, Task]:
     import numpy as np
 
-    from untrained.wann.networks.net import Net
     from untrained.wann.tasks.by_name import task_named
 
-    net = Net.load(path)
+    net = _read(path)
     found_for, limit = net.meta.get("task"), net.meta.get("max_steps")
     if task is not None:
         name = task

@@ -5,6 +5,7 @@ from .evolution.presets import Preset as Preset
 from .evolution.progress import SearchProgress as SearchProgress
 from .evolution.search import Search as Search
 from .networks.batch import Packed as Packed
+from .networks.champions import champions as champions
 from .networks.file import NetError as NetError
 from .networks.graph import WEIGHTS as WEIGHTS
 from .networks.net import Net as Net
