@@ -76,6 +76,8 @@ class SearchProgress:
             status += f"  chosen {row['chosen']:,.4g}"
         if passed > 0:  # a coarse clock may stand still for a generation
             status += f"  {self._episodes / passed:,.0f} evaluations/s"
+        if search.evaluator.choice is not None and (threads := search.evaluator.choice.chosen):
+            status += f"  {threads} thread{'s' * (threads > 1)}"
         self._bar.update(self._task, completed=search.state.generation, status=status)
         if self._bar.disable and self._last - self._said >= max(_QUIET, (self._last - self._start) / 20):
             self._said = self._last

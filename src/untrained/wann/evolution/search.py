@@ -46,6 +46,7 @@ class Search:
         weights: the shared weights that a network must do well at.
         workers: threads, or processes for a task that keeps threads waiting; or the cluster that evaluates networks:
             "dask:ADDRESS" or "ray:ADDRESS"; "dask" or "ray": the package's own choice, this machine if nothing is set.
+            None: one thread or one per core, whichever measures quicker, again and again; or a process per core.
         official_quirks: as the authors' code: connections between hidden nodes work on when switched off, and crowding
             distances of the two objectives are not brought to one scale.
 
@@ -72,7 +73,7 @@ class Search:
         migrate_every: int = 0,
         restart_after: int = 0,
         weights: Sequence[float] = WEIGHTS,
-        workers: int | str = 1,
+        workers: int | str | None = 1,
         official_quirks: bool = False,
     ) -> None:
         self.task = task

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Self, final
 
 import numpy as np
 
 from untrained.wann.evolution.cluster import Cluster, cluster_named
+from untrained.wann.evolution.threads import ThreadChoice
 from untrained.wann.networks.batch import Packed
 from untrained.wann.tasks.task import Part, Task
 
@@ -22,14 +25,21 @@ class Evaluator:
 
     Args:
         task: the task that rewards networks.
-        workers: number of workers, 1: this thread alone; or dask, ray, dask:ADDRESS or ray:ADDRESS: a cluster's.
+        workers: number of workers, 1: this thread alone; or dask, ray, dask:ADDRESS or ray:ADDRESS: a cluster's. None:
+            one thread or one per core, whichever measures quicker (`ThreadChoice`), one without joblib; a process per
+            core for a task that keeps threads waiting: its generations take too long to try one with one process.
 
     Raises:
         ImportError: the cluster's package is not installed.
         ValueError: there is no worker, or no such cluster.
     """
 
-    def __init__(self, task: Task, workers: int | str = 1) -> None:
+    def __init__(self, task: Task, workers: int | str | None = 1) -> None:
+        self.choice: ThreadChoice | None = None
+        if workers is None:
+            several = not task.frees_threads or find_spec("joblib") is not None
+            workers = (os.cpu_count() or 1) if several else 1
+            self.choice = ThreadChoice(workers) if task.frees_threads and workers > 1 else None
         self._connect = cluster_named(workers) if isinstance(workers, str) else None
         if not isinstance(workers, str) and workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
@@ -54,19 +64,26 @@ class Evaluator:
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "train"
     ) -> np.ndarray:
         """Return the rewards of all networks, as `Task.rewards`."""
-        if self.workers == 1:
-            return self.task.rewards(networks, weights, seed, reps=reps, part=part)
+        how = {"weights": weights, "seed": seed, "reps": reps, "part": part}
         if self._cluster is not None:
-            how = {"weights": weights, "seed": seed, "reps": reps, "part": part}
             return np.concatenate(self._cluster.rewards(_divide(networks, self._cluster.cores), **how))
         if isinstance(self.workers, str):
             with self:
-                return self.rewards(networks, weights, seed, reps=reps, part=part)
+                return self.rewards(networks, **how)
+        if self.choice is None:
+            return self._by_threads(self.workers, networks, how)
+        if part != "train":  # fewer networks than a generation has, so that their time says nothing about it
+            return self._by_threads(self.choice.chosen or 1, networks, how)
+        return self.choice.run(lambda count: self._by_threads(count, networks, how))
+
+    def _by_threads(self, count: int, networks: Packed, how: dict[str, Any]) -> np.ndarray:
+        if count == 1:
+            return self.task.rewards(networks, **how)
         parallel = self._parallel or self._new_parallel()
         from joblib import delayed
 
-        work, parts = delayed(self.task.rewards), _divide(networks, self.workers)
-        done: Any = parallel(work(each, weights, seed, reps=reps, part=part) for each in parts)
+        work, parts = delayed(self.task.rewards), _divide(networks, count)
+        done: Any = parallel(work(each, **how) for each in parts)
         return np.concatenate(done)
 
     def _new_parallel(self):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -161,7 +160,7 @@ def _tune(search: Search, settings: WannSettings, shared: float) -> Net | None:
     if settings.tune == "shared" or not best.connections:
         return None
     with show_step(f"{task.name}: tuning a weight for each of {best.connections:,} connections"):
-        return tuned(task, best, shared=shared, seed=settings.seed, workers=search.evaluator.workers)
+        return tuned(task, best, shared=shared, seed=settings.seed, workers=settings.workers)
 
 
 def _new_search(settings: WannSettings, task: Task) -> Search:
@@ -175,7 +174,7 @@ def _new_search(settings: WannSettings, task: Task) -> Search:
         islands=settings.islands,
         migrate_every=settings.migrate_every,
         restart_after=settings.restart_after,
-        workers=settings.workers or os.cpu_count() or 1,
+        workers=settings.workers,
         official_quirks=settings.official_quirks,
     )
 

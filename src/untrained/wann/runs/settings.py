@@ -69,8 +69,9 @@ class WannSettings:
         islands: Populations that evolve separately.
         migrate_every: Generations after which each island sends its best to the next; 0: never.
         restart_after: Generations without a better network after which an island starts anew; 0: never.
-        workers: Threads, or processes for gym tasks (default: one per core); or the cluster that evaluates networks:
-            dask:ADDRESS, ray:ADDRESS, or dask or ray, by the package's own variables or on this machine.
+        workers: Threads, or processes for gym tasks; or the cluster that evaluates networks: dask:ADDRESS, ray:ADDRESS,
+            or dask or ray, by the package's own variables or on this machine (default: one thread or one per core,
+            whichever measures quicker, and for gym tasks a process per core).
         seed: Seed of all random numbers of the search.
         tune: Weights to tune afterwards: the shared weight alone, or that of every connection, too.
         trials: Trials of each kind of weights in the table.

@@ -46,7 +46,7 @@ def tuned(
     method: Method = "auto",
     budget: int | None = None,
     seed: int = 0,
-    workers: int | str = 1,
+    workers: int | str | None = 1,
 ) -> Net:
     """Return the network with a tuned weight for every connection.
 
@@ -60,7 +60,7 @@ def tuned(
         method: "cma", "gradient", or "auto": by gradient where there are examples.
         budget: generations of CMA-ES (default 300) or epochs (default 20).
         seed: the seed of all random numbers.
-        workers: number of workers that evaluate CMA-ES's candidates, or a cluster, as in `Search`.
+        workers: number of workers that evaluate CMA-ES's candidates, a cluster, or None, as in `Search`.
 
     Raises:
         ImportError: cmaes is not installed.
@@ -92,7 +92,7 @@ def tuned(
     return reached if rewards[1] > rewards[0] or not np.isfinite(rewards[0]) else start
 
 
-def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers: int | str) -> Net:
+def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers: int | str | None) -> Net:
     try:
         from cmaes import CMA, SepCMA
     except ImportError:
