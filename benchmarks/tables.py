@@ -22,6 +22,8 @@ from tables_bank import bank_inferring, bank_peers, bank_says, bank_scenarios, b
 from tables_wann import (  # noqa: F401  by name
     wann_activations,
     wann_champions,
+    wann_classics,
+    wann_commands,
     wann_found,
     wann_islands,
     wann_search,

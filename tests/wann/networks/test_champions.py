@@ -12,7 +12,7 @@ from untrained.cli.wann import app
 from untrained.wann import best_shared, champions
 from untrained.wann.numerics.jit import AVAILABLE
 from untrained.wann.tasks.by_name import ENVIRONMENTS, task_named
-from untrained.wann.tuning.tune import ensemble, four_columns, six_weights
+from untrained.wann.tuning.columns import ensemble, four_columns, six_weights
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 ALL = champions()
