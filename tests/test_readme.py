@@ -1,5 +1,7 @@
 """The README's and the docs' examples, run word for word; and the figures they quote."""
 
+import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -118,6 +120,15 @@ def test_links_lead_somewhere(page):
 def test_figures_are_those_measured():
     check = subprocess.run([sys.executable, ROOT / "benchmarks/tables.py", "--check"], capture_output=True, text=True)
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda script: script.stem)
+def test_benchmarks_import_names_that_exist(script):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "untrained":
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.import_module(f"{node.module}.{name.name}")
 
 
 def test_no_table_is_printed_twice():
