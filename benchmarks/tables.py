@@ -26,6 +26,7 @@ from tables_wann import (  # noqa: F401  by name
     wann_commands,
     wann_found,
     wann_islands,
+    wann_measures,
     wann_search,
     wann_speed,
     wann_story,

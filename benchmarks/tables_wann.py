@@ -116,6 +116,21 @@ def wann_champions() -> str:
     )
 
 
+def wann_measures() -> str:
+    rows = [(row["name"], row) for row in measured("wann_references")]
+    for champion in measured("wann_champions"):
+        rows += [("the released champion", row) for row in champion.get("at", ())]
+    names = {"longest upright (s)": ".1f", "upright (s)": ".1f", "turns": ".1f", "upright at the end (%)": ".0f"}
+    lines = []
+    for name, row in rows:
+        weight = f"{row['weight']:g}".replace("-", "−") if row["connections"] else ""
+        reward = f"{row['reward']:.0f} ± {row['std']:.0f}"
+        lines.append(
+            [name, str(row["connections"]), weight, reward, *(f"{row[key]:{form}}" for key, form in names.items())]
+        )
+    return table(["", "connections", "shared weight", "reward (of 1,000)", *names], lines)
+
+
 def wann_search() -> str:
     rows = measured("wann_search")
     if not rows:

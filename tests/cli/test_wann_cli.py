@@ -89,10 +89,16 @@ def _without_time(metrics):
 def test_a_network_is_shown_evaluated_tuned_and_exported(run, capsys):
     net = run / "found.json"
     _run("show", net)
-    assert "def network(x, w=1.0):" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "def network(x, w=1.0):" in said
+    column = json.loads((run / "results.json").read_text())["columns"][3]
+    tested = Net.load(net).meta["tuned shared weight"]
+    assert tested == {"mean": column["mean"], "std": column["std"], **column["measures"]}
+    assert f"tuned shared weight mean {tested['mean']:.4g}, std {tested['std']:.4g}, longest upright (s) " in said
     _run("show", net, "--picture", "net.svg")
     _run("eval", net, "--trials", "3")
-    assert "random shared weight" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(text in said for text in ("random shared weight", "no connections", "(of 1,000)", "longest upright (s)"))
     _run("tune", net, "tuned.json", "--budget", "2")
     assert Net.load("tuned.json").weights is not None
     for name in ("net.onnx", "net.py", "net.graphml", "net.png"):

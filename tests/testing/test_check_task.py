@@ -43,6 +43,20 @@ def by(change):
     return {"rewards": rewards}
 
 
+def measuring(change):
+    """Return a measures method that gives a changed mean of what Right gives."""
+
+    def measures(self, networks, weights, seed, *, reps=1, part="test"):
+        return change(self, Right.rewards(self, networks, weights, seed, reps=reps, part=part))
+
+    return {"measures": measures}
+
+
+def noting(self, rewards):
+    self.noted = True
+    return {"a": rewards}
+
+
 # fmt: off
 BROKEN = {
     "no name": ({"name": ""}, "name"),
@@ -64,6 +78,21 @@ BROKEN = {
     "the same parts": ({"seed": shifted(0)}, "other rewards for train than for validation"),
     "the next seed's part": ({"seed": shifted(1)}, "other rewards for train than for validation"),
     "chance that is denied": ({"by_chance": False}, "same scores at every seed"),
+    "a reward above the most": ({"most": -1e3}, "reward above its most, -1000"),
+    "the most of nothing": ({"most": np.nan}, "most.*nan"),
+    "measures of no name": (measuring(lambda self, r: {1: r}), "measures by name"),
+    "measures as a list": (measuring(lambda self, r: [r]), "measures by name"),
+    "a measure of all": (measuring(lambda self, r: {"a": r.mean()}), r"measures float64 \(3, 2\)"),
+    "a measure by chance": (measuring(lambda self, r: {"a": r + np.random.random()}), "same measures"),  # noqa: NPY002
+    "a measure of NaN": (measuring(lambda self, r: {"a": r * np.nan}), "finite measures"),
+    "a measure of what broke": (measuring(lambda self, r: {"a": np.nan_to_num(r)}), "NaN where"),
+    "a reward after measuring": (
+        measuring(noting) | {"rewards": lambda self, *a, **k: Right.rewards(self, *a, **k) + hasattr(self, "noted")},
+        "after it has measured",
+    ),
+    "both apart": (
+        {"scores_and_measures": lambda self, *a, **k: (self.scores(*a, **k) + 1, {})}, "together as apart"
+    ),
     "another network": ({"finished": lambda self, net: wann.Net(1, 1, [1], [0, 0], [])}, "the task's sizes"),
 }
 # fmt: on

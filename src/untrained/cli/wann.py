@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -100,8 +100,7 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     print(f"connections  {read.connections}{'' if read.weights is None else ', each with a tuned weight'}")
     print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
     for name, value in read.meta.items():
-        parts = value.items() if isinstance(value, dict) else ()
-        say(f"{name:<12} {', '.join(f'{key} {part}' for key, part in parts) or value}")
+        say(f"{name:<12} {_figures(value) if isinstance(value, Mapping) else value}")
     if picture is not None:
         read.draw(picture)
         say(f"picture      {picture}")
@@ -130,12 +129,13 @@ def evaluate(
         trials: Draws of random weights, and episodes of each kind.
         seed: Seed of the trials.
     """
-    from untrained.wann.tuning.columns import ensemble, four_columns, six_weights
+    from untrained.wann.tuning.columns import ensemble, four_columns, six_weights, without_connections
 
     read, chosen = _load(net, task, data_dir, max_steps)
     own = None if read.weights is None else read
     columns = [six_weights(chosen, read, trials=trials, seed=seed)]
     columns += four_columns(chosen, read, own, trials=trials, seed=seed)
+    columns.append(without_connections(chosen, trials=trials, seed=seed))
     _print_columns(columns, chosen.measure, chosen.most, read)
     accuracy = ensemble(chosen, read)
     if accuracy is not None:
@@ -264,6 +264,11 @@ def _load(path: Path, task: str | None, data_dir: Path | None, max_steps: int | 
     return net, chosen
 
 
+def _figures(named: Mapping[str, object]) -> str:
+    """Return named figures as text; a file of others may hold anything in their place."""
+    return ", ".join(f"{name} {f'{x:.4g}' if isinstance(x, float) else x}" for name, x in named.items())
+
+
 def _find_modules_here(task: str) -> None:
     """Add the current folder to the end of Python's search path, for the module of a typed task."""
     here = str(Path.cwd())
@@ -278,11 +283,10 @@ def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
 
 
 def _print_columns(columns: Sequence[Column], measure: str, most: float | None, net: Net) -> None:
-    from untrained.wann.tuning.columns import table_rows
+    from untrained.wann.tuning.columns import heading, table_rows
 
     rows = table_rows([(column.name, column.mean, column.std, len(column.scores)) for column in columns], measure)
-    heading = measure if most is None else f"{measure} (of {most:,g})"
-    Table((f"{net.connections} connections", heading, "± std", "of"), rows).print()
+    Table((f"{net.connections} connections", heading(measure, most), "± std", "of"), rows).print()
     for name in columns[0].measures:  # a line each: beside the reward they would be wider than a terminal
         figures = " · ".join(f"{column.measures[name]:.3g}" for column in columns)
         print(f"{name}, from the first row on: {figures}")

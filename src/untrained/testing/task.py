@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
@@ -14,15 +15,16 @@ from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 from untrained.wann.tasks.task import PARTS, Part, Task
 
-_WEIGHTS, _SEEDS = (-1.0, 0.5), range(3)
+_WEIGHTS, _HUGE, _SEEDS = (-1.0, 0.5), (1e200,), range(3)
 
 
 def check_task(task: Task) -> None:
     """Check that a task keeps the laws of `untrained.wann.Task`, with three small networks.
 
     The laws: a task can be pickled; a reward depends on network, weight, seed and part alone, to the last bit; rewards
-    of networks with bounded values are finite; no part repeats the rewards of another one. It takes about 50 calls of
-    `rewards`, so give long episodes a small limit of steps.
+    of networks with bounded values are finite, and at most `Task.most`; no part repeats the rewards of another one;
+    measures are figures by name, the same again, change no rewards, and are NaN where a network breaks down. It takes
+    about 50 calls of `rewards`, so give long episodes a small limit of steps.
 
     Example:
         >>> class Guess(wann.Task):
@@ -47,6 +49,7 @@ def check_task(task: Task) -> None:
     try:
         _check_purity(task, networks)
         _check_parts(task, networks)
+        _check_measures(task, networks)
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
@@ -59,6 +62,8 @@ def _check_description(task: Task) -> None:
     sizes = task.inputs, task.outputs
     _require(all(isinstance(size, int) and size >= 1 for size in sizes), task, f"has inputs and outputs, got {sizes}")
     names = task.input_names
+    most = task.most
+    _require(most is None or bool(np.isfinite(most)), task, f"has a finite number as its most or None, got {most}")
     _require(names is None or len(names) == task.inputs, task, f"has a name for every input or none, got {names}")
     _require(set(task.activations) <= set(NAMES), task, f"has activations by their names, got {task.activations}")
     try:
@@ -122,6 +127,46 @@ def _check_parts(task: Task, networks: Packed) -> None:
                 _require(not shared, task, f"gives other rewards for {one} than for {other}, at any seeds")
 
 
+def _check_measures(task: Task, networks: Packed) -> None:
+    before, measures = _rewards(task, networks, part="validation"), _measures(task, networks)
+    finite = all(np.isfinite(values).all() for values in measures.values())
+    _require(finite, task, "has finite measures for networks that do not break down")
+    again = _measures(task, networks)
+    equal = list(measures) == list(again) and all(np.array_equal(measures[name], again[name]) for name in measures)
+    _require(equal, task, "gives the same measures again")
+    law = "gives the same rewards after it has measured"
+    _require(np.array_equal(before, _rewards(task, networks, part="validation")), task, law)
+    scores, both = task.scores_and_measures(networks, _WEIGHTS, 5, part="validation")
+    same = np.array_equal(scores, task.scores(networks, _WEIGHTS, 5, part="validation")) and list(both) == list(again)
+    same = same and all(np.array_equal(both[name], again[name]) for name in again)
+    _require(same, task, "gives the same scores and measures together as apart")
+    if measures:
+        torn = Packed.of([_torn_net(task)])
+        broken = ~np.isfinite(task.rewards(torn, _HUGE, 5, part="validation"))
+        law = "measures NaN where a network breaks down"
+        _require(all(np.isnan(values[broken]).all() for values in _measures(task, torn, _HUGE).values()), task, law)
+
+
+def _torn_net(task: Task) -> Net:
+    """Return a network whose outputs are infinity less infinity, NaN, at a huge weight."""
+    square, minus = task.inputs + 1, task.inputs + 2
+    kinds = ids_of(["square", "inverse"] + ["linear"] * task.outputs)
+    src = np.array([0, square, *[square, minus] * task.outputs])
+    edge_ptr = np.cumsum([0, 1, 1] + [2] * task.outputs)
+    return Net(task.inputs, task.outputs, kinds, edge_ptr, src)
+
+
+def _measures(task: Task, networks: Packed, weights: tuple[float, ...] = _WEIGHTS) -> dict[str, np.ndarray]:
+    """Return measures, which must have names, the right shape and type."""
+    measures = task.measures(networks, weights, 5, part="validation")
+    named = isinstance(measures, Mapping) and all(isinstance(name, str) and name for name in measures)
+    _require(named, task, f"has measures by name, got {measures!r}")
+    shape = len(networks), len(weights)
+    right = all(isinstance(v, np.ndarray) and v.dtype == np.float64 and v.shape == shape for v in measures.values())
+    _require(right, task, f"has measures float64 {shape}")
+    return measures
+
+
 def _rewards(
     task: Task,
     networks: Packed,
@@ -139,6 +184,8 @@ def _rewards(
     right = isinstance(rewards, np.ndarray) and rewards.dtype == np.float64 and rewards.shape == shape
     _require(right, task, f"has rewards float64 {shape}")
     _require(bool(np.isfinite(rewards).all()), task, "has finite rewards for networks that do not break down")
+    limit = np.inf if task.most is None else task.most + 1e-9 * abs(task.most)
+    _require(bool((rewards <= limit).all()), task, f"has no reward above its most, {task.most}")
     return rewards
 
 

@@ -18,11 +18,22 @@ ROWS = [{"generation": k, "best": float(k), "mean": float("nan") if k == 1 else 
 NET = Net(5, 2, [5, 11, 1], [0, 3, 5, 7], [1, 2, 5, 4, 6, 0, 6], weights=[1, -2, 3, 4, 5, 6, 7])
 
 
-def drawn(path=None, *, net=NET, names=None, rows=ROWS, front=((5, 1.0),), rewards=WEIGHTS, measure="mean", title="a"):
+def drawn(
+    path=None,
+    *,
+    net=NET,
+    names=None,
+    rows=ROWS,
+    front=((5, 1.0),),
+    rewards=WEIGHTS,
+    measure="mean",
+    title="a",
+    most=None,
+):
     weights = WEIGHTS if len(rewards) else ()
     return draw_run(
         path, net=net, names=names, rows=rows, front=front, weights=weights, rewards=rewards, measure=measure,
-        title=title,
+        title=title, most=most,
     )  # fmt: skip
 
 
@@ -42,7 +53,8 @@ def test_a_run_is_one_picture(ending, magic, tmp_path):
     front = [(90, float("nan")), (7, 5.0), (7, 2.0), (3, 1.0), (4, 0.5)]
     rewards = -((WEIGHTS - 1.5) ** 2)
     rewards[0] = np.nan
-    figure = drawn(path, names=("a", "b", "c", "d", "e"), front=front, rewards=rewards)
+    figure = drawn(path, names=("a", "b", "c", "d", "e"), front=front, rewards=rewards, most=1000.0)
+    assert [axes.get_ylabel() for axes in figure.axes[1:]] == ["reward (of 1,000)"] * 3
     assert path.read_bytes().startswith(magic)
     assert [item.name for item in tmp_path.iterdir()] == [path.name]
     assert figure.dpi == 150

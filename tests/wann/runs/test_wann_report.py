@@ -83,6 +83,22 @@ def test_what_others_call_their_classes_is_text(run, opened):
     assert page.locator("b").count() == 0 and "<b>t" in page.inner_text("h1")
 
 
+def test_measures_and_the_most_are_shown(run, opened):
+    results = json.loads((run / "results.json").read_text())
+    results["most"] = 1000.0
+    given = ({"turns (°)": 12345.678, "b": None}, ["turns"], {"turns (°)": 10**400, "b": 0.25}, {"<b>x</b>": "1"})
+    for column, measures in zip(results["columns"], given, strict=False):
+        column["measures"] = measures
+    (run / "results.json").write_text(json.dumps(results))
+    page = opened(write_report(run))
+    check_page(page)
+    rows = [row.split("\t") for row in page.inner_text("table >> nth=0").splitlines()]
+    assert rows[0] == ["weights", "accuracy (of 1,000)", "± std", "trials", "turns (°)", "b"]
+    assert [row[4:] for row in rows[1:5]] == [["1.23e+04", "–"], ["–", "–"], ["–", "0.25"], ["–", "–"]]
+    texts = page.locator("svg text").all_text_contents()
+    assert "reward (of 1,000)" in texts and "accuracy (of 1,000)" in texts
+
+
 def test_a_search_without_a_network_yet_is_refused(run, capsys):
     (run / "found.json").unlink()
     with pytest.raises(ValueError, match=r"no found\.json"):

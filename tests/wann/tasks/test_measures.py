@@ -68,6 +68,9 @@ def test_measures_are_means_over_the_episodes_of_the_rewards():
     states = task.trajectory(networks.net(1), WEIGHTS[3], 2)
     assert found["steps"].shape == (3, 6)
     assert len(states) - 1 == task.measures(networks, WEIGHTS, 2)["steps"][1, 3]
+    scores, both = task.scores_and_measures(networks, WEIGHTS, 2, reps=4)
+    np.testing.assert_array_equal(scores, task.rewards(networks, WEIGHTS, 2, reps=4, part="test"))
+    assert {name: values.tolist() for name, values in both.items()} == {n: v.tolist() for n, v in found.items()}
     assert task.identity() == steered().identity() and steered().measures(networks, WEIGHTS, 2) == {}
     torn = Packed.of([Net(3, 2, [11, 7, 1, 5], [0, 1, 2, 4, 5], [0, 4, 4, 5, 1])])  # infinity less infinity
     assert np.isnan(task.measures(torn, (1e200,), 0)["steps"]).all()
@@ -76,11 +79,32 @@ def test_measures_are_means_over_the_episodes_of_the_rewards():
 
 
 @pytest.mark.parametrize(
-    "measures", [lambda s: 3.0, lambda s: {1: 2.0}, lambda s: {"a": np.nan}, lambda s: {"a": "b"}, lambda s: s[9]]
+    "measures",
+    [
+        lambda s: 3.0,
+        lambda s: {"a": None},
+        lambda s: {"a": [1, 2]},
+        lambda s: [("a", 1.0)],
+        lambda s: {1: 2.0},
+        lambda s: {"a": np.nan},
+        lambda s: {"a": "b"},
+        lambda s: s[9],
+    ],
 )
 def test_measures_that_are_none_are_refused(measures):
     with pytest.raises(ValueError, match="steered: measures"):
         steered(measures)
+
+
+def test_an_error_of_measures_is_named_wherever_it_comes_up():
+    task = steered(lambda states: {"a": 1 / (len(states) - 3)})
+    end = Packed.of([Net(3, 2, [1, 1], [0, 0, 0], [])])
+    task.max_steps = 2
+    with pytest.raises(ValueError, match="steered: measures raises ZeroDivisionError: division by zero"):
+        task.measures(end, (1.0,), 0)
+    other = steered(lambda states: {"a" if len(states) == 2 else "b": 1.0})
+    with pytest.raises(ValueError, match="steered: measures must give the same names for every episode"):
+        other.measures(end, (1.0,), 0)
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -9,7 +9,7 @@ from untrained.wann.networks.net import Net
 from untrained.wann.tasks.images import digits
 from untrained.wann.tasks.supervised import Regress
 from untrained.wann.tuning import tune
-from untrained.wann.tuning.columns import ensemble, four_columns, six_weights
+from untrained.wann.tuning.columns import ensemble, four_columns, heading, six_weights, without_connections
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,27 @@ def test_columns_have_the_measures_of_their_trials():
     six = six_weights(Measured([0.5, 0.5], True), TWO, trials=4, seed=3)
     assert six.measures == {"off": pytest.approx(np.mean(np.abs(np.array(WEIGHTS) - 0.5)) + 3)}
     assert six_weights(Spy([0.5, 0.5]), TWO).measures == {}
+
+
+def test_a_network_without_connections_is_there_to_compare_with(of_digits):
+    class Still(Spy):
+        def rewards(self, networks, weights, seed, *, reps=1, part="train"):
+            assert not networks.net(0)(np.ones((4, 2))).any() and part == "test"
+            return np.full((1, 1), float(seed))
+
+    assert without_connections(Still([0, 0], True), trials=3, seed=3).scores == (3.0, 4.0, 5.0)
+    (share,) = without_connections(of_digits, trials=3).scores
+    assert share == pytest.approx((of_digits.examples("test")[1] == 0).mean())
+    with pytest.raises(ValueError, match="trials"):
+        without_connections(of_digits, trials=0)
+
+
+def test_the_heading_says_the_most_if_it_is_known():
+    assert [heading("reward", most) for most in (None, 1000.0, 0.5)] == [
+        "reward",
+        "reward (of 1,000)",
+        "reward (of 0.5)",
+    ]
 
 
 def test_no_trials_are_refused():

@@ -90,4 +90,5 @@ def draw(
         rewards=rewards,
         measure=what,
         title=f"{search.task.name}: {best.connections} connections, one shared weight",
+        most=search.task.most,
     )

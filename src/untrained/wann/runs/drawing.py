@@ -12,6 +12,7 @@ from untrained.plot.figure import BASELINES, FONT, FOUND, INK, SMALL, TWIN, add_
 from untrained.wann.networks.drawing import FAINT, new_figure, paint_net, save
 from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.net import Net
+from untrained.wann.tuning.columns import heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ def draw_run(
     rewards: Sequence[float] | np.ndarray,
     measure: str,
     title: str,
+    most: float | None = None,
 ) -> Figure:
     """Draw a whole run: the network; below it the search, the front and the reward over the shared weight.
 
@@ -47,6 +49,7 @@ def draw_run(
         rewards: of the network at these weights, (V,).
         measure: name of these rewards.
         title: above everything.
+        most: greatest reward that there can be, if it is known.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -62,6 +65,8 @@ def draw_run(
     _paint_generations(left, rows)
     _paint_front(middle, front, net.connections, [row["front"] for row in rows if row.get("front")])
     _paint_weights(right, np.asarray(weights, float), np.asarray(rewards, float), measure)
+    for axes in (left, middle, right):
+        axes.set_ylabel(heading("reward", most), fontsize=FONT, color=INK)
     line = one_line(title, int(width * 8))  # as long as the picture is wide
     figure.text(0.5, 1 - 0.3 / height, line, ha="center", va="center", fontsize=13, color=INK, parse_math=False)
     save(figure, path)
@@ -116,7 +121,6 @@ def _paint_weights(axes: Axes, weights: np.ndarray, rewards: np.ndarray, measure
 def _finish(axes: Axes, title: str, x: str, *, empty: bool) -> None:
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xlabel(x, fontsize=FONT, color=INK)
-    axes.set_ylabel("reward", fontsize=FONT, color=INK)
     axes.tick_params(labelsize=SMALL)
     open_frame(axes)
     axes.margins(x=0.03, y=0.08)

@@ -28,7 +28,7 @@ from untrained.wann.runs.best_so_far import BestSoFar, draw, facts_of, write_fro
 from untrained.wann.runs.settings import WannSettings, format_task_flag
 from untrained.wann.tasks.by_name import preset_of, task_named
 from untrained.wann.tasks.task import Task
-from untrained.wann.tuning.columns import Column, ensemble, four_columns, six_weights
+from untrained.wann.tuning.columns import Column, ensemble, four_columns, six_weights, without_connections
 from untrained.wann.tuning.tune import best_shared, tuned
 
 _GENERATIONS, _NEVER = {"pareto": 300, "archive": 1000}, 1_000_000  # about a minute on two cores
@@ -125,16 +125,20 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
             shared = best_shared(task, search.best.net, seed=settings.seed)
         own = _tune(search, settings, shared)
         facts = facts_of(search.best, search, settings) | {"shared_weight": shared}
-        best = search.best.net.replace(meta=facts)
+        best = search.best.net
         (folder / RESULTS).unlink(missing_ok=True)  # of another network, if the run goes on after its end
-        best.save(folder / FOUND)
-        if own is not None:
-            own.replace(meta=facts).save(folder / TUNED)
+        for net, name in _named(best, own):
+            net.replace(meta=facts).save(folder / name)
         with show_step(f"{task.name}: measuring the table, {settings.trials} trials of each kind of weights"):
             columns = four_columns(task, best, own, shared=shared, trials=settings.trials, seed=settings.seed)
             columns.insert(0, six_weights(task, best, trials=settings.trials, seed=settings.seed))
+            columns.append(without_connections(task, trials=settings.trials, seed=settings.seed))
             rewards = task.scores(Packed.of([best]), tuple(_CURVE.tolist()), search.seed, reps=20)[0]
             together = ensemble(task, best)
+        # Once more, with the figures of the test: measuring takes time, and may be interrupted.
+        for (net, name), column in zip(_named(best, own), columns[3:-1], strict=True):
+            tested = {"measure": task.measure, column.name: _figures(column)}
+            net.replace(meta=facts | tested).save(folder / name)
     except KeyboardInterrupt:
         cluster = f" --workers {shlex.quote(settings.workers)}" if isinstance(settings.workers, str) else ""
         again = f"untrained wann --out {shlex.quote(str(folder))} --resume{format_task_flag(settings.task)}{cluster}"
@@ -161,6 +165,17 @@ def _tune(search: Search, settings: WannSettings, shared: float) -> Net | None:
         return None
     with show_step(f"{task.name}: tuning a weight for each of {best.connections:,} connections"):
         return tuned(task, best, shared=shared, seed=settings.seed, workers=settings.workers)
+
+
+def _named(best: Net, own: Net | None) -> list[tuple[Net, str]]:
+    """Return the network, and that with tuned weights if there is one, with the names of their files."""
+    return [(best, FOUND)] if own is None else [(best, FOUND), (own, TUNED)]
+
+
+def _figures(column: Column) -> dict[str, float]:
+    """Return the finite figures of a column, for a network's file."""
+    figures = {"mean": column.mean, "std": column.std, **column.measures}
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
 def _new_search(settings: WannSettings, task: Task) -> Search:

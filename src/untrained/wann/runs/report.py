@@ -25,7 +25,7 @@ from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.layout import place
 from untrained.wann.networks.net import Net
 from untrained.wann.runs.settings import WannSettings, format_task_flag
-from untrained.wann.tuning.columns import table_rows
+from untrained.wann.tuning.columns import heading, table_rows
 
 _LABELLED = 60  # nodes, at most, that have their activation beside them
 _NAMED = 24  # inputs, at most, that have their names beside them
@@ -48,6 +48,11 @@ class _Run:
     @property
     def measure(self) -> str:
         return clean(self.results.get("measure", "reward"))
+
+    def heading(self, measure: str) -> str:
+        """Return the name of rewards with the greatest that there can be, if it is known."""
+        most = self.results.get("most")
+        return heading(measure, most if is_number(most) else None)
 
 
 def holds_search(folder: str | Path) -> bool:
@@ -116,9 +121,19 @@ def _scores(run: _Run) -> Iterator[Section]:
     if not run.results:
         return
     columns = [(clean(each["name"]), each["mean"], each["std"], len(each["scores"])) for each in run.results["columns"]]
-    text = "As in the paper's table (Gaier & Ha 2019), on test data or on episodes of no other use."
-    titles = ("weights", run.measure, "± std", "trials")
-    yield Section("Scores", (text,), Table(titles, table_rows(columns, run.results.get("measure"))))
+    text = "As in the paper's table (Gaier & Ha 2019), means on test data or on episodes of no other use."
+    rows = table_rows(columns, run.results.get("measure"))
+    figures = [_measures(each.get("measures")) for each in run.results["columns"]]
+    names = list(dict.fromkeys(name for each in figures for name in each))
+    cells = [(*row, *(each.get(name, "–") for name in names)) for row, each in zip(rows, figures, strict=True)]
+    titles = ("weights", run.heading(run.measure), "± std", "trials", *names)
+    yield Section("Scores", (text,), Table(titles, cells))
+
+
+def _measures(given: object) -> dict[str, str]:
+    """Return the measures of a column as text, by name, without those that are no numbers."""
+    pairs = given.items() if isinstance(given, dict) else ()
+    return {clean(name): f"{value:,.3g}" for name, value in pairs if is_number(value)}
 
 
 def _network(run: _Run) -> Iterator[Section]:
@@ -178,7 +193,7 @@ def _weights(run: _Run) -> Iterator[Section]:
         return
     curve = run.results["curve"]
     values = [{"w": w, "r": r} for w, r in zip(curve["weights"], curve["rewards"], strict=True) if r is not None]
-    x, y = channel("w", "shared weight of all connections"), channel("r", run.measure, zero=False)
+    x, y = channel("w", "shared weight of all connections"), channel("r", run.heading(run.measure), zero=False)
     rule = {"type": "rule", "strokeDash": [3, 4], "color": "var(--grey)"}
     layers = [
         _layer([{"w": w} for w in WEIGHTS], rule, x=x),
@@ -195,14 +210,14 @@ def _search(run: _Run) -> Iterator[Section]:
     rewards = {"best": "best", "mean": "mean of all"}
     sizes = {"connections": "best of the generation", "chosen_connections": "chosen so far"}
     shown = [
-        Chart("Reward over the generations.", _lines(run, "reward", rewards)),
+        Chart("Reward over the generations.", _lines(run, run.heading("reward"), rewards)),
         Chart("Complexity over the generations.", _lines(run, "connections", sizes), wide=False),
     ]
     front = next((row["front"] for row in reversed(run.rows) if row.get("front")), [])
     pairs = front if isinstance(front, list) else []
     if pairs and all(isinstance(each, list) and len(each) == 2 and all(map(is_number, each)) for each in pairs):
         mark = {"type": "line", "interpolate": "step-after", "point": True, "color": _TEAL}
-        x, y = channel("c", "connections", axis=_WHOLE), channel("r", "reward", zero=False)
+        x, y = channel("c", "connections", axis=_WHOLE), channel("r", run.heading("reward"), zero=False)
         spec = {"height": 220, **_layer([{"c": c, "r": r} for c, r in pairs], mark, x=x, y=y)}
         says = "Pareto front: the best validation reward with at most so many connections."
         shown.append(Chart(says, spec, wide=False))

@@ -75,7 +75,9 @@ class JitEnv(Task):
                 raise ValueError(f"{name}: functions must be plain or have @njit, got {function!r}")
         self.name, self.outputs, self.max_steps = name, outputs, max_steps
         self.input_names, self.most, self._measures = input_names, most, measures
-        self._states, self.inputs, self._measured = self._try_out()
+        first, self.inputs = self._try_out()
+        self._states = first.shape[1]
+        self._measured = () if measures is None else tuple(self._figures(first))
         if input_names is not None and len(input_names) != self.inputs:
             raise ValueError(f"{name}: input_names must be {self.inputs}, one per input, got {len(input_names)}")
 
@@ -95,17 +97,25 @@ class JitEnv(Task):
     def measures(
         self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
     ) -> dict[str, np.ndarray]:
-        seeds, shape = seeds_of(seed, part, reps), (len(networks), len(weights))
+        return self.scores_and_measures(networks, weights, seed, reps=reps, part=part)[1] if self._measured else {}
+
+    def scores_and_measures(
+        self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        if not self._measured:
+            return self.rewards(networks, weights, seed, reps=reps, part=part), {}
         self.check(networks)
-        found = {name: np.full(shape, np.nan) for name in self._measured}
+        seeds, scores = seeds_of(seed, part, reps), np.empty((len(networks), len(weights)))
+        found = {name: np.full(scores.shape, np.nan) for name in self._measured}
         # One network and weight at a time: the states of all episodes of a population would fill the memory.
-        for p, v in np.ndindex(shape) if found else ():
+        for p, v in np.ndindex(scores.shape):
             states, rewards = self._record(networks.part(p, p + 1), float(weights[v]), seeds)
+            scores[p, v] = rewards.mean()
             if np.isfinite(rewards).all():
                 figures = [self._measure(each) for each in states]
                 for name, values in found.items():
                     values[p, v] = np.mean([each[name] for each in figures])
-        return found
+        return scores, found
 
     def trajectory(self, net: Net, w: float = 1.0, seed: int = 0, part: Part = "test") -> np.ndarray:
         """Return the states of one episode, the first of `rewards` for this seed and part, float64 (steps + 1, states).
@@ -129,15 +139,25 @@ class JitEnv(Task):
         return {"name": self.name, "max_steps": self.max_steps, "functions": digest(self._functions)}
 
     def _measure(self, states: np.ndarray) -> dict[str, float]:
-        """Return the figures of one episode, and refuse what is none."""
-        assert self._measures is not None
-        given = self._measures(states)
-        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-            raise ValueError(f"{self.name}: measures must give numbers by name, got {given!r}")
-        found = {name: float(value) for name, value in given.items()}
-        expected = getattr(self, "_measured", tuple(found))
-        if tuple(found) != expected:
+        """Return the measures of one episode, by the same names as for every other one."""
+        found = self._figures(states)
+        if tuple(found) != self._measured:
             raise ValueError(f"{self.name}: measures must give the same names for every episode, got {found}")
+        return found
+
+    def _figures(self, states: np.ndarray) -> dict[str, float]:
+        """Return what the function of measures gives for one episode, and refuse what is no finite number by name."""
+        assert self._measures is not None
+        try:
+            given = self._measures(states)
+        except Exception as error:
+            raise ValueError(f"{self.name}: measures raises {type(error).__name__}: {error}") from error
+        try:
+            found = {name: float(value) for name, value in given.items()}
+        except (AttributeError, TypeError, ValueError):
+            found = {}
+        if not isinstance(given, Mapping) or len(found) != len(given) or not all(isinstance(n, str) for n in given):
+            raise ValueError(f"{self.name}: measures must give numbers by name, got {given!r}")
         if not np.isfinite(list(found.values())).all():
             raise ValueError(f"{self.name}: measures must be finite, got {found}")
         return found
@@ -201,8 +221,8 @@ class JitEnv(Task):
                         trace[number, v, r, lengths[number, v, r]] = state
                     totals[number, v, r] += reward
 
-    def _try_out(self) -> tuple[int, int, tuple[str, ...]]:
-        """Return the numbers in a state and in an observation, and names of measures, from one reset and one step."""
+    def _try_out(self) -> tuple[np.ndarray, int]:
+        """Return the states of one reset and one step, (2, numbers in a state), and the numbers in an observation."""
         reset, observe, step = map(interpreted, self._functions)  # compiling takes half a second
         generator = np.random.get_state()  # which reset seeds
         try:
@@ -221,11 +241,4 @@ class JitEnv(Task):
             raise ValueError(f"{self.name}: reset, observe and step do not fit together: {cause}") from error
         finally:
             np.random.set_state(generator)
-        if self._measures is None:
-            return len(state), len(seen), ()
-        try:
-            return len(state), len(seen), tuple(self._measure(np.array([state, after], float)))
-        except Exception as error:
-            own = str(error).startswith(f"{self.name}: ")
-            cause = str(error) if own else f"{self.name}: measures raises {type(error).__name__}: {error}"
-            raise ValueError(cause) from error
+        return np.array([state, after], float), len(seen)

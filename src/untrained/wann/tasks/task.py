@@ -91,6 +91,13 @@ class Task(ABC):
         """
         return {}
 
+    def scores_and_measures(
+        self, networks: Packed, weights: Sequence[float], seed: int, *, reps: int = 1, part: Part = "test"
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return `scores` and `measures`; a task that can play an episode once for both overrides it."""
+        scores = self.scores(networks, weights, seed, reps=reps, part=part)
+        return scores, self.measures(networks, weights, seed, reps=reps, part=part)
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return the identity of the task, JSON-able: a checkpoint is only resumed on the same task."""

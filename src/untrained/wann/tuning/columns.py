@@ -82,24 +82,26 @@ def four_columns(
     own = rng.uniform(-_WIDEST, _WIDEST, (trials, net.connections))
     random_shared = rng.uniform(-_WIDEST, _WIDEST, trials)
 
-    def over_trials(name: str, networks: Sequence[Net], weights: Sequence[float]) -> Column:
-        trials = [
-            (Packed.of([each]), (w,), seed + t) for t, (each, w) in enumerate(zip(networks, weights, strict=True))
-        ]
-        scores = [float(task.scores(*trial)[0, 0]) for trial in trials]
-        further = [task.measures(*trial) for trial in trials]
-        means = {key: float(np.mean([each[key] for each in further])) for key in further[0]}
-        return Column(name, tuple(scores), means)
-
     repeats = trials if task.by_chance else 1
     columns = [
-        over_trials("random weights", [net.replace(weights=weights) for weights in own], [1.0] * trials),
-        over_trials("random shared weight", [net] * trials, random_shared.tolist()),
-        over_trials("tuned shared weight", [net] * repeats, [shared] * repeats),
+        _over_trials("random weights", task, [net.replace(weights=weights) for weights in own], [1.0] * trials, seed),
+        _over_trials("random shared weight", task, [net] * trials, random_shared.tolist(), seed),
+        _over_trials("tuned shared weight", task, [net] * repeats, [shared] * repeats, seed),
     ]
     if tuned_net is not None:
-        columns.append(over_trials("tuned weights", [tuned_net] * repeats, [1.0] * repeats))
+        columns.append(_over_trials("tuned weights", task, [tuned_net] * repeats, [1.0] * repeats, seed))
     return columns
+
+
+def _over_trials(name: str, task: Task, networks: Sequence[Net], weights: Sequence[float], seed: int) -> Column:
+    """Return scores and measures of a network and a weight per trial."""
+    scores, further = [], []
+    for trial, (net, w) in enumerate(zip(networks, weights, strict=True)):
+        score, measures = task.scores_and_measures(Packed.of([net]), (w,), seed + trial)
+        scores.append(float(score[0, 0]))
+        further.append(measures)
+    means = {key: float(np.mean([each[key] for each in further])) for key in further[0]}
+    return Column(name, tuple(scores), means)
 
 
 def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Column:
@@ -107,15 +109,28 @@ def six_weights(task: Task, net: Net, *, trials: int = 100, seed: int = 0) -> Co
     _check_trials(trials)
     networks = Packed.of([net.replace(weights=None)])
     reps = trials if task.by_chance else 1
-    scores = task.scores(networks, WEIGHTS, seed, reps=reps)[0]
-    further = task.measures(networks, WEIGHTS, seed, reps=reps)
+    scores, further = task.scores_and_measures(networks, WEIGHTS, seed, reps=reps)
     means = {name: float(values.mean()) for name, values in further.items()}
-    return Column("the six standard weights", tuple(scores.tolist()), means)
+    return Column("the six standard weights", tuple(scores[0].tolist()), means)
+
+
+def without_connections(task: Task, *, trials: int = 100, seed: int = 0) -> Column:
+    """Return the scores of a network that does nothing, to compare others with: all its outputs are 0."""
+    _check_trials(trials)
+    linear, no_edges = np.ones(task.outputs, np.int64), np.zeros(task.outputs + 1, np.int64)
+    none = Net(task.inputs, task.outputs, linear, no_edges, no_edges[:0])
+    repeats = trials if task.by_chance else 1
+    return _over_trials("no connections, to compare", task, [none] * repeats, [1.0] * repeats, seed)
 
 
 def ensemble(task: Task, net: Net) -> float | None:
     """Return the test accuracy of the ensemble over the six weights, or None for other tasks than classification."""
     return task.ensemble_accuracy(net.replace(weights=None)) if isinstance(task, Classify) else None
+
+
+def heading(measure: str, most: float | None) -> str:
+    """Return the heading of scores in tables and at axes, such as "reward (of 1,000)"."""
+    return measure if most is None else f"{measure} (of {most:,g})"
 
 
 def table_rows(columns: Iterable[tuple[str, float, float, int]], measure: object) -> list[tuple[str, ...]]:
