@@ -6,17 +6,17 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
 from untrained.wann.tasks.examples import Examples
 from untrained.wann.tasks.task import Task
+from untrained.wann.tuning.cma import evolve_weights
 
 Method = Literal["auto", "cma", "gradient"]
 
 _GRID = np.linspace(-2, 2, 81)
-_SPREAD = 0.5  # of CMA-ES's first candidates about the start
-_REPS = 32  # episodes per validation reward
+_REPS = 32  # episodes per validation reward of a shared weight
+_CHOSEN_BY = 128  # and of tuned weights: a start that fails is rare
 
 
 def best_shared(task: Task, net: Net, *, seed: int = 0) -> float:
@@ -51,14 +51,14 @@ def tuned(
     """Return the network with a tuned weight for every connection.
 
     Starts from the best shared weight, and continues by CMA-ES (Hansen 2016; needs rewards alone) or by gradient
-    (Adam; needs examples). Start and end are compared on validation data, and the better one is returned.
+    (Adam; needs examples). The weights with the best reward on validation data are returned, the start among them.
 
     Args:
         task: the task that rewards the network.
         net: the network.
         shared: the shared weight to start from; None: `best_shared`.
         method: "cma", "gradient", or "auto": by gradient where there are examples.
-        budget: generations of CMA-ES (default 300) or epochs (default 20).
+        budget: generations of CMA-ES (default 300), which starts again until they are spent, or epochs (default 20).
         seed: the seed of all random numbers.
         workers: number of workers that evaluate CMA-ES's candidates, a cluster, or None, as in `Search`.
 
@@ -80,41 +80,16 @@ def tuned(
         raise ValueError(f"method must be auto, cma or gradient, got {method!r}")
     shared = best_shared(task, net, seed=seed) if shared is None else shared
     start = net.replace(weights=np.full(net.connections, shared))
+
+    def reward_of(each: Net) -> float:
+        return float(task.rewards(Packed.of([each]), (1.0,), seed, reps=_CHOSEN_BY, part="validation")[0, 0])
+
     if method == "cma" or (method == "auto" and not isinstance(task, Examples)):
-        reached = _evolve_weights(task, start, budget or 300, seed, workers)
-    elif isinstance(task, Examples):
-        from untrained.wann.tuning.gradient import descend
-
-        reached = descend(task, start, epochs=budget or 20, seed=seed)
-    else:
+        return evolve_weights(task, start, reward_of, budget=budget or 300, seed=seed, workers=workers)
+    if not isinstance(task, Examples):
         raise ValueError(f"{task.name} has no examples to take a gradient of; tune it by cma")
-    rewards = task.rewards(Packed.of([start, reached]), (1.0,), seed, reps=_REPS, part="validation")[:, 0]
-    return reached if rewards[1] > rewards[0] or not np.isfinite(rewards[0]) else start
+    from untrained.wann.tuning.gradient import descend
 
-
-def _evolve_weights(task: Task, start: Net, generations: int, seed: int, workers: int | str | None) -> Net:
-    try:
-        from cmaes import CMA, SepCMA
-    except ImportError:
-        raise ImportError("tuning by CMA-ES needs cmaes: pip install 'untrained[wann]'") from None
-    assert start.weights is not None
-    size = len(start.weights)
-    # A full covariance matrix of many weights costs more than it learns in this many generations.
-    strategy, candidates = CMA if size <= 200 else SepCMA, max(32, 8 + int(6 * np.log(size)))
-    optimizer = strategy(start.weights, _SPREAD, population_size=candidates, seed=seed)
-    mean = start.weights
-    with Evaluator(task, workers) as evaluator:
-        for generation in range(generations):
-            points = [optimizer.ask() for _ in range(optimizer.population_size)]
-            networks = Packed.of([start.replace(weights=point) for point in points])
-            rewards = evaluator.rewards(networks, (1.0,), seed + generation, reps=8)[:, 0]
-            losses = -np.where(np.isfinite(rewards), rewards, np.nan)
-            worst = np.nanmax(losses) if np.isfinite(losses).any() else 0.0
-            losses = np.nan_to_num(losses, nan=worst + 1.0)
-            # The mean of the better half is steadier than any one of them.
-            best = np.argsort(losses, kind="stable")[: len(points) // 2]
-            mean = np.mean([points[i] for i in best], axis=0)
-            optimizer.tell([(point, float(loss)) for point, loss in zip(points, losses, strict=True)])
-            if optimizer.should_stop():
-                break
-    return start.replace(weights=mean)
+    reached = descend(task, start, epochs=budget or 20, seed=seed)
+    was = reward_of(start)
+    return reached if reward_of(reached) > was or not np.isfinite(was) else start
