@@ -30,6 +30,7 @@ from tables_wann import (  # noqa: F401  by name
     wann_search,
     wann_speed,
     wann_story,
+    wann_tuning,
 )
 from untrained.packed.kernels import LISTS_UP_TO, LOOKUP_UP_TO
 from untrained.runs.table import TWIN

@@ -156,6 +156,35 @@ def wann_search() -> str:
     return table([*titles, "generations"], lines) + "\n\n" + below
 
 
+def wann_tuning() -> str:
+    rows = measured("wann_tuning")
+    runs = [row for row in rows if "budget" in row]
+    if not runs:
+        return "Not measured yet."
+    budgets = sorted({row["budget"] for row in runs})
+    lines = []
+    for name in dict.fromkeys(row["network"] for row in runs):
+        its = [row for row in runs if row["network"] == name]
+        cells = [[row["mean"] for row in its if row["budget"] == budget] for budget in budgets]
+        columns = [f"{statistics.mean(cell):.0f} ({len(cell)})" if cell else "" for cell in cells]
+        best = max(its, key=lambda row: row["validation"])
+        shared = statistics.mean(row["shared"]["mean"] for row in its)
+        best_of = f"{best['mean']:.0f} ± {best['std']:.0f}"
+        lines.append([name, str(its[0]["connections"]), f"{shared:.0f}", *columns, best_of])
+    seconds = statistics.mean(row["seconds"] / row["budget"] * 300 for row in runs)
+    below = (
+        f"Means of 100 test episodes; in brackets the number of seeds. 300 generations took {seconds:.0f} CPU seconds. "
+    )
+    below += "*The best* is the best of all by validation, with its standard deviation over episodes. "
+    if authors := [row for row in rows if "budget" not in row]:
+        mean, std = authors[0]["mean"], authors[0]["std"]
+        below += (
+            f"With the weights that the authors tuned for it, the released champion gets {mean:.0f} ± {std:.0f} here."
+        )
+    titles = ["", "connections", "best shared weight", *(f"{budget:,} generations" for budget in budgets), "the best"]
+    return table(titles, lines) + "\n\n" + below
+
+
 def wann_speed() -> str:
     results = measured("wann")
     if not results:
