@@ -287,6 +287,6 @@ def _print_columns(columns: Sequence[Column], measure: str, most: float | None, 
 
     rows = table_rows([(column.name, column.mean, column.std, len(column.scores)) for column in columns], measure)
     Table((f"{net.connections} connections", heading(measure, most), "± std", "of"), rows).print()
-    for name in columns[0].measures:  # a line each: beside the reward they would be wider than a terminal
-        figures = " · ".join(f"{column.measures[name]:.3g}" for column in columns)
-        print(f"{name}, from the first row on: {figures}")
+    if names := list(columns[0].measures):
+        further = [(column.name, *(f"{column.measures[name]:,.3g}" for name in names)) for column in columns]
+        Table(("in other figures", *names), further).print()
