@@ -28,6 +28,7 @@ from tables_wann import (  # noqa: F401  by name
     wann_islands,
     wann_measures,
     wann_search,
+    wann_seeds,
     wann_speed,
     wann_story,
     wann_tuning,

@@ -156,6 +156,22 @@ def wann_search() -> str:
     return table([*titles, "generations"], lines) + "\n\n" + below
 
 
+def wann_seeds() -> str:
+    rows, lines = measured("wann_seeds"), []
+    for generations in sorted({row["generations"] for row in rows}):
+        its = [row for row in rows if row["generations"] == generations]
+        cells = [[row[name] for row in its] for name in ("shared", "tuned", "weights", "longest upright (s)")]
+        ranges = [
+            f"{min(cell):{form}} – {statistics.median(cell):{form}} – {max(cell):{form}}"
+            for cell, form in zip(cells, (".0f", ".0f", ".0f", ".1f"), strict=True)
+        ]
+        both = sum(row["shared"] >= 515 or row["tuned"] >= 723 for row in its)
+        held = sum(longest >= 2.5 for longest in cells[-1])
+        lines.append([f"{generations:,}", *ranges, f"{held} of {len(its)}", f"{both} of {len(its)}"])
+    titles = ["generations", "random shared weight", "tuned shared weight", "tuned weights", "longest upright, s"]
+    return table([*titles, "2.5 s and more", "515 or 723"], lines)
+
+
 def wann_tuning() -> str:
     rows = measured("wann_tuning")
     runs = [row for row in rows if "budget" in row]
