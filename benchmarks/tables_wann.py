@@ -158,8 +158,8 @@ def wann_search() -> str:
 
 def wann_seeds() -> str:
     rows, lines = measured("wann_seeds"), []
-    for generations in sorted({row["generations"] for row in rows}):
-        its = [row for row in rows if row["generations"] == generations]
+    for kind in sorted({(row["islands"], row["generations"]) for row in rows}):
+        its = [row for row in rows if (row["islands"], row["generations"]) == kind]
         cells = [[row[name] for row in its] for name in ("shared", "tuned", "weights", "longest upright (s)")]
         ranges = [
             f"{min(cell):{form}} – {statistics.median(cell):{form}} – {max(cell):{form}}"
@@ -167,8 +167,9 @@ def wann_seeds() -> str:
         ]
         both = sum(row["shared"] >= 515 or row["tuned"] >= 723 for row in its)
         held = sum(longest >= 2.5 for longest in cells[-1])
-        lines.append([f"{generations:,}", *ranges, f"{held} of {len(its)}", f"{both} of {len(its)}"])
-    titles = ["generations", "random shared weight", "tuned shared weight", "tuned weights", "longest upright, s"]
+        lines.append([*(f"{number:,}" for number in kind), *ranges, f"{held} of {len(its)}", f"{both} of {len(its)}"])
+    titles = ["islands", "generations", "random shared weight", "tuned shared weight", "tuned weights"]
+    titles.append("longest upright, s")
     return table([*titles, "2.5 s and more", "515 or 723"], lines)
 
 

@@ -1,13 +1,14 @@
-"""Finished searches for a swing-up network, seed by seed; their folders are given, results go to results/wann_seeds.json.
+"""Finished searches for a swing-up network, seed by seed; their folders are given, results go to wann_seeds.json.
 
 for seed in 0 1 2 3 4 5 6 7 8 9; do untrained wann --seed $seed --out runs/seed$seed; done
 .venv/bin/python benchmarks/wann_seeds.py runs/seed?
 
 The network, its shared weight and its tuned weights were chosen on validation episodes; all figures are of 100 test
-episodes. Rows of searches with as many generations and a seed that was there before are replaced.
+episodes. Searches of as many islands and generations and the same seed are replaced.
 """
 
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ def row_of(run: Path) -> dict[str, object]:
     of_tuned = task.rewards(Packed.of([Net.load(run / TUNED)]), (1.0,), 1, reps=TRIALS, part="test")
     return {
         "seed": settings["seed"],
+        "islands": settings["islands"],
         "generations": net.meta["generations"],
         "connections": net.connections,
         "shared": float(task.rewards(networks, GRID, 1, reps=TRIALS, part="test").mean()),
@@ -39,9 +41,10 @@ def row_of(run: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    rows = {(row["generations"], row["seed"]): row for row in measured("wann_seeds")}
+    name_of = itemgetter("islands", "generations", "seed")
+    rows = {name_of(row): row for row in measured("wann_seeds")}
     for run in map(Path, sys.argv[1:]):
         row = row_of(run)
-        rows[row["generations"], row["seed"]] = row
+        rows[name_of(row)] = row
         print(row, flush=True)
     write("wann_seeds", [rows[key] for key in sorted(rows)])
