@@ -1,6 +1,7 @@
 """The command line, a thin layer over the library. Torch is imported by the commands alone."""
 
 # Importing a file of commands adds them to the app.
+from untrained.cli import playground as playground
 from untrained.cli import search as search
 from untrained.cli import ticket as ticket
 from untrained.cli.app import app as app

@@ -48,6 +48,7 @@ app = App(
     untrained sweep  --keep 0.1,0.5    accuracy over keep, width or weights
     untrained frontier                 tickets and trained networks over their bytes
     untrained bank                     many tasks on one network, in one file
+    untrained playground               find and evolve networks in your browser
     untrained wann                     networks whose connections share one weight
     ```
 

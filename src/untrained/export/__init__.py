@@ -1,6 +1,7 @@
-"""Export of a found network: plain tensors, ONNX, and a page that runs it in a browser."""
+"""Export of a found network: plain tensors, ONNX, a page that runs it in a browser, and the playground."""
 
 from untrained.export.browser.page import to_html as to_html
+from untrained.export.browser.playground import playground as playground
 from untrained.export.onnx import to_onnx as to_onnx
 from untrained.export.state_dict import to_safetensors as to_safetensors
 from untrained.export.state_dict import to_torch as to_torch

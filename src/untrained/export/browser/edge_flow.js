@@ -8,7 +8,6 @@ const svgElement = (name, attributes, parent) => {
 };
 const edgesPerLayer = 40;
 const headRoom = 40; // for the names above the columns
-const thousands = (n) => n.toLocaleString("en");
 const shortened = (text, fits) => (text.length > fits ? `${text.slice(0, Math.max(1, fits - 1))}…` : text);
 
 // The strongest edges of a layer, the strongest first: [from, to, share].

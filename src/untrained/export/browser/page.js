@@ -2,8 +2,6 @@
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const { program, labels, kind } = facts;
-const at = (id) => document.getElementById(id);
-const bytesOf = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 const mostBars = 10;
 const quickEnough = 40; // milliseconds for an answer while the pen still moves
 let own = null; // the tensors of the page's own ticket
@@ -27,13 +25,6 @@ function probabilitiesOf(logits) {
   const total = powers.reduce((sum, power) => sum + power, 0);
   return powers.map((power) => power / total);
 }
-
-const element = (tag, properties, ...children) => {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-};
-const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
 
 function showBars(probabilities, best, ranked) {
   const long = labels.length > mostBars || labels.some((label) => label.length > 8);

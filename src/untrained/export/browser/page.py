@@ -28,7 +28,7 @@ from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
 from untrained.weights import laws
 
-_SCRIPTS = "sha256 json header ticket inflate weights compact network picture edge_flow numbers page".split()
+_SCRIPTS = "sha256 json header ticket inflate weights compact network dom picture edge_flow numbers page".split()
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}
@@ -103,7 +103,7 @@ def _list_methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
 
 def _find_in_script(table: str) -> set[str]:
     """Return the names of a table of the reader, each of which has a line such as `laws.Standard = …`."""
-    return set(re.findall(rf"^{table}\.(\w+) = ", _read_file("weights.js"), re.MULTILINE))
+    return set(re.findall(rf"^{table}\.(\w+) = ", read_file("weights.js"), re.MULTILINE))
 
 
 def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
@@ -131,12 +131,10 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
             "examples": _load_examples(),
         }
     accuracy = meta.get("accuracy")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        _read_file("page.html")
-    )
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(read_file("page.html"))
     return template.render(
-        css=Markup(_read_file("page.css")),
-        script=Markup("\n".join(_read_file(f"{script}.js") for script in _SCRIPTS)),
+        css=Markup(read_file("page.css")),
+        script=Markup("\n".join(read_file(f"{script}.js") for script in _SCRIPTS)),
         # Inside a script element only "<" could end it, and JSON may write any character by its number.
         facts=Markup(json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")),
         kind=kind,
@@ -187,5 +185,5 @@ def _load_examples() -> dict[str, Any]:
     return {"pixels": pixels, "labels": [str(label) for label in range(10)]}
 
 
-def _read_file(name: str) -> str:
+def read_file(name: str) -> str:
     return resources.files("untrained.export.browser").joinpath(name).read_text(encoding="utf-8")

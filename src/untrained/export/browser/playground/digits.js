@@ -1,0 +1,19 @@
+// The digits that the page holds, in the parts that `load_data("digits")` has.
+
+// {mean, std, labels, train, validation, test}: images are normalised, 64 floats each, as Python's batches are.
+function readDigits({ mean, std, labels, parts, levels, packed }) {
+  const wrong = () => {
+    throw new Error("The digits of this page are damaged.");
+  };
+  const all = inflate(packed, new Uint8Array(0), 1e6, wrong);
+  const [shift, slope] = [Math.fround(255 * Math.fround(mean)), Math.fround(255 * Math.fround(std))];
+  const values = Float32Array.from(levels, (level) => Math.fround(level - shift) / slope);
+  let at = 0;
+  const take = (count) => all.subarray(at, (at += count));
+  const read = { mean, std, labels };
+  for (const [part, count] of parts) {
+    const [pixels, classes] = [take(64 * count), take(count)];
+    read[part] = { images: Float32Array.from(pixels, (level) => values[level]), labels: classes };
+  }
+  return at === all.length ? read : wrong();
+}

@@ -1,0 +1,67 @@
+// The page around both tabs: facts, Workers and tabs.
+
+const facts = JSON.parse(at("facts").textContent);
+const digits = readDigits({ ...facts.digits, packed: bytesOf(facts.digits.packed) });
+
+// A Worker with the scripts of the element `engine`; `starter` is the name of the function there that makes it listen.
+function createWorker(starter) {
+  const text = [at("engine").textContent, `${starter}();`];
+  const url = URL.createObjectURL(new Blob(text, { type: "text/javascript" }));
+  const worker = new Worker(url);
+  worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
+  return worker;
+}
+
+// ---------------------------------------------------------------- tabs
+const tabs = Array.from(document.querySelectorAll("[role=tab]"));
+const watchers = new Map(tabs.map((tab) => [nameOfTab(tab), []]));
+
+function nameOfTab(tab) {
+  return tab.getAttribute("aria-controls");
+}
+
+// Calls `watch(true)` when the tab comes to be shown, and `watch(false)` when another takes its place.
+function watchTab(name, watch) {
+  watchers.get(name).push(watch);
+  if (!at(name).hidden) watch(true);
+}
+
+function showTab(name) {
+  for (const tab of tabs) {
+    const [its, chosen] = [nameOfTab(tab), nameOfTab(tab) === name];
+    const changed = at(its).hidden === chosen;
+    tab.setAttribute("aria-selected", chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    at(its).hidden = !chosen;
+    if (changed) for (const watch of watchers.get(its)) watch(chosen);
+  }
+}
+
+function chooseTab(tab) {
+  tab.focus();
+  history.replaceState(null, "", `#${nameOfTab(tab)}`);
+  showTab(nameOfTab(tab));
+}
+
+function setUpTabs() {
+  const steps = { ArrowLeft: -1, ArrowRight: 1 };
+  tabs.forEach((tab, i) => {
+    tab.addEventListener("click", () => chooseTab(tab));
+    tab.addEventListener("keydown", (event) => {
+      const to = { Home: 0, End: tabs.length - 1 }[event.key] ?? i + (steps[event.key] ?? NaN);
+      if (Number.isNaN(to)) return;
+      event.preventDefault();
+      chooseTab(tabs[(to + tabs.length) % tabs.length]);
+    });
+  });
+  // The address after # begins with the name of a tab.
+  const read = () => showTab(watchers.has(hashParts()[0]) ? hashParts()[0] : nameOfTab(tabs[0]));
+  addEventListener("hashchange", read);
+  read();
+}
+
+// What stands in the address after #: the name of a tab, and after a slash what the tab is given.
+const hashParts = () => location.hash.slice(1).split("/", 2);
+
+setUpTabs();
+window.untrained = { createWorker, digits }; // for the console of the browser, and for tests
