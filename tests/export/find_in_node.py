@@ -44,8 +44,8 @@ def node(body, folder, **given):
 def digits():
     """Return the parts of the digits: normalised images and labels, as lists."""
     data, parts = ut.load_data("digits"), {}
-    for name in ("train", "val", "test"):
-        split = getattr(data, name)
+    for name in ("train", "validation", "test"):
+        split = getattr(data, "val" if name == "validation" else name)
         images = (split.images.flatten(1).double() / 255 - data.mean[0]) / data.std[0]
         parts[name] = {"images": images.to(torch.float32).flatten().tolist(), "labels": split.labels.tolist()}
     return parts

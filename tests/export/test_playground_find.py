@@ -138,7 +138,7 @@ def trajectory(folder):
           rows.push({ loss: +search.loss.toFixed(9), masks: hashOf(search.masks).slice(0, 16) });
         }
         const networks = [search.effective, search.randomEffective, search.twin];
-        const accuracies = networks.map((each) => search.accuracy(each, "val"));
+        const accuracies = networks.map((each) => search.accuracy(each, "validation"));
         const scores = search.scores.map((each) => Array.from(each.subarray(0, 4), (s) => +s.toFixed(6)));
         return { rows, accuracies, scores };
         """,

@@ -2,7 +2,6 @@
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const { program, labels, kind } = facts;
-const mostBars = 10;
 const quickEnough = 40; // milliseconds for an answer while the pen still moves
 let own = null; // the tensors of the page's own ticket
 let lastInput = null; // pixels from 0 to 1, or plain numbers
@@ -19,32 +18,6 @@ function normalised(pixels) {
   });
 }
 
-function probabilitiesOf(logits) {
-  const most = Math.max(...logits);
-  const powers = Array.from(logits, (logit) => Math.exp(logit - most));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  return powers.map((power) => power / total);
-}
-
-function showBars(probabilities, best, ranked) {
-  const long = labels.length > mostBars || labels.some((label) => label.length > 8);
-  at("bars").className = long ? "long" : "";
-  const rows = ranked.map((label) => {
-    const fill = element("div", { className: "fill" });
-    fill.style.width = `${100 * probabilities[label]}%`;
-    return element(
-      "li",
-      { className: label === best ? "best" : "" },
-      element("span", { className: "name", textContent: labels[label], title: labels[label] }),
-      element("span", { className: "track" }, fill),
-      element("span", { className: "number", textContent: percent(probabilities[label]) })
-    );
-  });
-  at("bars").replaceChildren(...rows);
-  at("others").hidden = labels.length <= mostBars;
-  at("others").textContent = `The ${ranked.length} most probable of ${thousands(labels.length)} classes.`;
-}
-
 // Answers for an input; `done`: it is final, so that it may be said aloud.
 function answer(input, done = true) {
   lastInput = input;
@@ -57,7 +30,9 @@ function answer(input, done = true) {
   const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a]);
   const best = order[0];
   const ranked = labels.length > mostBars ? order.slice(0, mostBars) : Array.from(labels.keys());
-  showBars(probabilities, best, ranked);
+  showBars(labels, probabilities, best, ranked);
+  at("others").hidden = labels.length <= mostBars;
+  at("others").textContent = `The ${ranked.length} most probable of ${thousands(labels.length)} classes.`;
   lastTrace = { layers: traceBack(program, own, values, best), program, label: best, labels, shownLabels: ranked };
   lastTrace.url = seen?.toDataURL();
   showTrace();
@@ -104,6 +79,11 @@ function clearBoard() {
   forget();
 }
 
+function clearIfUntouched() {
+  if (untouched) clearBoard();
+  untouched = false;
+}
+
 function give(pixels, done = true) {
   show(seen, pixels, program.shape);
   answer(pixels, done);
@@ -123,54 +103,6 @@ function giveExact(pixels) {
   ink.imageSmoothingEnabled = false;
   ink.drawImage(seen, 0, 0, board.width, board.height);
   answer(pixels);
-}
-
-function setUpPen() {
-  let pen = null;
-  let waiting = false;
-  const spot = (event) => {
-    const box = board.getBoundingClientRect();
-    return [((event.clientX - box.left) * board.width) / box.width, ((event.clientY - box.top) * board.height) / box.height];
-  };
-  const line = (from, to) => {
-    ink.strokeStyle = "#fff";
-    [ink.lineWidth, ink.lineCap, ink.lineJoin] = [0.09 * board.width, "round", "round"];
-    ink.beginPath();
-    ink.moveTo(...from);
-    ink.lineTo(...to);
-    ink.stroke();
-  };
-  board.classList.add("drawable");
-  board.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || pen) return;
-    event.preventDefault();
-    if (untouched) clearBoard();
-    untouched = false;
-    board.setPointerCapture(event.pointerId);
-    pen = { id: event.pointerId, last: spot(event) };
-    line(pen.last, pen.last);
-  });
-  board.addEventListener("pointermove", (event) => {
-    if (pen?.id !== event.pointerId) return;
-    for (const part of event.getCoalescedEvents?.() ?? [event]) {
-      const next = spot(part);
-      line(pen.last, next);
-      pen.last = next;
-    }
-    if (waiting || lastTook > quickEnough) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      if (pen) giveBoard(false);
-    });
-  });
-  for (const lifted of ["pointerup", "pointercancel"]) {
-    board.addEventListener(lifted, (event) => {
-      if (pen?.id !== event.pointerId) return;
-      pen = null;
-      giveBoard(true);
-    });
-  }
 }
 
 function take(file) {
@@ -227,7 +159,7 @@ function setUpExamples({ pixels, labels }) {
 
 function setUpPictures() {
   const [, rows, columns] = program.shape;
-  if (kind === "drawing") setUpPen();
+  if (kind === "drawing") setUpPen(board, clearIfUntouched, giveBoard, () => lastTook <= quickEnough);
   else board.height = Math.max(1, Math.round((board.width * rows) / columns));
   setUpFiles();
   at("clear").addEventListener("click", clearBoard);

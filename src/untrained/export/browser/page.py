@@ -28,7 +28,8 @@ from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
 from untrained.weights import laws
 
-_SCRIPTS = "sha256 json header ticket inflate weights compact network dom picture edge_flow numbers page".split()
+_READER = "sha256 json header ticket inflate weights compact network"
+_SCRIPTS = f"{_READER} dom answer pen picture edge_flow numbers page".split()
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}

@@ -28,11 +28,11 @@ _ENGINE = (
     *"sha256 json header ticket inflate weights compact network".split(),
     *(f"playground/{name}" for name in "digits ticket_reader".split()),
 )
-_ENGINE_FIND = ()
+_ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search worker".split())
 _ENGINE_WANN = ()
 # Scripts of the page itself: of both tabs, of each tab.
-_PAGE = ("dom", "playground/shell")
-_PAGE_FIND = ()
+_PAGE = (*"dom answer pen picture edge_flow".split(), "playground/shell")
+_PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw experiments home".split())
 _PAGE_WANN = ()
 _STYLES = ("page", "playground/playground", "playground/find", "playground/wann")
 

@@ -27,7 +27,7 @@ function shuffle(order, seed, name, draw) {
 }
 
 class Search {
-  // `parts`: train, val and test, each {images, labels}; `settings`: seed (BigInt), widths, keep, law, signed, scope, rate.
+  // `parts`: train, validation and test, each {images, labels}; `settings`: seed (BigInt), widths, keep, law, signed, scope, rate.
   constructor(parts, settings) {
     this.parts = parts;
     for (const part of Object.values(parts)) part.inOrder = Uint16Array.from(part.labels, (_, i) => i);
@@ -103,25 +103,33 @@ class Search {
     });
   }
 
-  // A step of the scores and of the twin on the same images.
-  advance() {
-    const { train } = this.parts;
+  // The images of the coming step: [place in the order, count].
+  get batch() {
     const number = this.step % this.stepsPerEpoch;
     if (number === 0) {
-      this.order.set(train.inOrder);
+      this.order.set(this.parts.train.inOrder);
       shuffle(this.order, this.settings.seed, "order", this.step / this.stepsPerEpoch);
     }
     const first = number * batchSize;
-    const n = Math.min(batchSize, this.order.length - first);
-    const { layers, gradients, factor } = this;
+    return [first, Math.min(batchSize, this.order.length - first)];
+  }
+
+  // The loss of these weights on the coming step's images, and their gradients.
+  learn(weights, [first, n]) {
+    const [{ layers }, { train }] = [this, this.parts];
     layers.read(train, this.order, first, n);
-    layers.forward(this.twin, n);
-    layers.loss(train, this.order, first, n);
-    layers.backward(this.twin, gradients, n);
+    layers.forward(weights, n);
+    const loss = layers.loss(train, this.order, first, n);
+    layers.backward(weights, this.gradients, n);
+    return loss;
+  }
+
+  // A step of the scores and of the twin on the same images.
+  advance() {
+    const { batch, factor } = this;
+    this.learn(this.twin, batch);
     this.moveTwin(factor * recipes.weights.rate);
-    layers.forward(this.effective, n);
-    this.loss = layers.loss(train, this.order, first, n);
-    layers.backward(this.effective, gradients, n);
+    this.loss = this.learn(this.effective, batch);
     this.moveScores(factor * this.settings.rate);
     this.step++;
     this.choose();
@@ -153,5 +161,43 @@ class Search {
 
   accuracy(weights, part) {
     return this.layers.accuracy(weights, this.parts[part]);
+  }
+
+  // The numbers of an edge in the coming step; nothing moves.
+  explain({ layer, to, from }) {
+    const { batch, layers, settings, factor } = this;
+    this.learn(this.effective, batch);
+    const i = to * layers.shapes[layer][1] + from;
+    const [s, w, gradient, v] = [this.scores, this.weights, this.gradients, this.velocities].map((each) => each[layer][i]);
+    const sign = settings.signed ? 1 : Math.sign(s);
+    const [n, slopes, values] = [batch[1], layers.slopes[layer + 1], layers.values[layer]];
+    const [rate, velocity] = [factor * settings.rate, recipes.momentum * v + sign * w * gradient];
+    let best = 0; // the image that says most
+    const term = (b) => Math.abs(slopes[to * batchSize + b] * values[from * batchSize + b]);
+    for (let b = 1; b < n; b++) if (term(b) > term(best)) best = b;
+    const [slope, z] = [n * slopes[to * batchSize + best], values[from * batchSize + best]];
+    return { s, w, sign, gradient, v, velocity, rate, next: s - rate * velocity, n, slope, z, kept: this.masks[layer][i] === 1 };
+  }
+
+  // Puts the scores of each layer in another order: as many edges as before, chosen at random.
+  scramble() {
+    this.scores.forEach((scores, l) => shuffle(scores, this.settings.seed, `${nameOf(l)}#scramble`, this.step));
+    this.choose();
+    this.beginCourse();
+  }
+
+  // Scores whose choice are these codes, as large as first scores are.
+  restore(codes) {
+    const bound = 1 / Math.sqrt(64);
+    this.scores.forEach((scores, l) => {
+      for (let i = 0; i < scores.length; i++) {
+        const size = (bound * (Math.abs(scores[i] * Math.sqrt(this.layers.shapes[l][1])) + (codes[l][i] ? 1 : 0))) / 2;
+        scores[i] = this.settings.signed && codes[l][i] ? size : Math.sign(scores[i]) * size;
+      }
+    });
+    this.choose();
+    if (this.masks.some((mask, l) => mask.some((bit, i) => bit !== codes[l][i]))) {
+      throw new RangeError("The mask has not as many edges as its settings say.");
+    }
   }
 }

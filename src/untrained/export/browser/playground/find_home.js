@@ -1,0 +1,4 @@
+// Tickets, links and QR codes of the network as it is at this moment.
+
+function setUpHome() {}
+setUpFind();

@@ -1,0 +1,196 @@
+// The tab in which a subnetwork is found: its controls, and what its Worker shows.
+
+const f = (name) => at(`find-${name}`);
+const keeps = [0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1];
+const rates = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30];
+const curves = ["for", "quiet", "against"]; // found, random subnetwork, trained twin
+const layerNames = ["first hidden layer", "second hidden layer", "last layer"];
+const lawNamed = (name) => ({ name, fan: "in", nonlinearity: "relu", scaled: false });
+const firstSettings = {
+  seed: 0n, widths: [300, 100], keep: 0.5, law: lawNamed("SignedConstant"), signed: false, scope: "layer", rate: 2,
+};
+let settings = firstSettings;
+let plays = false;
+let last = null; // the last frame
+let weights = null; // as drawn
+let history = { accuracy: [], flips: [] };
+const edges = new EdgePicture(f("edges"), selectEdge);
+const finder = createWorker("startFind");
+
+// ---------------------------------------------------------------- controls
+const nearest = (list, value) => list.reduce((best, each, i) => (Math.abs(each - value) < Math.abs(list[best] - value) ? i : best), 0);
+const sliders = {
+  keep: [() => nearest(keeps, settings.keep), (i) => ({ keep: keeps[i] }), () => `${+(100 * settings.keep).toFixed(3)} %`],
+  wide: [() => settings.widths[0] / 8 - 1, (i) => ({ widths: [8 * (i + 1), settings.widths[1]] }), () => settings.widths[0]],
+  deep: [() => settings.widths[1] / 8 - 1, (i) => ({ widths: [settings.widths[0], 8 * (i + 1)] }), () => settings.widths[1]],
+  rate: [() => nearest(rates, settings.rate), (i) => ({ rate: rates[i] }), () => settings.rate],
+};
+const rateOf = (signed) => (signed ? recipes.scores.signedRate : recipes.scores.rate);
+const choices = {
+  law: [() => settings.law.name, (value) => ({ law: lawNamed(value) })],
+  signed: [() => (settings.signed ? "yes" : ""), (value) => ({
+    signed: value !== "",
+    rate: settings.rate === rateOf(settings.signed) ? rateOf(value !== "") : settings.rate,
+  })],
+  scope: [() => settings.scope, (value) => ({ scope: value })],
+};
+
+function showControls() {
+  for (const [name, [read, , text]] of Object.entries(sliders)) {
+    f(name).value = read();
+    f(name).setAttribute("aria-valuetext", text());
+    f(`${name}-shown`).textContent = text();
+  }
+  for (const [name, [read]] of Object.entries(choices)) f(name).value = read();
+  f("seed").value = settings.seed;
+  f("play").textContent = plays ? "Pause" : "Play";
+}
+
+const tell = (kind, more = {}) => finder.postMessage({ kind, ...more });
+
+function play(wanted) {
+  plays = wanted;
+  tell(wanted ? "play" : "pause");
+  showControls();
+}
+
+// Takes other settings. Another seed or other widths begin anew; anything else goes on from the scores as they are.
+function change(given, { kind = "set", codes = null } = {}) {
+  settings = { ...settings, ...given };
+  tell(kind, { settings, codes, plays });
+  showControls();
+}
+
+function beginWith(given, codes = null) {
+  change({ ...firstSettings, ...given }, { kind: codes ? "open" : "restart", codes });
+}
+
+function setUpControls() {
+  for (const [name, [, write]] of Object.entries(sliders)) {
+    f(name).addEventListener("input", () => change(write(Number(f(name).value))));
+  }
+  for (const [name, [, write]] of Object.entries(choices)) f(name).addEventListener("change", () => change(write(f(name).value)));
+  f("pace").addEventListener("change", () => tell("pace", { pace: Number(f("pace").value) }));
+  f("seed").addEventListener("change", () => {
+    const text = f("seed").value.trim();
+    if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return change({ seed: BigInt(text) });
+    f("said").textContent = "A seed is a whole number from 0 to 18446744073709551615.";
+    return showControls();
+  });
+  f("play").addEventListener("click", () => play(!plays));
+  f("again").addEventListener("click", () => change({ seed: BigInt(Math.floor(Math.random() * 2 ** 48)) }));
+  for (const kind of ["step", "epoch"]) {
+    f(kind).addEventListener("click", () => {
+      plays = false;
+      tell(kind);
+      showControls();
+    });
+  }
+  f("previous").addEventListener("click", () => selectEdge(edges.step(-1)));
+  f("next").addEventListener("click", () => selectEdge(edges.step(1)));
+}
+
+// ---------------------------------------------------------------- frames
+function take(frame) {
+  last = frame;
+  if (frame.whole) {
+    weights = frame.weights;
+    const sizes = [64, ...frame.settings.widths, 10];
+    if (frame.step === 0 || !edges.sizes) history = { accuracy: [], flips: [] };
+    if (String(edges.sizes) !== String(sizes)) edges.layOut(sizes);
+    f("sample").textContent = `Shown are all kept edges between ${edges.neurons.map((each) => each.length).join(", ")} evenly chosen neurons: a fair sample of the ${thousands(count(frame))}.`;
+  }
+  if (frame.over) plays = false;
+  showControls();
+  record(frame);
+  showFrame();
+}
+
+const count = (frame) => frame.effective.reduce((sum, each) => sum + each.length, 0);
+
+function record({ step, stepsPerEpoch, validation, flips }) {
+  const { accuracy, flips: flipped } = history;
+  accuracy.push([step / stepsPerEpoch, ...validation]);
+  flips.forEach((share, i) => flipped.push([(step - flips.length + 1 + i) / stepsPerEpoch, share]));
+  for (const [name, most] of [["accuracy", 1500], ["flips", 3000]]) {
+    if (history[name].length > most) history[name] = history[name].filter((_, i) => i % 2 === 0);
+  }
+}
+
+function showFrame() {
+  if (!last || at("find").hidden) return;
+  const { step, stepsPerEpoch, validation, test, histograms, effective, kept, over, time, edge } = last;
+  readColours();
+  const rows = f("right").parentElement.querySelectorAll("tbody tr");
+  [0, 2, 1].forEach((network, row) => {
+    [validation, test].forEach((share, i) => (rows[row].cells[i + 1].textContent = percent(share[network])));
+  });
+  const state = over ? "The course of 30 epochs is over: play begins another from here." : plays ? "Searching." : "Paused.";
+  f("said").textContent = state;
+  drawLines(f("accuracy"), history.accuracy, curves, 1, "epochs");
+  f("accuracy").setAttribute("aria-label", `Validation accuracy after ${(step / stepsPerEpoch).toFixed(1)} epochs: found ${percent(validation[0])}, twin ${percent(validation[2])}, random ${percent(validation[1])}`);
+  const most = Math.max(0.001, ...history.flips.slice(1).map(([, share]) => share));
+  drawLines(f("flips"), history.flips, ["for"], most, "epochs");
+  f("flips").setAttribute("aria-label", `Share of edges that came or went, step by step; at most ${percent(most)}`);
+  histograms.forEach((each, l) => {
+    drawHistogram(f(`histogram-${l}`), each);
+    const [here, all] = [kept[l], effective[l].length];
+    f(`kept-${l}`).textContent = `${thousands(here)} of ${thousands(all)} kept`;
+    f(`histogram-${l}`).setAttribute("aria-label", `Scores of the ${layerNames[l]}; kept are those right of the line`);
+  });
+  drawFilters(f("filters"), weights[0], effective[0], last.settings.widths[0]);
+  f("filters").setAttribute("aria-label", "Weights of some neurons of the first layer as images: all of them, and those that are kept");
+  edges.update(effective, weights);
+  f("edges").setAttribute("aria-label", `A sample of the network: ${edges.edges.filter((each) => each.on).length} of ${edges.edges.length} edges are kept`);
+  if (edge) showEdge(edge);
+  answerAgain(time);
+}
+
+// ---------------------------------------------------------------- one edge
+function selectEdge(edge) {
+  edges.selected = edge;
+  tell("watch", { watched: edge && { layer: edge.layer, to: edge.to, from: edge.from } });
+  if (edge) f("edge").setAttribute("aria-live", plays ? "off" : "polite");
+}
+
+const short = (x) => (x === 0 ? "0" : x.toPrecision(3).replace("-", "−"));
+
+function showEdge({ layer, to, from, s, w, sign, gradient, v, velocity, rate, next, n, slope, z, kept }) {
+  if (edges.selected?.layer !== layer || edges.selected.to !== to || edges.selected.from !== from) return;
+  const start = layer === 0 ? `pixel ${(from % 8) + 1} of row ${Math.floor(from / 8) + 1}` : `neuron ${from + 1} of the ${layerNames[layer - 1]}`;
+  const end = layer === 2 ? `digit ${to}` : `neuron ${to + 1} of the ${layerNames[layer]}`;
+  const factor = last.settings.signed ? "" : `${short(sign)} · `;
+  const lines = [
+    element("p", { textContent: `From ${start} to ${end}: ${kept ? "kept" : "dropped"} now. The next step moves its score by` }),
+    element("p", { className: "equation", textContent: "s ← s − α · (∂L/∂I_v) · w · Z_u" }),
+    element("p", { className: "equation", textContent: `${short(next)} ← ${short(s)} − ${short(rate)} · ${short(velocity)}` }),
+    element("p", { className: "note", textContent: `w = ${short(w)}. Of the ${n} images of the step one says most: its ∂L/∂I_v is ${short(slope)}, its Z_u ${short(z)}. The mean of all products is ${short(gradient)}.` }),
+    element("p", { className: "note", textContent: `With momentum, ${short(velocity)} = 0.9 · ${short(v)} + ${factor}${short(w)} · ${short(gradient)}.${last.settings.signed ? "" : " The sign is that of s: |s| counts."}` }),
+  ];
+  f("edge").replaceChildren(...lines);
+}
+
+// ---------------------------------------------------------------- start
+function setUpFind() {
+  const { train, validation, test } = digits;
+  finder.addEventListener("message", ({ data }) => {
+    if (data.kind === "frame") return take(data);
+    plays = false;
+    showControls();
+    f("said").textContent = `${data.why[0].toUpperCase()}${data.why.slice(1)}.`.replace("..", ".");
+  });
+  tell("start", { parts: { train, validation, test }, settings });
+  setUpControls();
+  setUpDrawing();
+  setUpExperiments();
+  setUpHome();
+  showControls();
+  new ResizeObserver(showFrame).observe(f("edges"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showFrame);
+  let played = !edges.still.matches; // who asked for less motion starts it by hand
+  watchTab("find", (shown) => {
+    if (!shown) played = plays;
+    if (shown !== plays && (!shown || played)) play(shown);
+    if (shown) showFrame();
+  });
+}
