@@ -36,19 +36,20 @@ def test_only_its_own_scripts_run(written):
     )
 
 
-def test_it_opens_and_a_worker_answers(written, opened, tmp_path):
+READ = """ticket => untrained.readTicketFile(new Blob([Uint8Array.from(atob(ticket), (c) => c.charCodeAt(0))]))
+    .then(({ network, masks }) => [String(network.seed), masks.map((mask) => mask.length)], (error) => error.message)"""
+
+
+def test_it_opens_and_a_worker_reads_tickets(written, opened):
     page = opened(written)
-    model = ut.mask_(ut.models.fc((20,), (1, 8, 8)), ut.EdgePopup(0.5), seed=2**64 - 7)
-    ut.save(model, tmp_path / "a.ticket")
-    said = page.evaluate(
-        """ticket => new Promise((resolve) => {
-            const worker = untrained.createWorker("startTicketReader");
-            worker.onmessage = ({ data }) => resolve(String(data.seed ?? data.why));
-            worker.postMessage(Uint8Array.from(atob(ticket), (c) => c.charCodeAt(0)));
-        })""",
-        base64.b64encode((tmp_path / "a.ticket").read_bytes()).decode(),
-    )
-    assert said == str(2**64 - 7)
+    model = ut.mask_(ut.models.fc((10, 20), (1, 8, 8)), ut.EdgePopup(0.5), seed=2**64 - 7)
+    ticket = ut.Ticket.of(model).to_bytes()
+    said = {
+        data: page.evaluate(READ, base64.b64encode(data).decode())
+        for data in (ticket, ticket[:-1], b"<b>nothing</b>", bytes(2_000_000))
+    }
+    assert said.pop(ticket) == [str(2**64 - 7), [640, 200, 200]]
+    assert all(re.fullmatch(r"This (ticket is damaged: .+|file is too large .+)", why) for why in said.values()), said
 
 
 def test_the_digits_are_those_of_python(written, opened):

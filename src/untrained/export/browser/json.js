@@ -40,6 +40,15 @@ function writtenFloat(x) {
   return text.includes(".") ? text : `${text}.0`;
 }
 
+// The one way to write a value in a ticket's header; integers are BigInts.
+function writtenJson(value) {
+  const member = (name) => `${writtenText(name)}:${writtenJson(value[name])}`;
+  if (kindOf(value) === "list") return `[${value.map(writtenJson).join(",")}]`;
+  if (kindOf(value) === "object") return `{${ascending(value).map(member).join(",")}}`;
+  if (typeof value === "string") return writtenText(value);
+  return typeof value === "number" ? writtenFloat(value) : String(value);
+}
+
 // Reads a text, and notes where the members of the outermost object lie. `canonical`: it is written in the one way
 // that a ticket's header is.
 function readJson(text, canonical) {

@@ -26,12 +26,12 @@ from untrained.files import atomic_write
 # Scripts without a document, for the page and for its Workers: of both tabs, of each tab.
 _ENGINE = (
     *"sha256 json header ticket inflate weights compact network".split(),
-    *(f"playground/{name}" for name in "digits ticket_reader".split()),
+    *(f"playground/{name}" for name in "digits write_ticket ticket_reader link".split()),
 )
 _ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search worker".split())
 _ENGINE_WANN = ()
 # Scripts of the page itself: of both tabs, of each tab.
-_PAGE = (*"dom answer pen picture edge_flow".split(), "playground/shell")
+_PAGE = (*"dom answer pen picture edge_flow".split(), "playground/qr", "playground/shell")
 _PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw experiments home".split())
 _PAGE_WANN = ()
 _STYLES = ("page", "playground/playground", "playground/find", "playground/wann")

@@ -270,6 +270,12 @@ function weightsOf(head, name, stored) {
   return make({ method, name, seed: head.seed, shape, count, draw, read });
 }
 
+// The elements of a tensor that its sample has.
+function sampleOf(weights) {
+  const m = Math.min(256, weights.length);
+  return Float32Array.from({ length: m }, (_, j) => weights[Math.floor((j * weights.length) / m)]);
+}
+
 // All tensors of a ticket, by name, and what was checked. `masks` names methods that are masks and may have any fields.
 function readTicket(bytes, masks = []) {
   for (const name of masks) methods[name] ??= {};
@@ -299,9 +305,7 @@ function readWhole(bytes) {
   const [full, sample] = [new Sha256(), new Sha256()];
   for (const name of names) {
     const weights = weightsOf(head, name, stored);
-    const m = Math.min(256, weights.length);
-    const part = Float32Array.from({ length: m }, (_, j) => weights[Math.floor((j * weights.length) / m)]);
-    sample.add(utf8(`\n${name}\n`)).add(new Uint8Array(part.buffer));
+    sample.add(utf8(`\n${name}\n`)).add(new Uint8Array(sampleOf(weights).buffer));
     if (inFull) full.add(utf8(`\n${name}\n`)).add(new Uint8Array(weights.buffer));
     tensors[name] = weights;
   }

@@ -3,6 +3,9 @@
 const facts = JSON.parse(at("facts").textContent);
 const digits = readDigits({ ...facts.digits, packed: bytesOf(facts.digits.packed) });
 
+const largestTicket = 1e6; // bytes; 64-512-512-10 takes 40,000 of them
+const patience = 10_000; // milliseconds for a ticket
+
 // A Worker with the scripts of the element `engine`; `starter` is the name of the function there that makes it listen.
 function createWorker(starter) {
   const text = [at("engine").textContent, `${starter}();`];
@@ -10,6 +13,32 @@ function createWorker(starter) {
   const worker = new Worker(url);
   worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
   return worker;
+}
+
+// {network, masks} of a ticket's file, or an error whose message is a sentence for the reader.
+async function readTicketFile(file) {
+  if (file.size > largestTicket) throw new Error("This file is too large for a ticket of the playground.");
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const worker = createWorker("startTicketReader");
+  let timer;
+  try {
+    return await new Promise((resolve, reject) => {
+      timer = setTimeout(() => reject(new Error("This ticket asks for more time than a network of the playground.")), patience);
+      worker.onerror = () => reject(new Error("This ticket cannot be read."));
+      worker.onmessage = ({ data }) => (data.kind === "found" ? resolve(data) : reject(new Error(data.why)));
+      worker.postMessage(bytes);
+    });
+  } finally {
+    clearTimeout(timer);
+    worker.terminate();
+  }
+}
+
+// Gives the reader a file to keep.
+function saveFile(name, contents, type = "application/octet-stream") {
+  const link = element("a", { href: URL.createObjectURL(new Blob([contents], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 // ---------------------------------------------------------------- tabs
@@ -63,5 +92,15 @@ function setUpTabs() {
 // What stands in the address after #: the name of a tab, and after a slash what the tab is given.
 const hashParts = () => location.hash.slice(1).split("/", 2);
 
+// Calls `take` with what the address gives a tab, now and when it changes.
+function watchAddress(name, take) {
+  const read = () => {
+    const [tab, given] = hashParts();
+    if (tab === name && given) take(given);
+  };
+  addEventListener("hashchange", read);
+  read();
+}
+
 setUpTabs();
-window.untrained = { createWorker, digits }; // for the console of the browser, and for tests
+window.untrained = { createWorker, digits, readTicketFile }; // for the console of the browser, and for tests

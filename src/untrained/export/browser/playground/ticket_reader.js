@@ -3,8 +3,7 @@
 function startTicketReader() {
   onmessage = ({ data }) => {
     try {
-      const { head, tensors } = readTicket(data);
-      postMessage({ kind: "ticket", seed: head.seed, names: Object.keys(tensors) });
+      postMessage({ kind: "found", ...readFound(data) });
     } catch (error) {
       postMessage({ kind: "refused", why: error.message });
     }
