@@ -9,4 +9,5 @@ const element = (tag, properties, ...children) => {
   return made;
 };
 const percent = (share) => `${(100 * share).toFixed(share > 0.9995 || share < 0.0005 ? 0 : 1)} %`;
-const thousands = (n) => n.toLocaleString("en");
+const grouped = new Intl.NumberFormat("en"); // made once: that takes long
+const thousands = (n) => grouped.format(n);

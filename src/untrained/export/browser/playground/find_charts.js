@@ -9,9 +9,23 @@ function readColours() {
   }
 }
 
+// How large canvases are shown, in pixels of the page: to ask while a page changes lays it all out again.
+const shownSizes = new Map();
+const sizeWatch = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) shownSizes.set(target, contentRect);
+});
+
+function shownSize(canvas) {
+  if (!shownSizes.has(canvas)) {
+    shownSizes.set(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
+    sizeWatch.observe(canvas);
+  }
+  return shownSizes.get(canvas);
+}
+
 // A clean canvas as fine as the screen: its context, and its size in pixels of the page.
 function begin(canvas) {
-  const [width, height, fine] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio];
+  const [{ width, height }, fine] = [shownSize(canvas), devicePixelRatio];
   if (canvas.width !== Math.round(width * fine) || canvas.height !== Math.round(height * fine)) {
     [canvas.width, canvas.height] = [Math.round(width * fine), Math.round(height * fine)];
   }

@@ -65,13 +65,17 @@ function answerAgain() {
   const best = probabilities.indexOf(Math.max(...probabilities));
   const ranked = Array.from(digits.labels.keys());
   showBars(digits.labels, probabilities, best, ranked);
-  const said = `${digits.labels[best]}, at ${percent(probabilities[best])}`;
-  if (!plays || at("verdict").textContent.slice(0, 1) !== said[0]) at("verdict").textContent = said;
-  if (plays && performance.now() - traced < 600) return; // the picture of edges takes longer
+  at("verdict").setAttribute("aria-live", plays ? "off" : "polite"); // not ten times a second
+  at("verdict").textContent = `${digits.labels[best]}, at ${percent(probabilities[best])}`;
+  if (plays && performance.now() - traced < 900) return; // the picture of edges takes longer
   traced = performance.now();
-  const layers = traceBack(program, tensors, values, best);
-  const trace = { layers, program, label: best, labels: digits.labels, shownLabels: ranked, url: seen.toDataURL() };
-  f("trace").textContent = drawTrace(at("diagram"), trace);
+  const drawn = given;
+  setTimeout(() => {
+    if (given !== drawn) return;
+    const layers = traceBack(program, tensors, values, best);
+    const trace = { layers, program, label: best, labels: digits.labels, shownLabels: ranked, url: seen.toDataURL() };
+    f("trace").textContent = drawTrace(at("diagram"), trace);
+  });
 }
 
 function setUpDrawing() {

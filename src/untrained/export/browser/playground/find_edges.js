@@ -52,7 +52,7 @@ class EdgePicture {
   }
 
   place(column, row) {
-    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const { width, height } = shownSize(this.canvas);
     return [24 + ((width - 62) * column) / 3, 30 + ((height - 44) * (row + 0.5)) / this.neurons[column].length];
   }
 

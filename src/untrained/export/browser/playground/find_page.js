@@ -4,6 +4,7 @@ const f = (name) => at(`find-${name}`);
 const keeps = [0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1];
 const rates = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30];
 const curves = ["for", "quiet", "against"]; // found, random subnetwork, trained twin
+const parts = { train: digits.train, validation: digits.validation, test: digits.test };
 const layerNames = ["first hidden layer", "second hidden layer", "last layer"];
 const lawNamed = (name) => ({ name, fan: "in", nonlinearity: "relu", scaled: false });
 const firstSettings = {
@@ -13,7 +14,7 @@ let settings = firstSettings;
 let plays = false;
 let last = null; // the last frame
 let weights = null; // as drawn
-let history = { accuracy: [], flips: [] };
+let past = { accuracy: [], flips: [] };
 const edges = new EdgePicture(f("edges"), selectEdge);
 const finder = createWorker("startFind");
 
@@ -25,9 +26,11 @@ const sliders = {
   deep: [() => settings.widths[1] / 8 - 1, (i) => ({ widths: [settings.widths[0], 8 * (i + 1)] }), () => settings.widths[1]],
   rate: [() => nearest(rates, settings.rate), (i) => ({ rate: rates[i] }), () => settings.rate],
 };
+const isListed = (law) => Object.entries(lawNamed(law.name)).every(([field, value]) => law[field] === value)
+  && [...f("law").options].some((option) => option.value === law.name);
 const rateOf = (signed) => (signed ? recipes.scores.signedRate : recipes.scores.rate);
 const choices = {
-  law: [() => settings.law.name, (value) => ({ law: lawNamed(value) })],
+  law: [() => (isListed(settings.law) ? settings.law.name : "own"), (value) => ({ law: value === "own" ? settings.law : lawNamed(value) })],
   signed: [() => (settings.signed ? "yes" : ""), (value) => ({
     signed: value !== "",
     rate: settings.rate === rateOf(settings.signed) ? rateOf(value !== "") : settings.rate,
@@ -41,6 +44,7 @@ function showControls() {
     f(name).setAttribute("aria-valuetext", text());
     f(`${name}-shown`).textContent = text();
   }
+  f("own").hidden = isListed(settings.law);
   for (const [name, [read]] of Object.entries(choices)) f(name).value = read();
   f("seed").value = settings.seed;
   f("play").textContent = plays ? "Pause" : "Play";
@@ -54,15 +58,21 @@ function play(wanted) {
   showControls();
 }
 
+let [asked, wanted] = [true, null]; // whether the Worker is still at a change, and the change that comes after it
+
 // Takes other settings. Another seed or other widths begin anew; anything else goes on from the scores as they are.
-function change(given, { kind = "set", codes = null } = {}) {
+function change(given, kind = "set", masks = null) {
   settings = { ...settings, ...given };
-  tell(kind, { settings, codes, plays });
+  const before = wanted && kind === "set" ? wanted : { kind, masks };
+  wanted = { kind: before.kind, masks: before.masks, settings, plays };
+  send();
   showControls();
 }
 
-function beginWith(given, codes = null) {
-  change({ ...firstSettings, ...given }, { kind: codes ? "open" : "restart", codes });
+function send() {
+  if (asked || !wanted) return;
+  finder.postMessage(wanted);
+  [asked, wanted] = [true, null];
 }
 
 function setUpControls() {
@@ -96,41 +106,50 @@ function take(frame) {
   if (frame.whole) {
     weights = frame.weights;
     const sizes = [64, ...frame.settings.widths, 10];
-    if (frame.step === 0 || !edges.sizes) history = { accuracy: [], flips: [] };
+    if (frame.step === 0 || !edges.sizes) past = { accuracy: [], flips: [] };
     if (String(edges.sizes) !== String(sizes)) edges.layOut(sizes);
     f("sample").textContent = `Shown are all kept edges between ${edges.neurons.map((each) => each.length).join(", ")} evenly chosen neurons: a fair sample of the ${thousands(count(frame))}.`;
   }
-  if (frame.over) plays = false;
-  showControls();
+  if (frame.over && plays) {
+    plays = false;
+    showControls();
+  }
+  if (frame.whole) answered();
+  sweep(frame);
   record(frame);
   showFrame();
+}
+
+function answered() {
+  asked = false;
+  send();
 }
 
 const count = (frame) => frame.effective.reduce((sum, each) => sum + each.length, 0);
 
 function record({ step, stepsPerEpoch, validation, flips }) {
-  const { accuracy, flips: flipped } = history;
+  const { accuracy, flips: flipped } = past;
   accuracy.push([step / stepsPerEpoch, ...validation]);
   flips.forEach((share, i) => flipped.push([(step - flips.length + 1 + i) / stepsPerEpoch, share]));
   for (const [name, most] of [["accuracy", 1500], ["flips", 3000]]) {
-    if (history[name].length > most) history[name] = history[name].filter((_, i) => i % 2 === 0);
+    if (past[name].length > most) past[name] = past[name].filter((_, i) => i % 2 === 0);
   }
 }
 
 function showFrame() {
   if (!last || at("find").hidden) return;
-  const { step, stepsPerEpoch, validation, test, histograms, effective, kept, over, time, edge } = last;
+  const { step, stepsPerEpoch, validation, test, histograms, effective, kept, over, edge } = last;
   readColours();
   const rows = f("right").parentElement.querySelectorAll("tbody tr");
   [0, 2, 1].forEach((network, row) => {
-    [validation, test].forEach((share, i) => (rows[row].cells[i + 1].textContent = percent(share[network])));
+    [validation, test].forEach((shares, i) => (rows[row].cells[i + 1].textContent = shares ? percent(shares[network]) : "–"));
   });
   const state = over ? "The course of 30 epochs is over: play begins another from here." : plays ? "Searching." : "Paused.";
   f("said").textContent = state;
-  drawLines(f("accuracy"), history.accuracy, curves, 1, "epochs");
+  drawLines(f("accuracy"), past.accuracy, curves, 1, "epochs");
   f("accuracy").setAttribute("aria-label", `Validation accuracy after ${(step / stepsPerEpoch).toFixed(1)} epochs: found ${percent(validation[0])}, twin ${percent(validation[2])}, random ${percent(validation[1])}`);
-  const most = Math.max(0.001, ...history.flips.slice(1).map(([, share]) => share));
-  drawLines(f("flips"), history.flips, ["for"], most, "epochs");
+  const most = Math.max(0.001, ...past.flips.slice(1).map(([, share]) => share));
+  drawLines(f("flips"), past.flips, ["for"], most, "epochs");
   f("flips").setAttribute("aria-label", `Share of edges that came or went, step by step; at most ${percent(most)}`);
   histograms.forEach((each, l) => {
     drawHistogram(f(`histogram-${l}`), each);
@@ -143,7 +162,7 @@ function showFrame() {
   edges.update(effective, weights);
   f("edges").setAttribute("aria-label", `A sample of the network: ${edges.edges.filter((each) => each.on).length} of ${edges.edges.length} edges are kept`);
   if (edge) showEdge(edge);
-  answerAgain(time);
+  answerAgain();
 }
 
 // ---------------------------------------------------------------- one edge
@@ -172,18 +191,18 @@ function showEdge({ layer, to, from, s, w, sign, gradient, v, velocity, rate, ne
 
 // ---------------------------------------------------------------- start
 function setUpFind() {
-  const { train, validation, test } = digits;
   finder.addEventListener("message", ({ data }) => {
     if (data.kind === "frame") return take(data);
+    if (data.kind === "ticket") return saveTicket(data.bytes);
     plays = false;
+    answered();
     showControls();
     f("said").textContent = `${data.why[0].toUpperCase()}${data.why.slice(1)}.`.replace("..", ".");
   });
-  tell("start", { parts: { train, validation, test }, settings });
+  tell("start", { parts, settings });
   setUpControls();
   setUpDrawing();
   setUpExperiments();
-  setUpHome();
   showControls();
   new ResizeObserver(showFrame).observe(f("edges"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showFrame);
@@ -193,4 +212,6 @@ function setUpFind() {
     if (shown !== plays && (!shown || played)) play(shown);
     if (shown) showFrame();
   });
+  setUpHome();
+  window.untrained.find = { last: () => last }; // for tests
 }

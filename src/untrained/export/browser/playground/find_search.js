@@ -58,7 +58,7 @@ class Search {
     if (before.widths && (before.seed !== seed || String(before.widths) !== String(widths))) return this.restart(settings);
     this.settings = settings;
     const { shapes } = this.layers;
-    if (JSON.stringify(before.law) !== JSON.stringify(law) || law.scaled) {
+    if (String(Object.entries(before.law ?? {})) !== String(Object.entries(law)) || law.scaled) {
       this.weights = shapes.map((shape, l) => drawnOf(law, seed, nameOf(l), shape, keep));
     }
     this.random.forEach((scores, l) => this.choice.choose([scores], keep, false, [this.masks[l]]));
@@ -186,17 +186,17 @@ class Search {
     this.beginCourse();
   }
 
-  // Scores whose choice are these codes, as large as first scores are.
-  restore(codes) {
-    const bound = 1 / Math.sqrt(64);
+  // Scores whose choice are these masks, as large as first scores are.
+  restore(masks) {
+    const bound = 1 / 8;
     this.scores.forEach((scores, l) => {
       for (let i = 0; i < scores.length; i++) {
-        const size = (bound * (Math.abs(scores[i] * Math.sqrt(this.layers.shapes[l][1])) + (codes[l][i] ? 1 : 0))) / 2;
-        scores[i] = this.settings.signed && codes[l][i] ? size : Math.sign(scores[i]) * size;
+        const size = (bound * (Math.abs(scores[i] * Math.sqrt(this.layers.shapes[l][1])) + (masks[l][i] ? 1 : 0))) / 2;
+        scores[i] = this.settings.signed && masks[l][i] ? size : Math.sign(scores[i]) * size;
       }
     });
     this.choose();
-    if (this.masks.some((mask, l) => mask.some((bit, i) => bit !== codes[l][i]))) {
+    if (this.masks.some((mask, l) => mask.some((kept, i) => kept !== masks[l][i]))) {
       throw new RangeError("The mask has not as many edges as its settings say.");
     }
   }

@@ -33,8 +33,7 @@ class FindWorker {
 
   // After a change from outside: another course may be due, and the next frame tells all.
   fresh() {
-    this.random = null;
-    this.tested = null;
+    [this.random, this.tested] = [{}, null];
     this.before = this.search.masks.map((mask) => mask.slice());
     this.flips = [];
     this.frame(true);
@@ -73,7 +72,7 @@ class FindWorker {
       if (search.step - this.began.step > ((performance.now() - this.began.at) * this.pace) / 1000) break;
       search.advance();
       this.flips.push(this.countFlips());
-      if (search.step % search.stepsPerEpoch === 0) this.tested = null;
+      if (search.step % search.stepsPerEpoch === 0) this.tested = this.accuracies("test");
     }
     if (!this.playing) this.target = search.step;
     if (!this.playing || performance.now() - this.sent > frameMilliseconds) this.frame();
@@ -94,14 +93,14 @@ class FindWorker {
   // Right answers on a part: found, random subnetwork, trained twin.
   accuracies(part) {
     const { search } = this;
-    this.random ??= { validation: search.accuracy(search.randomEffective, "validation"), test: search.accuracy(search.randomEffective, "test") };
+    this.random[part] ??= search.accuracy(search.randomEffective, part);
     return [search.accuracy(search.effective, part), this.random[part], search.accuracy(search.twin, part)];
   }
 
   frame(whole = false) {
     const { search } = this;
     const { settings, step, stepsPerEpoch, over, time, masks, effective } = search;
-    this.tested ??= this.accuracies("test");
+    if (!this.playing) this.tested = this.accuracies("test");
     const shown = {
       kind: "frame", whole, settings, step, stepsPerEpoch, over, time, playing: this.playing,
       validation: this.accuracies("validation"), test: this.tested, flips: this.flips,
@@ -115,13 +114,13 @@ class FindWorker {
     this.sent = performance.now();
   }
 
-  take({ kind, settings, codes, plays, pace, watched }) {
+  take({ kind, settings, masks, plays, pace, watched, meta }) {
     const { search } = this;
     if (kind === "set" || kind === "restart" || kind === "open") {
       this.target = 0;
       kind === "set" ? search.set(settings) : search.restart(settings);
-      if (codes) search.restore(codes);
-      this.target = search.step;
+      if (masks) search.restore(masks);
+      this.target = plays ? Infinity : search.step;
       this.fresh();
       if (plays) this.goTo(Infinity);
     } else if (kind === "scramble") {
@@ -133,7 +132,11 @@ class FindWorker {
     else if (kind === "step") this.goTo(search.step + 1);
     else if (kind === "epoch") this.goTo((Math.floor(search.step / search.stepsPerEpoch) + 1) * search.stepsPerEpoch);
     else if (kind === "pace") [this.pace, this.began] = [pace, { step: search.step, at: performance.now() }];
-    else if (kind === "watch") {
+    else if (kind === "write") {
+      const accuracy = { accuracy: search.accuracy(search.effective, "test"), val_accuracy: search.accuracy(search.effective, "validation") };
+      const bytes = writeTicket(search.settings, search.masks, { ...meta, ...accuracy });
+      this.post({ kind: "ticket", bytes });
+    } else if (kind === "watch") {
       this.watched = watched;
       this.frame();
     }
