@@ -11,6 +11,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ _ENGINE = (
     *(f"playground/{name}" for name in "digits write_ticket ticket_reader link".split()),
 )
 _ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search worker".split())
-_ENGINE_WANN = ()
+_ENGINE_WANN = tuple(f"playground/wann_{name}" for name in "net physics genome search file worker".split())
 # Scripts of the page itself: of both tabs, of each tab.
 _PAGE = (*"dom answer pen picture edge_flow".split(), "playground/qr", "playground/shell")
 _PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw experiments home".split())
-_PAGE_WANN = ()
-_STYLES = ("page", "playground/playground", "playground/find", "playground/wann")
+_PAGE_WANN = tuple(f"playground/wann_{name}" for name in "picture player chart evolution tab".split())
+# Tasks of weight agnostic networks that the page has a world for.
+_TASKS = ("swingup", "cartpole", "digits")
+_STYLES = ("page", "playground/playground", "playground/find", "playground/player", "playground/wann")
 
 
 def playground(path: str | Path) -> None:
@@ -97,7 +100,15 @@ def _write_policy(texts: dict[str, str]) -> str:
 
 
 def _list_facts() -> dict[str, Any]:
-    return {"digits": _pack_digits()}
+    return {"digits": _pack_digits(), "networks": {task: _read_champion(task) for task in _TASKS}}
+
+
+def _read_champion(task: str) -> str:
+    """Return the file of a network that was found for a task: a champion of the package, or a small one of our own."""
+    champion = resources.files("untrained.wann").joinpath("champions", f"{task}.json")
+    if champion.is_file():
+        return champion.read_text(encoding="utf-8")
+    return read_file(f"playground/{task}.json")
 
 
 def _pack_digits() -> dict[str, Any]:

@@ -1,0 +1,199 @@
+// The tab for weight agnostic networks: found ones at work, and the search for more.
+
+// Digits of the test part, one after the other, and the answers of a network.
+class DigitsScene {
+  constructor() {
+    const { images, labels } = digits.test;
+    const pixels = Float64Array.from(images, (value) => value * digits.std + digits.mean);
+    this.examples = Array.from(labels, (label, i) => ({ label, x: pixels.subarray(64 * i, 64 * (i + 1)) }));
+    this.names = { inputs: [], outputs: digits.labels };
+    this.says = "A digit of the test part, and how much speaks for each of the ten answers.";
+    [this.at, this.time] = [0, 0];
+  }
+
+  restart() {
+    this.at = Math.floor(Math.random() * this.examples.length);
+  }
+
+  advance(seconds, net, nodes, w) {
+    this.time += seconds;
+    if (this.time > 1.2) {
+      this.restart();
+      this.time = 0;
+    }
+    nodes.set(valuesOfNet(net, this.examples[this.at].x, w[0]));
+  }
+
+  draw(ink, nodes) {
+    const [width, height] = [ink.canvas.clientWidth, ink.canvas.clientHeight];
+    const [{ x, label }, scores] = [this.examples[this.at], probabilitiesOf(nodes.subarray(-10))];
+    const [side, best] = [Math.min(height - 40, width * 0.4) / 8, scores.indexOf(Math.max(...scores))];
+    const colour = (name) => getComputedStyle(ink.canvas).getPropertyValue(name);
+    ink.clearRect(0, 0, width, height);
+    for (let i = 0; i < 64; i++) {
+      ink.fillStyle = `rgb(${Array(3).fill(Math.round(255 * x[i]))})`;
+      ink.fillRect(20 + (i % 8) * side, 20 + Math.floor(i / 8) * side, side + 0.5, side + 0.5);
+    }
+    ink.font = "13px system-ui, sans-serif";
+    scores.forEach((score, digit) => {
+      const [left, top] = [8 * side + 48, 20 + digit * ((height - 40) / 10)];
+      ink.fillStyle = digit === best ? colour(digit === label ? "--for" : "--against") : colour("--quiet");
+      ink.fillText(digits.labels[digit], left - 14, top + 13);
+      ink.fillRect(left, top + 3, Math.max(1, score * (width - left - 20)), 11);
+    });
+  }
+
+  // The share of right answers of the whole test part at this weight.
+  facts(net, w) {
+    if (net !== this.counted?.net || w !== this.counted.w) {
+      const right = this.examples.filter(({ x, label }) => {
+        const scores = valuesOfNet(net, x, w).subarray(-net.outputs);
+        return scores.indexOf(Math.max(...scores)) === label;
+      });
+      this.counted = { net, w, share: right.length / this.examples.length };
+    }
+    return [["Right, of the test part", percent(this.counted.share)], ["Examples", thousands(this.examples.length)]];
+  }
+}
+
+const scenes = { swingup: new CartScene(wannSwingUp), cartpole: new CartScene(wannCartPole), digits: new DigitsScene() };
+const player = new WannPlayer(at("wann-player"));
+
+function taskOf(net) {
+  const task = { "5 1": "swingup", "4 1": "cartpole", "64 10": "digits" }[`${net.inputs} ${net.outputs}`];
+  return task ?? noNetwork(`it has ${net.inputs} inputs and ${net.outputs} outputs; here are worlds for 5 and 1, 4 and 1, 64 and 10`);
+}
+
+// ---------------------------------------------------------------- found networks
+const known = new Map(Object.entries(facts.networks).map(([task, text]) => [task, readNet(new TextEncoder().encode(text))]));
+
+function showNet(name) {
+  const net = known.get(name);
+  at("wann-choice").value = name;
+  const best = net.meta?.shared_weight;
+  at("wann-about").textContent = `${net.src.length} connections, ${net.act.length - net.outputs} hidden nodes.`
+    + (typeof best === "number" ? ` It does best at the weight ${best.toFixed(2).replace("-", "−")}.` : "");
+  player.play(net, scenes[taskOf(net)]);
+}
+
+function saveNet() {
+  const link = element("a", { download: "found.json" });
+  link.href = URL.createObjectURL(new Blob([writeNet(player.net)], { type: "application/json" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+async function openNet(file) {
+  at("wann-said").textContent = "";
+  try {
+    if (file.size > mostBytes) noNetwork(`it has more than ${thousands(mostBytes)} bytes`);
+    const net = readNet(new Uint8Array(await file.arrayBuffer()));
+    taskOf(net);
+    addNet("opened", net, file.name.slice(0, 60));
+  } catch (error) {
+    if (!(error instanceof NetError)) throw error;
+    at("wann-said").textContent = error.message;
+  }
+}
+
+function addNet(name, net, words) {
+  known.set(name, net);
+  let option = Array.from(at("wann-choice").options).find(({ value }) => value === name);
+  if (!option) at("wann-choice").append((option = element("option", { value: name })));
+  option.textContent = words;
+  showNet(name);
+}
+
+// ---------------------------------------------------------------- evolution
+let evolution = null;
+let began = 0;
+const evolved = new WannPlayer(at("wann-evolved"));
+const cores = Math.min(16, Math.max(1, navigator.hardwareConcurrency || 2));
+const workers = [];
+
+// The settings that stand in the form, or null where one cannot be.
+function settingsOf() {
+  const number = (id) => at(id).valueAsNumber;
+  const weights = at("wann-weights").value.replaceAll("−", "-").split(/[\s,;]+/).filter(Boolean).map(Number);
+  const fine = weights.length > 0 && weights.length <= 12 && weights.every((w) => Math.abs(w) <= 10);
+  at("wann-weights").setCustomValidity(fine ? "" : "One to twelve numbers from −10 to 10, with commas between.");
+  if (!at("wann-form").reportValidity()) return null;
+  const [population, generations, seed] = [number("wann-population"), number("wann-generations"), BigInt(number("wann-seed"))];
+  return { env: wannEnvironments[at("wann-task").value], population, generations, seed, weights };
+}
+
+function restartEvolution() {
+  const settings = settingsOf();
+  if (!settings) return false;
+  evolution?.run(false);
+  while (workers.length < cores) workers.push(createWorker("startWannEvaluator"));
+  evolution = new Evolution(settings, workers, told);
+  [evolution.scene, evolution.shown, began] = [new CartScene(settings.env), null, performance.now()];
+  return true;
+}
+
+function runEvolution(running) {
+  if (running && !evolution && !restartEvolution()) return;
+  evolution.run(running);
+  sayState();
+}
+
+function sayState() {
+  const { search, generations, running } = evolution;
+  at("wann-run").textContent = running ? "Pause" : "Evolve";
+  const best = search.best;
+  const reward = best ? `Best: a mean reward of ${best.mean.toFixed(0)} of ${search.env.maxSteps}, with ${best.connections} connections.` : "";
+  at("wann-state").textContent = `Generation ${search.generation} of ${generations}. ${reward}`;
+}
+
+function told() {
+  const { search, scene, steps } = evolution;
+  sayState();
+  const speed = steps / (performance.now() - began) / 1000;
+  at("wann-speed").textContent = `${workers.length} Workers, ${speed.toFixed(1)} million steps of the simulation in a second.`;
+  if (search.best && search.best !== evolution.shown) {
+    evolution.shown = search.best;
+    const best = search.weights[search.best.rewards.indexOf(Math.max(...search.best.rewards))];
+    const meta = { task: search.env.name, seed: BigInt(at("wann-seed").value), generations: BigInt(search.generation), validation: search.best.mean, shared_weight: best };
+    evolved.play({ ...search.best.net, meta }, scene);
+    at("wann-result").hidden = false;
+  }
+  drawCharts();
+}
+
+function drawCharts() {
+  const { search } = evolution;
+  const every = Math.ceil(search.rows.length / 300);
+  const rows = search.rows.filter((row, i) => row.rewards && (i % every === 0 || i === search.rows.length - 1));
+  const largest = Math.max(...search.weights.map(Math.abs));
+  const lines = search.weights.map((w, v) => ({
+    name: `w ${String(w).replace("-", "−")}`,
+    colour: w < 0 ? "var(--against)" : "var(--for)",
+    opacity: 0.35 + 0.65 * (Math.abs(w) / largest || 0),
+    points: rows.map((row) => [row.generation, row.rewards[v]]),
+  }));
+  drawChart(at("wann-rewards"), lines, { says: "Reward of the best network at each weight, over the generations.", x: "generation", y: "reward" });
+  const front = search.front.map(({ connections, mean }) => [connections, mean]);
+  const line = { name: "", colour: "var(--for)", steps: true, points: front };
+  drawChart(at("wann-front"), [line], { says: "The best mean reward of networks with at most so many connections.", x: "connections", y: "mean reward" });
+}
+
+// ---------------------------------------------------------------- controls
+at("wann-choice").addEventListener("change", () => showNet(at("wann-choice").value));
+at("wann-save").addEventListener("click", saveNet);
+at("wann-open").addEventListener("change", () => {
+  if (at("wann-open").files.length) openNet(at("wann-open").files[0]);
+  at("wann-open").value = ""; // the same one may be chosen again
+});
+at("wann-run").addEventListener("click", () => runEvolution(!evolution?.running));
+at("wann-again").addEventListener("click", () => {
+  if (restartEvolution()) runEvolution(true);
+});
+at("wann-keep").addEventListener("click", () => {
+  addNet("evolved", evolved.net, `Evolved here: ${evolved.net.src.length} connections`);
+  at("wann-choice").focus();
+});
+at("wann-form").addEventListener("submit", (event) => event.preventDefault());
+watchTab("wann", (shown) => shown || (evolution?.running && runEvolution(false)));
+showNet("swingup");
+window.untrained.wann = { player, evolved, openNet, saved: () => writeNet(player.net), search: () => evolution?.search };
