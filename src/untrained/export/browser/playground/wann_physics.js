@@ -8,7 +8,7 @@ const wannSwingUp = {
   states: 6,
   maxSteps: 1000,
   dt: 0.01,
-  inputNames: ["x", "ẋ", "cos θ", "sin θ", "θ̇"],
+  inputNames: ["place", "speed", "cos angle", "sin angle", "spin"],
   // A start; normal() draws from N(0, 1).
   start(uniform, normal) {
     const [x, speed, turned, spin] = [0.2 * normal(), 0.2 * normal(), 0.2 * normal(), 0.2 * normal()];
@@ -66,7 +66,7 @@ const wannCartPole = {
   states: 4,
   maxSteps: 500,
   dt: 0.02,
-  inputNames: ["x", "ẋ", "θ", "θ̇"],
+  inputNames: ["place", "speed", "angle", "spin"],
   start: (uniform) => Array.from({ length: 4 }, () => 0.1 * uniform() - 0.05),
   completed: (state) => state,
   observe(state, nodes, lanes, width) {

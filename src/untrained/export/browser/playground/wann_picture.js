@@ -1,6 +1,6 @@
 // A weight agnostic network as a picture in layers, whose nodes light up with their values.
 
-const shortNames = ["x", "step", "sin", "gauss", "tanh", "sigm", "−x", "|x|", "relu", "cos", "x²"];
+const shortNames = ["linear", "step", "sin", "gauss", "tanh", "sigmoid", "−x", "|x|", "relu", "cos", "x²"];
 const svg = (tag, attributes = {}, ...children) => {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -13,7 +13,7 @@ const targetsOf = (net) => Array.from(net.act).flatMap((_, k) => Array(net.edgeP
 function arrangedLayers(net) {
   const [first, count] = [net.inputs + 1, net.inputs + 1 + net.act.length];
   const targets = targetsOf(net);
-  const depth = new Int32Array(count);
+  const depth = new Int32Array(count).fill(1, first);
   net.src.forEach((source, e) => (depth[targets[e]] = Math.max(depth[targets[e]], depth[source] + 1)));
   const last = Math.max(1, ...depth.subarray(0, count - net.outputs)) + (net.act.length > net.outputs ? 1 : 0);
   depth.fill(last, count - net.outputs);
@@ -51,7 +51,7 @@ class NetPicture {
     const most = Math.max(...layers.map((layer) => layer.length));
     const [step, radius] = most > 30 ? [8, 3] : most > 12 ? [18, 6] : [38, 9];
     const height = Math.max(150, most * step + 24);
-    const [left, right] = [names.inputs.length ? 58 : 16, names.outputs.length ? 52 : 22];
+    const [left, right] = [names.inputs.length ? 76 : 16, names.outputs.length ? 52 : 22];
     const across = Math.max(40, this.width - left - right) / Math.max(1, layers.length - 1);
     const spot = new Map();
     layers.forEach((layer, l) => {
@@ -84,8 +84,8 @@ class NetPicture {
   light(values) {
     const share = (value) => Math.min(1, Math.abs(value)) || 0;
     for (const [node, circle] of this.circles) {
-      circle.style.fill = values[node] < 0 ? "var(--against)" : "var(--for)";
-      circle.style.fillOpacity = share(values[node]).toFixed(2);
+      const part = (100 * share(values[node])).toFixed(0);
+      circle.style.fill = `color-mix(in srgb, var(${values[node] < 0 ? "--against" : "--for"}) ${part}%, var(--card))`;
     }
     this.net.src.forEach((source, e) => (this.edges[e].style.strokeOpacity = (0.15 + 0.75 * share(values[source])).toFixed(2)));
   }

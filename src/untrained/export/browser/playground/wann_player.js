@@ -82,9 +82,9 @@ class CartScene {
 const playerNote = "One number for all connections at once. Try a negative one, and try 0: then nothing gets through.";
 
 class WannPlayer {
-  constructor(root, { w = 1 } = {}) {
+  constructor(root) {
     this.canvas = element("canvas", { className: "stage" });
-    this.slider = element("input", { type: "range", min: -3, max: 3, step: 0.05, value: w, id: `${root.id}-weight` });
+    this.slider = element("input", { type: "range", min: -3, max: 3, step: 0.05, value: 1, id: `${root.id}-weight` });
     this.shown = element("output", { htmlFor: this.slider.id });
     const label = element("label", { htmlFor: this.slider.id, textContent: "Weight of every connection: " }, this.shown);
     const button = (textContent, does) => {
@@ -110,9 +110,10 @@ class WannPlayer {
     requestAnimationFrame((now) => this.frame(now, now));
   }
 
-  // Shows a network; a scene that is the same goes on.
-  play(net, scene) {
+  // Shows a network; a scene that is the same goes on, at the same weight.
+  play(net, scene, w) {
     const same = scene === this.scene;
+    if (!same && w) this.slider.value = w;
     [this.net, this.scene, this.own] = [net, scene, null];
     this.nodes = new Float64Array(net.inputs + 1 + net.act.length).fill(1, 0, 1);
     this.canvas.setAttribute("role", "img");

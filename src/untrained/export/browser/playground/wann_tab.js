@@ -73,7 +73,7 @@ function showNet(name) {
   const best = net.meta?.shared_weight;
   at("wann-about").textContent = `${net.src.length} connections, ${net.act.length - net.outputs} hidden nodes.`
     + (typeof best === "number" ? ` It does best at the weight ${best.toFixed(2).replace("-", "−")}.` : "");
-  player.play(net, scenes[taskOf(net)]);
+  player.play(net, scenes[taskOf(net)], best);
 }
 
 function saveNet() {
@@ -155,7 +155,7 @@ function told() {
     evolution.shown = search.best;
     const best = search.weights[search.best.rewards.indexOf(Math.max(...search.best.rewards))];
     const meta = { task: search.env.name, seed: BigInt(at("wann-seed").value), generations: BigInt(search.generation), validation: search.best.mean, shared_weight: best };
-    evolved.play({ ...search.best.net, meta }, scene);
+    evolved.play({ ...search.best.net, meta }, scene, best);
     at("wann-result").hidden = false;
   }
   drawCharts();
