@@ -188,7 +188,7 @@ def export(net: Path, out: Path, /) -> None:
     """Write a network in another format, by the ending of the file.
 
     .onnx for ONNX runtimes (inputs x and the shared weight w), .py for Python without any package, .graphml for graph
-    tools, .png, .svg or .pdf as a picture.
+    tools, .png, .svg or .pdf as a picture, .html as a page on which it balances a pole (swingup, cartpole).
 
     Args:
         net: The network's file, or champion:NAME, one that comes with the package.
@@ -212,8 +212,12 @@ def export(net: Path, out: Path, /) -> None:
                 networkx.write_graphml(graph, unfinished)
         case ".png" | ".svg" | ".pdf":
             read.draw(out)
+        case ".html":
+            from untrained.wann.runs.simulation import write_simulation
+
+            write_simulation(read, out)
         case _:
-            raise ValueError(f"{out}: expected a file that ends in .onnx, .py, .graphml, .png, .svg or .pdf")
+            raise ValueError(f"{out}: expected a file that ends in .onnx, .py, .graphml, .png, .svg, .pdf or .html")
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 

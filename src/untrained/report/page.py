@@ -48,6 +48,16 @@ class Image:
 
 @final
 @dataclass(frozen=True)
+class Live:
+    """Something that runs on the page, in the element `live`; `facts` are the JSON in the element `live-facts`."""
+
+    facts: Mapping[str, Any]
+    css: str
+    script: str
+
+
+@final
+@dataclass(frozen=True)
 class Section:
     """Part of the page.
 
@@ -58,6 +68,7 @@ class Section:
         charts: charts below that.
         images: (heading, images) of each row.
         code: lines to type.
+        live: something that runs below the text; one of a page at most.
         steps: names of the slider's places; the charts' parameter `epoch` is the number of the place.
     """
 
@@ -68,6 +79,7 @@ class Section:
     images: Sequence[tuple[str, Sequence[Image]]] = ()
     code: Sequence[str] = ()
     steps: Sequence[str] = ()
+    live: Live | None = None
 
 
 def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
@@ -87,6 +99,7 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
         id=id,
         css=package.joinpath("page.css").read_text(encoding="utf-8"),
         script=package.joinpath("page.js").read_text(encoding="utf-8"),
+        live=next((section.live for section in sections if section.live), None),
         vega=[_script(name) for name in ("vega.min.js", "vega-lite.min.js")] if charts else [],
     )
 

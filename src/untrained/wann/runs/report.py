@@ -25,6 +25,7 @@ from untrained.wann.networks.graph import WEIGHTS
 from untrained.wann.networks.layout import place
 from untrained.wann.networks.net import Net
 from untrained.wann.runs.settings import WannSettings, format_task_flag
+from untrained.wann.runs.simulation import simulation
 from untrained.wann.tuning.columns import heading, table_rows
 
 _LABELLED = 60  # nodes, at most, that have their activation beside them
@@ -85,7 +86,7 @@ def write_report(folder: str | Path) -> Path:
         f"{run.net.connections:,} connections and {hidden:,} hidden nodes, all connections with one shared weight: "
         "the architecture is the result of the search."
     )
-    sections = [section for part in (_scores, _network, _weights, _search, _repeat) for section in part(run)]
+    sections = [section for part in (_scores, _work, _network, _weights, _search, _repeat) for section in part(run)]
     page = render(f"A weight agnostic network for {task}", [lead, *run.gaps], sections)
     path = folder / REPORT
     with atomic_write(path) as unfinished:
@@ -134,6 +135,10 @@ def _measures(given: object) -> dict[str, str]:
     """Return the measures of a column as text, by name, without those that are no numbers."""
     pairs = given.items() if isinstance(given, dict) else ()
     return {clean(name): f"{value:,.3g}" for name, value in pairs if is_number(value)}
+
+
+def _work(run: _Run) -> Iterator[Section]:
+    return simulation(run.net)
 
 
 def _network(run: _Run) -> Iterator[Section]:
