@@ -73,7 +73,7 @@ class CartScene {
     const gone = this.ended[0] ? (Math.abs(this.state[0]) > 2.4 ? ", off the track" : ", fallen") : "";
     return [
       ["Time", `${(this.steps * this.env.dt).toFixed(1)} of ${this.env.maxSteps * this.env.dt} s${gone}`],
-      ["Reward so far", `${this.total[0].toFixed(0)} of at most ${this.env.maxSteps}`],
+      ["Reward so far", `${this.total[0].toFixed(0)} of ${this.env.maxSteps}`],
       ["Upright", `${this.upright.toFixed(1)} s`],
     ];
   }

@@ -128,12 +128,14 @@ function restartEvolution() {
   evolution?.run(false);
   while (workers.length < cores) workers.push(createWorker("startWannEvaluator"));
   evolution = new Evolution(settings, workers, told);
-  [evolution.scene, evolution.shown, began] = [new CartScene(settings.env), null, performance.now()];
+  Object.assign(evolution, { scene: new CartScene(settings.env), shown: null, seed: settings.seed });
   return true;
 }
 
 function runEvolution(running) {
   if (running && !evolution && !restartEvolution()) return;
+  if (running) [evolution.steps, began] = [0, performance.now()];
+  evolution.generations = at("wann-generations").valueAsNumber || evolution.generations;
   evolution.run(running);
   sayState();
 }
@@ -154,7 +156,7 @@ function told() {
   if (search.best && search.best !== evolution.shown) {
     evolution.shown = search.best;
     const best = search.weights[search.best.rewards.indexOf(Math.max(...search.best.rewards))];
-    const meta = { task: search.env.name, seed: BigInt(at("wann-seed").value), generations: BigInt(search.generation), validation: search.best.mean, shared_weight: best };
+    const meta = { task: search.env.name, seed: evolution.seed, generations: BigInt(search.generation), validation: search.best.mean, shared_weight: best };
     evolved.play({ ...search.best.net, meta }, scene, best);
     at("wann-result").hidden = false;
   }
