@@ -55,6 +55,9 @@ function cosOf(x) {
   return -signOfTurns(k) * sinWithin(x - half * piA - half * piB - half * piC);
 }
 
+const gaussianOf = (x) => expOf(-0.5 * x * x);
+const squareOf = (x) => x * x;
+
 // The nearest integer, halves to even.
 const toWhole = (x) => (Math.abs(x) < 2 ** 51 ? x + 6755399441055744 - 6755399441055744 : x);
 
@@ -70,43 +73,17 @@ function sinPi(x) {
 // nodes[at + q] becomes the activation of w[q] * nodes[at + q], for `width` lanes.
 function activateLanes(kind, nodes, at, width, w) {
   const end = at + width;
-  switch (kind) {
-    case 1:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] *= w[q];
-      break;
-    case 2:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = nodes[i] * w[q] > 0 ? 1 : 0;
-      break;
-    case 3:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = sinPi(nodes[i] * w[q]);
-      break;
-    case 4:
-      for (let i = at, q = 0; i < end; i++, q++) {
-        const t = nodes[i] * w[q];
-        nodes[i] = expOf(-0.5 * t * t);
-      }
-      break;
-    case 5:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = tanhOf(nodes[i] * w[q]);
-      break;
-    case 6:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = (tanhOf(nodes[i] * w[q] * 0.5) + 1) * 0.5;
-      break;
-    case 7:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = -(nodes[i] * w[q]);
-      break;
-    case 8:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = Math.abs(nodes[i] * w[q]);
-      break;
-    case 9:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = Math.max(nodes[i] * w[q], 0);
-      break;
-    case 10:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = sinPi(nodes[i] * w[q] + 0.5);
-      break;
-    default:
-      for (let i = at, q = 0; i < end; i++, q++) nodes[i] = (nodes[i] * w[q]) * (nodes[i] * w[q]);
-  }
+  if (kind === 1) for (let i = at, q = 0; i < end; i++, q++) nodes[i] *= w[q];
+  else if (kind === 2) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = nodes[i] * w[q] > 0 ? 1 : 0;
+  else if (kind === 3) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = sinPi(nodes[i] * w[q]);
+  else if (kind === 4) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = gaussianOf(nodes[i] * w[q]);
+  else if (kind === 5) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = tanhOf(nodes[i] * w[q]);
+  else if (kind === 6) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = (tanhOf(nodes[i] * w[q] * 0.5) + 1) * 0.5;
+  else if (kind === 7) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = -(nodes[i] * w[q]);
+  else if (kind === 8) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = Math.abs(nodes[i] * w[q]);
+  else if (kind === 9) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = Math.max(nodes[i] * w[q], 0);
+  else if (kind === 10) for (let i = at, q = 0; i < end; i++, q++) nodes[i] = sinPi(nodes[i] * w[q] + 0.5);
+  else for (let i = at, q = 0; i < end; i++, q++) nodes[i] = squareOf(nodes[i] * w[q]);
 }
 
 // Sets the computed nodes of the first `width` lanes at the shared weights w, one of each lane.

@@ -15,15 +15,7 @@ const wannSwingUp = {
     return this.completed([x, speed, Math.PI + turned, spin]);
   },
   completed: ([x, speed, angle, spin]) => [x, speed, angle, spin, cosOf(angle), sinOf(angle)],
-  observe(state, nodes, lanes, width) {
-    for (let q = 0; q < width; q++) {
-      nodes[lanes + q] = state[q];
-      nodes[2 * lanes + q] = state[lanes + q];
-      nodes[3 * lanes + q] = state[4 * lanes + q];
-      nodes[4 * lanes + q] = state[5 * lanes + q];
-      nodes[5 * lanes + q] = state[3 * lanes + q];
-    }
-  },
+  shown: [0, 1, 4, 5, 3], // the numbers of the state that the inputs are
   step(state, nodes, action, total, ended, lanes, width) {
     const [g, pole, length, friction, dt] = [9.82, 0.5, 0.6, 0.1, 0.01];
     const [both, lever] = [0.5 + pole, pole * length]; // the cart weighs 0.5, too
@@ -69,9 +61,7 @@ const wannCartPole = {
   inputNames: ["place", "speed", "angle", "spin"],
   start: (uniform) => Array.from({ length: 4 }, () => 0.1 * uniform() - 0.05),
   completed: (state) => state,
-  observe(state, nodes, lanes, width) {
-    for (let s = 0; s < 4; s++) for (let q = 0; q < width; q++) nodes[(s + 1) * lanes + q] = state[s * lanes + q];
-  },
+  shown: [0, 1, 2, 3],
   step(state, nodes, action, total, ended, lanes, width) {
     const widest = (12 * 2 * Math.PI) / 360;
     for (let q = 0; q < width; q++) {
@@ -98,6 +88,14 @@ const wannCartPole = {
 
 const wannEnvironments = { swingup: wannSwingUp, cartpole: wannCartPole };
 
+function observeLanes({ shown }, state, nodes, lanes, width) {
+  for (let i = 0; i < shown.length; i++) {
+    const from = shown[i] * lanes;
+    const to = (i + 1) * lanes;
+    for (let q = 0; q < width; q++) nodes[to + q] = state[from + q];
+  }
+}
+
 // Plays every start at every weight; {rewards, steps}: the reward of weight v from start r is rewards[v * R + r].
 function playEpisodes(net, env, weights, starts) {
   const reps = starts.length / env.states;
@@ -114,7 +112,7 @@ function playEpisodes(net, env, weights, starts) {
   const action = net.inputs + 1 + net.act.length - net.outputs;
   let [running, played] = [lanes, 0];
   for (let step = 1; running > 0; step++) {
-    env.observe(state, nodes, lanes, running);
+    observeLanes(env, state, nodes, lanes, running);
     computeLanes(net, nodes, lanes, running, w);
     env.step(state, nodes, action, total, ended, lanes, running);
     played += running;

@@ -51,7 +51,7 @@ class CartScene {
         if (this.rest > 1) return this.restart();
         continue;
       }
-      env.observe(state, nodes, 1, 1);
+      observeLanes(env, state, nodes, 1, 1);
       computeLanes(net, nodes, 1, 1, w);
       env.step(state, nodes, nodes.length - 1, this.total, this.ended, 1, 1);
       this.steps++;
