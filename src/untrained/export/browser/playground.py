@@ -104,11 +104,8 @@ def _list_facts() -> dict[str, Any]:
 
 
 def _read_champion(task: str) -> str:
-    """Return the file of a network that was found for a task: a champion of the package, or a small one of our own."""
-    champion = resources.files("untrained.wann").joinpath("champions", f"{task}.json")
-    if champion.is_file():
-        return champion.read_text(encoding="utf-8")
-    return read_file(f"playground/{task}.json")
+    """Return the file of the package's champion for a task."""
+    return resources.files("untrained.wann").joinpath("champions", f"{task}.json").read_text(encoding="utf-8")
 
 
 def _pack_digits() -> dict[str, Any]:
