@@ -16,8 +16,8 @@ import torch
 from playwright.sync_api import sync_playwright
 
 import untrained as ut
+from harness import write
 
-RESULTS = Path(__file__).parent / "results" / "playground.json"
 SCRIPTS = "sha256 json header ticket inflate weights playground/find_choice playground/find_layers".split()
 SCRIPTS.append("playground/find_search")
 _STEPS = """
@@ -114,8 +114,8 @@ def main():
         found = measure_page(path)
     found["steps a CPU second in node, with twin"] = measure_engine()
     found["steps a CPU second in Python, with twin, one thread"] = measure_python()
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=1))
+    write("playground", found)
 
 
 if __name__ == "__main__":

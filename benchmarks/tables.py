@@ -19,6 +19,7 @@ import untrained as ut
 from harness import measured
 from markdown_table import table
 from tables_bank import bank_inferring, bank_peers, bank_says, bank_scenarios, bank_switching  # noqa: F401  by name
+from tables_playground import playground  # noqa: F401  by name
 from tables_wann import (  # noqa: F401  by name
     wann_activations,
     wann_champions,
@@ -44,6 +45,7 @@ PAGES = (
     "docs/frontier.md",
     "docs/index.md",
     "docs/methods.md",
+    "docs/playground.md",
     "docs/recipe.md",
     "docs/speed.md",
     "docs/story.md",

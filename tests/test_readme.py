@@ -114,7 +114,8 @@ def test_commands_are_ones_we_have(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+        # The docs' build writes the playground itself.
+        assert (page.parent / target).exists() or target == "playground/playground.html", target
 
 
 def test_figures_are_those_measured():

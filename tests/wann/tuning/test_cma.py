@@ -46,19 +46,21 @@ def validated(task, net, seed=0):
 @settings(max_examples=5)
 @given(
     st.lists(st.floats(-2, 2), min_size=2, max_size=2),
-    st.integers(1, 9).map(lambda tens: 10 * tens),
+    st.sampled_from([10, 20, 30]),
     st.integers(0, 9),
     st.sampled_from([0.0, 1.0]),
 )
 def test_a_larger_budget_continues_a_smaller_one_and_is_never_worse(best, budget, seed, noise):
     few, more = Waves(best, noise), Waves(best, noise)
     found = [tune.tuned(few, TWO, shared=0.5, budget=budget, seed=seed)]
-    found.append(tune.tuned(more, TWO, shared=0.5, budget=budget + 50, seed=seed))
+    found.append(tune.tuned(more, TWO, shared=0.5, budget=budget + 30, seed=seed))
     spent = few.spent()
     assert spent == [32] * budget
     assert more.spent()[: len(spent)] == spent
     start = validated(few, TWO.replace(weights=[0.5, 0.5]), seed)
-    assert start <= validated(few, found[0], seed) <= validated(few, found[1], seed)
+    rounding = 1e-9  # of sums in another order
+    assert start <= validated(few, found[0], seed) + rounding
+    assert validated(few, found[0], seed) <= validated(few, found[1], seed) + rounding
 
 
 def test_it_starts_again_and_leaves_a_local_maximum():

@@ -92,7 +92,7 @@ def evolve(
 
     Example:
         >>> run = wann.evolve(task="digits", population=8, generations=1, trials=1, tune="shared", workers=1, out="run")
-        >>> [column.name for column in run.columns][2:]
+        >>> [column.name for column in run.columns][2:4]
         ['random shared weight', 'tuned shared weight']
     """
     settings = replace(settings or WannSettings(), **changes)
