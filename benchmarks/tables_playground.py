@@ -29,7 +29,7 @@ def playground() -> str:
             ],
             ["steps of swing-up, beside Python's on one thread", f"{share:.2f} ×", ""],
         ]
-    return table(["", "measured", "asked"], rows)
+    return table(["", "measured", "aim"], rows)
 
 
 OF_PYTHON = "steps a CPU second in Python, with twin, one thread"
