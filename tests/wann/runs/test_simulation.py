@@ -1,10 +1,13 @@
 """A network at work on the page about its search, and on a page of its own."""
 
+import re
+
 import pytest
 
 from browsing import check_page
 from untrained import wann
 from untrained.cli import main
+from untrained.export.browser.page import read_file
 from untrained.wann.networks.activations import ids_of
 from wann_nets import random_net
 
@@ -46,3 +49,11 @@ def test_a_page_of_its_own(opened, tmp_path):
     page.wait_for_function("parseFloat(document.querySelector('#live dd').textContent) > 1")
     page.get_by_role("button", name="Pause").click()
     assert page.get_by_role("button", name="Play").is_visible()
+
+
+def test_the_players_style_leaves_the_rest_of_a_page_alone():
+    """A rule for every chart once made the labels of the report's charts invisible."""
+    for rule in re.findall(
+        r"([^{}]+)\{[^{}]*\}", read_file("playground/player.css").replace("@media (min-width: 760px) {", "")
+    ):
+        assert all(part.strip().startswith((".player", ".net")) for part in rule.split(",")), rule
