@@ -11,14 +11,6 @@ from browsing import check_looks, check_page
 from untrained.export.network import build_network
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The path of a playground."""
-    path = tmp_path_factory.mktemp("playground") / "playground.html"
-    ut.export.playground(path)
-    return path
-
-
 @pytest.fixture
 def found(written, opened):
     """A function that opens the first tab at rest, narrow enough to be quick, or with what the address says."""

@@ -3,21 +3,12 @@
 import numpy as np
 import pytest
 
-import untrained as ut
 from browsing import check_page
 from untrained import wann
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.graph import WEIGHTS
 
 WHERE = "[...untrained.wann.player.scene.state]"
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The path of a playground."""
-    path = tmp_path_factory.mktemp("playground") / "playground.html"
-    ut.export.playground(path)
-    return path
 
 
 @pytest.fixture
