@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from harness import measured, write
-from untrained.wann import Packed, Search, best_shared, swing_up
+from untrained.wann import Net, Packed, Search, Task, best_shared, swing_up
 
 SEEDS, TRIALS = range(100, 110), 100
 GRID = tuple(np.linspace(-2, 2, 41).tolist())
@@ -21,6 +21,18 @@ METHODS = {
     "swingup": {"preset": "swingup"},
     "swingup, official quirks": {"preset": "swingup", "official_quirks": True},
 }
+
+
+def figures_of(task: Task, net: Net, best: float) -> dict[str, float]:
+    """The figures of a network on test episodes, those of one weight at its best one."""
+    networks = Packed.of([net])
+    measures = task.measures(networks, (best,), 1, reps=TRIALS)
+    return {
+        "connections": net.connections,
+        "shared": float(task.rewards(networks, GRID, 1, reps=TRIALS, part="test").mean()),
+        "tuned": float(task.rewards(networks, (best,), 1, reps=TRIALS, part="test")[0, 0]),
+        **{name: float(values[0, 0]) for name, values in measures.items()},
+    }
 
 
 def reached(seed: int, seconds: float, settings: dict) -> dict[str, object]:
@@ -36,14 +48,7 @@ def reached(seed: int, seconds: float, settings: dict) -> dict[str, object]:
         ("chosen", search.best),
         ("at its best weight", max(search.front, key=lambda f: max(f.rewards))),
     ):
-        networks, best = Packed.of([each.net]), best_shared(task, each.net)
-        measures = task.measures(networks, (best,), 1, reps=TRIALS)
-        found[name] = {
-            "connections": each.net.connections,
-            "shared": float(task.rewards(networks, GRID, 1, reps=TRIALS, part="test").mean()),
-            "tuned": float(task.rewards(networks, (best,), 1, reps=TRIALS, part="test")[0, 0]),
-            **{what: float(values[0, 0]) for what, values in measures.items()},
-        }
+        found[name] = figures_of(task, each.net, best_shared(task, each.net))
     return found
 
 

@@ -11,14 +11,11 @@ import sys
 from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
-
 from harness import measured, write
 from untrained.runs.rows import read_settings
 from untrained.search.run_files import CONFIG, FOUND, TUNED
 from untrained.wann import Net, Packed, swing_up
-
-TRIALS, GRID = 100, tuple(np.linspace(-2, 2, 41).tolist())
+from wann_search import TRIALS, figures_of
 
 
 def row_of(run: Path) -> dict[str, object]:
@@ -26,17 +23,13 @@ def row_of(run: Path) -> dict[str, object]:
     if settings["task"] != "swingup":
         raise SystemExit(f"{run} is a run for {settings['task']}, expected swingup")
     net = Net.load(run / FOUND)
-    networks, best = Packed.of([net]), (float(net.meta["shared_weight"]),)
     of_tuned = task.rewards(Packed.of([Net.load(run / TUNED)]), (1.0,), 1, reps=TRIALS, part="test")
     return {
         "seed": settings["seed"],
         "islands": settings["islands"],
         "generations": net.meta["generations"],
-        "connections": net.connections,
-        "shared": float(task.rewards(networks, GRID, 1, reps=TRIALS, part="test").mean()),
-        "tuned": float(task.rewards(networks, best, 1, reps=TRIALS, part="test")[0, 0]),
+        **figures_of(task, net, float(net.meta["shared_weight"])),
         "weights": float(of_tuned[0, 0]),
-        **{name: float(value[0, 0]) for name, value in task.measures(networks, best, 1, reps=TRIALS).items()},
     }
 
 

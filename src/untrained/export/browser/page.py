@@ -136,8 +136,7 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
     return template.render(
         css=Markup(read_file("page.css")),
         script=Markup("\n".join(read_file(f"{script}.js") for script in _SCRIPTS)),
-        # Inside a script element only "<" could end it, and JSON may write any character by its number.
-        facts=Markup(json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")),
+        facts=write_facts(facts),
         kind=kind,
         data=name,
         drawn=_DRAWN.get(name, "a picture"),
@@ -184,6 +183,12 @@ def _load_examples() -> dict[str, Any]:
     first = torch.tensor([int((test.labels == label).nonzero()[0]) for label in range(10)], device="cpu")
     pixels = base64.b64encode(test.images[first].numpy().tobytes()).decode()
     return {"pixels": pixels, "labels": [str(label) for label in range(10)]}
+
+
+def write_facts(facts: dict[str, Any]) -> Markup:
+    """Return facts as JSON for a script element of a page."""
+    # Inside a script element only "<" could end it, and JSON may write any character by its number.
+    return Markup(json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def read_file(name: str) -> str:

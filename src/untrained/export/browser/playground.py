@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import zlib
 from collections.abc import Sequence
 from importlib import resources
@@ -21,7 +20,7 @@ from markupsafe import Markup
 
 from untrained._version import __version__
 from untrained.data.dataset import load_data
-from untrained.export.browser.page import read_file
+from untrained.export.browser.page import read_file, write_facts
 from untrained.files import atomic_write
 
 # Scripts without a document, for the page and for its Workers: of both tabs, of each tab.
@@ -78,8 +77,7 @@ def _render() -> str:
     )
     return environment.get_template("playground.html").render(
         policy=_write_policy(texts),
-        # Inside a script element only "<" could end it, and JSON may write any character by its number.
-        facts=Markup(json.dumps(_list_facts(), separators=(",", ":")).replace("<", "\\u003c")),
+        facts=write_facts(_list_facts()),
         version=__version__,
         **{name: Markup(text) for name, text in texts.items()},
     )

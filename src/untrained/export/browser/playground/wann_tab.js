@@ -76,12 +76,7 @@ function showNet(name) {
   player.play(net, scenes[taskOf(net)], best);
 }
 
-function saveNet() {
-  const link = element("a", { download: "found.json" });
-  link.href = URL.createObjectURL(new Blob([writeNet(player.net)], { type: "application/json" }));
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
+const saveNet = () => saveFile("found.json", writeNet(player.net), "application/json");
 
 async function openNet(file) {
   at("wann-said").textContent = "";
