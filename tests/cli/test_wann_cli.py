@@ -110,6 +110,7 @@ def test_a_champion_of_the_package_stands_for_a_file(capsys):
     _run("show", "champion:cartpole")
     shown = capsys.readouterr().out
     assert "command      untrained wann --task cartpole" in shown and "def network(x, w=1.0):" in shown
+    assert "None" not in shown and "99999" not in shown
     _run("eval", "champion:cartpole-tuned", "--trials", "2")
     assert "tuned weights" in capsys.readouterr().out
     assert "cartpole" in _refused(capsys, "show", "champion:nobody")

@@ -100,7 +100,8 @@ def show(net: Path, /, *, picture: Path | None = None) -> None:
     print(f"connections  {read.connections}{'' if read.weights is None else ', each with a tuned weight'}")
     print(f"activations  {', '.join(f'{count} {name}' for name, count in kinds.most_common())}")
     for name, value in read.meta.items():
-        say(f"{name:<12} {_figures(value) if isinstance(value, Mapping) else value}")
+        if value is not None:
+            say(f"{name:<12} {_as_text(value)}")
     if picture is not None:
         read.draw(picture)
         say(f"picture      {picture}")
@@ -268,9 +269,13 @@ def _load(path: Path, task: str | None, data_dir: Path | None, max_steps: int | 
     return net, chosen
 
 
-def _figures(named: Mapping[str, object]) -> str:
-    """Return named figures as text; a file of others may hold anything in their place."""
-    return ", ".join(f"{name} {f'{x:.4g}' if isinstance(x, float) else x}" for name, x in named.items())
+def _as_text(fact: object) -> str:
+    """Return a fact with short numbers; the file of a stranger may hold anything."""
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{name} {_as_text(value)}" for name, value in fact.items())
+    if isinstance(fact, list):
+        return ", ".join(map(_as_text, fact))
+    return f"{fact:.4g}" if isinstance(fact, float) else str(fact)
 
 
 def _find_modules_here(task: str) -> None:
