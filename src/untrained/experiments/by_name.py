@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import hashlib
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from untrained.fields import final_classes, look_up
 from untrained.methods import METHODS, Method, schedules, structure
 from untrained.methods.nudge import Nudge
 from untrained.opponents import OPPONENTS, Opponent
+from untrained.own_code import arguments, import_place, is_code, literal, parse
 from untrained.weights import laws
 from untrained.weights.laws import WeightLaw
 
-_SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
-_LONGEST = 1000
 _SHORT = {"small": ("edge-popup", {"signed": True, "last": Nudge(step=1.0, levels=7)})}
 _KNOWN = METHODS | {short: METHODS[name] for short, (name, _) in _SHORT.items()}
-_WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 
 
 def spelled(name: str) -> str:
@@ -51,9 +44,9 @@ def method_of(text: str, keep: float | None = None, **fields: Any) -> Method:
         ValueError: there is no such method, or it has no such field.
         FileNotFoundError: there is no such file.
     """
-    cls, arguments, _ = _read(text)
-    arguments = {field: value for field, value in fields.items() if value is not None} | arguments
-    method = _build(text, cls, arguments)
+    cls, given, _ = _read(text)
+    given = {field: value for field, value in fields.items() if value is not None} | given
+    method = _build(text, cls, given)
     return method if keep is None or _gives_keep(text) else method.keeping(keep)
 
 
@@ -68,10 +61,10 @@ def last_of(text: str) -> Method | None:
 
 def opponent_of(text: str, keep: float | None = None) -> Opponent | None:
     """Return the trained opponent that a text names, as `method_of` does with methods; None if it names none."""
-    name, arguments, _ = _parse(text)
+    name, given, _ = _parse(text)
     if name not in OPPONENTS:
         return None
-    opponent = _build(text, OPPONENTS[name], arguments)
+    opponent = _build(text, OPPONENTS[name], given)
     return opponent if keep is None or _gives_keep(text) else opponent.keeping(keep)
 
 
@@ -93,20 +86,13 @@ def law_of(text: str) -> WeightLaw:
     Raises:
         ValueError: there is no such law, or it has no such field.
     """
-    name, arguments, _ = _parse(text)
-    return _build(text, look_up("weights law", _LAWS, name), arguments)
+    name, given, _ = _parse(text)
+    return _build(text, look_up("weights law", _LAWS, name), given)
 
 
 def names_code(texts: Iterable[str]) -> bool:
     """Return True if a method, or one in a list, names a file or module, which `method_of` would run."""
-    return any(":" in text.partition("(")[0] for each in texts for text in split(each))
-
-
-def with_absolute_path(text: str) -> str:
-    """Return the text with an absolute path to the file that it names, for processes in other folders."""
-    name = text.partition("(")[0].strip()
-    place, colon, _ = name.rpartition(":")
-    return text.replace(place, str(Path(place).resolve()), 1) if colon and place.endswith(".py") else text
+    return any(is_code(text) for each in texts for text in split(each))
 
 
 def split(texts: str) -> list[str]:
@@ -129,37 +115,13 @@ def import_method(name: str) -> type[Method]:
         FileNotFoundError: there is no such file.
     """
     place, _, cls_name = name.rpartition(":")
-    try:
-        module = _module_of(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except FileNotFoundError:
-        raise
-    except (Exception, SystemExit) as error:  # a file may raise errors of any class
-        raise ValueError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+    module = import_place(place)
     cls = getattr(module, cls_name, None)
     if not (inspect.isclass(cls) and issubclass(cls, Method)):
         raise ValueError(f"{place} has no untrained.Method called {cls_name!r}")
     if inspect.isabstract(cls) or not (dataclasses.is_dataclass(cls) and getattr(cls, "__final__", False)):
         raise ValueError(f"{cls_name} must be a @final @dataclass(frozen=True) with init_scores and codes")
     return cls
-
-
-def _module_of(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {str(path)!r}")
-    # Each file has one module, as a class that is defined twice would be two methods of one name.
-    name = f"untrained_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError("it is no Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 def _gives_keep(text: str) -> bool:
@@ -169,64 +131,45 @@ def _gives_keep(text: str) -> bool:
 
 def _read(text: str) -> tuple[type[Method], dict[str, Any], Method | None]:
     """Return (class, its fields, the method of the last layer)."""
-    name, arguments, _ = _parse(text)
+    name, given, _ = _parse(text)
     cls = import_method(name) if names_code([text]) else look_up("method", _KNOWN, name)
     last = None
-    if "last" in arguments and "last" not in inspect.signature(cls).parameters:
-        last = arguments.pop("last")
+    if "last" in given and "last" not in inspect.signature(cls).parameters:
+        last = given.pop("last")
         if not isinstance(last, Method):
             raise ValueError(f"{text}: last must be a method, such as Nudge(step=0.5, levels=31), got {last!r}")
-    return cls, arguments, last
+    return cls, given, last
 
 
 def _parse(text: str) -> tuple[str, dict[str, Any], set[str]]:
     """Return (name, fields in the brackets, those of them that give a `keep` or are one)."""
-    match = _SPELLING.fullmatch(text.strip())
-    if match is None or len(text) > _LONGEST:
-        raise ValueError(f"{text[:80]!r} is not a name, or a name with fields in brackets")
-    # Words need no quotes, not even Python's keywords, such as global.
-    quoted = _WORD.sub(r"='\1'", match[2] or "()")
-    try:
-        call = ast.parse(f"_{quoted}", mode="eval").body
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
-            raise ValueError("one pair of brackets is enough")
+
+    def read(call: ast.Call) -> tuple[dict[str, Any], set[str]]:
         keepers = {str(field.arg) for field in call.keywords for part in ast.walk(field) if _is_keep(part)}
-        name, fields = _SHORT.get(match[1].strip(), (match[1].strip(), {}))
-        return name, fields | _arguments(call, fields_only=True), keepers
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
-        reason = "they are not well formed" if isinstance(error, SyntaxError | RecursionError | MemoryError) else error
-        raise ValueError(f"{text!r} must be NAME(field=value, …): {reason}") from None
+        return arguments(call, _value), keepers
+
+    given, (fields, keepers) = parse(text, read)
+    name, own = _SHORT.get(given, (given, {}))
+    return name, own | fields, keepers
 
 
 def _is_keep(part: ast.AST) -> bool:
     return isinstance(part, ast.keyword) and part.arg == "keep"
 
 
-def _arguments(call: ast.Call, *, fields_only: bool) -> dict[str, Any]:
-    if (fields_only and call.args) or any(keyword.arg is None for keyword in call.keywords):
-        raise ValueError("every value needs the name of its field")
-    given = {str(keyword.arg): _value(keyword.value) for keyword in call.keywords}
-    if len(given) < len(call.keywords):
-        raise ValueError("a field is given twice")
-    return given
-
-
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         made = look_up("part", _PARTS, node.func.id)
-        return made(*map(_value, node.args), **_arguments(node, fields_only=False))
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        raise ValueError(f"{ast.unparse(node)[:80]!r} is no word, number or known part") from None
+        return made(*map(_value, node.args), **arguments(node, _value, fields_only=False))
+    return literal(node)
 
 
-def _build(text: str, cls: type[Made], arguments: Mapping[str, Any]) -> Made:
+def _build(text: str, cls: type[Made], given: Mapping[str, Any]) -> Made:
     known = inspect.signature(cls).parameters
-    for name in arguments:
+    for name in given:
         if name not in known:
             raise ValueError(f"{text}: there is no field {name!r}; it has {', '.join(known) or 'none'}")
     try:
-        return cls(**arguments)
+        return cls(**given)
     except TypeError as error:
         raise ValueError(f"{text}: {error}") from None

@@ -16,19 +16,13 @@ import torch
 
 from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
-from untrained.experiments.by_name import (
-    entrant_of,
-    last_of,
-    law_of,
-    split,
-    takes_keep,
-    with_absolute_path,
-)
+from untrained.experiments.by_name import entrant_of, last_of, law_of, split, takes_keep
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.testbed import Workbench, chance_of, choose_device, opponents_for, suits
 from untrained.masking.densities import takes_densities
 from untrained.methods import METHODS
 from untrained.opponents import Opponent
+from untrained.own_code import with_absolute_path
 from untrained.report.grid_page import write_grid_report
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
