@@ -50,6 +50,7 @@ PAGES = (
     "docs/speed.md",
     "docs/story.md",
     "docs/wann.md",
+    "docs/write-a-method.md",
 )
 
 
@@ -293,6 +294,21 @@ def low_keep() -> str:
         f'{by["edge-popup(scope=normalised)"]} with `scope="normalised"`. The trained twin reaches '
         f"{by['trained twin']}."
     )
+
+
+def own_method() -> str:
+    """The tutorial's method beside edge-popup, each with its own law of weights and both with the same."""
+    rows = []
+    for name, laws in (("compare_own", {}), ("compare_own_laws", {"edge-popup": "kaiming-normal"})):
+        for line in measured(name):
+            if name == "compare_own" or line["method"] in laws:
+                law = laws.get(line["method"], "kaiming-normal" if ":" in line["method"] else "signed-constant")
+                size = f"{line['file_bytes']:,.0f}"
+                rows.append(
+                    [f"`{line['method']}`", "" if line["method"] == TWIN else f"`{law}`", _accuracy(line), size]
+                )
+    titles = ["method", "weights", "test accuracy, %", "bytes to ship"]
+    return table(titles, rows).replace("---:", "---", 1).replace(f"`{TWIN}`", TWIN)
 
 
 _AXES = {"keep": "keep", "width": "width", "weights": "law"}

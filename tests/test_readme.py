@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import untrained as ut
 from untrained.cli import app, main
@@ -78,7 +79,12 @@ def test_pages_print_what_they_show(name, tmp_path, monkeypatch, capsys):
 def test_the_method_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs/write-a-method.md"
-    _run_examples(page)
+    method = _run_examples(page)["Saliency"](keep=0.3)
+    scores = {"w": method.init_scores(torch.empty(30, 20), torch.Generator().manual_seed(0))}
+    for law in (ut.SignedConstant(), method.law):  # as the page says
+        weights = {"w": ut.Source(0, "w", (30, 20), torch.float32, law).draw()}
+        own, other = (each.codes(weights, scores)["w"] for each in (method, ut.EdgePopup(0.3)))
+        assert torch.equal(own, other) == isinstance(law, ut.SignedConstant)
     Path("mine.py").write_text(_blocks(page, "python")[0], encoding="utf-8")
     main(["find", "--method", "mine.py:Saliency", "--keep", "0.3", "--epochs", "2", "--no-twin", "--out", "runs/mine"])
     main(["eval", "runs/mine/found.ticket", "--method", "mine.py:Saliency"])
