@@ -1,5 +1,7 @@
 """What is asked of every page we write, in a browser."""
 
+import time
+
 from axe_playwright_python.sync_playwright import Axe
 
 LOOKS = [(1400, False), (400, True)]
@@ -31,3 +33,11 @@ def refuse_faults(page):
     serious = [(each["id"], node["html"][:160], node["failureSummary"][:300]) for each in faults
                if each["impact"] in ("serious", "critical") for node in each["nodes"]]  # fmt: skip
     assert serious == [], len(serious)
+
+
+def until(page, expression, seconds=60):
+    """Wait until this is true; playwright's own function makes code of text, which a page's policy may refuse."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(20)

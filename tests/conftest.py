@@ -1,5 +1,6 @@
 """What several test files share: one hypothesis profile, and the threads that tests run on."""
 
+import contextlib
 import os
 import shutil
 import threading
@@ -76,12 +77,12 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def opened(chromium):
+@contextlib.contextmanager
+def _opening(chromium):
     """A function that opens an HTML file: `opened(path, width=1400, dark=False)` gives playwright's page.
 
-    At the end of the test nothing may have been said on the console, nothing may have been thrown, and nothing may
-    have been asked of any network.
+    At the end nothing may have been said on the console, nothing may have been thrown, and nothing may have been asked
+    of any network.
     """
     contexts, faults = [], []
 
@@ -103,3 +104,17 @@ def opened(chromium):
     for context in contexts:
         context.close()
     assert not faults, faults
+
+
+@pytest.fixture
+def opened(chromium):
+    """A function that opens an HTML file, which is closed after the test."""
+    with _opening(chromium) as open_file:
+        yield open_file
+
+
+@pytest.fixture(scope="session")
+def opened_once(chromium):
+    """A function that opens an HTML file, which is closed after all tests."""
+    with _opening(chromium) as open_file:
+        yield open_file

@@ -4,20 +4,11 @@ import base64
 import hashlib
 import re
 
-import pytest
 import torch
 
 import untrained as ut
-from browsing import check_page
+from browsing import until
 from untrained.data.batches import Batches
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The path of a playground."""
-    path = tmp_path_factory.mktemp("playground") / "playground.html"
-    ut.export.playground(path)
-    return path
 
 
 def test_only_its_own_scripts_run(written):
@@ -40,20 +31,18 @@ READ = """ticket => untrained.readTicketFile(new Blob([Uint8Array.from(atob(tick
     .then(({ network, masks }) => [String(network.seed), masks.map((mask) => mask.length)], (error) => error.message)"""
 
 
-def test_it_opens_and_a_worker_reads_tickets(written, opened):
-    page = opened(written)
+def test_it_opens_and_a_worker_reads_tickets(page):
     model = ut.mask_(ut.models.fc((10, 20), (1, 8, 8)), ut.EdgePopup(0.5), seed=2**64 - 7)
     ticket = ut.Ticket.of(model).to_bytes()
     said = {
         data: page.evaluate(READ, base64.b64encode(data).decode())
-        for data in (ticket, ticket[:-1], b"<b>nothing</b>", bytes(2_000_000))
+        for data in (ticket, ticket[:-1], b"<b>nothing</b>", bytes(1_000_001))
     }
     assert said.pop(ticket) == [str(2**64 - 7), [640, 200, 200]]
     assert all(re.fullmatch(r"This (ticket is damaged: .+|file is too large .+)", why) for why in said.values()), said
 
 
-def test_the_digits_are_those_of_python(written, opened):
-    page = opened(written)
+def test_the_digits_are_those_of_python(page):
     data = ut.load_data("digits")
     for name, split in (("train", data.train), ("validation", data.val), ("test", data.test)):
         seen = page.evaluate("part => [...untrained.digits[part].images, ...untrained.digits[part].labels]", name)
@@ -61,9 +50,10 @@ def test_the_digits_are_those_of_python(written, opened):
         assert not others and torch.equal(torch.tensor(seen), torch.cat([images.flatten(), labels]))
 
 
-def test_tabs_from_the_keyboard_and_from_the_address(written, opened):
-    page = opened(written)
-    assert page.locator("#find").is_visible() and not page.locator("#wann").is_visible()
+def test_tabs_from_the_keyboard_and_from_the_address(page):
+    page.evaluate("location.hash = ''")
+    page.wait_for_selector("#find:not([hidden])")
+    assert not page.locator("#wann").is_visible()
     page.locator("#tab-find").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#wann").is_visible() and not page.locator("#find").is_visible()
@@ -72,7 +62,16 @@ def test_tabs_from_the_keyboard_and_from_the_address(written, opened):
     assert page.locator("#find").is_visible()
     page.evaluate("location.hash = '#wann'")
     page.wait_for_selector("#wann:not([hidden])")
-    for width, dark in ((1400, False), (400, True)):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme="dark" if dark else "light")
-        check_page(page)
+
+
+def test_both_tabs_play_by_themselves(written, opened):
+    """Those who did not ask for less motion see it at once; a tab that is not shown stands still."""
+    page, where = opened(written), "[...untrained.wann.player.scene.state]"
+    until(page, "untrained.find.last()?.step > 0")
+    page.locator("#tab-wann").click()
+    before = page.evaluate(where)
+    until(page, f"{where}.some((value, i) => value !== {before}[i])")
+    page.wait_for_timeout(100)
+    step = page.evaluate("untrained.find.last().step")
+    page.wait_for_timeout(100)
+    assert page.evaluate("untrained.find.last().step") == step

@@ -103,8 +103,7 @@ function addNet(name, net, words) {
 let evolution = null;
 let began = 0;
 const evolved = new WannPlayer(at("wann-evolved"));
-const cores = Math.min(16, Math.max(1, navigator.hardwareConcurrency || 2));
-const workers = [];
+const workers = []; // all that were started
 
 // The settings that stand in the form, or null where one cannot be.
 function settingsOf() {
@@ -121,8 +120,9 @@ function restartEvolution() {
   const settings = settingsOf();
   if (!settings) return false;
   evolution?.run(false);
+  const cores = Math.min(16, navigator.hardwareConcurrency || 2);
   while (workers.length < cores) workers.push(createWorker("startWannEvaluator"));
-  evolution = new Evolution(settings, workers, told);
+  evolution = new Evolution(settings, workers.slice(0, cores), told);
   Object.assign(evolution, { scene: new CartScene(settings.env), shown: null, seed: settings.seed });
   return true;
 }
@@ -147,7 +147,7 @@ function told() {
   const { search, scene, steps } = evolution;
   sayState();
   const speed = steps / (performance.now() - began) / 1000;
-  at("wann-speed").textContent = `${workers.length} Workers, ${speed.toFixed(1)} million steps of the simulation in a second.`;
+  at("wann-speed").textContent = `${evolution.workers.length} Workers, ${speed.toFixed(1)} million steps of the simulation in a second.`;
   if (search.best && search.best !== evolution.shown) {
     evolution.shown = search.best;
     const best = search.weights[search.best.rewards.indexOf(Math.max(...search.best.rewards))];
