@@ -1,7 +1,8 @@
 # `make demo` and `make test` need Python >= 3.11, pip and the package index, and set up the rest in .venv.
 PYTHON ?= python3
-BIN := .venv/bin
-LOWEST := .venv-lowest/bin/python
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := .venv/$(SCRIPTS)
+LOWEST := .venv-lowest/$(SCRIPTS)/python
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-lowest lint docs docs-check clean
@@ -24,23 +25,29 @@ lint: .venv/for-test
 	$(BIN)/pyright
 
 # The documentation as a site, in site/.
-docs: .venv/for-test
+docs: .venv/for-docs
 	$(BIN)/mkdocs build --strict
 
 # The README's and the docs' examples, run word for word.
 docs-check: .venv/for-test
 	$(BIN)/python -m pytest tests/test_readme.py
 
-.venv/bin/python:
+# The stamp of venv itself, which has this name on every system.
+.venv/pyvenv.cfg:
 	$(PYTHON) -m venv .venv
 
-.venv/for-demo: .venv/bin/python pyproject.toml constraints.txt
-	$(INSTALL) -e '.[plot,wann]'
+.venv/for-demo: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(INSTALL) -e '.[plot]'
 	touch $@
 
-.venv/for-test: .venv/for-demo
-	$(INSTALL) -e '.[dev,docs,zoo]'
+.venv/for-docs: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(INSTALL) -e '.[docs]'
 	touch $@
+
+# Contains what the others need.
+.venv/for-test: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	$(INSTALL) -e '.[dev,docs,zoo]'
+	touch .venv/for-demo .venv/for-docs $@
 
 .venv-lowest/for-test: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest

@@ -66,3 +66,51 @@ def test_a_readme_keeps_its_code_and_whole_addresses():
         "![a](R/raw/main/b.png) [c](R/blob/main/d.md#e) [f](#g) [h](https://i.org)\n\n"
         "```python\nx[0](y)\n```\n\n[j](R/blob/main/k/l.md)\n"
     )
+
+
+def _yaml(path):
+    return pytest.importorskip("yaml").safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_the_workflow_runs_what_everybody_runs_on_each_system_and_python():
+    (job,) = _yaml(".github/workflows/test.yml")["jobs"].values()
+    assert job["steps"][-1] == {"run": ".ci/run"} and job["defaults"]["run"]["shell"] == "bash"
+    assert [name.split("-")[0] for name in job["strategy"]["matrix"]["os"]] == ["ubuntu", "macos", "windows"]
+    pythons = job["strategy"]["matrix"]["python"]
+    assert pythons == [f"3.{minor}" for minor in range(11, 15)]
+    assert PROJECT["project"]["requires-python"] == f">={pythons[0]}"
+    assert job["env"]["PIP_EXTRA_INDEX_URL"] == "https://download.pytorch.org/whl/cpu"
+
+
+def test_a_release_is_built_checked_and_published_without_a_password():
+    jobs = _yaml(".github/workflows/release.yml")["jobs"]
+    text = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    assert "secrets." not in text and "password" not in text.split("name: release")[1]
+    assert jobs["publish"]["permissions"] == {"id-token": "write"} and jobs["publish"]["needs"] == "build"
+    assert jobs["publish"]["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
+
+
+def test_forms_and_hooks_can_be_read():
+    for name in ("bug", "idea"):
+        form = _yaml(f".github/ISSUE_TEMPLATE/{name}.yml")
+        assert {"name", "description", "body"} <= form.keys()
+        assert all(field["attributes"]["label"] for field in form["body"])
+    (repo,) = _yaml(".pre-commit-config.yaml")["repos"]
+    assert f"ruff=={repo['rev'].removeprefix('v')}" in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+
+
+def test_the_citation_says_what_the_package_says(wheel):
+    cite = _yaml("CITATION.cff")
+    assert cite["repository-code"] == REPOSITORY
+    assert [{"name": author["name"]} for author in cite["authors"]] == PROJECT["project"]["authors"]
+    assert " AND ".join(cite["license"]) == PROJECT["project"]["license"]
+    readme = wheel[0].get_payload()
+    assert all(paper["title"] in readme and paper["url"][-10:] in readme for paper in cite["references"])
+
+
+def test_the_placeholder_stands_nowhere_else():
+    if "THE_OWNER" not in REPOSITORY:
+        return
+    texts = [*ROOT.glob("*.*"), *(ROOT / "docs").glob("*.md"), *(ROOT / ".github").rglob("*.*")]
+    named = {path.name for path in texts if path.is_file() and b"THE_OWNER" in path.read_bytes()}
+    assert named == {"pyproject.toml", "CITATION.cff"}
