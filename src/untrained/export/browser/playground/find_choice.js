@@ -23,10 +23,11 @@ class Choice {
     const n = scores.reduce((sum, each) => sum + each.length, 0);
     const { key, ties } = this.lowestKept(n, keepCount(keep, n), this.rank(scores, signed));
     const { keys } = this;
-    let left = ties;
-    for (let layer = 0, at = 0; layer < scores.length; layer++) {
-      const mask = masks[layer];
-      for (let i = 0; i < mask.length; i++, at++) mask[i] = keys[at] > key || (keys[at] === key && left-- > 0) ? 1 : 0;
+    let [at, tie, left] = [0, keys.indexOf(key), ties];
+    for (const mask of masks) {
+      const first = at;
+      for (let i = 0; i < mask.length; i++, at++) mask[i] = +(keys[at] > key); // without a branch
+      for (; left && tie < at; left--, tie = keys.indexOf(key, tie + 1)) mask[tie - first] = 1;
     }
     keys[0] = signed ? (key >>> 31 ? key ^ 0x80000000 : ~key) : key;
     return this.floats[0];

@@ -99,7 +99,7 @@ class Search {
   show(effective) {
     this.masks.forEach((mask, l) => {
       const [to, weights] = [effective[l], this.weights[l]];
-      for (let i = 0; i < mask.length; i++) to[i] = mask[i] ? weights[i] : 0;
+      for (let i = 0; i < mask.length; i++) to[i] = mask[i] * weights[i] + 0;
     });
   }
 
