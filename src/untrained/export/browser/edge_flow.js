@@ -1,11 +1,5 @@
 // The picture of the last layers and of the edges that carried a class's score.
 
-const svgElement = (name, attributes, parent) => {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (parent) parent.append(element);
-  return element;
-};
 const edgesPerLayer = 40;
 const headRoom = 40; // for the names above the columns
 const shortened = (text, fits) => (text.length > fits ? `${text.slice(0, Math.max(1, fits - 1))}…` : text);
@@ -40,7 +34,7 @@ function lattice(count, wanted, x, width, height) {
 
 const dots = (places, kind, size, parent) => {
   const d = places.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join("");
-  svgElement("path", { class: kind, d, "stroke-width": size }, parent);
+  parent.append(svg("path", { class: kind, d, "stroke-width": size }));
 };
 
 // The image as a column: an edge starts at its pixel, or in the middle where channels count.
@@ -48,7 +42,7 @@ function imageColumn({ over, first, height, title }, { layers, program, url }) {
   const [channels, rows, columns] = program.shape;
   const [wide, high] = [first - 8, ((first - 8) * rows) / columns];
   const top = headRoom + (height - high) / 2;
-  svgElement("image", { href: url, x: 0, y: top, width: wide, height: high, preserveAspectRatio: "none" }, over);
+  over.append(svg("image", { href: url, x: 0, y: top, width: wide, height: high, preserveAspectRatio: "none" }));
   title(0, "start", "image", `${columns} × ${rows}`);
   if (layers[0].sources === channels) return { place: () => [wide, top + high / 2] };
   const place = (source) => {
@@ -62,8 +56,8 @@ function classColumn({ over, width, height, last, title }, { layers, label, labe
   const step = height / shownLabels.length;
   const spots = new Map(shownLabels.map((l, i) => [l, [width - last + 8, headRoom + (i + 0.5) * step]]));
   for (const [l, [x, y]] of spots) {
-    const text = svgElement("text", { x: x + 10, y: y + 4, class: l === label ? "best" : "" }, over);
-    text.textContent = shortened(labels[l], Math.floor((last - 22) / 7));
+    const name = shortened(labels[l], Math.floor((last - 22) / 7));
+    over.append(svg("text", { x: x + 10, y: y + 4, class: l === label ? "best" : "" }, name));
     dots([[x, y]], l === label ? "lit" : "dots", l === label ? 9 : 6, over);
   }
   const { op, targets } = layers[layers.length - 1];
@@ -98,7 +92,7 @@ function drawEdges(strong, start, end, parent) {
     const [x0, y0, x1, y1, x] = [...tail, ...head, bend].map((each) => each.toFixed(1));
     const looks = { "stroke-width": (0.6 + 2.6 * part).toFixed(2), "stroke-opacity": (0.3 + 0.65 * part).toFixed(2) };
     const d = `M${x0} ${y0}C${x} ${y0} ${x} ${y1} ${x1} ${y1}`;
-    svgElement("path", { d, class: share > 0 ? "edge for" : "edge against", ...looks }, parent);
+    parent.append(svg("path", { d, class: share > 0 ? "edge for" : "edge against", ...looks }));
   }
 }
 
@@ -108,8 +102,8 @@ function drawTrace(box, trace) {
   const width = Math.max(280, box.clientWidth);
   const narrow = width < 600;
   const height = narrow ? 300 : 340;
-  const svg = svgElement("svg", { viewBox: `0 0 ${width} ${height + headRoom + 16}`, role: "img" });
-  const [edges, over] = [svgElement("g", {}, svg), svgElement("g", {}, svg)];
+  const [edges, over] = [svg("g", {}), svg("g", {})];
+  const whole = svg("svg", { viewBox: `0 0 ${width} ${height + headRoom + 16}`, role: "img" }, edges, over);
   const picture = layers[0].source === 0 && url;
   const count = layers.length + 1;
   const last = Math.min(narrow ? 92 : 180, Math.max(36, 8 * Math.max(...shownLabels.map((l) => labels[l].length)) + 26));
@@ -118,7 +112,7 @@ function drawTrace(box, trace) {
   const title = (x, anchor, ...lines) => {
     const fits = Math.max(3, Math.floor((anchor === "end" ? last + 30 : Math.max(room, first)) / 7));
     lines.forEach((line, i) => {
-      svgElement("text", { x, y: 12 + 16 * i, "text-anchor": anchor }, over).textContent = shortened(line, fits);
+      over.append(svg("text", { x, y: 12 + 16 * i, "text-anchor": anchor }, shortened(line, fits)));
     });
   };
   const [strong, notes] = [layers.map((layer) => strongest(layer, edgesPerLayer)), []];
@@ -129,13 +123,13 @@ function drawTrace(box, trace) {
   });
   // Edges from pixels lie upon the image.
   strong.forEach((each, at) => drawEdges(each, columns[at], columns[at + 1], columns[at].under ? over : edges));
-  box.replaceChildren(svg);
+  box.replaceChildren(whole);
 
   const spoken = layers.map(({ op }, at) => {
     const pro = strong[at].filter(([, , share]) => share > 0).length;
     return `${op.name}: ${pro} for, ${strong[at].length - pro} against`;
   });
-  svg.setAttribute("aria-label", `The strongest edges towards ${labels[label]}. ${spoken.join("; ")}.`);
+  whole.setAttribute("aria-label", `The strongest edges towards ${labels[label]}. ${spoken.join("; ")}.`);
   const said = [`The ${edgesPerLayer} strongest edges of each layer, by slope · weight · activation.`];
   said.push("Dots are neurons, or the channels of a convolution; the marked ones have such an edge.");
   if (notes.length) said.push(`Shown are ${notes.join(", ")}: all with such an edge, and an even sample of the others.`);

@@ -26,12 +26,12 @@ from untrained.files import atomic_write
 # Scripts without a document, for the page and for its Workers: of both tabs, of each tab.
 _ENGINE = (
     *"sha256 json header ticket inflate weights compact network".split(),
-    *(f"playground/{name}" for name in "digits write_ticket ticket_reader link".split()),
+    *(f"playground/{name}" for name in "digits write_ticket link qr answer_once".split()),
 )
 _ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search worker".split())
 _ENGINE_WANN = tuple(f"playground/wann_{name}" for name in "net physics genome search file worker".split())
 # Scripts of the page itself: of both tabs, of each tab.
-_PAGE = (*"dom answer pen picture edge_flow".split(), "playground/qr", "playground/shell")
+_PAGE = (*"dom answer pen picture edge_flow".split(), "playground/canvas", "playground/shell")
 _PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw experiments home".split())
 _PAGE_WANN = tuple(f"playground/wann_{name}" for name in "picture player chart evolution tab".split())
 # Tasks of weight agnostic networks that the page has a world for.
@@ -63,12 +63,12 @@ def playground(path: str | Path) -> None:
 
 def _render() -> str:
     engine = _join(_ENGINE + _ENGINE_FIND + _ENGINE_WANN, "js")
-    # Each tab's scripts are a block, so that their names do not meet.
-    blocks = "".join(f"{{\n{_join(tab, 'js')}}}\n" for tab in (_PAGE_FIND, _PAGE_WANN))
+    # Each tab's scripts are a function, called when it is first shown.
+    tabs = f"find() {{\n{_join(_PAGE_FIND, 'js')}}},\nwann() {{\n{_join(_PAGE_WANN, 'js')}}}"
     texts = {
         "css": f"\n{_join(_STYLES, 'css')}",
         "engine": f'\n"use strict";\n{engine}',
-        "page": f'\n(() => {{\n"use strict";\n{_join(_PAGE, "js")}{blocks}}})();\n',
+        "page": f'\n(() => {{\n"use strict";\n{_join(_PAGE, "js")}setUpTabs({{\n{tabs}\n}});\n}})();\n',
     }
     environment = jinja2.Environment(
         autoescape=True,

@@ -14,7 +14,7 @@ from untrained.wann.networks.net import Net
 
 # Inputs and outputs in the worlds that playground/wann_physics.js has.
 _WORLDS = {"swingup": (5, 1), "cartpole": (4, 1)}
-_SCRIPTS = ("dom", *(f"playground/wann_{name}" for name in ("net", "physics", "picture", "player")))
+_SCRIPTS = ("dom", *(f"playground/{name}" for name in "canvas wann_net wann_physics wann_picture wann_player".split()))
 _START = """
 const { task, weight, net } = JSON.parse(at("live-facts").textContent);
 const typed = { act: Int8Array.from(net.act), edgePtr: Int32Array.from(net.edgePtr), src: Int32Array.from(net.src) };

@@ -1,7 +1,7 @@
 // The digits that the page holds, in the parts that `load_data("digits")` has.
 
-// {mean, std, labels, train, validation, test}: images are normalised, 64 floats each, as Python's batches are.
-function readDigits({ mean, std, labels, parts, levels, packed }) {
+// {train, validation, test}, each {images, labels}: images are normalised, 64 floats each, as Python's batches are.
+function readDigits({ mean, std, parts, levels, packed }) {
   const wrong = () => {
     throw new Error("The digits of this page are damaged.");
   };
@@ -10,7 +10,7 @@ function readDigits({ mean, std, labels, parts, levels, packed }) {
   const values = Float32Array.from(levels, (level) => Math.fround(level - shift) / slope);
   let at = 0;
   const take = (count) => all.subarray(at, (at += count));
-  const read = { mean, std, labels };
+  const read = {};
   for (const [part, count] of parts) {
     const [pixels, classes] = [take(64 * count), take(count)];
     read[part] = { images: Float32Array.from(pixels, (level) => values[level]), labels: classes };

@@ -46,8 +46,9 @@ function givePixels(pixels) {
 
 // The pixels of a test image, enlarged on the board.
 function giveTest() {
-  const image = digits.test.images.subarray(64 * example, 64 * (example + 1));
-  example = (example + 7) % digits.test.labels.length;
+  const { images, labels } = testDigits();
+  const image = images.subarray(64 * example, 64 * (example + 1));
+  example = (example + 7) % labels.length;
   clearBoard();
   const pixels = image.map((value) => value * digits.std + digits.mean);
   givePixels(pixels);
@@ -87,5 +88,5 @@ function setUpDrawing() {
   setUpPen(board, began, giveBoard, () => true);
   f("clear").addEventListener("click", clearBoard);
   f("test").addEventListener("click", giveTest);
-  giveTest();
+  setTimeout(giveTest); // the page is there before
 }

@@ -25,13 +25,11 @@ function sweep({ time, settings: its }) {
 
 function setUpExperiments() {
   for (const [name, look, run] of experiments) {
-    const button = element("button", { type: "button", textContent: name });
-    button.addEventListener("click", () => {
+    f("experiments").append(button(name, () => {
       [plays, coming] = [true, []];
       f("look").textContent = look;
       run();
       showControls();
-    });
-    f("experiments").append(button);
+    }));
   }
 }

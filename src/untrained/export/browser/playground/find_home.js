@@ -45,7 +45,7 @@ const mostInLink = 40_000; // weights
 
 async function copyLink() {
   const whole = count(last) <= mostInLink;
-  written = writeLink(settings, whole ? masksNow() : null);
+  written = writeLink(last.settings, whole ? masksNow() : null);
   window.history.replaceState(null, "", `#find/${written}`);
   const what = whole ? "This network is in the link" : `A mask of more than ${thousands(mostInLink)} weights is too long for a link: the seed and the settings are in it`;
   let how = "copied";
@@ -57,10 +57,21 @@ async function copyLink() {
   tellHome(`${what}, ${how}: ${beside(written.length)}`);
 }
 
-function showQr() {
+// Draws it with the border that readers need, in black on white whatever the page's colours are.
+function drawQr(canvas, rows, perModule = 4) {
+  canvas.width = canvas.height = (rows.length + 8) * perModule;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = "#000";
+  rows.forEach((row, y) => {
+    row.forEach((dark, x) => dark && context.fillRect((x + 4) * perModule, (y + 4) * perModule, perModule, perModule));
+  });
+}
+
+async function showQr() {
   f("code").replaceChildren();
-  const decimal = writeDigits(settings, masksNow()).slice(1);
-  const rows = qrCode(addressWith("d"), decimal);
+  const rows = await askWorker("qrCode", addressWith("d"), writeDigits(last.settings, masksNow()).slice(1));
   if (!rows) return tellHome("This network is too large for a QR code, which holds about 23,000 weights. Try narrower layers.");
   const canvas = element("canvas", { role: "img", ariaLabel: "QR code of a link to this page that holds this network" });
   drawQr(canvas, rows);
@@ -71,10 +82,7 @@ function showQr() {
 function setUpHome() {
   const meta = { labels: digits.labels, mean: [digits.mean], std: [digits.std] };
   f("save").addEventListener("click", () => tell("write", { meta }));
-  f("open").addEventListener("change", () => {
-    if (f("open").files.length) openTicket(f("open").files[0]);
-    f("open").value = ""; // the same one may be chosen again
-  });
+  watchFile(f("open"), openTicket);
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();

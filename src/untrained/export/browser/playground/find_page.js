@@ -4,7 +4,6 @@ const f = (name) => at(`find-${name}`);
 const keeps = [0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1];
 const rates = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30];
 const curves = ["for", "quiet", "against"]; // found, random subnetwork, trained twin
-const parts = { train: digits.train, validation: digits.validation, test: digits.test };
 const layerNames = ["first hidden layer", "second hidden layer", "last layer"];
 const lawNamed = (name) => ({ name, fan: "in", nonlinearity: "relu", scaled: false });
 const firstSettings = {
@@ -16,7 +15,7 @@ let last = null; // the last frame
 let weights = null; // as drawn
 let past = { accuracy: [], flips: [] };
 const edges = new EdgePicture(f("edges"), selectEdge);
-const finder = createWorker("startFind");
+const finder = createWorker("startFind()");
 
 // ---------------------------------------------------------------- controls
 const nearest = (list, value) => list.reduce((best, each, i) => (Math.abs(each - value) < Math.abs(list[best] - value) ? i : best), 0);
@@ -139,7 +138,7 @@ function record({ step, stepsPerEpoch, validation, flips }) {
 function showFrame() {
   if (!last || at("find").hidden) return;
   const { step, stepsPerEpoch, validation, test, histograms, effective, kept, over, edge } = last;
-  readColours();
+  readColours(f("right"));
   const rows = f("right").parentElement.querySelectorAll("tbody tr");
   [0, 2, 1].forEach((network, row) => {
     [validation, test].forEach((shares, i) => (rows[row].cells[i + 1].textContent = shares ? percent(shares[network]) : "–"));
@@ -199,7 +198,7 @@ function setUpFind() {
     showControls();
     f("said").textContent = `${data.why[0].toUpperCase()}${data.why.slice(1)}.`.replace("..", ".");
   });
-  tell("start", { parts, settings });
+  tell("start", { digits, settings });
   setUpControls();
   setUpDrawing();
   setUpExperiments();

@@ -149,7 +149,7 @@ function startFind() {
   let worker = null;
   onmessage = ({ data }) => {
     try {
-      if (data.kind === "start") worker = new FindWorker(new Search(data.parts, data.settings), post);
+      if (data.kind === "start") worker = new FindWorker(new Search(readDigits(data.digits), data.settings), post);
       else worker.take(data);
     } catch (error) {
       post({ kind: "failed", why: error.message });

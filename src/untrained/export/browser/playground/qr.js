@@ -183,15 +183,3 @@ function qrCode(text, decimal = "") {
   const faults = codes.map(penaltyOf);
   return codes[faults.indexOf(Math.min(...faults))];
 }
-
-// Draws it with the border that readers need, in black on white whatever the page's colours are.
-function drawQr(canvas, rows, perModule = 4) {
-  canvas.width = canvas.height = (rows.length + 8) * perModule;
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.fillStyle = "#000";
-  rows.forEach((row, y) => {
-    row.forEach((dark, x) => dark && context.fillRect((x + 4) * perModule, (y + 4) * perModule, perModule, perModule));
-  });
-}

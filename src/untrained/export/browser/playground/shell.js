@@ -1,37 +1,51 @@
 // The page around both tabs: facts, Workers and tabs.
 
 const facts = JSON.parse(at("facts").textContent);
-const digits = readDigits({ ...facts.digits, packed: bytesOf(facts.digits.packed) });
+const digits = { ...facts.digits, packed: bytesOf(facts.digits.packed) };
+let unpacked = null; // not before they are asked for: the page is there sooner
+const testDigits = () => (unpacked ??= readDigits(digits)).test;
 
 const largestTicket = 1e6; // bytes; 64-512-512-10 takes 40,000 of them
-const patience = 10_000; // milliseconds for a ticket
+const patience = 10_000; // milliseconds for an answer
 
-// A Worker with the scripts of the element `engine`; `starter` is the name of the function there that makes it listen.
+// A Worker with the scripts of the element `engine`; `starter` is the call that makes it listen.
 function createWorker(starter) {
-  const text = [at("engine").textContent, `${starter}();`];
+  const text = [at("engine").textContent, starter];
   const url = URL.createObjectURL(new Blob(text, { type: "text/javascript" }));
   const worker = new Worker(url);
   worker.addEventListener("message", () => URL.revokeObjectURL(url), { once: true });
   return worker;
 }
 
-// {network, masks} of a ticket's file, or an error whose message is a sentence for the reader.
-async function readTicketFile(file) {
-  if (file.size > largestTicket) throw new Error("This file is too large for a ticket of the playground.");
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  const worker = createWorker("startTicketReader");
+// What a function of the engine finds, in a Worker of its own; an error's message is a sentence for the reader.
+async function askWorker(name, ...given) {
+  const worker = createWorker(`answerOnce(${name})`);
   let timer;
   try {
     return await new Promise((resolve, reject) => {
-      timer = setTimeout(() => reject(new Error("This ticket asks for more time than a network of the playground.")), patience);
-      worker.onerror = () => reject(new Error("This ticket cannot be read."));
-      worker.onmessage = ({ data }) => (data.kind === "found" ? resolve(data) : reject(new Error(data.why)));
-      worker.postMessage(bytes);
+      timer = setTimeout(() => reject(new Error("This takes more time than a network of the playground.")), patience);
+      worker.onerror = () => reject(new Error("This cannot be read."));
+      worker.onmessage = ({ data }) => ("found" in data ? resolve(data.found) : reject(new Error(data.why)));
+      worker.postMessage(given);
     });
   } finally {
     clearTimeout(timer);
     worker.terminate();
   }
+}
+
+// {network, masks} of a ticket's file.
+async function readTicketFile(file) {
+  if (file.size > largestTicket) throw new Error("This file is too large for a ticket of the playground.");
+  return askWorker("readFound", new Uint8Array(await file.arrayBuffer()));
+}
+
+// Calls `take` with each file that the reader chooses.
+function watchFile(input, take) {
+  input.addEventListener("change", () => {
+    if (input.files.length) take(input.files[0]);
+    input.value = ""; // the same one may be chosen again
+  });
 }
 
 // Gives the reader a file to keep.
@@ -44,6 +58,7 @@ function saveFile(name, contents, type = "application/octet-stream") {
 // ---------------------------------------------------------------- tabs
 const tabs = Array.from(document.querySelectorAll("[role=tab]"));
 const watchers = new Map(tabs.map((tab) => [nameOfTab(tab), []]));
+let setUps = {}; // the functions that set up those tabs that were not shown yet
 
 function nameOfTab(tab) {
   return tab.getAttribute("aria-controls");
@@ -62,7 +77,11 @@ function showTab(name) {
     tab.setAttribute("aria-selected", chosen);
     tab.tabIndex = chosen ? 0 : -1;
     at(its).hidden = !chosen;
-    if (changed) for (const watch of watchers.get(its)) watch(chosen);
+    if (chosen && its in setUps) {
+      const setUp = setUps[its];
+      delete setUps[its];
+      setUp();
+    } else if (changed) for (const watch of watchers.get(its)) watch(chosen);
   }
 }
 
@@ -72,7 +91,8 @@ function chooseTab(tab) {
   showTab(nameOfTab(tab));
 }
 
-function setUpTabs() {
+function setUpTabs(given) {
+  setUps = given;
   const steps = { ArrowLeft: -1, ArrowRight: 1 };
   tabs.forEach((tab, i) => {
     tab.addEventListener("click", () => chooseTab(tab));
@@ -102,5 +122,4 @@ function watchAddress(name, take) {
   read();
 }
 
-setUpTabs();
-window.untrained = { createWorker, digits, readTicketFile }; // for the console of the browser, and for tests
+window.untrained = { readDigits: () => readDigits(digits), readTicketFile }; // for the console of the browser, and for tests

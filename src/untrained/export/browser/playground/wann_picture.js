@@ -1,12 +1,6 @@
 // A weight agnostic network as a picture in layers, whose nodes light up with their values.
 
 const shortNames = ["linear", "step", "sin", "gauss", "tanh", "sigmoid", "−x", "|x|", "relu", "cos", "x²"];
-const svg = (tag, attributes = {}, ...children) => {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-};
 const targetsOf = (net) => Array.from(net.act).flatMap((_, k) => Array(net.edgePtr[k + 1] - net.edgePtr[k]).fill(net.inputs + 1 + k));
 
 // The layers of the nodes that are shown: by the longest path, outputs last; in each the nodes near their neighbours.
@@ -71,7 +65,7 @@ class NetPicture {
       const found = [];
       if (k < 0 && names.inputs.length) found.push(label(x - radius - 5, y + 4, node ? names.inputs[node - 1] : "bias", "end"));
       if (output >= 0 && names.outputs.length) found.push(label(x + radius + 5, y + 4, names.outputs[output], "start"));
-      if (k >= 0 && most <= 12) found.push(label(x, y - radius - 4, shortNames[net.act[k] - 1], "middle"));
+      if (k >= 0 && most <= 12 && across > 36) found.push(label(x, y - radius - 4, shortNames[net.act[k] - 1], "middle"));
       return found;
     });
     const says = `A network of ${net.src.length} connections and ${net.act.length - net.outputs} hidden nodes.`;

@@ -3,26 +3,6 @@
 // Random numbers for starts of episodes that nothing depends on.
 const anyNormal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
 
-// A cart on its track with a pole, drawn on a canvas of `width` × `height`; `lit`: it counts as upright.
-function drawCart(ink, { width, height, x, angle, length, lit, force }) {
-  const colour = (name) => getComputedStyle(ink.canvas).getPropertyValue(name);
-  const [metre, ground] = [width / 5.4, height * 0.62];
-  const at = width / 2 + x * metre;
-  ink.clearRect(0, 0, width, height);
-  ink.fillStyle = colour("--track");
-  ink.fillRect(width / 2 - 2.4 * metre, ground + 13, 4.8 * metre, 4);
-  ink.fillStyle = colour("--against");
-  if (force) ink.fillRect(Math.min(at, at + 50 * force), ground - 3, Math.abs(50 * force), 6);
-  ink.fillStyle = colour("--quiet");
-  ink.fillRect(at - 24, ground - 12, 48, 24);
-  ink.strokeStyle = lit ? colour("--for") : colour("--ink");
-  [ink.lineWidth, ink.lineCap] = [8, "round"];
-  ink.beginPath();
-  ink.moveTo(at, ground);
-  ink.lineTo(at + length * metre * Math.sin(angle), ground - length * metre * Math.cos(angle));
-  ink.stroke();
-}
-
 // Episodes of an environment in real time.
 class CartScene {
   constructor(env) {
@@ -63,10 +43,24 @@ class CartScene {
     return cosOf(this.state[2]) > 0.9;
   }
 
-  draw(ink, nodes) {
-    const box = { width: ink.canvas.clientWidth, height: ink.canvas.clientHeight };
+  // The cart on its track, its pole of one metre, and the force as a bar.
+  draw({ on, width, height }, nodes) {
+    const [x, , angle] = this.state;
     const force = Math.min(1, Math.max(-1, nodes[nodes.length - 1])) || 0;
-    drawCart(ink, { ...box, x: this.state[0], angle: this.state[2], length: 1, lit: this.isUpright(), force });
+    const [metre, ground] = [width / 5.4, height * 0.62];
+    const at = width / 2 + x * metre;
+    on.fillStyle = colours.track;
+    on.fillRect(width / 2 - 2.4 * metre, ground + 13, 4.8 * metre, 4);
+    on.fillStyle = colours.against;
+    on.fillRect(Math.min(at, at + 50 * force), ground - 3, Math.abs(50 * force), 6);
+    on.fillStyle = colours.quiet;
+    on.fillRect(at - 24, ground - 12, 48, 24);
+    on.strokeStyle = this.isUpright() ? colours.for : colours.ink;
+    [on.lineWidth, on.lineCap] = [8, "round"];
+    on.beginPath();
+    on.moveTo(at, ground);
+    on.lineTo(at + metre * Math.sin(angle), ground - metre * Math.cos(angle));
+    on.stroke();
   }
 
   facts() {
@@ -87,11 +81,6 @@ class WannPlayer {
     this.slider = element("input", { type: "range", min: -3, max: 3, step: 0.05, value: 1, id: `${root.id}-weight` });
     this.shown = element("output", { htmlFor: this.slider.id });
     const label = element("label", { htmlFor: this.slider.id, textContent: "Weight of every connection: " }, this.shown);
-    const button = (textContent, does) => {
-      const made = element("button", { type: "button", textContent });
-      made.addEventListener("click", does);
-      return made;
-    };
     this.running = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.pauseButton = button("", () => this.run(!this.running));
     const row = element("div", { className: "row" }, this.pauseButton, button("Start again", () => this.restart()));
@@ -107,6 +96,8 @@ class WannPlayer {
     this.slider.addEventListener("input", () => this.share());
     this.w = new Float64Array(1);
     this.run(this.running);
+    new ResizeObserver(() => this.show()).observe(this.canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
     requestAnimationFrame((now) => this.frame(now, now));
   }
 
@@ -118,7 +109,7 @@ class WannPlayer {
     this.nodes = new Float64Array(net.inputs + 1 + net.act.length).fill(1, 0, 1);
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", scene.says);
-    if (!same) this.restart();
+    if (!same) scene.restart();
     this.picture.draw(net, scene.names);
     this.share();
   }
@@ -156,15 +147,10 @@ class WannPlayer {
   }
 
   show(seconds = 0) {
-    const [wide, tall, fine] = [this.canvas.clientWidth, this.canvas.clientHeight, devicePixelRatio];
-    if (!this.net || !wide) return;
-    const [across, down] = [Math.round(wide * fine), Math.round(tall * fine)];
-    if (this.canvas.width !== across || this.canvas.height !== down) [this.canvas.width, this.canvas.height] = [across, down];
-    if (this.picture.width !== this.picture.root.clientWidth) this.picture.draw(this.net, this.scene.names);
+    if (!this.net || !this.canvas.clientWidth) return;
     this.scene.advance(seconds, this.own ?? this.net, this.nodes, this.w);
-    const ink = this.canvas.getContext("2d");
-    ink.setTransform(fine, 0, 0, fine, 0, 0);
-    this.scene.draw(ink, this.nodes);
+    readColours(this.canvas);
+    this.scene.draw(begin(this.canvas), this.nodes);
     this.picture.light(this.nodes);
     const rows = this.scene.facts(this.own ?? this.net, this.w[0]);
     this.list.replaceChildren(...rows.map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));

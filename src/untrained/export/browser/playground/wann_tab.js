@@ -3,7 +3,7 @@
 // Digits of the test part, one after the other, and the answers of a network.
 class DigitsScene {
   constructor() {
-    const { images, labels } = digits.test;
+    const { images, labels } = testDigits();
     const pixels = Float64Array.from(images, (value) => value * digits.std + digits.mean);
     this.examples = Array.from(labels, (label, i) => ({ label, x: pixels.subarray(64 * i, 64 * (i + 1)) }));
     this.names = { inputs: [], outputs: digits.labels };
@@ -24,22 +24,19 @@ class DigitsScene {
     nodes.set(valuesOfNet(net, this.examples[this.at].x, w[0]));
   }
 
-  draw(ink, nodes) {
-    const [width, height] = [ink.canvas.clientWidth, ink.canvas.clientHeight];
+  draw({ on, width, height }, nodes) {
     const [{ x, label }, scores] = [this.examples[this.at], probabilitiesOf(nodes.subarray(-10))];
     const [side, best] = [Math.min(height - 40, width * 0.4) / 8, scores.indexOf(Math.max(...scores))];
-    const colour = (name) => getComputedStyle(ink.canvas).getPropertyValue(name);
-    ink.clearRect(0, 0, width, height);
     for (let i = 0; i < 64; i++) {
-      ink.fillStyle = `rgb(${Array(3).fill(Math.round(255 * x[i]))})`;
-      ink.fillRect(20 + (i % 8) * side, 20 + Math.floor(i / 8) * side, side + 0.5, side + 0.5);
+      on.fillStyle = `rgb(${Array(3).fill(Math.round(255 * x[i]))})`;
+      on.fillRect(20 + (i % 8) * side, 20 + Math.floor(i / 8) * side, side + 0.5, side + 0.5);
     }
-    ink.font = "13px system-ui, sans-serif";
+    on.font = "13px system-ui, sans-serif";
     scores.forEach((score, digit) => {
       const [left, top] = [8 * side + 48, 20 + digit * ((height - 40) / 10)];
-      ink.fillStyle = digit === best ? colour(digit === label ? "--for" : "--against") : colour("--quiet");
-      ink.fillText(digits.labels[digit], left - 14, top + 13);
-      ink.fillRect(left, top + 3, Math.max(1, score * (width - left - 20)), 11);
+      on.fillStyle = digit === best ? colours[digit === label ? "for" : "against"] : colours.quiet;
+      on.fillText(digits.labels[digit], left - 14, top + 13);
+      on.fillRect(left, top + 3, Math.max(1, score * (width - left - 20)), 11);
     });
   }
 
@@ -121,7 +118,7 @@ function restartEvolution() {
   if (!settings) return false;
   evolution?.run(false);
   const cores = Math.min(16, navigator.hardwareConcurrency || 2);
-  while (workers.length < cores) workers.push(createWorker("startWannEvaluator"));
+  while (workers.length < cores) workers.push(createWorker("startWannEvaluator()"));
   evolution = new Evolution(settings, workers.slice(0, cores), told);
   Object.assign(evolution, { scene: new CartScene(settings.env), shown: null, seed: settings.seed });
   return true;
@@ -152,8 +149,8 @@ function told() {
     evolution.shown = search.best;
     const best = search.weights[search.best.rewards.indexOf(Math.max(...search.best.rewards))];
     const meta = { task: search.env.name, seed: evolution.seed, generations: BigInt(search.generation), validation: search.best.mean, shared_weight: best };
-    evolved.play({ ...search.best.net, meta }, scene, best);
     at("wann-result").hidden = false;
+    evolved.play({ ...search.best.net, meta }, scene, best);
   }
   drawCharts();
 }
@@ -178,10 +175,7 @@ function drawCharts() {
 // ---------------------------------------------------------------- controls
 at("wann-choice").addEventListener("change", () => showNet(at("wann-choice").value));
 at("wann-save").addEventListener("click", saveNet);
-at("wann-open").addEventListener("change", () => {
-  if (at("wann-open").files.length) openNet(at("wann-open").files[0]);
-  at("wann-open").value = ""; // the same one may be chosen again
-});
+watchFile(at("wann-open"), openNet);
 at("wann-run").addEventListener("click", () => runEvolution(!evolution?.running));
 at("wann-again").addEventListener("click", () => {
   if (restartEvolution()) runEvolution(true);
