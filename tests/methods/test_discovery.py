@@ -1,6 +1,7 @@
 """`untrained find` with every method and every option: what it prints is what its ticket is."""
 
 import dataclasses
+import hashlib
 import math
 import re
 from pathlib import Path
@@ -43,17 +44,23 @@ def judged(capsys, folder="run"):
     ticket = ut.Ticket.load(path)
     kept = sum(int(code.count_nonzero()) for code in ticket.codes.values())
     assert row[2] == f"{kept:,}" and row[3] == f"{path.stat().st_size:,}"
+    page = re.search(r"^page     (none: .+|.*found\.html)$", printed, re.MULTILINE)
+    assert page is not None and page.start() < printed.index("\nticket   ")
+    assert path.with_suffix(".html").is_file() != page[1].startswith("none: ")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     main(["eval", str(path)])
-    assert re.match(rf"accuracy  {re.escape(row[1])} on [\d,]+ test images", capsys.readouterr().out)
+    measured = capsys.readouterr().out
+    assert re.match(rf"accuracy  {re.escape(row[1])} on [\d,]+ test images", measured) and digest in measured
     assert f"{ticket.meta['accuracy']:.2%}" == row[1]
     main(["info", str(path)])
     described = capsys.readouterr().out
     weights = sum(code.numel() for code in ticket.codes.values())
-    assert f"{kept:,} of {weights:,} weights kept" in described
+    assert f"{kept:,} of {weights:,} weights kept" in described and digest in described
     for method in {entry.method for entry in ticket.tensors.values() if entry.method}:
         assert str(method) in described
     main(["verify", str(path)])
-    assert "good" in capsys.readouterr().out
+    verified = capsys.readouterr().out
+    assert "good" in verified and f"sha256 of the ticket: {digest}" in verified
     return ticket
 
 
@@ -250,6 +257,7 @@ def test_a_method_of_ones_own_is_found_and_gone_on_with(capsys):
     main([*QUICK, "--no-twin", "--method", "own_found.py:OwnFound(threshold=0.25)"])
     (folder,) = Path("runs").iterdir()
     ticket = judged(capsys, folder)
+    assert not (folder / "found.html").exists()  # a browser does not know the method
     assert str(ticket.method) == "OwnFound(threshold=0.25)" and "own_found.py-OwnFound" in folder.name
     assert "names code" in refused(capsys, "find", "--out", str(folder), "--resume")
     main(["find", "--out", str(folder), "--resume", "--method", "own_found.py:OwnFound(threshold=0.25)"])

@@ -35,8 +35,9 @@ def find(
     Searches, then prints one table: the random network, a random subnetwork of the same size, the found
     subnetwork, and the same network with its weights trained.
 
-    Writes into the folder of `--out`: found.ticket, report.html (a page about the run), picture.png, config.toml,
-    metrics.jsonl, checkpoint.pt and the data of the page, and the twin's files into its folder twin.
+    Writes into the folder of `--out`: found.html (a page that runs the network, to draw on), found.ticket, report.html
+    (a page about the run), picture.png, config.toml, metrics.jsonl, checkpoint.pt and the data of the report, and the
+    twin's files into its folder twin.
     Once the search has begun, Ctrl-C leaves a checkpoint and a ticket; `--resume` continues with the run's settings.
 
     ```
@@ -54,6 +55,7 @@ def find(
     if found.cut:
         say(f"No weight is kept of {', '.join(found.cut)}: no signal passes the network. Try a higher --keep,")
         print("or --scope layer, which keeps that fraction of every layer.\n")
+    say(f"page     {found.page or f'none: {found.no_page}'}")
     say(f"ticket   {found.ticket}")
     say(f"picture  {found.picture or NO_PICTURE}")
     say(f"report   {found.report}")

@@ -50,7 +50,7 @@ def evaluate(
     name, batches = test_batches(str(ticket), facts, data, data_dir)
     result = measure(network, batches, amp=amp)
     say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {name}")
-    print(f"sha256    {hashlib.sha256(ticket.read_bytes()).hexdigest()}")
+    print(f"sha256    {_hash_file(ticket)}")
 
 
 @app.command
@@ -69,13 +69,13 @@ def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bo
         print_facts(_describe_system())
         return
     with _read_ticket(ticket, method) as read:
-        print_facts(_list_facts(read))
+        print_facts(_list_facts(read) | {"sha256 of the ticket": _hash_file(ticket)})
         print(f"\n{summary(read)}")
 
 
 @app.command
 def verify(ticket: Path, /, *, method: _OwnMethod = None) -> None:
-    """Draw every weight of a ticket again, and check the sha256 of them all.
+    """Draw every weight of a ticket again, and check the sha256 of them all; print it, and that of the file.
 
     Args:
         ticket: The ticket.
@@ -83,6 +83,7 @@ def verify(ticket: Path, /, *, method: _OwnMethod = None) -> None:
     with _read_ticket(ticket, method) as read:
         read.verify()
     say(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
+    print(f"sha256 of the ticket: {_hash_file(ticket)}")
 
 
 @app.command
@@ -159,6 +160,10 @@ def export(
     with _read_ticket(ticket, method) as read:
         getattr(formats, f"to_{to}")(read, out)
     say(f"{out}: {out.stat().st_size:,} bytes")
+
+
+def _hash_file(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

@@ -11,10 +11,12 @@ from typing import Any, final
 from torch import nn
 
 from untrained import plot
-from untrained.data.dataset import load_data, resolve_name
+from untrained.data.dataset import DataSet, load_data, resolve_name
+from untrained.data.known import KNOWN_NAMES
 from untrained.experiments.by_name import last_of, method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
+from untrained.export import to_html
 from untrained.masking.mask import masks
 from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
@@ -25,7 +27,9 @@ from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
 from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
 from untrained.search.fit import History
-from untrained.search.run_files import PICTURE, TICKET, TWIN_FOLDER
+from untrained.search.run_files import PAGE, PICTURE, TICKET, TWIN_FOLDER
+from untrained.tickets.header import TicketError
+from untrained.tickets.ticket import Ticket
 
 
 @final
@@ -41,6 +45,8 @@ class Found:
         cut: masked tensors without any weight kept, which no signal passes.
         picture: the picture, or None when matplotlib is not installed.
         report: one HTML page about the run.
+        page: one HTML page that runs the network, or None when a browser cannot.
+        no_page: why there is no such page, or empty.
     """
 
     rows: tuple[Row, ...]
@@ -50,6 +56,8 @@ class Found:
     cut: tuple[str, ...]
     picture: Path | None
     report: Path
+    page: Path | None
+    no_page: str
 
     def _repr_html_(self) -> str:
         return of_networks(self.rows).html()
@@ -112,9 +120,23 @@ def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path,
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume_command('find', folder, settings)}") from None
     write_table(folder, rows)
-    page, picture = write_report(folder), None
+    report, picture = write_report(folder), None
     if plot.available():
         picture = folder / PICTURE
         plot.save(plot.overview(read_run(folder)), picture)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
-    return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, page)
+    return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, report, *_write_page(folder, bench.data))
+
+
+def _write_page(folder: Path, data: DataSet) -> tuple[Path | None, str]:
+    """Write the page that runs the network, and return its path, or why there is none.
+
+    It has test images of known data sets: those of a folder may not be for everybody whom the page is given to.
+    """
+    page, known = folder / PAGE, data.name in KNOWN_NAMES
+    try:
+        to_html(Ticket.load(folder / TICKET), page, examples=data.test if known else None)
+    except TicketError as error:
+        page.unlink(missing_ok=True)  # of an earlier version
+        return None, str(error)
+    return page, ""

@@ -212,8 +212,8 @@ def _repeat(run: Run) -> Iterator[Section]:
         text = f"This run was interrupted after epoch {len(run.rows)}; the command is that of the whole run. {text}"
     facts = {
         "seed": run.ticket.seed,
-        "sha256 of the ticket's file": run.sha256,
-        "sha256 of the weights it gives": run.ticket.weights_sha256,
+        "sha256 of the ticket": run.sha256,
+        "sha256 of the weights": run.ticket.weights_sha256,
         "made with": f"untrained {__version__}",
     }
     lines = "\n".join(f"{name}: {fact}" for name, fact in facts.items())

@@ -4,7 +4,7 @@
 CONFIG, CHECKPOINT, METRICS, TRACE = "config.toml", "checkpoint.pt", "metrics.jsonl", "trace.jsonl"
 TICKET, ANSWERS, RESULTS = "found.ticket", "answers.safetensors", "results.json"
 COMPRESSED = "trained.opponent"  # instead of a ticket: the file of a trained opponent
-PICTURE, REPORT = "picture.png", "report.html"
+PICTURE, REPORT, PAGE = "picture.png", "report.html", "found.html"
 TWIN_FOLDER = "twin"  # a folder with the files of the trained twin
 # A comparison or a sweep: a folder with a file and a folder for each network, all networks, and the table of means.
 CELLS, TABLE, SUMMARY = "cells", "results.csv", "summary.csv"

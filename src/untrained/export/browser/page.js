@@ -174,9 +174,9 @@ function readOwn() {
   const { head, tensors, total, checked } = readTicket(bytes, facts.masks);
   own = tensors;
   at("seed").textContent = head.seed;
-  at("sha256").textContent = head.sha256;
+  at("sha256").textContent = new Sha256().add(bytes).hex();
   const how = checked === "weights_sha256" ? `all ${thousands(total)} weights` : "a sample of the weights";
-  at("checked").textContent = `Checked in this page: the sha256 of the ticket and that of ${how} made from the seed.`;
+  at("checked").textContent = `Checked in this page: the hash of the ticket's contents, and the sha256 of ${how} made from the seed.`;
   at("download").href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
   at("download").hidden = false;
 }

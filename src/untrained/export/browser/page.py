@@ -19,6 +19,7 @@ from markupsafe import Markup
 from torch import nn
 
 from untrained.data.dataset import load_data
+from untrained.data.splits import Split
 from untrained.export.browser.program import write_program
 from untrained.export.network import build_network, read_input_shape
 from untrained.files import atomic_write
@@ -37,7 +38,7 @@ _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}
 _MEANING_OF_CODES = "frozen", "given", "decode", "shown"
 
 
-def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -> None:
+def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None, *, examples: Split | None = None) -> None:
     """Write a page that runs the network in a browser.
 
     The file needs no other file and no network. The user draws on it or gives it a picture, and it shows the class
@@ -47,8 +48,11 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
         ticket: the ticket, its weights drawn from the seed.
         path: the HTML file.
         model: a freshly built model of the ticket's architecture; not needed for the networks of `untrained.models`.
+        examples: test images, of which the first of each of ten classes come with the page; None: those of the digits
+            that come with the package, if the network is for them.
 
     Raises:
+        ValueError: the examples do not have the shape of the network's input.
         TicketError: the weights are those of a pretrained model or not float32, there is no JavaScript for a method,
             law or layer, `meta` does not fit the network, or the shape of its input is not known.
         OSError: the file cannot be written.
@@ -62,7 +66,7 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
     """
     _check_readable(ticket)
     network, shape = build_network(ticket, model), read_input_shape(ticket)
-    page = _render(ticket, network, {"shape": shape, "ops": write_program(network, shape)})
+    page = _render(ticket, network, {"shape": shape, "ops": write_program(network, shape)}, examples)
     with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
@@ -107,7 +111,7 @@ def _find_in_script(table: str) -> set[str]:
     return set(re.findall(rf"^{table}\.(\w+) = ", read_file("weights.js"), re.MULTILINE))
 
 
-def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
+def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], examples: Split | None) -> str:
     shape, classes = program["shape"], program["ops"][-1]["shape"][0]
     kind, meta = _choose_input(shape), ticket.meta
     name = meta.get("data")
@@ -127,10 +131,10 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any]) -> str:
             "std": _check_per_channel(meta, "std", shape[0], 1.0),
         }
     if name == "digits" and shape == [1, 8, 8]:
-        facts |= {
-            "fit": {"widest": 0.75, "mean": facts["mean"][0]} if "mean" in meta else None,
-            "examples": _load_examples(),
-        }
+        facts["fit"] = {"widest": 0.75, "mean": facts["mean"][0]} if "mean" in meta else None
+        examples = examples or load_data("digits").test
+    if examples is not None and kind != "numbers":
+        facts["examples"] = _choose_examples(examples, shape, facts["labels"])
     accuracy = meta.get("accuracy")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(read_file("page.html"))
     return template.render(
@@ -177,12 +181,15 @@ def _check_per_channel(meta: Any, field: str, channels: int, default: float) -> 
     return values
 
 
-def _load_examples() -> dict[str, Any]:
-    """Return the first test image of each digit; the images of other data sets do not come with the package."""
-    test = load_data("digits").test
-    first = torch.tensor([int((test.labels == label).nonzero()[0]) for label in range(10)], device="cpu")
-    pixels = base64.b64encode(test.images[first].numpy().tobytes()).decode()
-    return {"pixels": pixels, "labels": [str(label) for label in range(10)]}
+def _choose_examples(split: Split, shape: list[int], labels: list[str]) -> dict[str, Any]:
+    """Return the first image of each of the first ten classes."""
+    found = [(split.labels == label).nonzero() for label in range(len(labels))]
+    first = torch.tensor([int(each[0]) for each in found if len(each)][:10], dtype=torch.int64, device="cpu")
+    images = split.images[first]
+    if list(images.shape[1:]) != shape:
+        raise ValueError(f"examples must be images of shape {tuple(shape)}, got {tuple(images.shape[1:])}")
+    pixels = base64.b64encode(images.numpy().tobytes()).decode()
+    return {"pixels": pixels, "labels": [labels[label] for label in split.labels[first].tolist()]}
 
 
 def write_facts(facts: dict[str, Any]) -> Markup:
