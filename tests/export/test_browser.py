@@ -128,6 +128,44 @@ def test_a_page_with_a_damaged_ticket_says_so(digits, opened):
     assert "damaged" in verdict(page)
 
 
+def test_the_page_plays_until_it_is_touched(digits, opened):
+    page = opened(digits[0])
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)  # no time passes but what is asked for
+    page.reload()
+    page.clock.run_for(200)
+    assert page.evaluate("untrained.ready") is True
+    assert page.locator("#given").inner_text() == "A test image: 3" and page.locator("#diagram .edge").count() > 80
+    page.clock.run_for(2600)
+    assert page.locator("#given").inner_text() == "A test image: 4"
+    ink = "untrained.input().filter(x => x > 0).length"
+    counts = [page.evaluate(ink) for _ in range(3) if page.clock.run_for(400) is None]
+    assert 0 < counts[0] < counts[1] < counts[2]  # it draws itself
+    page.get_by_role("button", name="All weights").click()
+    pixels = ut.load_data("digits").test
+    four = pixels.images[(pixels.labels == 4).nonzero()[0]].flatten() / 255
+    assert torch.tensor(page.evaluate("untrained.input()")) == pytest.approx(four, abs=1e-6)  # the whole image
+    assert page.locator("#play").inner_text() == "Play"
+
+
+def test_the_same_input_is_answered_by_other_choices_of_the_same_weights(digits, ready):
+    page = ready(digits[0], reduced_motion="reduce")
+    said = {}
+    for name in ("All weights", "A random half", "The found half"):
+        page.get_by_role("button", name=name).click()
+        said[name] = verdict(page)
+        assert page.locator("[aria-pressed=true]").inner_text().startswith(name)
+    page.locator("small", has_text="right").nth(2).wait_for()
+    counts = [int(text.split()[0]) for text in page.locator("small").all_text_contents()]
+    assert counts[2] > max(counts[:2]) and said["The found half"].startswith("3, at ") and len(set(said.values())) == 3
+    assert page.locator("#given").inner_text() == "A test image: 3"  # nothing moves by itself
+    # All weights are those that the seed gives; a random half has as many as the found one.
+    kept = "c => untrained.weights(c)['fc2.weight'].reduce((n, w) => n + (w !== 0), 0)"
+    assert [page.evaluate(kept, choice) for choice in ("all", "random", "own")] == [30_000, 15_000, 15_000]
+    drawn = ut.SignedConstant().draw((100, 300), seed=2**64 - 7, name="fc2.weight").flatten()
+    assert torch.equal(torch.tensor(page.evaluate("Array.from(untrained.weights('all')['fc2.weight'])")), drawn)
+
+
 def test_drawing_with_a_mouse_answers_and_clear_forgets(digits, ready):
     page = ready(digits[0])
     draw(page)
@@ -145,6 +183,7 @@ def test_drawing_with_a_mouse_answers_and_clear_forgets(digits, ready):
 def test_drawing_with_a_finger(digits, ready):
     page = ready(digits[0], width=400, has_touch=True, is_mobile=True)
     page.locator("#board").scroll_into_view_if_needed()
+    page.click("#clear")
     box = page.locator("#board").bounding_box()
     session = page.context.new_cdp_session(page)
     for at, (x, y) in enumerate(INK):
@@ -171,6 +210,7 @@ def test_examples_work_from_the_keyboard(digits, ready):
 
 def test_pictures_are_chosen_and_dropped(digits, ready, tmp_path):
     page = ready(digits[0])
+    page.click("#clear")
     pixels = ut.load_data("digits").test.images[torch.tensor([0])][0]
     page.set_input_files("#file", png(pixels))
     page.wait_for_selector("#bars li")

@@ -4,9 +4,11 @@ const facts = JSON.parse(document.getElementById("facts").textContent);
 const { program, labels, kind } = facts;
 const quickEnough = 40; // milliseconds for an answer while the pen still moves
 let own = null; // the tensors of the page's own ticket
+let used = null; // those, or those of another choice among the same weights
 let lastInput = null; // pixels from 0 to 1, or plain numbers
 let lastTrace = null;
 let lastTook = Infinity;
+let chooser = null; // gives the tensors of a choice
 
 // ---------------------------------------------------------------- answers
 function normalised(pixels) {
@@ -21,9 +23,9 @@ function normalised(pixels) {
 // Answers for an input; `done`: it is final, so that it may be said aloud.
 function answer(input, done = true) {
   lastInput = input;
-  if (!input || !own) return;
+  if (!input || !used) return;
   const started = performance.now();
-  const values = runNetwork(program, own, normalised(input));
+  const values = runNetwork(program, used, normalised(input));
   const logits = values[values.length - 1];
   if (!logits.every(Number.isFinite)) return fail("The network gave something that is not a number.");
   const probabilities = probabilitiesOf(logits);
@@ -33,7 +35,7 @@ function answer(input, done = true) {
   showBars(labels, probabilities, best, ranked);
   at("others").hidden = labels.length <= mostBars;
   at("others").textContent = `The ${ranked.length} most probable of ${thousands(labels.length)} classes.`;
-  lastTrace = { layers: traceBack(program, own, values, best), program, label: best, labels, shownLabels: ranked };
+  lastTrace = { layers: traceBack(program, used, values, best), program, label: best, labels, shownLabels: ranked };
   lastTrace.url = seen?.toDataURL();
   showTrace();
   lastTook = performance.now() - started;
@@ -75,6 +77,7 @@ function clearBoard() {
   ink.fillStyle = "#000";
   ink.fillRect(0, 0, board.width, board.height);
   show(seen, new Float32Array(product(program.shape)), program.shape);
+  at("given").textContent = "";
   untouched = true;
   forget();
 }
@@ -97,12 +100,16 @@ function giveBoard(done) {
 }
 
 // Pixels that are right already, enlarged on the board.
-function giveExact(pixels) {
-  clearBoard();
+function giveExact(pixels, done = true) {
   show(seen, pixels, program.shape);
-  ink.imageSmoothingEnabled = false;
+  [ink.imageSmoothingEnabled, untouched] = [false, true];
   ink.drawImage(seen, 0, 0, board.width, board.height);
-  answer(pixels);
+  answer(pixels, done);
+}
+
+function giveExample({ label, image }) {
+  at("given").textContent = `A test image: ${label}`;
+  giveExact(image);
 }
 
 function take(file) {
@@ -148,11 +155,12 @@ function setUpExamples({ pixels, labels }) {
   const [stored, size] = [bytesOf(pixels), product(program.shape)];
   labels.forEach((label, i) => {
     const image = Float32Array.from(stored.subarray(i * size, (i + 1) * size), (level) => level / 255);
+    examples.push({ label, image });
     const thumb = element("canvas", {});
     show(thumb, image, program.shape);
     const button = element("button", { type: "button" }, thumb);
     button.setAttribute("aria-label", `Example: ${label}`);
-    button.addEventListener("click", () => giveExact(image));
+    button.addEventListener("click", () => giveExample({ label, image }));
     document.querySelector(".thumbs").append(button);
   });
 }
@@ -171,14 +179,16 @@ function setUpPictures() {
 // ---------------------------------------------------------------- the ticket
 function readOwn() {
   const bytes = bytesOf(facts.ticket);
-  const { head, tensors, total, checked } = readTicket(bytes, facts.masks);
-  own = tensors;
+  const read = readTicket(bytes, facts.masks);
+  const { head, total, checked } = read;
+  own = used = read.tensors;
   at("seed").textContent = head.seed;
   at("sha256").textContent = new Sha256().add(bytes).hex();
   const how = checked === "weights_sha256" ? `all ${thousands(total)} weights` : "a sample of the weights";
   at("checked").textContent = `Checked in this page: the hash of the ticket's contents, and the sha256 of ${how} made from the seed.`;
   at("download").href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
   at("download").hidden = false;
+  return chooserOf(read);
 }
 
 if (kind === "numbers") setUpNumbers();
@@ -193,13 +203,16 @@ new ResizeObserver(([entry]) => {
 // A large network takes seconds: the page is painted first.
 const ready = new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))).then(() => {
   try {
-    readOwn();
+    chooser = readOwn();
   } catch (error) {
     fail(error.message);
     return false;
   }
+  setUpChoices();
   say(invitation);
-  answer(lastInput);
+  if (lastInput) answer(lastInput);
+  else begin();
+  if (lastTook <= mostToPlay) countRight();
   return true;
 });
 
@@ -210,5 +223,6 @@ window.untrained = {
   logits: (image) => Array.from(valuesOf(image).pop()),
   read: (base64) => readTicket(bytesOf(base64), facts.masks),
   trace: (image, label) => traceBack(program, own, valuesOf(image), label),
+  weights: (choice) => chooser(choice),
   input: () => lastInput && Array.from(lastInput),
 };

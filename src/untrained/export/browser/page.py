@@ -30,7 +30,7 @@ from untrained.tickets.ticket import Ticket
 from untrained.weights import laws
 
 _READER = "sha256 json header ticket inflate weights compact network"
-_SCRIPTS = f"{_READER} dom answer pen picture edge_flow numbers page".split()
+_SCRIPTS = f"{_READER} dom answer pen picture edge_flow numbers choices alive page".split()
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}
@@ -135,7 +135,8 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], example
         examples = examples or load_data("digits").test
     if examples is not None and kind != "numbers":
         facts["examples"] = _choose_examples(examples, shape, facts["labels"])
-    accuracy = meta.get("accuracy")
+    accuracy, size = meta.get("accuracy"), summary(ticket)
+    masked = all(int(codes.min()) >= 0 and int(codes.max()) <= 1 for codes in ticket.codes.values() if codes.numel())
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(read_file("page.html"))
     return template.render(
         css=Markup(read_file("page.css")),
@@ -145,14 +146,23 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], example
         data=name,
         drawn=_DRAWN.get(name, "a picture"),
         architecture=(ticket.built_by or {}).get("name", type(network).__name__),
-        summary=summary(ticket),
+        summary=size,
         trained=sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra),
-        masked=all(int(codes.min()) >= 0 and int(codes.max()) <= 1 for codes in ticket.codes.values() if codes.numel()),
+        masked=masked,
+        # Stored tensors, such as running statistics, are those of the found choice alone.
+        part=_name_part(size.kept / size.weights) if masked and not ticket.extra else None,
         accuracy=accuracy if isinstance(accuracy, float) else None,
         law=type(ticket.law).__name__,
         methods=sorted({type(entry.method).__name__ for entry in ticket.tensors.values() if entry.method}),
         classes=classes,
     )
+
+
+def _name_part(share: float) -> str | None:
+    """Return the part of the weights that is kept, in words; None if that is all of them."""
+    if share == 1:
+        return None
+    return "half" if abs(share - 0.5) < 0.005 else f"{100 * share:.3g} %"
 
 
 def _choose_input(shape: list[int]) -> str:

@@ -255,7 +255,8 @@ methods.PartlyFrozen = {
 // ---------------------------------------------------------------- the ticket
 const wholeCheckLimit = 4e6; // weights; beyond, a sample of 256 per tensor is checked
 
-function weightsOf(head, name, stored) {
+// `recode` may change the codes before they are used.
+function weightsOf(head, name, stored, recode = (codes) => codes) {
   const { shape, dtype, constant, method, ...entry } = head.tensors[name];
   if (dtype !== "float32") unsupported(`'${name}' is ${dtype}, expected float32`);
   const count = product(shape);
@@ -265,7 +266,7 @@ function weightsOf(head, name, stored) {
   if (!method) return draw();
   const its = stored[`codes/${name}`];
   const read = (wanted, places) =>
-    its.compact ? codesInContexts(name, shape, head, its.data, wanted, places) : codesOf(name, entry, wanted, its);
+    recode(its.compact ? codesInContexts(name, shape, head, its.data, wanted, places) : codesOf(name, entry, wanted, its), name);
   const { make = masked } = methods[method.name];
   return make({ method, name, seed: head.seed, shape, count, draw, read });
 }
@@ -315,5 +316,5 @@ function readWhole(bytes) {
     const extra = name.startsWith("extra/") && dtype === "float32";
     if (extra) tensors[name.slice("extra/".length)] = new Float32Array(data.slice().buffer);
   }
-  return { head, tensors, total, checked: inFull ? "weights_sha256" : "sample_sha256" };
+  return { head, stored, tensors, total, checked: inFull ? "weights_sha256" : "sample_sha256" };
 }
