@@ -59,6 +59,7 @@ def test_settings_come_back_from_their_file_as_they_were(settings, tmp_path):
         given = getattr(settings, name.replace("-", "_"))
         assert (list(given) if isinstance(given, tuple) else str(given) if isinstance(given, Path) else given) == value
     given = {name.replace("-", "_") for name in read}
-    assert all(getattr(settings, name) is None for name in vars(settings).keys() - given - {"out", "resume"})
+    of_its_folder = {"out", "resume", "cell", "merge"}
+    assert all(getattr(settings, name) is None for name in vars(settings).keys() - given - of_its_folder)
     again = type(settings)(out=tmp_path, resume=True, **{name: getattr(settings, name) for name in given})
     assert choose_folder(again, "name", lambda folder: True) == tmp_path

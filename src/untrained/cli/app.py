@@ -16,7 +16,7 @@ from cyclopts.config import Toml
 
 from untrained._version import __version__
 from untrained.runs.settings import read_toml
-from untrained.search.run_files import CONFIG
+from untrained.search.run_files import CONFIG, PART
 from untrained.terminal.text import printable, shorten
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
@@ -128,17 +128,28 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def _find_config(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], ...]:
-    """Return the settings file of --config or of the run to resume, before the flags are parsed."""
+    """Return the settings file of --config, or of the run to resume or merge, before the flags are parsed."""
     path = _find_value("--config", arguments)
-    if path is None and "--resume" in arguments and (out := _find_value("--out", arguments)) is not None:
-        own = Path(out) / CONFIG
-        path = str(own) if own.is_file() else None
+    if path is None and (own := _find_own_config(arguments)) is not None and own.is_file():
+        path = str(own)
     if path is None:
         return ()
     if not Path(path).is_file():
         raise ValueError(f"--config: no such file: {path!r}")
     read_toml(Path(path))
     return (Toml(path, must_exist=True, use_commands_as_keys=False), _refuse_code)
+
+
+def _find_own_config(arguments: Sequence[str]) -> Path | None:
+    """Return the place of the settings of the run to resume or merge; None without --resume and --merge."""
+    if (folder := _find_value("--merge", arguments)) is not None:
+        from untrained.experiments.parts import folders_in
+
+        return folders_in([Path(folder).expanduser()])[0] / CONFIG
+    if "--resume" not in arguments or (out := _find_value("--out", arguments)) is None:
+        return None
+    cell = _find_value("--cell", arguments)
+    return Path(out, *([] if cell is None else [PART.format(*cell.split("/", 1), "")])) / CONFIG
 
 
 def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

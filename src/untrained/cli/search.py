@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,6 +94,8 @@ def compare(
     untrained compare --data mnist --data-dir data --widths 512 512 --epochs 5 --out runs/mnist
     untrained compare --out runs/mnist --resume
     untrained compare --out runs/mnist --resume --against biprop --table latex > table.tex
+    untrained compare --epochs 10 --out runs/array --cell 1/8
+    untrained compare --merge runs/array
     ```
     """
     from untrained.experiments.compare import compare as run
@@ -165,7 +168,7 @@ def _print_grid(
     lines: Sequence[Line],
     folder: Path,
     picture: Path | None,
-    report: Path,
+    report: Path | None,
     form: Form | None,
     sentences: Sequence[str] = (),
 ) -> None:
@@ -173,6 +176,8 @@ def _print_grid(
 
     table = of_lines(lines)
     facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or NO_PICTURE, "report": report}
+    if report is None:
+        facts = {"cell": f"{folder} (when all are done, join them with --merge {shlex.quote(str(folder.parent))})"}
     below = [*sentences, *table.notes, *(f"{name:<8} {fact}" for name, fact in facts.items())]
     if form is None:
         table.print()

@@ -17,6 +17,7 @@ import torch
 from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import entrant_of, last_of, law_of, split, takes_keep
+from untrained.experiments.parts import in_own_folder, join, part_of, read_parts
 from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
 from untrained.experiments.testbed import Workbench, chance_of, choose_device, opponents_for, suits
 from untrained.masking.densities import takes_densities
@@ -45,15 +46,15 @@ class Comparison:
         lines: the table: the twin, the random subnetworks, then the methods in the order of their names.
         cells: a cell for each network.
         folder: the folder of results.csv, summary.csv, results.json, picture.png, and a folder per network.
-        picture: the picture, or None when matplotlib is not installed.
-        report: one HTML page about all networks.
+        picture: the picture, or None when matplotlib is not installed, or for a part (`cell`).
+        report: one HTML page about all networks, or None for a part.
     """
 
     lines: tuple[Line, ...]
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
-    report: Path
+    report: Path | None
 
     def _repr_html_(self) -> str:
         return of_lines(self.lines).html()
@@ -65,7 +66,8 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     The trained twin and random subnetworks are always among them. There is no model selection: results are those of
     the last epoch, on validation and test data. joblib runs the searches in parallel, a core each; under
     `joblib.parallel_config(backend="dask")` or `"ray"` on a cluster. Each finished network is written at once, so an
-    interrupted comparison continues with `resume=True`.
+    interrupted comparison continues with `resume=True`. With `cell="i/n"` only the i-th of n equal parts is searched,
+    on any machine; `merge=(folder,)` joins all parts to what one process would have written.
 
     Args:
         settings: the settings; default `CompareSettings()`.
@@ -157,13 +159,20 @@ def run_grid(
     """
     against = settings.against or TWIN
     find_references(list(dict.fromkeys(cell.place for cell in grid)), against)  # raises before any file is written
+    if settings.cell is not None:
+        grid = part_of(grid, settings.cell)
+    parts = read_parts(settings, grid) if settings.merge else {}
+    settings = in_own_folder(settings)
     name = f"{command}-{settings.model}-{Path(settings.data).name}"
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
         if not (folder / CELLS).is_dir():
             write_settings(folder, settings)
         (folder / CELLS).mkdir(exist_ok=True)
 
-        done = {cell.name: read for cell in grid if (read := read_cell(folder, cell)) is not None}
+        join(parts, folder)
+        done = {cell.name: read for cell, (_, read) in parts.items()} or {
+            cell.name: read for cell in grid if (read := read_cell(folder, cell)) is not None
+        }
         missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
         try:
             with show_progress(command, len(grid), len(done)) as advance:
@@ -174,6 +183,8 @@ def run_grid(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
+        if settings.cell is not None:
+            return Comparison(tuple(lines_of(cells)), cells, folder, None, None)
         lines = tuple(lines_of(cells, against, chance))
         write_results(folder, lines, cells, command=command, against=settings.against, chance=chance, **facts)
         picture = folder / PICTURE if plot.available() else None

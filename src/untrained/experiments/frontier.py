@@ -34,7 +34,7 @@ class Frontier:
     Attributes:
         entries: the rows, tickets and trained networks, each with the cells of its seeds.
         ranges: the ranges of bytes, with the best ticket and the best trained network in each.
-        sentences: who is ahead in which range of bytes, and by how much.
+        sentences: who is ahead in which range of bytes, and by how much; a part (`cell`) has no ranges or sentences.
         lines, cells, folder, picture, report: as of `compare`.
     """
 
@@ -45,7 +45,7 @@ class Frontier:
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
-    report: Path
+    report: Path | None
 
     def _repr_html_(self) -> str:
         table = of_lines(self.lines)
@@ -94,8 +94,8 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
 
     run = run_grid(settings, grid, setups.__getitem__, "frontier", draw, chance, {"trained": sorted(trained)})
     entries = entries_of(run.cells, trained, chance)
-    ranges = ranges_of(*sides(entries, settings.against))
-    said = tuple(describe(ranges, settings.against))
+    ranges = ranges_of(*sides(entries, settings.against)) if settings.cell is None else []
+    said = tuple(describe(ranges, settings.against)) if ranges else ()
     return Frontier(tuple(entries), tuple(ranges), said, run.lines, run.cells, run.folder, run.picture, run.report)
 
 

@@ -61,7 +61,8 @@ def choose_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> 
     if is_begun:
         if not settings.resume:
             raise ValueError(f"{folder} holds a run already; pass --resume to go on with it, or another --out")
-        _refuse_other_settings(settings, folder / CONFIG)
+        advice = "resume it with the same settings, or start another with another --out"
+        refuse_other_settings(settings, folder / CONFIG, advice)
     elif settings.resume:
         raise ValueError(f"there is nothing to resume in {folder}: it holds no finished part of a run")
     return folder
@@ -75,7 +76,9 @@ def write_settings(folder: Path, settings: Setup) -> None:
 
 def resume_command(command: str, folder: Path, settings: Setup) -> str:
     """Return the command that resumes a run, with its methods if they are code, which no file may name."""
-    words = ["untrained", command, "--out", str(folder), "--resume"]
+    cell = getattr(settings, "cell", None)
+    of_cell = [] if cell is None else ["--cell", cell]
+    words = ["untrained", command, "--out", str(folder.parent if of_cell else folder), *of_cell, "--resume"]
     for name in ("methods", "method"):
         given = getattr(settings, name, ())
         given = [given] if isinstance(given, str) else given
@@ -84,12 +87,10 @@ def resume_command(command: str, folder: Path, settings: Setup) -> str:
     return shlex.join(words)
 
 
-def _refuse_other_settings(settings: Setup, path: Path) -> None:
+def refuse_other_settings(settings: Setup, path: Path, advice: str) -> None:
+    """Raise ValueError, with an advice, if the settings in a file differ in what changes results."""
     then = read_toml(path)
     now = tomllib.loads(settings.to_toml())
     for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
         if then.get(name) != now.get(name):
-            raise ValueError(
-                f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; "
-                "resume it with the same settings, or start another with another --out"
-            )
+            raise ValueError(f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; {advice}")

@@ -34,7 +34,7 @@ class Sweep:
     cells: tuple[Cell, ...]
     folder: Path
     picture: Path | None
-    report: Path
+    report: Path | None
     __post_init__ = check_words
 
     def _repr_html_(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _WIDEST = 64  # as that of the networks
 _MOST_SEEDS = 10_000
+_CELL = re.compile(r"[0-9]{1,6}/[0-9]{1,6}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,8 @@ class Setup:
         for name in ("out", "data_dir"):
             if isinstance(path := getattr(self, name), str | Path):
                 object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  keeps ~user if there is none
+        if isinstance(merge := getattr(self, "merge", None), list):
+            object.__setattr__(self, "merge", tuple(map(Path, merge)))
         if isinstance(self.widths, list):
             object.__setattr__(self, "widths", tuple(self.widths))
         check_fields(self)
@@ -144,6 +148,10 @@ class GridSettings(Setup):
         seeds: Number of seeds: 0, 1, 2 …
         against: Row of the table that the others are compared with: a method, or a row, such as "edge-popup, keep 0.5".
         jobs: Searches at a time (default: one a core, or the number of joblib.parallel_config).
+        cell: Search only the i-th of n equal parts of the networks, for i/n, into a folder of its own in that of --out;
+            the same command again continues it.
+        merge: Join the parts in these folders, or in a folder that has all, into one run (default of --out: that
+            folder).
     """
 
     methods: str = "all"
@@ -152,9 +160,17 @@ class GridSettings(Setup):
     seeds: int = 3
     against: str = "trained twin"
     jobs: int | None = None
+    cell: str | None = None
+    merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.cell is not None:
+            numbers = [int(part) for part in self.cell.split("/")] if _CELL.fullmatch(self.cell) else []
+            if not numbers or not 1 <= numbers[0] <= numbers[1]:
+                raise ValueError(f"cell must be i/n, such as 1/8, with i from 1 to n, got {self.cell!r}")
+            if self.merge:
+                raise ValueError("cell and merge cannot be together: merge when all cells are done")
         if not 1 <= self.seeds <= _MOST_SEEDS:
             raise ValueError(f"seeds must be in [1, {_MOST_SEEDS:,}], got {self.seeds:,}")
         if self.jobs == 0:
@@ -272,11 +288,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(settings: DataclassInstance) -> str:
-    """Return settings as TOML: all fields but `out`, `resume` and those that are None."""
+    """Return settings as TOML: all fields but those of its folder and those that are None."""
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
     lines = []
     for name, value in chosen.items():
-        if value is not None and name not in ("out", "resume"):
+        if value is not None and name not in ("out", "resume", "cell", "merge"):
             # JSON's strings, numbers, booleans and lists of them are TOML too.
             text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
             lines.append(f"{name.replace('_', '-')} = {text}\n")

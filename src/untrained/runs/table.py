@@ -197,8 +197,8 @@ def _file_name(text: str) -> str:
     return name if name == text else f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def read_cell(folder: Path, cell: Cell) -> Cell | None:
-    """Read a cell of an earlier run; None if it is missing, failed or damaged, so that it is searched again."""
+def read_cell(folder: Path, cell: Cell, *, failed: bool = False) -> Cell | None:
+    """Read a cell of an earlier run; None if it is missing, damaged or (but for `failed`) failed: search it again."""
     path = folder / CELLS / f"{cell.name}.json"
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -207,9 +207,10 @@ def read_cell(folder: Path, cell: Cell) -> Cell | None:
         read = Cell(**facts)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    if not (all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0):
+    if (read.place, read.seed) != (cell.place, cell.seed) or (read.error and not failed):
         return None
-    return read if (read.place, read.seed, read.error) == (cell.place, cell.seed, "") else None
+    whole = all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0
+    return read if read.error or whole else None
 
 
 def write_cell(folder: Path, cell: Cell) -> None:

@@ -8,5 +8,6 @@ PICTURE, REPORT, PAGE = "picture.png", "report.html", "found.html"
 TWIN_FOLDER = "twin"  # a folder with the files of the trained twin
 # A comparison or a sweep: a folder with a file and a folder for each network, all networks, and the table of means.
 CELLS, TABLE, SUMMARY = "cells", "results.csv", "summary.csv"
+PART = "cell-{}-of-{}"  # a part of that which another process searches, in a folder of its own
 # A search for weight agnostic networks.
 WANN_CHECKPOINT, FOUND, TUNED, FRONT = "checkpoint.npz", "found.json", "tuned.json", "front"
