@@ -148,6 +148,13 @@ def test_names_of_run_files_are_written_in_one_file():
             assert not typed & names, f"{module} types the name of a run's file: take it from search/run_files.py"
 
 
+def test_commands_that_install_an_extra_are_made_in_one_place():
+    for path in SOURCE.rglob("*.py"):
+        assert "pip install 'untrained[" not in path.read_text("utf-8") or path.parent.name == "terminal", (
+            f"{path.name}: say install_command('EXTRA') of terminal/extras.py, which is right in a clone, too"
+        )
+
+
 def test_importing_all_public_names_loads_no_compiler():
     # torch._dynamo takes seconds to import.
     code = (

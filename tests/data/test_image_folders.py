@@ -231,7 +231,7 @@ def test_one_class_is_too_few(tmp_path: Path) -> None:
 
 def test_missing_pillow_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"untrained\[images\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\[images\]"):
         load_data(str(tmp_path))
 
 

@@ -13,6 +13,7 @@ import untrained as ut
 from untrained import models
 from untrained.export import to_html, to_onnx, to_safetensors, to_torch
 from untrained.export.browser.program import write_program
+from untrained.terminal.extras import install_command
 from untrained.tickets.ticket import rebuild
 
 
@@ -178,7 +179,7 @@ def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
 
 def test_onnx_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("untrained.export.onnx.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=re.escape("pip install 'untrained[onnx]'")):
+    with pytest.raises(ImportError, match=re.escape(install_command("onnx"))):
         to_onnx(found(NETWORKS["fc"]()), tmp_path / "a.onnx")
 
 

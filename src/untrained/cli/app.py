@@ -17,15 +17,21 @@ from cyclopts.config import Toml
 from untrained._version import __version__
 from untrained.runs.settings import read_toml
 from untrained.search.run_files import CONFIG, PART
+from untrained.terminal.extras import install_command
 from untrained.terminal.text import printable, shorten
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
-NO_PICTURE = "none: it needs matplotlib (pip install 'untrained[plot]')"
 
 _LONGEST = 1_000  # characters of an error that are printed
 # Parts of torch's RuntimeErrors.
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 _NO_SPACE = ("inline_container.cc", "PytorchStreamWriter")
+
+
+def no_picture() -> str:
+    """Say why there is no picture, and what to install."""
+    return f"none: it needs matplotlib ({install_command('plot')})"
+
 
 app = App(
     name="untrained",

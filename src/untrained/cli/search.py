@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from untrained.cli.app import CONFIG_HELP, NO_PICTURE, app
+from untrained.cli.app import CONFIG_HELP, app, no_picture
 from untrained.runs.settings import CompareSettings, FrontierSettings, Settings, SweepSettings
 from untrained.search.run_files import SUMMARY, TABLE
 from untrained.terminal.renderings import Form, render
@@ -58,7 +58,7 @@ def find(
         print("or --scope layer, which keeps that fraction of every layer.\n")
     say(f"page     {found.page or f'none: {found.no_page}'}")
     say(f"ticket   {found.ticket}")
-    say(f"picture  {found.picture or NO_PICTURE}")
+    say(f"picture  {found.picture or no_picture()}")
     say(f"report   {found.report}")
 
 
@@ -175,7 +175,7 @@ def _print_grid(
     from untrained.runs.text_tables import of_lines
 
     table = of_lines(lines)
-    facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or NO_PICTURE, "report": report}
+    facts = {"table": folder / SUMMARY, "seeds": folder / TABLE, "picture": picture or no_picture(), "report": report}
     if report is None:
         facts = {"cell": f"{folder} (when all are done, join them with --merge {shlex.quote(str(folder.parent))})"}
     below = [*sentences, *table.notes, *(f"{name:<8} {fact}" for name, fact in facts.items())]

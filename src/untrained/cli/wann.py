@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from untrained.cli.app import CONFIG_HELP, NO_PICTURE
+from untrained.cli.app import CONFIG_HELP, no_picture
 from untrained.search.run_files import FOUND
 from untrained.terminal.text import Table, say
 from untrained.wann.runs.settings import WannSettings, accept_task
@@ -74,7 +74,7 @@ def search(
     sizes = ", ".join(f"{each.net.connections}: {each.reward:,.4g}" for each in run.front[-6:])
     print(f"connections: reward   {sizes}")
     say(f"network  {run.folder / FOUND}  (shared weight {run.shared:.2f})")
-    say(f"picture  {run.picture or NO_PICTURE}")
+    say(f"picture  {run.picture or no_picture()}")
     say(f"report   {run.report}")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from untrained.terminal.extras import install_command
 from untrained.terminal.progress import TITLE, bar, show_progress
 from untrained.terminal.text import printable
 
@@ -144,7 +145,7 @@ def _load_pooch() -> Any:
         import requests  # noqa: F401  (pooch itself only asks for it when it downloads)
     except ImportError as error:
         raise ImportError(
-            "downloads and their cache folder need an extra: pip install 'untrained[download]', "
+            f"downloads and their cache folder need an extra: {install_command('download')}, "
             "or give data_dir, a folder that already holds the data set"
         ) from error
     return pooch

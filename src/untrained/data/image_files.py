@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrained.terminal.extras import install_command
+
 _SIXTEEN_BITS = frozenset("I;16 I;16L I;16B I;16N".split())
 _GREY = frozenset("1 L LA La I".split()) | _SIXTEEN_BITS
 _TRANSPARENT = frozenset("LA La PA RGBA RGBa".split())
@@ -96,7 +98,7 @@ def load_pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("folders of images need an extra: pip install 'untrained[images]'") from error
+        raise ImportError(f"folders of images need an extra: {install_command('images')}") from error
     return Image
 
 

@@ -31,6 +31,7 @@ from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, 
 from untrained.runs.text_tables import of_lines
 from untrained.search.checkpoint import holds_run
 from untrained.search.run_files import CELLS, PICTURE
+from untrained.terminal.extras import install_command
 from untrained.terminal.progress import show_progress
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _import_joblib() -> Any:
     try:
         import joblib
     except ImportError:
-        raise ImportError("comparing needs joblib: pip install 'untrained[compare]'") from None
+        raise ImportError(f"comparing needs joblib: {install_command('compare')}") from None
     return joblib
 
 

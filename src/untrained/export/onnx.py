@@ -15,6 +15,7 @@ from torch import nn
 
 from untrained.export.network import build_network, read_input_shape
 from untrained.files import atomic_write
+from untrained.terminal.extras import install_command
 from untrained.tickets.header import TicketError
 from untrained.tickets.ticket import Ticket
 
@@ -43,7 +44,7 @@ def to_onnx(ticket: Ticket, path: str | Path, model: nn.Module | None = None) ->
         >>> ut.export.to_onnx(ut.Ticket.of(model), "network.onnx")
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
-        raise ImportError("exporting to ONNX needs onnx and onnxscript: pip install 'untrained[onnx]'")
+        raise ImportError(f"exporting to ONNX needs onnx and onnxscript: {install_command('onnx')}")
     network, shape = build_network(ticket, model), read_input_shape(ticket)
     dtypes = {tensor.dtype for tensor in network.parameters()}
     if dtypes != {torch.float32}:

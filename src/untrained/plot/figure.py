@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrained.files import atomic_write
+from untrained.terminal.extras import install_command
 from untrained.terminal.text import REPLACEMENT, clean
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def empty(width: float, height: float, **options: Any) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'untrained[plot]'") from None
+        raise ImportError(f"pictures need matplotlib: {install_command('plot')}") from None
     return Figure(**{"figsize": (width, height), "layout": "constrained"} | options)
 
 

@@ -18,6 +18,7 @@ from toy_search import ISLANDS, Toy, assert_same, search_of
 
 from untrained import wann
 from untrained.cli.app import main
+from untrained.terminal.extras import install_command
 from untrained.wann.evolution.workers import Evaluator
 
 # Ray in a process of its own: so that a search connects to an address, and the end of this one ends it.
@@ -139,7 +140,7 @@ def test_other_names_are_refused(name):
 @pytest.mark.parametrize(("name", "package"), [("dask", "distributed"), ("ray:node:6379", "ray")])
 def test_without_its_package_the_extra_is_named(monkeypatch, name, package):
     monkeypatch.setattr("untrained.wann.evolution.cluster.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=rf"{package}: pip install 'untrained\[cluster\]'"):
+    with pytest.raises(ImportError, match=re.escape(f"{package}: {install_command('cluster')}")):
         search_of(workers=name)
 
 

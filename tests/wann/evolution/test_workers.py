@@ -36,7 +36,7 @@ def test_every_network_is_evaluated_once_whatever_the_workers():
 def test_without_joblib_the_extra_is_named(monkeypatch, call):
     monkeypatch.setitem(sys.modules, "joblib", None)
     search = search_of(workers=2)
-    with pytest.raises(ImportError, match=r"joblib.*untrained\[wann\]"):
+    with pytest.raises(ImportError, match=r"joblib.*pip install .*\[wann\]"):
         getattr(search, call)()
     assert search.state.generation == 0
     search_of(workers=1).run(1)

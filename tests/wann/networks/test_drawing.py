@@ -163,5 +163,5 @@ def test_bad_paths_and_names(tmp_path: Path) -> None:
 def test_missing_matplotlib_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"untrained\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\[plot\]"):
         draw_net(NETS["tiny"], tmp_path / "net.png")

@@ -90,5 +90,5 @@ def test_an_empty_run_is_a_picture_still(rewards):
 def test_missing_matplotlib_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"untrained\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\[plot\]"):
         drawn()

@@ -15,6 +15,7 @@ from typing import Any, final
 
 import numpy as np
 
+from untrained.terminal.extras import install_command
 from untrained.wann.networks.batch import Packed
 from untrained.wann.tasks.task import Task
 
@@ -126,7 +127,7 @@ def cluster_named(name: str) -> tuple[type[Cluster], str]:
         raise ValueError(f"workers must be a number, dask, ray, dask:ADDRESS or ray:ADDRESS, got {name!r}")
     cluster, package = _KINDS[kind]
     if find_spec(package) is None:
-        raise ImportError(f"workers of {kind} need {package}: pip install 'untrained[cluster]'")
+        raise ImportError(f"workers of {kind} need {package}: {install_command('cluster')}")
     return cluster, address
 
 

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
+from untrained.terminal.extras import install_command
 from untrained.wann.evolution import checkpoint
 from untrained.wann.evolution.archive import choose_from_archive
 from untrained.wann.evolution.front import CHOOSING, Found, pareto_front, promising
@@ -99,7 +100,7 @@ class Search:
         if not AVAILABLE:
             warnings.warn(
                 "numba is not installed: networks are evaluated with numpy, some hundred times slower "
-                "(pip install 'untrained[wann]')",
+                f"({install_command('wann')})",
                 stacklevel=2,
             )
         self._activations = ids_of(task.activations)

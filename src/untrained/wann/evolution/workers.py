@@ -11,6 +11,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
+from untrained.terminal.extras import install_command
 from untrained.wann.evolution.cluster import Cluster, cluster_named
 from untrained.wann.evolution.threads import ThreadChoice
 from untrained.wann.networks.batch import Packed
@@ -90,7 +91,7 @@ class Evaluator:
         try:
             from joblib import Parallel
         except ImportError:
-            raise ImportError("several workers need joblib: pip install 'untrained[wann]'") from None
+            raise ImportError(f"several workers need joblib: {install_command('wann')}") from None
         return Parallel(n_jobs=self.workers, prefer="threads" if self.task.frees_threads else "processes")
 
 

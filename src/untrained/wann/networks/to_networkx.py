@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from untrained.terminal.extras import install_command
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.graph import Graph
 
@@ -24,7 +25,7 @@ def to_digraph(net: Graph) -> networkx.DiGraph:
     try:
         import networkx
     except ImportError:
-        raise ImportError("graphs need networkx: pip install 'untrained[wann]'") from None
+        raise ImportError(f"graphs need networkx: {install_command('wann')}") from None
     graph = networkx.DiGraph()
     first, hidden = net.inputs + 1, len(net.act) - net.outputs
     graph.add_node(0, kind="bias", activation="linear")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from untrained.files import atomic_write
+from untrained.terminal.extras import install_command
 from untrained.wann.networks.activations import NAMES
 from untrained.wann.networks.graph import Graph
 from untrained.wann.networks.levels import Level, levels, positions
@@ -34,7 +35,7 @@ def write(net: Graph, path: str | Path) -> None:
     try:
         import onnx
     except ImportError:
-        raise ImportError("ONNX files need onnx: pip install 'untrained[wann]'") from None
+        raise ImportError(f"ONNX files need onnx: {install_command('wann')}") from None
     graph = _Model(onnx)
     _add_net(graph, net)
     model = graph.finish(net)

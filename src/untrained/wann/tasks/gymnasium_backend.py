@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from untrained.terminal.extras import install_command
 from untrained.wann.tasks.gym_answers import fault_of_step, read_reset, read_step
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _import_gymnasium() -> Any:
     try:
         return importlib.import_module("gymnasium")
     except ImportError:
-        raise ImportError("Gymnasium is not installed: pip install 'untrained[wann]'") from None
+        raise ImportError(f"Gymnasium is not installed: {install_command('wann')}") from None
 
 
 @lru_cache

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from untrained.terminal.extras import install_command
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
@@ -63,7 +64,7 @@ def _means(evaluator: Evaluator, start: Net, seed: int) -> Iterator[np.ndarray]:
     try:
         from cmaes import CMA, SepCMA
     except ImportError:
-        raise ImportError("tuning by CMA-ES needs cmaes: pip install 'untrained[wann]'") from None
+        raise ImportError(f"tuning by CMA-ES needs cmaes: {install_command('wann')}") from None
     assert start.weights is not None
     count = len(start.weights)
     candidates = max(32, 8 + int(6 * np.log(count)))
