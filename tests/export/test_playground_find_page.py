@@ -173,6 +173,7 @@ def test_experiments_say_what_to_look_for(found):
     assert buttons.count() == 6
     page.get_by_role("button", name="Cut through").click()
     wait(page, "last.kept[1] === 0 && last.step > 0")
+    assert 0 < page.evaluate("untrained.find.last().histograms[0].place") < 1
     assert "no signal passes" in page.locator("#find-look").inner_text()
     page.get_by_role("button", name="A random mask").click()
     wait(page, "!last.playing")

@@ -8,17 +8,13 @@ let untouched = true; // the board holds no stroke of a pen
 let traced = 0;
 let example = 0;
 
-const operation = (op, name, from, shape, before, more = {}) => ({ op, name, in: [before], from: [from], shape: [shape], ...more });
-const programOf = ([first, second]) => ({
-  shape: pixelShape,
-  ops: [
-    operation("linear", "fc1", 64, first, 0, { weight: "fc1.weight" }),
-    operation("relu", "relu1", first, first, 1),
-    operation("linear", "fc2", first, second, 2, { weight: "fc2.weight" }),
-    operation("relu", "relu2", second, second, 3),
-    operation("linear", "fc3", second, 10, 4, { weight: "fc3.weight" }),
-  ],
-});
+const programOf = (widths) => {
+  const ops = digitLayers(widths).flatMap(({ name: weight, shape: [to, from] }, l) => [
+    { op: "linear", name: `fc${l + 1}`, in: [2 * l], from: [from], shape: [to], weight },
+    { op: "relu", name: `relu${l + 1}`, in: [2 * l + 1], from: [to], shape: [to] },
+  ]);
+  return { shape: pixelShape, ops: ops.slice(0, -1) };
+};
 
 function clearBoard() {
   const ink = board.getContext("2d", { willReadFrequently: true });

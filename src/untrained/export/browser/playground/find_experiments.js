@@ -14,7 +14,7 @@ const experiments = [
     plays = false;
     tell("scramble");
   }],
-  ["Cut through", "5 % of all edges compete: the first layer's scores begin larger, so it takes them all. No edge is left after it, no signal passes, and no score can learn. Now choose in each layer: as many edges, and it learns.", anew({ keep: 0.05, scope: "global" })],
+  ["Cut through", "5 % of all edges compete: the first layer's scores begin larger, so it takes them all. No edge is left after it, no signal passes, and no score can learn. Choose in each layer: as many edges, and seven of ten digits are told apart. Or choose over all layers again, set keep to 50 %, and lower it step by step to 5 % as it plays: no layer is cut through, and nine of ten are.", anew({ keep: 0.05, scope: "global" })],
   ["One weight for all", "Every weight is the same number, and one in ten is kept: which are kept is all it has, and about nine of ten digits are told apart. Then keep a half: sums of so many equal weights say less.", anew({ keep: 0.1, law: lawNamed("UnsignedConstant") })],
 ];
 

@@ -88,8 +88,8 @@ function setUpHome() {
     event.preventDefault();
     if (!at("find").hidden && event.dataTransfer.files.length) openTicket(event.dataTransfer.files[0]);
   });
-  f("link").addEventListener("click", copyLink);
-  f("qr").addEventListener("click", showQr);
+  f("link").addEventListener("click", () => last && copyLink()); // nothing before the first frame
+  f("qr").addEventListener("click", () => last && showQr());
   watchAddress("find", openLink);
 }
 

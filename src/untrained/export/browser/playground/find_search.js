@@ -41,7 +41,7 @@ class Search {
     const layers = new Layers([64, ...widths, 10]);
     const { shapes } = layers;
     const count = shapes.reduce((sum, shape) => sum + product(shape), 0);
-    Object.assign(this, { layers, count, step: 0, choice: new Choice(count), lowest: [], settings: {} });
+    Object.assign(this, { layers, count, step: 0, choice: new Choice(count), lowest: shapes.map(() => 0), settings: {} });
     this.scores = drawUniform(seed, shapes, "scores");
     this.random = drawUniform(seed, shapes, "random");
     this.twin = drawUniform(seed, shapes, "twin");

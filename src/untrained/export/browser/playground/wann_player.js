@@ -47,7 +47,7 @@ class CartScene {
   draw({ on, width, height }, nodes) {
     const [x, , angle] = this.state;
     const force = Math.min(1, Math.max(-1, nodes[nodes.length - 1])) || 0;
-    const [metre, ground] = [width / 5.4, height * 0.62];
+    const [metre, ground] = [Math.min(width / 5.4, height * 0.35), height * 0.6];
     const at = width / 2 + x * metre;
     on.fillStyle = colours.track;
     on.fillRect(width / 2 - 2.4 * metre, ground + 13, 4.8 * metre, 4);
