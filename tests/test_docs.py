@@ -118,25 +118,33 @@ def test_pages_fit_and_can_be_read_by_all(visit, name):
         assert ("slate" in (page.get_attribute("body", "data-md-color-scheme") or "")) == dark
 
 
-def test_search_finds(visit):
-    page = visit("index.html")
+def _search(page, word, found):
+    """Type a word into the search until it finds a page; give its first result."""
     page.focus("input[name=query]")
     # The index is read by a worker; what is typed before it is ready is lost.
     page.wait_for_function("document.querySelector('.md-search-result__meta').textContent.startsWith('Type')")
-    page.locator("input[name=query]").press_sequentially("straight-through")  # the theme listens for keys
+    page.locator("input[name=query]").press_sequentially(word)  # the theme listens for keys
     # Every letter is a query: the links of "s" come before those of the whole word.
-    page.wait_for_selector(".md-search-result__link[href*='story.html']", state="attached")
+    page.wait_for_selector(f".md-search-result__link[href*='{found}']", state="attached")
 
 
-def test_pages_open_from_a_folder(chromium, site):
-    """Without a server there is no search, but every page and picture."""
+def test_search_finds(visit):
+    _search(visit("index.html"), "straight-through", "story.html")
+
+
+def test_the_site_works_from_a_folder(chromium, site):
+    """Without a server there are every page, every picture, and the search, which asks nothing of any network."""
     context = chromium.new_context()
-    asked = []
+    asked, faults = [], []
     context.on("request", lambda request: asked.append(request.url))
     page = context.new_page()
+    page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto((site / "index.html").as_uri())
-    page.click("article a[href='story.html']")
+    _search(page, "straight-through", "story.html")
+    page.click(".md-search-result__link[href*='story.html']")
     page.wait_for_selector("h2 >> text=The missing equation")
+    assert page.url.startswith((site / "story.html").as_uri())
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     context.close()
+    assert not faults, faults
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked

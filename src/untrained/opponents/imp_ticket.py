@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights, weights_of
 from untrained.opponents.quantise import code_rows
@@ -50,7 +51,7 @@ class ImpTicket(Opponent):
         # A product with the mask has no gradient to pruned weights, so these stay 0.
         return {name: value * (weights[name] != 0) for name, value in used.items()}
 
-    def train(self, course: Course) -> tuple[nn.Module, float]:
+    def train(self, course: Course) -> tuple[Network, float]:
         network, seconds = course.network(), 0.0
         for number in range(self.rounds + 1):
             last = number == self.rounds

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from torch import nn
-
+from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights
 from untrained.opponents.quantise import best_clipping
@@ -25,6 +24,6 @@ class Int4Twin(Opponent):
     def coded(self, weights: Weights) -> Coded:
         return {name: best_clipping(weight, 7) for name, weight in weights.items()}
 
-    def train(self, course: Course) -> tuple[nn.Module, float]:
+    def train(self, course: Course) -> tuple[Network, float]:
         network = course.network()
         return network, course.fit(network)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from torch import nn
-
+from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights
 
@@ -30,6 +29,6 @@ class NarrowTwin(Opponent):
     def coded(self, weights: Weights) -> Coded:
         return {}
 
-    def train(self, course: Course) -> tuple[nn.Module, float]:
+    def train(self, course: Course) -> tuple[Network, float]:
         network = course.network(self.width)
         return network, course.fit(network)
