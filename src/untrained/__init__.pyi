@@ -63,10 +63,10 @@ from .search.evaluation import evaluate as evaluate
 from .search.fit import History as History
 from .search.fit import fit as fit
 from .tickets.header import TicketError as TicketError
+from .tickets.networks import load as load
 from .tickets.summary import Summary as Summary
 from .tickets.summary import summary as summary
 from .tickets.ticket import Ticket as Ticket
-from .tickets.ticket import load as load
 from .tickets.ticket import save as save
 from .weights.laws import KaimingNormal as KaimingNormal
 from .weights.laws import KaimingUniform as KaimingUniform

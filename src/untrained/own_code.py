@@ -12,7 +12,7 @@ import importlib
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -48,13 +48,13 @@ class OwnCode:
         """
         place, _, own = name.strip().rpartition(":")
         module = import_place(place)
-        short = f"{Path(place).name if place.endswith('.py') else place}:{own}"
+        shown = short(name)
         if (value := getattr(module, own, None)) is None:
             near = difflib.get_close_matches(own, [each for each in vars(module) if not each.startswith("_")], 1)
             raise ValueError(f"{place} has no {own!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
         if not callable(value):
-            raise ValueError(f"{short} must be a function or a class, got {type(value).__name__}")
-        return OwnCode(short, value, _sha256_of(module, place))
+            raise ValueError(f"{shown} must be a function or a class, got {type(value).__name__}")
+        return OwnCode(shown, value, _sha256_of(module, place))
 
 
 def is_code(text: str) -> bool:
@@ -67,6 +67,19 @@ def with_absolute_path(text: str) -> str:
     name = text.partition("(")[0].strip()
     place, colon, _ = name.rpartition(":")
     return text.replace(place, str(_path(place).resolve()), 1) if colon and place.endswith(".py") else text
+
+
+def short(text: str) -> str:
+    """Return the text without the folder of the file that it names."""
+    name, bracket, rest = text.strip().partition("(")
+    place, colon, own = name.rpartition(":")
+    return f"{Path(place).name}:{own}{bracket}{rest}" if colon and place.endswith(".py") else text.strip()
+
+
+def spelled(name: str, given: Mapping[str, Any]) -> str:
+    """Return name and arguments as one text, which `parse` reads."""
+    inner = ", ".join(f"{field}={value!r}" for field, value in given.items())
+    return f"{name}({inner})" if inner else name
 
 
 def import_place(place: str) -> types.ModuleType:

@@ -164,7 +164,7 @@ def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
 
     for argument in arguments:
         given = [token.value for token in argument.tokens if token.source != "cli"]
-        if argument.name in ("--method", "--methods"):
+        if argument.name in ("--method", "--methods", "--model"):
             own = names_code(given)
         else:  # the module of an environment, gym:MODULE:ID
             gym = [value for value in given if value.startswith("gym:")]

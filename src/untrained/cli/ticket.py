@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _METHOD_HELP = "FILE.py:CLASS of your method, if the ticket was found by one."
 _OwnMethod = Annotated[str | None, Parameter(help=_METHOD_HELP)]
+_MODEL_HELP = "FILE.py:NAME of your network with its arguments in brackets, if the ticket was found on one."
+OwnModel = Annotated[str | None, Parameter(help=_MODEL_HELP)]
 
 
 @app.command(name="eval")
@@ -30,23 +32,24 @@ def evaluate(
     *,
     data: str | None = None,
     data_dir: Path | None = None,
+    model: OwnModel = None,
     method: _OwnMethod = None,
     amp: bool = False,
 ) -> None:
     """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
-        ticket: The ticket; its network must be one of `untrained.models`.
+        ticket: The ticket.
         data: Data set: a known name or a folder of images (default: that of the search).
         data_dir: Folder of the data set, or for its download.
         amp: Compute in bfloat16.
     """
     from untrained.search.evaluation import evaluate as measure
-    from untrained.tickets.ticket import rebuild
+    from untrained.tickets.networks import network_for, rebuild
 
     with _read_ticket(ticket, method) as read:
         facts = facts_of(read.meta)
-        network = read.apply_(rebuild(read))
+        network = read.apply_(network_for(read, model) or rebuild(read))
     name, batches = test_batches(str(ticket), facts, data, data_dir)
     result = measure(network, batches, amp=amp)
     say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {name}")
@@ -74,35 +77,44 @@ def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bo
 
 
 @app.command
-def verify(ticket: Path, /, *, method: _OwnMethod = None) -> None:
+def verify(ticket: Path, /, *, model: OwnModel = None, method: _OwnMethod = None) -> None:
     """Draw every weight of a ticket again, and check the sha256 of them all; print it, and that of the file.
+
+    A network of your own is needed only for a ticket that was found on its pretrained weights; of another one it is
+    also checked that the ticket fits it.
 
     Args:
         ticket: The ticket.
     """
+    from untrained.tickets.networks import network_for
+
     with _read_ticket(ticket, method) as read:
-        read.verify()
+        network = network_for(read, model)
+        read.verify(network)
+        if network is not None:
+            read.apply_(network)
     say(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
     print(f"sha256 of the ticket: {_hash_file(ticket)}")
 
 
 @app.command
-def bench(ticket: Path, /, *, batch: str = "1,8,64", method: _OwnMethod = None) -> None:
+def bench(ticket: Path, /, *, batch: str = "1,8,64", model: OwnModel = None, method: _OwnMethod = None) -> None:
     """Time a ticket's network here: dense, bfloat16, int8, and packed into about two bits per weight.
 
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
 
     Args:
-        ticket: The ticket; its network must be one of `untrained.models`.
+        ticket: The ticket.
         batch: Numbers of inputs at a time, with commas between them.
     """
     from untrained.packed.bench import bench as run
     from untrained.packed.bench import verdict
+    from untrained.tickets.networks import network_for
 
     if not all(size.strip().isdecimal() for size in batch.split(",")):
         raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
     with _read_ticket(ticket, method) as read:
-        rows = run(read, [int(size) for size in batch.split(",")])
+        rows = run(read, [int(size) for size in batch.split(",")], network_for(read, model))
     cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
     Table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells).print()
     print("\n".join(verdict(rows)))
@@ -140,6 +152,7 @@ def export(
     *,
     to: Literal["html", "onnx", "safetensors", "torch"],
     out: Path | None = None,
+    model: OwnModel = None,
     method: _OwnMethod = None,
 ) -> None:
     """Write a ticket's network in another format.
@@ -148,17 +161,18 @@ def export(
     onnx: for ONNX runtimes. safetensors, torch: every weight as a plain tensor, for `load_state_dict`.
 
     Args:
-        ticket: The ticket; its network must be one of `untrained.models`.
+        ticket: The ticket.
         to: The format.
         out: The file (default: beside the ticket, with the ending of the format).
     """
     from untrained import export as formats
+    from untrained.tickets.networks import network_for
 
     out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
     if out.resolve() == ticket.resolve():
         raise ValueError(f"--out: {out} is the ticket itself")
     with _read_ticket(ticket, method) as read:
-        getattr(formats, f"to_{to}")(read, out)
+        getattr(formats, f"to_{to}")(read, out, network_for(read, model))
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 
@@ -255,15 +269,24 @@ def _describe_system() -> dict[str, object]:
 
 def _list_facts(ticket: Ticket) -> dict[str, object]:
     method = {str(entry.method): None for entry in ticket.tensors.values() if entry.method is not None}
-    network = ticket.built_by
     facts: dict[str, object] = {
         "format": ticket.format,
         "seed": ticket.seed,
         "weights": ticket.law or "those of the pretrained model",
         "method": ", ".join(method),
-        "network": "not one of untrained.models" if network is None else f"{network['name']} {network['arguments']}",
+        **_describe_network(ticket),
     }
     for name in ("data", "accuracy", "val_accuracy"):
         if name in ticket.meta:
             facts[name] = ticket.meta[name]
     return facts
+
+
+def _describe_network(ticket: Ticket) -> dict[str, object]:
+    from untrained.models.brought import Description
+
+    if ticket.built_by is not None:
+        return {"network": f"{ticket.built_by['name']} {ticket.built_by['arguments']}"}
+    if (told := Description.of(ticket.meta)) is None:
+        return {"network": "not one of untrained.models: from Python, ut.load(path, model)"}
+    return {"network": told.text, "sha256 of its code": told.sha256, "needs": told.flag}

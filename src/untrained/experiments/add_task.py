@@ -20,7 +20,8 @@ from untrained.runs.settings import Settings, settle
 from untrained.runs.table import FOUND
 from untrained.tickets import header
 from untrained.tickets.file import add_path_to_errors
-from untrained.tickets.ticket import Ticket, rebuild
+from untrained.tickets.networks import rebuild
+from untrained.tickets.ticket import Ticket
 
 
 def find_task(settings: Settings, path: Path, name: str) -> tuple[Path, float]:

@@ -18,12 +18,12 @@ from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import entrant_of, last_of, law_of, split, takes_keep
 from untrained.experiments.parts import in_own_folder, join, part_of, read_parts
-from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
+from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
 from untrained.experiments.testbed import Workbench, chance_of, choose_device, opponents_for, suits
 from untrained.masking.densities import takes_densities
 from untrained.methods import METHODS
 from untrained.opponents import Opponent
-from untrained.own_code import with_absolute_path
+from untrained.own_code import short, with_absolute_path
 from untrained.report.grid_page import write_grid_report
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
@@ -164,7 +164,7 @@ def run_grid(
         grid = part_of(grid, settings.cell)
     parts = read_parts(settings, grid) if settings.merge else {}
     settings = in_own_folder(settings)
-    name = f"{command}-{settings.model}-{Path(settings.data).name}"
+    name = slug(f"{command}-{short(settings.model)}-{Path(settings.data).name}")
     with claim_folder(settings, name, lambda folder: (folder / CELLS).is_dir()) as folder:
         if not (folder / CELLS).is_dir():
             write_settings(folder, settings)
@@ -248,7 +248,8 @@ def _children_ignore_sigint() -> Iterator[None]:
 def _make_paths_absolute(settings: Setup) -> Setup:
     """Return the settings without relative paths, for workers in other folders."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
-    return replace(settings, data_dir=data_dir, data=resolve_name(settings.data))
+    model = with_absolute_path(settings.model)
+    return replace(settings, data_dir=data_dir, data=resolve_name(settings.data), model=model)
 
 
 def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:

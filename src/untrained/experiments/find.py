@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from untrained import plot
 from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.data.known import KNOWN_NAMES
 from untrained.experiments.by_name import last_of, method_of
-from untrained.experiments.run_folder import claim_folder, resume_command, write_settings
+from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.export import to_html
 from untrained.masking.mask import masks
 from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
+from untrained.own_code import short
 from untrained.report import write_report
 from untrained.runs.run import Row, read_run, write_table
 from untrained.runs.settings import Settings, settle
@@ -96,9 +96,9 @@ def find(
     bench = Workbench(settings, data, choose_device(settings.device), settings.seed)
     network = bench.masked(method, last)
     keep = method.final_keep
-    parts = [settings.model, Path(settings.data).name, re.sub(r"[^\w.-]+", "-", Path(text).name)]
+    parts = [short(settings.model), Path(settings.data).name, Path(text).name]
     parts += [] if keep is None else [f"{keep:g}"]
-    name = "-".join([*parts, f"seed{settings.seed}"])
+    name = slug("-".join([*parts, f"seed{settings.seed}"]))
     with claim_folder(settings, name, holds_run) as folder:
         return _run(settings, bench, network, folder, log)
 

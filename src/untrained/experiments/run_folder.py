@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator
@@ -68,6 +69,11 @@ def choose_folder(settings: Setup, name: str, begun: Callable[[Path], bool]) -> 
     return folder
 
 
+def slug(text: str) -> str:
+    """Return a text as the name of a folder."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-")
+
+
 def write_settings(folder: Path, settings: Setup) -> None:
     """Write the settings of a run into its folder."""
     with atomic_write(folder / CONFIG) as unfinished:
@@ -75,11 +81,11 @@ def write_settings(folder: Path, settings: Setup) -> None:
 
 
 def resume_command(command: str, folder: Path, settings: Setup) -> str:
-    """Return the command that resumes a run, with its methods if they are code, which no file may name."""
+    """Return the command that resumes a run, with its network and methods if they are code, which no file may name."""
     cell = getattr(settings, "cell", None)
     of_cell = [] if cell is None else ["--cell", cell]
     words = ["untrained", command, "--out", str(folder.parent if of_cell else folder), *of_cell, "--resume"]
-    for name in ("methods", "method"):
+    for name in ("model", "methods", "method"):
         given = getattr(settings, name, ())
         given = [given] if isinstance(given, str) else given
         if names_code(given):
@@ -89,7 +95,8 @@ def resume_command(command: str, folder: Path, settings: Setup) -> str:
 
 def refuse_other_settings(settings: Setup, path: Path, advice: str) -> None:
     """Raise ValueError, with an advice, if the settings in a file differ in what changes results."""
-    then = read_toml(path)
+    # A run of an older version lacks the settings that are younger.
+    then = tomllib.loads(type(settings)().to_toml()) | read_toml(path)
     now = tomllib.loads(settings.to_toml())
     for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
         if then.get(name) != now.get(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -23,10 +24,11 @@ from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
 from untrained.methods.recipe import WEIGHTS, WEIGHTS_UNDER_NORMS, Recipe
 from untrained.models import NETWORKS, build
-from untrained.models.registry import Network
+from untrained.models.brought import KEY, Brought, brought
 from untrained.opponents import OPPONENTS, Opponent
 from untrained.opponents.compressed import Compressed, shrink_
 from untrained.opponents.course import Course, start_
+from untrained.own_code import is_code
 from untrained.runs.run import Row, write_answers
 from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
@@ -64,18 +66,38 @@ class Workbench:
     seed: int
     quiet: bool = False
 
-    def network(self, wider: float = 1.0) -> Network:
+    @functools.cached_property
+    def brought(self) -> Brought | None:
+        """The network that the user brings, imported once for all networks of this workbench."""
+        return brought(self.setup.model)
+
+    def network(self, wider: float = 1.0) -> nn.Module:
         """Return the network, not masked yet, `wider` times as wide."""
         setup = scaled(self.setup, wider)
-        chosen: dict[str, Any] = {"shape": self.data.shape, "classes": self.data.classes}
+        chosen: dict[str, Any] = {}
         unless = {"width": None, "widths": None, "activation": "relu", "norm": None, "folded": False}
         for name, default in unless.items():
             if (value := getattr(setup, name)) != default:
                 chosen[name] = value
-        return build(setup.model, **chosen).to(self.device)
+        if self.brought is None:
+            if self.setup.pretrained:
+                raise ValueError(f"--pretrained: {setup.model} has no weights of its own, as a --model of yours may")
+            return build(setup.model, shape=self.data.shape, classes=self.data.classes, **chosen).to(self.device)
+        if chosen:
+            first = next(iter(chosen))
+            raise ValueError(f"--{first} is for the networks of untrained.models: give yours its own in brackets")
+        example = next(iter(self.batches("val")))[0][:2].cpu()
+        pretrained = self.setup.pretrained
+        made = self.brought.build(self.data.shape, self.data.classes, example, seed=self.seed, pretrained=pretrained)
+        return made.to(self.device)
 
-    def law(self, method: Method) -> WeightLaw:
-        """Return the law of the frozen weights for a method: that of the setup, or the one recommended for it."""
+    def law(self, method: Method) -> WeightLaw | None:
+        """Return the law of the frozen weights for a method: that of the setup, or the one recommended for it.
+
+        It is None for pretrained weights.
+        """
+        if self.setup.pretrained:
+            return None
         if self.setup.weights != "recommended":
             return law_of(self.setup.weights)
         papers = method.paper.weights if self.setup.recipe == "paper" and method.paper is not None else None
@@ -135,7 +157,7 @@ class Workbench:
         return _make_row(name, network, (folder / TICKET).stat().st_size, history, measured), history
 
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
-        """Train the weights of the same network, from torch's initial weights."""
+        """Train the weights of the same network, from torch's initial weights or those that its code gives."""
         twin = start_(self.network(), self.seed)
         history = self._learn(twin, folder, TWIN, resume, recipe=self._weights_recipe)
         self.calibrate(twin)
@@ -169,7 +191,8 @@ class Workbench:
         path = folder / COMPRESSED
         with atomic_write(path) as unfinished:
             unfinished.write_bytes(Compressed.of(trained, coded, opponent, self._make_meta()).to_bytes())
-        shipped = Compressed.load(path).network().to(self.device)
+        fresh = None if self.brought is None else self.network().cpu()
+        shipped = Compressed.load(path, fresh).network(fresh).to(self.device)
         measured = self._accuracy(shipped, "test"), self._accuracy(shipped, "val")
         total = sum(parameter.numel() for parameter in shipped.parameters())
         kept = sum(int(parameter.count_nonzero()) for parameter in shipped.parameters())
@@ -188,7 +211,8 @@ class Workbench:
         """Return the ticket's `meta`, with all facts for an evaluation."""
         measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
         lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
-        return {**measured, "task": "classification", "data": self.data.name, **lists}
+        own = {} if self.brought is None else {KEY: self.brought.describe(self.data.shape, self.data.classes)}
+        return {**measured, "task": "classification", "data": self.data.name, **lists, **own}
 
 
 def scaled(setup: SetupT, factor: float) -> SetupT:
@@ -202,6 +226,8 @@ def scaled(setup: SetupT, factor: float) -> SetupT:
 
 def has_width(model: str) -> bool:
     """Return True if the network has units or channels to vary; also for an unknown name, which `build` refuses."""
+    if is_code(model):
+        return False
     return model not in NETWORKS or bool({"width", "widths"} & inspect.signature(NETWORKS[model]).parameters.keys())
 
 

@@ -7,10 +7,9 @@ import dataclasses
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrained.fields import check_fields
-from untrained.models.registry import Network
 from untrained.opponents.course import Course, Weights
 from untrained.opponents.quantise import code_rows, decode, straight_through
 from untrained.selection.topk import keep_count
@@ -45,7 +44,7 @@ class Opponent(abc.ABC):
         """Return the weights of a forward pass after the share `done` of the training: at the end the file's."""
         return {name: straight_through(weights[name], decode(*coded)) for name, coded in self.coded(weights).items()}
 
-    def train(self, course: Course) -> tuple[Network, float]:
+    def train(self, course: Course) -> tuple[nn.Module, float]:
         """Return the trained network, whose weight matrices `coded` takes, and the seconds that it took."""
         network = course.network()
         return network, course.fit(network, self.constrained)

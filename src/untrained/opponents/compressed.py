@@ -35,7 +35,8 @@ from untrained.tickets.header import TensorEntry, TicketError
 
 _PARTS = "codes", "scale"
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("opponent", "network", "meta", "tensors"), (dict,)),
+    **dict.fromkeys(("opponent", "meta", "tensors"), (dict,)),
+    "network": (dict, type(None)),
     "producer": (str,),
 }
 
@@ -49,18 +50,18 @@ class Compressed:
         opponent: its configuration.
         coded: codes and scales.
         whole: the other tensors.
-        built_by: name and arguments of the network.
+        built_by: name and arguments of the network, when it is one of `untrained.models`.
         meta: JSON-able facts.
     """
 
     opponent: Opponent
     coded: Coded
     whole: Mapping[str, Tensor]
-    built_by: Mapping[str, Any]
+    built_by: Mapping[str, Any] | None
     meta: Mapping[str, Any]
 
     @staticmethod
-    def of(network: Network, coded: Coded, opponent: Opponent, meta: Mapping[str, Any]) -> Compressed:
+    def of(network: nn.Module, coded: Coded, opponent: Opponent, meta: Mapping[str, Any]) -> Compressed:
         """Take a network that `shrink_` gave these weights, with statistics taken since.
 
         Raises:
@@ -74,7 +75,8 @@ class Compressed:
         for name, tensor in numbers.items():
             if tensor.is_floating_point() and not tensor.double().isfinite().all():
                 raise ValueError(f"{name} must be finite in float16: the training diverged; try a lower rate")
-        return Compressed(opponent, coded, whole, network.built_by, meta)
+        built_by = network.built_by if isinstance(network, Network) else None
+        return Compressed(opponent, coded, whole, built_by, meta)
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the file."""
@@ -91,19 +93,19 @@ class Compressed:
         return container.pack(container.TRAINED, b"", head, data)
 
     @staticmethod
-    def load(path: Path) -> Compressed:
-        """Read a file.
+    def load(path: Path, model: nn.Module | None = None) -> Compressed:
+        """Read a file; `model` is a freshly built network, if it is none of `untrained.models`.
 
         Raises:
             TicketError: it is missing, damaged, or not the file of an opponent; the message names the file.
         """
         with add_path_to_errors(path), header.within_memory():
-            return _read(path)
+            return _read(path, model)
 
     @torch.no_grad()
-    def network(self) -> Network:
-        """Return the network, in evaluation mode and on the CPU."""
-        network = build(self.built_by["name"], **self.built_by["arguments"]).eval()
+    def network(self, model: nn.Module | None = None) -> nn.Module:
+        """Return the network, in evaluation mode and on the CPU; `model` is as of `load`, and becomes it."""
+        network = (_build(self.built_by) if model is None else model).eval()
         _fill_(network, self.coded)
         held = _state(network)
         for name, tensor in self.whole.items():
@@ -133,24 +135,30 @@ def _fill_(network: nn.Module, coded: Coded) -> None:
         weight.copy_(decode(codes.to(weight), scale.to(weight.device)))
 
 
-def _read(path: Path) -> Compressed:
+def _read(path: Path, model: nn.Module | None) -> Compressed:
     data = container.whole(path)
     if not data.startswith(container.TRAINED):
         raise TicketError("not the file of a trained opponent, or one of an older version, which cannot be read")
     _, head, side = container.unpack(data, 0)
     header.check_keys("the header", head, _KINDS, set())
     opponent = header.revive(Opponent, head["opponent"], "opponent")
-    header.check_keys("the network", head["network"], {"name": (str,), "arguments": (dict,)}, set())
-    try:
-        with torch.device("meta"):
-            held = _state(build(head["network"]["name"], **head["network"]["arguments"]))
-    except (TypeError, ValueError) as error:
-        raise TicketError(f"its network: {error}") from None
+    with torch.device("meta"):
+        held = _state(_build(head["network"]) if model is None else model)
     for name in sorted(held.keys() ^ head["tensors"].keys()):
         raise TicketError(f"{name!r} is {'missing' if name in held else 'not in the network'}")
     header.check_expansion({n: TensorEntry(tuple(t.shape), t.dtype) for n, t in held.items()}, len(side.data))
     coded, whole = _take(head["tensors"], held, side)
     return Compressed(opponent, coded, whole, head["network"], head["meta"])
+
+
+def _build(built_by: Mapping[str, Any] | None) -> nn.Module:
+    if built_by is None:
+        raise TicketError("it does not describe its network; pass a freshly built model")
+    header.check_keys("the network", built_by, {"name": (str,), "arguments": (dict,)}, set())
+    try:
+        return build(built_by["name"], **built_by["arguments"])
+    except (TypeError, ValueError) as error:
+        raise TicketError(f"its network: {error}") from None
 
 
 def _take(lines: Mapping[str, Any], held: Mapping[str, Tensor], side: Side) -> tuple[Coded, dict[str, Tensor]]:

@@ -25,7 +25,12 @@ NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 @torch.no_grad()
 def start_(network: NetworkT, seed: int) -> NetworkT:
-    """Give a network the weights that torch's layers draw, from a generator that no other thread uses."""
+    """Give a network the weights that torch's layers draw, from a generator that no other thread uses.
+
+    One that is none of `untrained.models` keeps those that its code drew.
+    """
+    if not isinstance(network, Network):
+        return network
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         start = torch.empty(parameter.shape, device="cpu")
@@ -95,7 +100,7 @@ class Course:
         recipe: that of the twin.
     """
 
-    build: Callable[[float], Network]
+    build: Callable[[float], nn.Module]
     train: SizedBatches
     val: Any
     epochs: int
@@ -104,7 +109,7 @@ class Course:
     amp: bool = False
     recipe: Recipe = WEIGHTS
 
-    def network(self, width: float = 1.0) -> Network:
+    def network(self, width: float = 1.0) -> nn.Module:
         """Return the network with the twin's first weights."""
         return start_(self.build(width), self.seed)
 

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights, weights_of
 from untrained.opponents.quantise import code_rows
@@ -51,7 +50,7 @@ class ImpTicket(Opponent):
         # A product with the mask has no gradient to pruned weights, so these stay 0.
         return {name: value * (weights[name] != 0) for name, value in used.items()}
 
-    def train(self, course: Course) -> tuple[Network, float]:
+    def train(self, course: Course) -> tuple[nn.Module, float]:
         network, seconds = course.network(), 0.0
         for number in range(self.rounds + 1):
             last = number == self.rounds

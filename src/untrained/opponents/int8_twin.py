@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from untrained.models.registry import Network
+from torch import nn
+
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights
 from untrained.opponents.quantise import best_clipping
@@ -24,6 +25,6 @@ class Int8Twin(Opponent):
     def coded(self, weights: Weights) -> Coded:
         return {name: best_clipping(weight, 127) for name, weight in weights.items()}
 
-    def train(self, course: Course) -> tuple[Network, float]:
+    def train(self, course: Course) -> tuple[nn.Module, float]:
         network = course.network()
         return network, course.fit(network)

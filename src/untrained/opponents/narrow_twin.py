@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from untrained.models.registry import Network
+from torch import nn
+
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights
 
@@ -29,6 +30,6 @@ class NarrowTwin(Opponent):
     def coded(self, weights: Weights) -> Coded:
         return {}
 
-    def train(self, course: Course) -> tuple[Network, float]:
+    def train(self, course: Course) -> tuple[nn.Module, float]:
         network = course.network(self.width)
         return network, course.fit(network)

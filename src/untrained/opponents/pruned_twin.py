@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from untrained.methods.schedules import Cubic
-from untrained.models.registry import Network
 from untrained.opponents.base import Coded, Opponent
 from untrained.opponents.course import Course, Weights
 from untrained.opponents.quantise import code_rows, straight_through
@@ -54,7 +53,7 @@ class PrunedTwin(Opponent):
         pruned = self._pruned(weights, Cubic(1.0, self.keep, _PRUNED).at(done))
         return {name: straight_through(weights[name], value) for name, value in pruned.items()}
 
-    def train(self, course: Course) -> tuple[Network, float]:
+    def train(self, course: Course) -> tuple[nn.Module, float]:
         network, seconds = course.network(), 0.0
         if self.retrain:
             seconds = course.fit(network, stage="whole")

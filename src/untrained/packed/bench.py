@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from untrained.native.compiler import LEVELS, NoCompiler
 from untrained.packed import kernels
 from untrained.packed import modules as packed
-from untrained.tickets.header import TicketError
-from untrained.tickets.ticket import Ticket, rebuild
+from untrained.tickets.networks import read_input_shape, rebuild
+from untrained.tickets.ticket import Ticket
 
 DENSE = "dense float32"
 PACKED = "packed"
@@ -53,27 +53,27 @@ class Row:
     error: float
 
 
-def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64)) -> list[Row]:
+def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64), model: nn.Module | None = None) -> list[Row]:
     """Time a ticket's network on random inputs; torch's number of threads is restored afterwards.
 
     Args:
-        ticket: of one of `untrained.models`.
+        ticket: the ticket.
         batches: sizes, each 1 or more.
+        model: a freshly built model of the ticket's architecture, which becomes the network; not needed for the
+            networks of `untrained.models`.
 
     Returns:
         For each size a row per variant. int8 is torch's dynamic quantisation of Linear layers, and left out where
         there is none of them or torch cannot; without Linear or Conv weights of -σ, 0 and +σ packed is left out.
 
     Raises:
-        TicketError: the network is not one of `untrained.models`.
+        TicketError: a model is needed, the ticket does not fit it, or the shape of its input is not known.
         ValueError: a batch size below 1.
     """
     if not batches or min(batches) < 1:
         raise ValueError(f"batches must be 1 or more, got {list(batches)}")
-    dense = ticket.apply_(rebuild(ticket)).eval()
-    shape = (ticket.built_by or {})["arguments"].get("shape")
-    if shape is None:
-        raise TicketError("its network has no argument shape")
+    dense = ticket.apply_(rebuild(ticket) if model is None else model).eval()
+    shape = read_input_shape(ticket)
     rows = []
     with _one_thread(), torch.no_grad():
         variants = _build_variants(dense)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, final
 from cyclopts import Parameter
 
 from untrained.fields import check_fields
+from untrained.own_code import is_code, short
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,7 +31,10 @@ class Setup:
 
     Args:
         model: Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
-            wide-resnet50 or wide-resnet101.
+            wide-resnet50 or wide-resnet101; or FILE.py:NAME, a function or class of your own that gives an nn.Module,
+            with its arguments in brackets: cnn.py:build(width=2). Its arguments called shape and classes are those of
+            the data. (In a file of settings or with --resume, give it again as a flag.)
+        pretrained: Search on the weights that the network of --model has, not on random ones.
         widths: Hidden units of an fc network, one number a layer (default: 300 100).
         width: Factor on the channels of a convolutional network.
         activation: Activation between the layers.
@@ -58,6 +62,7 @@ class Setup:
     """
 
     model: str = "fc"
+    pretrained: bool = False
     widths: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True)] = None
     width: float | None = None
     activation: Literal["relu", "elu", "sign"] = "relu"
@@ -95,7 +100,7 @@ class Setup:
     def describe_network(self) -> str:
         """Return the network in words, such as "fc 64-64 with batch norm"."""
         sizes = [] if not self.widths else ["-".join(map(str, self.widths))]
-        return " ".join([self.model, *sizes, *([] if self.norm is None else [f"with {self.norm} norm"])])
+        return " ".join([short(self.model), *sizes, *([] if self.norm is None else [f"with {self.norm} norm"])])
 
     def to_toml(self) -> str:
         """Return the settings that describe the search, as TOML that `--config` reads."""
@@ -269,7 +274,7 @@ def settle(settings: _Setup, changes: Mapping[str, Any]) -> _Setup:
 def fill(settings: _Setup, recipe: object) -> _Setup:
     """Return the settings with a recipe's value, or that of "ours", for every field that is None in them."""
     defaults = _DEFAULTS["small" if recipe == "small" else "ours"]
-    if "resnet" in settings.model:  # these have norms already, and take no other
+    if "resnet" in settings.model or is_code(settings.model):  # these have norms already, and take no other
         defaults = {name: value for name, value in defaults.items() if name != "norm"}
     missing = {n: value for n, value in defaults.items() if hasattr(settings, n) and getattr(settings, n) is None}
     return replace(settings, **missing)

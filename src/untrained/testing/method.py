@@ -19,7 +19,8 @@ from untrained.methods.base import Method
 from untrained.methods.schedules import Schedule
 from untrained.testing.requirement import require, require_configuration, same_bits
 from untrained.tickets.codec import entropy
-from untrained.tickets.ticket import Ticket, load, save
+from untrained.tickets.networks import load
+from untrained.tickets.ticket import Ticket, save
 from untrained.weights.laws import KaimingNormal
 from untrained.weights.source import Source
 

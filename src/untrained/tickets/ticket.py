@@ -20,7 +20,7 @@ from untrained.masking.mask import is_masked
 from untrained.masking.masked_class import tensors_of
 from untrained.methods import Method
 from untrained.methods.base import UNDECIDED
-from untrained.models import Network, build
+from untrained.models import Network
 from untrained.tickets import compact, container, contents, file, hashes, header
 from untrained.tickets.capture import Capture
 from untrained.tickets.codec import Encoded, encode
@@ -306,45 +306,3 @@ def save(model: nn.Module, path: str | Path, *, meta: Mapping[str, Any] | None =
         {'run': 7}
     """
     Ticket.of(model, meta).save(path)
-
-
-def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """Load a ticket into a freshly built model, bit for bit the network that was saved.
-
-    Args:
-        path: the ticket.
-        model: a model of the same architecture; may be left out when the network is one of `untrained.models`.
-
-    Returns:
-        The model: a plain dense nn.Module, frozen.
-
-    Raises:
-        TicketError: the file is damaged or not a ticket, or it does not fit the model, which is unchanged then.
-
-    Example:
-        >>> ut.save(ut.mask_(nn.Linear(64, 32), ut.EdgePopup(keep=0.5)), "found.ticket")
-        >>> model = ut.load("found.ticket", nn.Linear(64, 32))
-        >>> int((model.weight != 0).sum())
-        1024
-    """
-    ticket = Ticket.load(path)
-    with add_path_to_errors(path):
-        return ticket.apply_(rebuild(ticket) if model is None else model)
-
-
-@within_memory()
-def rebuild(ticket: Ticket) -> nn.Module:
-    """Build the network of a ticket, if it is one of `untrained.models`, in memory that `apply_` will fill.
-
-    Raises:
-        TicketError: it is another one, its arguments are refused, or its tensors are not the ticket's.
-    """
-    if ticket.built_by is None:
-        raise TicketError("it does not describe its network; pass a freshly built model")
-    try:
-        with torch.device("meta"):  # a small file may name a large network: compared before it has memory
-            network = build(ticket.built_by["name"], **ticket.built_by["arguments"])
-    except ValueError as error:
-        raise TicketError(f"its network cannot be built: {error}") from None
-    ticket._check_fit(tensors_of(network))
-    return network.to_empty(device=torch.get_default_device())

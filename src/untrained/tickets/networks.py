@@ -1,0 +1,120 @@
+"""The network of a ticket: built again from what the ticket says of it, or by what the user names."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from untrained.masking.masked_class import tensors_of
+from untrained.models import build
+from untrained.models.brought import Description, brought
+from untrained.tickets.file import add_path_to_errors
+from untrained.tickets.header import TicketError, within_memory
+from untrained.tickets.ticket import Ticket
+
+
+def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """Load a ticket into a freshly built model, bit for bit the network that was saved.
+
+    Args:
+        path: the ticket.
+        model: a model of the same architecture; may be left out when the network is one of `untrained.models`.
+
+    Returns:
+        The model: a plain dense nn.Module, frozen.
+
+    Raises:
+        TicketError: the file is damaged or not a ticket, or it does not fit the model, which is unchanged then.
+
+    Example:
+        >>> ut.save(ut.mask_(nn.Linear(64, 32), ut.EdgePopup(keep=0.5)), "found.ticket")
+        >>> model = ut.load("found.ticket", nn.Linear(64, 32))
+        >>> int((model.weight != 0).sum())
+        1024
+    """
+    ticket = Ticket.load(path)
+    with add_path_to_errors(path):
+        return ticket.apply_(rebuild(ticket) if model is None else model)
+
+
+@within_memory()
+def rebuild(ticket: Ticket) -> nn.Module:
+    """Build the network of a ticket, if it is one of `untrained.models`, in memory that `apply_` will fill.
+
+    Raises:
+        TicketError: it is another one, or a pretrained one; its arguments are refused, or its tensors are not the
+            ticket's.
+    """
+    if ticket.built_by is None or ticket.law is None:
+        raise TicketError(_need_of(ticket))
+    try:
+        with torch.device("meta"):  # a small file may name a large network: compared before it has memory
+            network = build(ticket.built_by["name"], **ticket.built_by["arguments"])
+    except ValueError as error:
+        raise TicketError(f"its network cannot be built: {error}") from None
+    ticket._check_fit(tensors_of(network))
+    return network.to_empty(device=torch.get_default_device())
+
+
+def network_for(ticket: Ticket, text: str | None) -> nn.Module | None:
+    """Return a new network for a ticket from the text of `--model`, which runs the code it names; None without a text.
+
+    Raises:
+        ValueError: the text names no network of a user, or other arguments than the ticket's; and as `Brought.build`.
+        TicketError: the ticket does not say the shape of its inputs and the number of its classes.
+    """
+    if text is None:
+        return None
+    if (own := brought(text)) is None:
+        raise ValueError(f"--model must be FILE.py:NAME, as the networks of untrained.models need none, got {text!r}")
+    told = Description.of(ticket.meta)
+    if told is None:
+        shape, labels = ticket.meta.get("shape"), ticket.meta.get("labels")
+        if not isinstance(shape, list) or not isinstance(labels, list):
+            raise TicketError("its meta has no shape and labels; load it from Python, with a freshly built model")
+        return own.build(shape, len(labels), pretrained=ticket.law is None)
+    if {**own.arguments} != {**told.arguments}:
+        raise ValueError(f"its network has other arguments than {own.text!r}: give {told.flag}")
+    _warn_of_change(told, own.describe(told.shape, told.classes).get("sha256", ""))
+    return own.build(told.shape, told.classes, pretrained=ticket.law is None)
+
+
+def _warn_of_change(told: Description, digest: str) -> None:
+    if digest != told.sha256:
+        warnings.warn(
+            f"{told.name} has sha256 {digest[:12]}…, and had {told.sha256[:12]}… when the ticket was made: "
+            "its weights are checked, what the code does with them is not",
+            stacklevel=3,
+        )
+
+
+def _need_of(ticket: Ticket) -> str:
+    """Return in words what a ticket needs whose network it does not give."""
+    told = Description.of(ticket.meta)
+    if told is None and ticket.law is None:
+        return "its weights are those of a pretrained model: pass that model"
+    if told is None:
+        return "it does not describe its network; pass a freshly built model"
+    return (
+        f"its network is that of {told.text} (sha256 {told.sha256}), and code that a file names is not run: "
+        f"give {told.flag}, or pass {'the pretrained' if ticket.law is None else 'a freshly built'} model"
+    )
+
+
+def read_input_shape(ticket: Ticket) -> list[int]:
+    """Return the shape of one input, from `meta` or else from the network's arguments.
+
+    Raises:
+        TicketError: neither has it.
+    """
+    arguments: Any = (ticket.built_by or {}).get("arguments", {})
+    if (told := Description.of(ticket.meta)) is not None:
+        return list(told.shape)
+    shape = ticket.meta.get("shape", arguments.get("shape"))
+    if not isinstance(shape, list) or not shape or any(type(side) is not int or side < 1 for side in shape):
+        raise TicketError(f"meta.shape must be a list of sizes such as [1, 28, 28], got {shape!r}")
+    return shape
