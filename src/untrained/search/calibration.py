@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from untrained.search.evaluation import find_device, set_mode
-from untrained.search.labels import compute_logits, iterate_pairs
+from untrained.search.labels import compute_outputs, iterate_pairs
 
 # A float8 with 3 bits of mantissa is off by 1/16 at most, of a mean of up to four standard deviations by 1/4 of one.
 _TOLERANCE = 1 / 4
@@ -84,7 +84,7 @@ def _measure_(
     examples = 0
     for x, y in iterate_pairs(batches, find_device(model)):
         if len(y):
-            compute_logits(model, x)
+            compute_outputs(model, x)
             examples += len(y)
     if not examples:
         raise ValueError("there is no example to calibrate on")

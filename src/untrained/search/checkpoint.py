@@ -81,10 +81,12 @@ def restore(
     optimizers: Sequence[torch.optim.Optimizer],
     plan: Mapping[str, Any],
     columns: Collection[str] = (),
+    metric: str | None = None,
 ) -> list[Row]:
     """Set model, optimizers and torch's generators to the state where the run stopped, and return its rows.
 
-    Arguments are those of `write`, of a run that has not begun; `columns` are needed in every row, beside the usual.
+    Arguments are those of `write`, of a run that has not begun; `columns` are needed in every row, beside the usual,
+    and `metric` is what these have for accuracy; None: accuracy, or rmse if the first row has that.
 
     Raises:
         ValueError: the checkpoint is damaged, or of a run with another plan or model; the model is unchanged then.
@@ -92,6 +94,7 @@ def restore(
     """
     path = folder / NAME
     state, hashed = _read(path)
+    state["plan"].setdefault("objective", "")  # written before there was a choice
     for name, now in plan.items():
         if (then := state["plan"].get(name)) != now:
             raise ValueError(
@@ -99,7 +102,7 @@ def restore(
                 "pass the same settings, or start anew"
             )
     try:
-        _check_rows(state["rows"], plan["epochs"], columns)
+        _check_rows(state["rows"], plan["epochs"], columns, metric)
         saved = _match_model(model, state["model"], hashed)
         pairs = zip(optimizers, state["optimizers"], strict=True)
         matched = [(optimizer, _match_optimizer(optimizer, saved_state)) for optimizer, saved_state in pairs]
@@ -143,17 +146,19 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
     return state, hashed
 
 
-def _check_rows(rows: Any, epochs: int, columns: Collection[str]) -> None:
+def _check_rows(rows: Any, epochs: int, columns: Collection[str], metric: str | None) -> None:
     if type(rows) is not list or len(rows) > epochs or any(type(row) is not dict for row in rows):
         raise ValueError(f"its rows are no list of at most {epochs} epochs")
+    name = metric or ("rmse" if rows and "train_rmse" in rows[0] else "accuracy")
+    needed = [column.replace("accuracy", name) for column in (*_FINITE, *columns)]
     for epoch, row in enumerate(rows, 1):
-        for name in (*_FINITE, *columns):
+        for name in needed:
             if name not in row:
                 raise ValueError(f"row {epoch} has no {name}")
         for name, value in row.items():
             if type(name) is not str or type(value) not in (int, float):
                 raise ValueError(f"row {epoch} has {shorten(name)} = {shorten(value)}, expected a number")
-            if not math.isfinite(value) and name in _FINITE:  # of a number too large it raises
+            if not math.isfinite(value) and name in needed[: len(_FINITE)]:  # of a number too large it raises
                 raise ValueError(f"row {epoch} has {name} = {value}, expected a finite number")
         if type(row["epoch"]) is not int or row["epoch"] != epoch:
             raise ValueError(f"row {epoch} has epoch = {row['epoch']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any, Protocol, final
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from untrained.fields import check_fields
@@ -21,7 +22,8 @@ from untrained.methods.recipe import WEIGHTS, Recipe
 from untrained.optim import for_scores
 from untrained.search.checkpoint import Row
 from untrained.search.evaluation import find_device
-from untrained.search.labels import IGNORED, compute_logits, count_right, cross_entropy, iterate_pairs, match_labels
+from untrained.search.labels import compute_outputs, iterate_pairs
+from untrained.search.objective import Objective
 from untrained.search.recipes import Recipes
 from untrained.terminal.progress import Progress
 
@@ -29,7 +31,7 @@ Learner = tuple[Recipe, torch.optim.Optimizer]
 
 
 class SizedBatches(Protocol):
-    """Batches of (inputs, int64 labels) with a length, for any number of passes: a DataLoader, or `ut.Batches`."""
+    """Batches of (inputs, labels) with a length, for any number of passes: a DataLoader, or `ut.Batches`."""
 
     def __len__(self) -> int: ...
 
@@ -48,6 +50,7 @@ class Plan:
     seed: int
     batches: int
     search: str
+    objective: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -77,9 +80,17 @@ def make_learners(model: nn.Module, recipes: Recipes) -> list[Learner]:
 
 
 def train_epoch(
-    replica: nn.Module, train: SizedBatches, learners: Sequence[Learner], plan: Plan, epoch: int, progress: Progress
-) -> Row:
-    """Train for one epoch, counted from 0, and return its row; `replica` is the model, possibly wrapped by DDP.
+    replica: nn.Module,
+    train: SizedBatches,
+    learners: Sequence[Learner],
+    plan: Plan,
+    epoch: int,
+    progress: Progress,
+    objective: Objective,
+) -> tuple[Row, Objective]:
+    """Train for one epoch, counted from 0, and return its row, and the objective as its first batch settles it.
+
+    `replica` is the model, possibly wrapped by DDP.
 
     Raises:
         ValueError: `train` yields more batches than its length, no label counts, or the loss is not finite.
@@ -87,7 +98,8 @@ def train_epoch(
     model: nn.Module = replica.module if isinstance(replica, DistributedDataParallel) else replica
     masked, device, batches, start = is_masked(model), find_device(model), len(train), time.perf_counter()
     steps = -(-batches // plan.accumulate)
-    totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, right answers, labels, examples
+    totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, number it is the mean over, examples
+    state: Tensor | None = None  # of the metric
     for each in (train, getattr(train, "sampler", None)):
         if (set_epoch := getattr(each, "set_epoch", None)) is not None:
             set_epoch(epoch)
@@ -102,21 +114,43 @@ def train_epoch(
         alone = not last and isinstance(replica, DistributedDataParallel)
         with replica.no_sync() if alone else nullcontext():  # pyright: ignore[reportCallIssue]
             with torch.autocast(device.type, torch.bfloat16, enabled=plan.amp):
-                logits = compute_logits(replica, x)
-                labels = match_labels(logits, y)
-                loss = cross_entropy(logits, labels, label_smoothing=plan.recipes[0].label_smoothing)
+                outputs = compute_outputs(replica, x)
+                if number == 0:
+                    objective = objective.settle(x, outputs, y)
+                batch = objective.match(outputs, y)
+                loss = objective.loss(batch, plan.recipes[0].label_smoothing)
             price = penalty(model) if masked else None
             ((loss if price is None else loss + price) / group).backward()
         if last:
             _step_optimizers(learners, epoch, number, batches, plan.epochs)
             if masked:  # after the optimizer: methods clamp or redraw the changed values
                 advance_(model, epoch * steps + step + 1, plan.epochs * steps)
-        counts = count_right(logits.detach(), labels)
-        totals += torch.cat([loss.detach().double() * counts[1:], counts, counts.new_tensor([len(y)])])
-        progress.batch_done(totals[:3])
+        count, found = objective.count(batch), objective.state(batch)
+        totals += torch.stack([loss.detach().double() * count, count, count.new_tensor(len(y))])
+        state = found if state is None else objective.merge(state, found)
+        progress.batch_done(totals, functools.partial(_describe, objective, state))
     if replica is not model:
         dist.all_reduce(totals)
-    return _make_row(epoch, learners[0][1].param_groups[0]["lr"], totals.tolist(), time.perf_counter() - start)
+        state = _merge_processes(state, objective)
+    rate, seconds = learners[0][1].param_groups[0]["lr"], time.perf_counter() - start
+    return _make_row(epoch, rate, totals.tolist(), state, objective, seconds), objective
+
+
+def _describe(objective: Objective, state: Tensor) -> str:
+    """Return the metric so far as text; some, such as R² of one batch, cannot be computed yet."""
+    try:
+        return f"{objective.metric.words} {objective.metric.brief(objective.value(state))}"
+    except ValueError:
+        return ""
+
+
+def _merge_processes(state: Tensor | None, objective: Objective) -> Tensor | None:
+    """Return the state of the metric over all processes, each of which has a batch."""
+    if state is None:
+        return None
+    states = [torch.empty_like(state) for _ in range(dist.get_world_size())]
+    dist.all_gather(states, state)
+    return functools.reduce(objective.merge, states)
 
 
 def _step_optimizers(learners: Sequence[Learner], epoch: int, number: int, batches: int, epochs: int) -> None:
@@ -127,17 +161,21 @@ def _step_optimizers(learners: Sequence[Learner], epoch: int, number: int, batch
         optimizer.zero_grad()
 
 
-def _make_row(epoch: int, lr: float, totals: Sequence[float], seconds: float) -> Row:
-    loss, right, counted, examples = totals
-    if not counted:
-        raise ValueError(f"epoch {epoch + 1} has no label to learn from: no batch, or all labels are {IGNORED}")
+def _make_row(
+    epoch: int, lr: float, totals: Sequence[float], state: Tensor | None, objective: Objective, seconds: float
+) -> Row:
+    loss, counted, examples = totals
+    if state is None or not counted:
+        raise ValueError(
+            f"epoch {epoch + 1} has no label to learn from: no batch, or all labels are {objective.ignored}"
+        )
     if not math.isfinite(loss):
         raise ValueError(f"loss must be finite, got {loss} in epoch {epoch + 1}: the search diverged; try a lower lr")
     return {
         "epoch": epoch + 1,
         "lr": lr,
         "train_loss": loss / counted,
-        "train_accuracy": right / counted,
+        f"train_{objective.metric.name}": objective.value(state),
         "examples_per_second": examples / max(seconds, 1e-9),  # a coarse clock may stand still for an epoch
         "seconds": seconds,
     }

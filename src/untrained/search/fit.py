@@ -24,7 +24,8 @@ from untrained.methods.recipe import Recipe
 from untrained.search import checkpoint
 from untrained.search.checkpoint import Row
 from untrained.search.epoch import Plan, SizedBatches, make_learners, train_epoch
-from untrained.search.evaluation import evaluate, find_device
+from untrained.search.evaluation import find_device, measure
+from untrained.search.objective import Function, Objective
 from untrained.search.recipes import Recipes, find_recipes
 from untrained.search.run_files import TICKET
 from untrained.search.trace import Trace, count_flips
@@ -40,7 +41,7 @@ class History:
     A row holds `epoch` (from 1), `lr` at its end (of the first recipe), `train_loss` (label smoothing included),
     `train_accuracy`, `examples_per_second` and `seconds`; for masked models `flips`, the share of weights whose mask
     changed during the epoch; with validation data `val_loss` and `val_accuracy`. Accuracies are shares of the labels,
-    in 0..1.
+    in 0..1. With another metric its name stands for accuracy: `train_rmse`, `val_rmse`.
 
     Example:
         >>> ut.History([{"epoch": 1, "flips": 0.5}, {"epoch": 2, "flips": 0.25}]).column("flips")
@@ -69,22 +70,23 @@ def fit(
     log: Callable[[Row], None] | None = None,
     meta: Mapping[str, Any] | None = None,
     title: str | None = "",
+    loss: str | Function | None = None,
+    metric: str | Function | None = None,
 ) -> History:
-    """Search for a subnetwork (masked model), or train the weights (plain model), as a classifier.
+    """Search for a subnetwork (masked model), or train the weights (plain model).
 
     Scores learn by `recipe`, those of each method by its own, and parameters named by `also_train` by `WEIGHTS`; of a
     plain model, all that require a gradient learn. Under torchrun each process takes its share of `train` (if
     `ut.Batches`); only the first writes.
 
     Args:
-        model: gives logits (batch, classes) or (batch, classes, ...); stays on its device.
-        train: batches of inputs and labels, (batch,) or (batch, ...), where -100 is not counted.
+        model: gives logits (batch, classes) or (batch, classes, ...), or values; stays on its device.
+        train: batches of inputs and labels: integers (batch, ...), where -100 is not counted, or values.
         val: batches to evaluate after every epoch; they do not influence the search.
         epochs: passes over `train`, whose (or whose sampler's) `set_epoch` is called if there is one.
         recipe: None: that of each method, or `WEIGHTS` for a plain model; "paper": that of each method's authors; one
             for all, or {method: recipe}. All must have the same label smoothing.
-        amp: forward and loss in bfloat16 autocast.
-        accumulate: batches per optimizer step.
+        amp, accumulate: forward and loss in bfloat16 autocast; batches per optimizer step.
         seed: of random numbers drawn while learning (dropout).
         out: folder for `metrics.jsonl`, `checkpoint.pt` and, if masked, `trace.jsonl` (of each epoch, for a report),
             all written after every epoch, and `found.ticket`, written at the end and on Ctrl-C.
@@ -92,6 +94,8 @@ def fit(
         log: called with every row.
         meta: JSON-able facts for the ticket.
         title: of the progress bar; None: no bar.
+        loss: "cross-entropy", "next-token", "mse", or a function (outputs, targets) → mean; None: by the labels' type.
+        metric: "accuracy", "perplexity", "mean-iou", "rmse", "r2", or a function likewise, with a `higher_is_better`.
 
     Raises:
         ValueError: wrong input, a loss that is not finite, a run already in `out`, or a checkpoint that does not fit.
@@ -106,9 +110,10 @@ def fit(
     _check_input(model, train, val, epochs, accumulate)
     recipes = find_recipes(recipe, model)
     different = tuple(dict.fromkeys(recipes.values()))
-    plan = Plan(different, epochs, accumulate, amp, seed, len(train), _describe(model))
+    objective = Objective.of(loss, metric)
+    plan = Plan(different, epochs, accumulate, amp, seed, len(train), _describe(model), objective.text)
     folder = None if out is None else Path(out)
-    return _Search(model, train, val, plan, recipes, folder, resume, log, meta).run(title)
+    return _Search(model, train, val, plan, recipes, folder, resume, log, meta, objective).run(title)
 
 
 @final
@@ -125,6 +130,7 @@ class _Search:
     resume: bool
     log: Callable[[Row], None] | None
     meta: Mapping[str, Any] | None
+    objective: Objective
 
     def __post_init__(self) -> None:
         self.masked, self.history = is_masked(self.model), History()
@@ -149,7 +155,9 @@ class _Search:
             self._start()
             try:
                 for epoch in range(len(self.history.rows), self.plan.epochs):
-                    row = train_epoch(self.replica, self.train, self.learners, self.plan, epoch, progress)
+                    row, self.objective = train_epoch(
+                        self.replica, self.train, self.learners, self.plan, epoch, progress, self.objective
+                    )
                     self._finish_epoch(row, progress)
             except KeyboardInterrupt:
                 self._save_ticket()
@@ -164,7 +172,8 @@ class _Search:
         torch.manual_seed(self.plan.seed + self.rank)  # first: a checkpoint brings the generator's state
         if folder is not None and self.resume and (folder / checkpoint.NAME).is_file():
             columns = ["flips"] * self.masked + ["val_loss", "val_accuracy"] * (self.val is not None)
-            rows.extend(checkpoint.restore(folder, self.model, self.optimizers, facts, columns))
+            name = None if self.objective.measure is None else self.objective.metric.name
+            rows.extend(checkpoint.restore(folder, self.model, self.optimizers, facts, columns, name))
         if self.rank != 0:
             self.folder = folder = None  # every process restores, and only the first writes
         if folder is not None and not rows:
@@ -180,6 +189,8 @@ class _Search:
                 self.trace.add(len(rows), self.model, self.masks, {})
 
     def _finish_epoch(self, row: Row, progress: Progress) -> None:
+        if (name := f"train_{self.objective.metric.name}") not in (self.history.rows or [row])[0]:
+            raise ValueError(f"the labels give {name}, and the epochs before have another metric")
         if self.masked:
             before, self.masks = self.masks, masks(self.model)
             row["flips"], flips = count_flips(before, self.masks)
@@ -188,10 +199,13 @@ class _Search:
         if self.world > 1:  # running statistics: each process has only had its share of the data
             for buffer in self.model.buffers():
                 dist.broadcast(buffer, 0)
+        shown = ""
         if self.val is not None:
-            row["val_loss"], row["val_accuracy"], _ = evaluate(self.model, self.val, amp=self.plan.amp)
+            found = measure(self.model, self.val, self.objective, self.plan.amp)
+            row |= {"val_loss": found.loss, f"val_{found.metric.name}": found.value}
+            shown = found.metric.brief(found.value)
         self.history.rows.append(row)
-        progress.epoch_done(row)
+        progress.epoch_done(row, shown)
         if self.folder is not None:
             if self.trace is not None:
                 self.trace.write(self.folder)  # first: a resumed run drops a line more than the checkpoint has

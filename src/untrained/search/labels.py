@@ -16,33 +16,37 @@ def iterate_pairs(batches: Iterable[Any], device: torch.device) -> Iterator[tupl
     """Yield the (inputs, labels) of every batch, moved to the device."""
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise ValueError(f"a batch must be a pair (inputs, labels), got {_form(batch)}")
+            raise ValueError(f"a batch must be a pair (inputs, labels), got {form_of(batch)}")
         x, y = batch
         if not hasattr(x, "to") or not isinstance(y, Tensor) or y.dim() == 0:
-            raise ValueError(f"a batch must be a pair of tensors (inputs, labels), got {_form(x)} and {_form(y)}")
+            raise ValueError(f"a batch must be a pair of tensors (inputs, labels), got {form_of(x)} and {form_of(y)}")
         yield x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 
 
-def compute_logits(model: nn.Module, x: Any) -> Tensor:
-    """Return a classifier's logits, (batch, classes) or (batch, classes, ...)."""
+def compute_outputs(model: nn.Module, x: Any) -> Tensor:
+    """Return a model's outputs: a float tensor, or the `logits` of what it gives."""
     try:
-        logits = model(x)
+        outputs = model(x)
     except (ValueError, RuntimeError) as error:
         if (reason := _explain(model, x, str(error))) is None:
             raise
         raise ValueError(reason) from error
-    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.dim() < 2:
-        raise ValueError(f"logits must be a float tensor (batch, classes), got {_form(logits)}")
-    if logits.shape[1] < 2:
-        raise ValueError(f"logits must have at least two classes, got {tuple(logits.shape)}")
-    return logits
+    if not isinstance(outputs, Tensor) and isinstance(logits := getattr(outputs, "logits", None), Tensor):
+        outputs = logits  # of transformers
+    if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or outputs.dim() < 1:
+        raise ValueError(f"outputs or logits must be a float tensor (batch, ...), got {form_of(outputs)}")
+    return outputs
 
 
 def match_labels(logits: Tensor, y: Tensor) -> Tensor:
     """Return labels as int64, one per prediction: (batch,), or (batch, ...) for logits (batch, classes, ...)."""
+    if logits.dim() < 2:
+        raise ValueError(f"logits must be a float tensor (batch, classes), got {form_of(logits)}")
+    if logits.shape[1] < 2:
+        raise ValueError(f"logits must have at least two classes, got {tuple(logits.shape)}")
     expected = (logits.shape[0], *logits.shape[2:])
     if y.shape != expected or y.is_floating_point() or y.is_complex():
-        raise ValueError(f"labels must be integers {expected} for logits {tuple(logits.shape)}, got {_form(y)}")
+        raise ValueError(f"labels must be integers {expected} for logits {tuple(logits.shape)}, got {form_of(y)}")
     return y.long()
 
 
@@ -72,11 +76,12 @@ def _explain(model: nn.Module, x: Any, message: str) -> str | None:
         )
     weight = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     if isinstance(x, Tensor) and x.dtype != weight and "type" in message:
-        return f"inputs must be {weight} as the weights are, got {_form(x)}: {message.splitlines()[0]}"
+        return f"inputs must be {weight} as the weights are, got {form_of(x)}: {message.splitlines()[0]}"
     return None
 
 
-def _form(value: object) -> str:
+def form_of(value: object) -> str:
+    """Return dtype and shape of a tensor, or the type of another value."""
     if isinstance(value, Tensor):
         return describe_form(value)
     return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple | list) else "")

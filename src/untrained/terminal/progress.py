@@ -98,24 +98,34 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def batch_done(self, totals: Tensor) -> None:
-        """Advance by a batch; `totals` are the epoch's (loss, right answers, examples) so far."""
+    def batch_done(self, totals: Tensor, metric: Callable[[], str]) -> None:
+        """Advance by a batch.
+
+        Args:
+            totals: the epoch's loss, the number that it is the mean over, and examples, so far.
+            metric: a function that returns the epoch's metric so far, as text.
+        """
         self._bar.advance(self._task)
         now = time.monotonic()
         # Reading the totals waits for the device, so it is done only for values that are shown.
         if self._bar.disable or now - self._last_update < _INTERVAL:
             return
         self._last_update = now
-        loss, right, examples = totals.tolist()
-        self._batch_status = f"loss {loss / examples:.3f}  accuracy {right / examples:.1%}"
+        loss, counted, examples = totals.tolist()
+        self._batch_status = f"loss {loss / max(counted, 1):.3f}  {metric()}"
         if now > self._start_of_epoch:  # a coarse clock may stand still for a batch
             self._batch_status += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
         self._bar.update(self._task, status=self._batch_status + self._epoch_status)
 
-    def epoch_done(self, row: Mapping[str, float | int]) -> None:
-        """Show the end of an epoch, and move the bar there: a resumed run starts in the middle."""
+    def epoch_done(self, row: Mapping[str, float | int], validation: str) -> None:
+        """Show the end of an epoch, and move the bar there: a resumed run starts in the middle.
+
+        Args:
+            row: metrics of the epoch.
+            validation: its metric on validation data as text; empty without these.
+        """
         self._start_of_epoch = time.monotonic()
-        self._epoch_status = f"  validation {row['val_accuracy']:.1%}" if "val_accuracy" in row else ""
+        self._epoch_status = f"  validation {validation}" if validation else ""
         self._epoch_status += f"  flips {row['flips']:.2%}" if "flips" in row else ""
         # Shown here too, as no batch may follow that is late enough to be shown.
         status = self._batch_status + self._epoch_status
