@@ -13,7 +13,6 @@ import untrained as ut
 from untrained import models
 from untrained.export import to_html, to_onnx, to_safetensors, to_torch
 from untrained.export.browser.program import write_program
-from untrained.terminal.extras import install_command
 from untrained.tickets.networks import rebuild
 
 
@@ -76,95 +75,6 @@ def test_a_pretrained_base_must_be_passed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
-@pytest.mark.parametrize("name", ["norm", "resnet18"])
-def test_onnx_gives_the_same_logits(name, tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    ticket = found(NETWORKS[name](), meta={"labels": ["<b>"] * 10, "mean": [0.5], "std": [0.25]})
-    to_onnx(ticket, tmp_path / "a.onnx")
-    session = runtime.InferenceSession(tmp_path / "a.onnx")
-    network = ticket.apply_(rebuild(ticket)).eval()
-    for batch in (1, 7):
-        x = torch.randn(batch, *(ticket.built_by or {})["arguments"]["shape"])
-        expected = network(x)
-        (got,) = session.run(["logits"], {"image": x.numpy()})
-        assert (torch.from_numpy(got) - expected).abs().max() <= 1e-5 * expected.abs().max()
-    assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == ["<b>"] * 10
-    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
-
-
-class Own(nn.Module):
-    """A model with a forward pass, and a name of its layer, of somebody's own."""
-
-    def __init__(self, rule, name="layer"):
-        super().__init__()
-        torch.manual_seed(0)
-        self.add_module(name, nn.Linear(12, 8))
-        self.rule = rule
-
-    def forward(self, x):
-        (layer,) = self._modules.values()
-        return self.rule(layer, x)
-
-
-def any_batch(layer, x):
-    return layer(x.reshape(x.size(0), -1)) + x.new_zeros(x.shape[0], 1)
-
-
-def test_onnx_files_take_any_batch_under_any_name(tmp_path):
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    own = lambda: Own(any_batch, "é'{")  # noqa: E731
-    ticket = found(own(), meta={"shape": [3, 4]})
-    to_onnx(ticket, tmp_path / "a.onnx", own())
-    network, session = ticket.apply_(own()).eval(), runtime.InferenceSession(tmp_path / "a.onnx")
-    for batch in (1, 2, 7):
-        x = torch.randn(batch, 3, 4)
-        (got,) = session.run(["logits"], {"image": x.numpy()})
-        assert torch.from_numpy(got) == pytest.approx(network(x), abs=1e-5)
-
-
-ONE_BATCH = {
-    "len": lambda layer, x: layer(x.view(len(x), -1)),
-    "sum": lambda layer, x: layer(x.flatten(1)).sum(),
-}
-
-
-@pytest.mark.parametrize("rule", ONE_BATCH.values(), ids=ONE_BATCH)
-def test_a_batch_that_is_fixed_by_the_forward_pass_is_refused(rule, tmp_path):
-    pytest.importorskip("onnxscript")
-    with pytest.raises(ut.TicketError, match=r"one size of the batch only: .*x\.flatten\(1\) for x\.view"):
-        to_onnx(found(Own(rule), meta={"shape": [3, 4]}), tmp_path / "a.onnx", Own(rule))
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("name", "fate"),
-    [
-        ('a"b', "torch cannot export a layer called"),
-        ("a\\", "torch cannot export a layer called"),
-        ('a", breakpoint()) or getattr(self, "a', "torch cannot export a layer called"),
-        ("class", "torch cannot export its forward pass: invalid syntax"),
-    ],
-)
-def test_names_of_layers_are_no_code(name, fate, tmp_path):
-    pytest.importorskip("onnxscript")
-    own = lambda: Own(lambda layer, x: layer(x.flatten(1)), name)  # noqa: E731
-    ticket = found(own(), meta={"shape": [12]})
-    to_html(ticket, tmp_path / "a.html", own())
-    assert facts_of(tmp_path / "a.html")["program"]["ops"][0]["weight"] == f"{name}.weight"
-    with pytest.raises(ut.TicketError, match=fate):
-        to_onnx(ticket, tmp_path / "a.onnx", own())
-
-
-def test_what_torch_cannot_export_is_told_in_a_line(tmp_path):
-    pytest.importorskip("onnxscript")
-    own = lambda: Own(lambda layer, x: layer(x) if x.sum() > 0 else x)  # noqa: E731
-    with pytest.raises(ut.TicketError, match=r"torch cannot export its forward pass: .+") as refused:
-        to_onnx(found(own(), meta={"shape": [12]}), tmp_path / "a.onnx", own())
-    assert "\n" not in str(refused.value)
-
-
 @pytest.mark.parametrize("change", ["hook", "forward"])
 def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
     model = own_model()
@@ -175,12 +85,6 @@ def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
         vars(model[1])["forward"] = lambda x, forward=model[1].forward: 2 * forward(x)
     with pytest.raises(ut.TicketError, match="a hook or another forward on the layer '1'"):
         to_html(ticket, tmp_path / "a.html", model)
-
-
-def test_onnx_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr("untrained.export.onnx.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=re.escape(install_command("onnx"))):
-        to_onnx(found(NETWORKS["fc"]()), tmp_path / "a.onnx")
 
 
 def test_the_default_digits_page_is_small_and_has_one_of_everything(tmp_path):

@@ -153,26 +153,32 @@ def export(
     to: Literal["html", "onnx", "safetensors", "torch"],
     out: Path | None = None,
     model: OwnModel = None,
+    dense: bool = False,
     method: _OwnMethod = None,
 ) -> None:
     """Write a ticket's network in another format.
 
     html: one page that draws the weights from the seed and runs the network in a browser, to draw into and share.
-    onnx: for ONNX runtimes. safetensors, torch: every weight as a plain tensor, for `load_state_dict`.
+    onnx: for ONNX runtimes; takes pixels 0..255, and most weights are a fifth of a byte. safetensors, torch: every
+    weight as a plain tensor, for `load_state_dict`.
 
     Args:
         ticket: The ticket.
         to: The format.
         out: The file (default: beside the ticket, with the ending of the format).
+        dense: With onnx, write plain floats instead of packed weights, and take normalised images.
     """
     from untrained import export as formats
     from untrained.tickets.networks import network_for
 
+    if dense and to != "onnx":
+        raise ValueError(f"--dense is for --to onnx, got --to {to}")
     out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
     if out.resolve() == ticket.resolve():
         raise ValueError(f"--out: {out} is the ticket itself")
     with _read_ticket(ticket, method) as read:
-        getattr(formats, f"to_{to}")(read, out, network_for(read, model))
+        network = network_for(read, model)
+        getattr(formats, f"to_{to}")(read, out, network, **({"dense": True} if dense else {}))
     say(f"{out}: {out.stat().st_size:,} bytes")
 
 

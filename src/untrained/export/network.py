@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
+from untrained.tickets.header import TicketError
 from untrained.tickets.networks import read_input_shape as read_input_shape
 from untrained.tickets.networks import rebuild
 from untrained.tickets.ticket import Ticket
@@ -21,3 +24,32 @@ def build_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
         TicketError: a model is needed, or the ticket does not fit it.
     """
     return ticket.apply_(rebuild(ticket) if model is None else model).eval()
+
+
+def check_labels(labels: Any, classes: int) -> list[str]:
+    """Return the labels of `meta`, one for each class; a class without a name has its number.
+
+    Raises:
+        TicketError: they are none, or not as many.
+    """
+    if labels is None:
+        labels = [""] * classes
+    if not isinstance(labels, list) or any(not isinstance(label, str) for label in labels):
+        raise TicketError(f"meta.labels must be a list of strings, got {str(labels)[:80]}")
+    if len(labels) != classes:
+        raise TicketError(f"meta.labels must be {classes} labels, one per output of the network, got {len(labels)}")
+    return [label if label.strip() else f"class {number}" for number, label in enumerate(labels)]
+
+
+def check_per_channel(meta: Any, field: str, channels: int, default: float) -> list[float]:
+    """Return `mean` or `std` of `meta`, one number for each channel.
+
+    Raises:
+        TicketError: they are none, or not as many.
+    """
+    values = meta.get(field, [default] * channels)
+    if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
+        raise TicketError(f"meta.{field} must be a list of numbers, got {str(values)[:80]}")
+    if len(values) != channels or (field == "std" and min(values) <= 0):
+        raise TicketError(f"meta.{field} must be {channels} numbers, a std above 0, got {str(values)[:80]}")
+    return values

@@ -21,7 +21,7 @@ from torch import nn
 from untrained.data.dataset import load_data
 from untrained.data.splits import Split
 from untrained.export.browser.program import write_program
-from untrained.export.network import build_network, read_input_shape
+from untrained.export.network import build_network, check_labels, check_per_channel, read_input_shape
 from untrained.files import atomic_write
 from untrained.methods import METHODS, Method
 from untrained.tickets.header import TicketError
@@ -121,14 +121,14 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], example
         "masks": sorted({method.__name__ for _, method in _list_methods(ticket) if is_mask(method)}),
         "program": program,
         "kind": kind,
-        "labels": _check_labels(meta.get("labels"), classes),
+        "labels": check_labels(meta.get("labels"), classes),
         "fit": _FITS.get(name),
         "examples": None,
     }
     if kind != "numbers":  # numbers are not normalised
         facts |= {
-            "mean": _check_per_channel(meta, "mean", shape[0], 0.0),
-            "std": _check_per_channel(meta, "std", shape[0], 1.0),
+            "mean": check_per_channel(meta, "mean", shape[0], 0.0),
+            "std": check_per_channel(meta, "std", shape[0], 1.0),
         }
     if name == "digits" and shape == [1, 8, 8]:
         facts["fit"] = {"widest": 0.75, "mean": facts["mean"][0]} if "mean" in meta else None
@@ -170,25 +170,6 @@ def _choose_input(shape: list[int]) -> str:
     if len(shape) != 3 or max(shape[1:]) > 1024:
         return "numbers"
     return {1: "drawing", 3: "picture"}.get(shape[0], "numbers")
-
-
-def _check_labels(labels: Any, classes: int) -> list[str]:
-    if labels is None:
-        labels = [""] * classes
-    if not isinstance(labels, list) or any(not isinstance(label, str) for label in labels):
-        raise TicketError(f"meta.labels must be a list of strings, got {str(labels)[:80]}")
-    if len(labels) != classes:
-        raise TicketError(f"meta.labels must be {classes} labels, one per output of the network, got {len(labels)}")
-    return [label if label.strip() else f"class {number}" for number, label in enumerate(labels)]
-
-
-def _check_per_channel(meta: Any, field: str, channels: int, default: float) -> list[float]:
-    values = meta.get(field, [default] * channels)
-    if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
-        raise TicketError(f"meta.{field} must be a list of numbers, got {str(values)[:80]}")
-    if len(values) != channels or (field == "std" and min(values) <= 0):
-        raise TicketError(f"meta.{field} must be {channels} numbers, a std above 0, got {str(values)[:80]}")
-    return values
 
 
 def _choose_examples(split: Split, shape: list[int], labels: list[str]) -> dict[str, Any]:
