@@ -93,11 +93,18 @@ def test_a_network_evolves_is_saved_and_scored_by_python(tab, tmp_path):
     page.set_input_files("#wann-open", path)
     until(page, "untrained.wann.player.net.meta.by === 'Python'")
     assert page.evaluate("untrained.wann.saved()") == path.read_text(encoding="utf-8")
+    drop = """text => {
+        const files = new DataTransfer();
+        files.items.add(new File([text], "dropped.json"));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+    }"""
+    page.evaluate(drop, path.read_text(encoding="utf-8").replace('"Python"', '"hand"'))
+    until(page, "untrained.wann.player.net.meta.by === 'hand'")
     path.write_text('{"format": "untrained-wann/1", "inputs": "<img src=x onerror=alert(1)>"}', encoding="utf-8")
     page.set_input_files("#wann-open", path)
     until(page, "document.getElementById('wann-said').textContent !== ''")
     assert page.locator("#wann-said").inner_text().startswith("This file holds no network that this page can run: ")
-    assert page.evaluate("untrained.wann.player.net.meta.by") == "Python" and page.locator("#wann img").count() == 0
+    assert page.evaluate("untrained.wann.player.net.meta.by") == "hand" and page.locator("#wann img").count() == 0
 
 
 def test_a_search_does_not_depend_on_the_number_of_workers(tab):

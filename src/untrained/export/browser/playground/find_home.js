@@ -82,12 +82,7 @@ async function showQr() {
 function setUpHome() {
   const meta = { labels: digits.labels, mean: [digits.mean], std: [digits.std] };
   f("save").addEventListener("click", () => tell("write", { meta }));
-  watchFile(f("open"), openTicket);
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    if (!at("find").hidden && event.dataTransfer.files.length) openTicket(event.dataTransfer.files[0]);
-  });
+  watchFile("find", f("open"), openTicket);
   f("link").addEventListener("click", () => last && copyLink()); // nothing before the first frame
   f("qr").addEventListener("click", () => last && showQr());
   watchAddress("find", openLink);

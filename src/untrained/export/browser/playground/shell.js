@@ -40,8 +40,9 @@ async function readTicketFile(file) {
   return askWorker("readFound", new Uint8Array(await file.arrayBuffer()));
 }
 
-// Calls `take` with each file that the reader chooses.
-function watchFile(input, take) {
+// Calls `take` with each file that the reader chooses, or drops anywhere while this tab is shown.
+function watchFile(tab, input, take) {
+  addEventListener("drop", ({ dataTransfer: { files } }) => !at(tab).hidden && files.length && take(files[0]));
   input.addEventListener("change", () => {
     if (input.files.length) take(input.files[0]);
     input.value = ""; // the same one may be chosen again
@@ -54,6 +55,8 @@ function saveFile(name, contents, type = "application/octet-stream") {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
+
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 // ---------------------------------------------------------------- tabs
 const tabs = Array.from(document.querySelectorAll("[role=tab]"));

@@ -175,7 +175,7 @@ function drawCharts() {
 // ---------------------------------------------------------------- controls
 at("wann-choice").addEventListener("change", () => showNet(at("wann-choice").value));
 at("wann-save").addEventListener("click", saveNet);
-watchFile(at("wann-open"), openNet);
+watchFile("wann", at("wann-open"), openNet);
 at("wann-run").addEventListener("click", () => runEvolution(!evolution?.running));
 at("wann-again").addEventListener("click", () => {
   if (restartEvolution()) runEvolution(true);
