@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 import pytest
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import untrained as ut
 from untrained import models
-from untrained.export import to_html, to_onnx, to_safetensors, to_torch
+from untrained.export import to_html, to_numpy, to_onnx, to_safetensors, to_torch
 from untrained.export.browser.program import write_program
 from untrained.tickets.networks import rebuild
 
@@ -67,8 +68,9 @@ def test_a_pretrained_base_must_be_passed(tmp_path):
     for write in (to_safetensors, to_torch, to_onnx):
         with pytest.raises(ut.TicketError, match="pretrained model: pass that model"):
             write(ticket, tmp_path / "a")
-    with pytest.raises(ut.TicketError, match="a browser page cannot hold"):
-        to_html(ticket, tmp_path / "a.html")
+    for write in (to_html, to_numpy):
+        with pytest.raises(ut.TicketError, match="which a reader in"):
+            write(ticket, tmp_path / "a.html")
     to_torch(ticket, tmp_path / "a.pt", own_model())
     state = torch.load(tmp_path / "a.pt", weights_only=True)
     assert torch.equal(state["1.weight"], ticket.apply_(own_model()).get_parameter("1.weight"))
@@ -79,8 +81,9 @@ def test_a_pretrained_base_must_be_passed(tmp_path):
 def test_a_page_does_not_leave_out_what_was_hung_on_a_layer(change, tmp_path):
     model = own_model()
     ticket = found(own_model(), meta={"shape": [12]})
+    layer = model[1]
     if change == "hook":
-        model[1].register_forward_hook(lambda *given: 2 * given[2])
+        layer.register_forward_hook(lambda *given: 2 * given[2])
     else:
         vars(model[1])["forward"] = lambda x, forward=model[1].forward: 2 * forward(x)
     with pytest.raises(ut.TicketError, match="a hook or another forward on the layer '1'"):
@@ -91,7 +94,7 @@ def test_the_default_digits_page_is_small_and_has_one_of_everything(tmp_path):
     data = ut.load_data("digits")
     meta = {"data": "digits", "labels": list(data.labels), "shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
     to_html(found(models.fc((300, 100), (1, 8, 8)), meta=meta), tmp_path / "a.html")
-    assert (tmp_path / "a.html").stat().st_size <= 108_000
+    assert (tmp_path / "a.html").stat().st_size <= 112_000
     text = (tmp_path / "a.html").read_text()
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
     assert len(facts_of(tmp_path / "a.html")["examples"]["labels"]) == 10
@@ -150,20 +153,34 @@ def test_a_page_names_what_it_cannot_run(tmp_path):
         to_html(found(own_model()), path, own_model())
     to_html(found(own_model(), meta={"shape": [12]}), path, own_model())
     assert facts_of(path)["kind"] == "numbers"
-    softplus = nn.Sequential(nn.Flatten(), nn.Linear(12, 8, bias=False), nn.Softplus(), nn.Linear(8, 3, bias=False))
-    with pytest.raises(ut.TicketError, match=re.escape("no JavaScript for Softplus (layer '2')")):
-        to_html(found(softplus, meta={"shape": [12]}), path, ut.bake_(softplus))
-    with pytest.raises(ut.TicketError, match=re.escape("'fc1.weight' is torch.float64; a browser page reads")):
-        to_html(found(models.fc((6,), (1, 8, 8)).double()), path)
+    shrunk = nn.Sequential(nn.Flatten(), nn.Linear(12, 8, bias=False), nn.Softshrink(), nn.Linear(8, 3, bias=False))
+    ticket, model = found(shrunk, meta={"shape": [12]}), ut.bake_(shrunk)
+    double = found(models.fc((6,), (1, 8, 8)).double())
+    for write, language in ((to_html, "JavaScript"), (to_numpy, "numpy")):
+        with pytest.raises(ut.TicketError, match=re.escape("no operation for Softshrink (layer '2')")):
+            write(ticket, path, model)
+        with pytest.raises(ut.TicketError, match=f"'fc1.weight' is torch.float64; a reader in {language} reads"):
+            write(double, path)
+
+
+class Random(nn.Module):
+    """A layer that forgets to say that it is evaluated."""
+
+    def forward(self, x):
+        return F.dropout(x.flatten(1))
 
 
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([nn.Conv2d(1, 2, 3, padding="same"), nn.Flatten()], "padding 'same'"),
+        ([nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Flatten()], "padding of mode 'circular'"),
         ([nn.AdaptiveAvgPool2d(5), nn.Flatten()], "from [8, 8] to [5, 5] pixels"),
-        ([nn.MaxPool2d(3, ceil_mode=True), nn.Flatten()], "ceil_mode, dilation or indices"),
-        ([nn.AvgPool2d(3, padding=1), nn.Flatten()], "ceil_mode, padding or divisor_override"),
+        ([nn.MaxPool2d(3, dilation=2), nn.Flatten()], "dilation or indices"),
+        ([nn.AvgPool2d(3, ceil_mode=True), nn.Flatten()], "ceil_mode or divisor_override"),
+        ([nn.AvgPool2d(3, padding=1, count_include_pad=False), nn.Flatten()], "padding that does not count"),
+        ([nn.GELU(approximate="tanh"), nn.Flatten()], "its approximation"),
+        ([nn.Flatten(0)], "it mixes examples"),
+        ([Random()], "it is random in evaluation, too"),
         ([nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten()], "it has no running statistics"),
         ([nn.Linear(8, 8), nn.Flatten()], "its input has shape [1, 8, 8], expected one dimension"),
         ([nn.ReLU()], "its network ends in shape [1, 8, 8]"),

@@ -2,6 +2,7 @@
 
 # Importing a file of commands adds them to the app.
 from untrained.cli import playground as playground
+from untrained.cli import predict as predict
 from untrained.cli import search as search
 from untrained.cli import ticket as ticket
 from untrained.cli.app import app as app

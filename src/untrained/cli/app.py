@@ -46,6 +46,7 @@ app = App(
     untrained find                     search on the embedded digits
     untrained info   RUN/found.ticket  kept weights and bytes
     untrained eval   RUN/found.ticket  its accuracy
+    untrained predict RUN/found.ticket FILE…    classes of pictures, arrays or rows
     untrained verify RUN/found.ticket  draw every weight again and check
     untrained bench  RUN/found.ticket  its time per batch, dense and packed
     untrained report RUN               one page about a run, for your browser

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from untrained.tickets.ticket import Ticket
 
 _METHOD_HELP = "FILE.py:CLASS of your method, if the ticket was found by one."
-_OwnMethod = Annotated[str | None, Parameter(help=_METHOD_HELP)]
+OwnMethod = Annotated[str | None, Parameter(help=_METHOD_HELP)]
 _MODEL_HELP = "FILE.py:NAME of your network with its arguments in brackets, if the ticket was found on one."
 OwnModel = Annotated[str | None, Parameter(help=_MODEL_HELP)]
 
@@ -33,7 +33,7 @@ def evaluate(
     data: str | None = None,
     data_dir: Path | None = None,
     model: OwnModel = None,
-    method: _OwnMethod = None,
+    method: OwnMethod = None,
     amp: bool = False,
 ) -> None:
     """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
@@ -47,7 +47,7 @@ def evaluate(
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.networks import network_for, rebuild
 
-    with _read_ticket(ticket, method) as read:
+    with read_ticket(ticket, method) as read:
         facts = facts_of(read.meta)
         network = read.apply_(network_for(read, model) or rebuild(read))
     name, batches = test_batches(str(ticket), facts, data, data_dir)
@@ -57,7 +57,7 @@ def evaluate(
 
 
 @app.command
-def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bool = False) -> None:
+def info(ticket: Path | None = None, /, *, method: OwnMethod = None, system: bool = False) -> None:
     """Print a ticket's facts, the weights it keeps and its size; or the facts of this machine.
 
     Args:
@@ -71,13 +71,13 @@ def info(ticket: Path | None = None, /, *, method: _OwnMethod = None, system: bo
     if ticket is None:
         print_facts(_describe_system())
         return
-    with _read_ticket(ticket, method) as read:
+    with read_ticket(ticket, method) as read:
         print_facts(_list_facts(read) | {"sha256 of the ticket": _hash_file(ticket)})
         print(f"\n{summary(read)}")
 
 
 @app.command
-def verify(ticket: Path, /, *, model: OwnModel = None, method: _OwnMethod = None) -> None:
+def verify(ticket: Path, /, *, model: OwnModel = None, method: OwnMethod = None) -> None:
     """Draw every weight of a ticket again, and check the sha256 of them all; print it, and that of the file.
 
     A network of your own is needed only for a ticket that was found on its pretrained weights; of another one it is
@@ -88,7 +88,7 @@ def verify(ticket: Path, /, *, model: OwnModel = None, method: _OwnMethod = None
     """
     from untrained.tickets.networks import network_for
 
-    with _read_ticket(ticket, method) as read:
+    with read_ticket(ticket, method) as read:
         network = network_for(read, model)
         read.verify(network)
         if network is not None:
@@ -98,7 +98,7 @@ def verify(ticket: Path, /, *, model: OwnModel = None, method: _OwnMethod = None
 
 
 @app.command
-def bench(ticket: Path, /, *, batch: str = "1,8,64", model: OwnModel = None, method: _OwnMethod = None) -> None:
+def bench(ticket: Path, /, *, batch: str = "1,8,64", model: OwnModel = None, method: OwnMethod = None) -> None:
     """Time a ticket's network here: dense, bfloat16, int8, and packed into about two bits per weight.
 
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
@@ -113,7 +113,7 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", model: OwnModel = None, met
 
     if not all(size.strip().isdecimal() for size in batch.split(",")):
         raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
-    with _read_ticket(ticket, method) as read:
+    with read_ticket(ticket, method) as read:
         rows = run(read, [int(size) for size in batch.split(",")], network_for(read, model))
     cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
     Table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells).print()
@@ -150,17 +150,18 @@ def export(
     ticket: Path,
     /,
     *,
-    to: Literal["html", "onnx", "safetensors", "torch"],
+    to: Literal["html", "numpy", "onnx", "safetensors", "torch"],
     out: Path | None = None,
     model: OwnModel = None,
     dense: bool = False,
-    method: _OwnMethod = None,
+    method: OwnMethod = None,
 ) -> None:
     """Write a ticket's network in another format.
 
     html: one page that draws the weights from the seed and runs the network in a browser, to draw into and share.
-    onnx: for ONNX runtimes; takes pixels 0..255, and most weights are a fifth of a byte. safetensors, torch: every
-    weight as a plain tensor, for `load_state_dict`.
+    onnx: for ONNX runtimes; takes pixels 0..255, and most weights are a fifth of a byte. numpy: a readable file of
+    Python that loads tickets of this network, with numpy alone. safetensors, torch: every weight as a plain tensor, for
+    `load_state_dict`.
 
     Args:
         ticket: The ticket.
@@ -173,10 +174,10 @@ def export(
 
     if dense and to != "onnx":
         raise ValueError(f"--dense is for --to onnx, got --to {to}")
-    out = out or ticket.with_suffix({"torch": ".pt"}.get(to, f".{to}"))
+    out = out or ticket.with_suffix({"torch": ".pt", "numpy": ".py"}.get(to, f".{to}"))
     if out.resolve() == ticket.resolve():
         raise ValueError(f"--out: {out} is the ticket itself")
-    with _read_ticket(ticket, method) as read:
+    with read_ticket(ticket, method) as read:
         network = network_for(read, model)
         getattr(formats, f"to_{to}")(read, out, network, **({"dense": True} if dense else {}))
     say(f"{out}: {out.stat().st_size:,} bytes")
@@ -187,7 +188,7 @@ def _hash_file(path: Path) -> str:
 
 
 @contextmanager
-def _read_ticket(path: Path, method: str | None) -> Iterator[Ticket]:
+def read_ticket(path: Path, method: str | None) -> Iterator[Ticket]:
     """Read a ticket, whose method may be a class of the user; errors inside the block name the file."""
     from untrained.experiments.by_name import import_method
     from untrained.tickets.file import add_path_to_errors

@@ -2,6 +2,7 @@
 
 from untrained.export.browser.page import to_html as to_html
 from untrained.export.browser.playground import playground as playground
+from untrained.export.numpy_file import to_numpy as to_numpy
 from untrained.export.onnx import to_onnx as to_onnx
 from untrained.export.state_dict import to_safetensors as to_safetensors
 from untrained.export.state_dict import to_torch as to_torch

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
+import torch
 from torch import nn
 
+from untrained.methods import METHODS, Method
 from untrained.tickets.header import TicketError
 from untrained.tickets.networks import read_input_shape as read_input_shape
 from untrained.tickets.networks import rebuild
 from untrained.tickets.ticket import Ticket
+from untrained.weights import laws
 
 
 def build_network(ticket: Ticket, model: nn.Module | None = None) -> nn.Module:
@@ -53,3 +57,35 @@ def check_per_channel(meta: Any, field: str, channels: int, default: float) -> l
     if len(values) != channels or (field == "std" and min(values) <= 0):
         raise TicketError(f"meta.{field} must be {channels} numbers, a std above 0, got {str(values)[:80]}")
     return values
+
+
+def check_entries(
+    ticket: Ticket, language: str, known_laws: Collection[str], knows: Callable[[type[Method]], bool]
+) -> None:
+    """Refuse a ticket that a reader in another language cannot read: other laws, methods or dtypes than it knows."""
+    if ticket.law is None:
+        raise TicketError(f"its weights are those of a pretrained model, which a reader in {language} does not have")
+    law = type(ticket.law)
+    if law.__name__ not in known_laws or law is not getattr(laws, law.__name__):
+        raise TicketError(f"no {language} for the weights law {law.__name__}")
+    dtypes = {name: entry.dtype for name, entry in ticket.tensors.items()}
+    dtypes |= {name: tensor.dtype for name, tensor in ticket.extra.items() if tensor.is_floating_point()}
+    for name, dtype in dtypes.items():
+        if dtype is not torch.float32:
+            raise TicketError(f"{name!r} is {dtype}; a reader in {language} reads torch.float32")
+    built_in = {method.__name__: method for method in METHODS.values()}
+    for name, method in list_methods(ticket):
+        # In a ticket a method is its name: another one of the same name is read as the built-in one.
+        if built_in.get(method.__name__, method) is not method or not knows(method):
+            raise TicketError(f"{name!r}: no {language} for the method {method.__name__}")
+
+
+def list_methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
+    """Return (tensor, method) for all methods of a ticket, those inside others too."""
+    found = []
+    for name, entry in ticket.tensors.items():
+        method = entry.method
+        while isinstance(method, Method):
+            found.append((name, type(method)))
+            method = getattr(method, "of", None)
+    return found

@@ -36,7 +36,7 @@ LONGEST = 10**8
 MOST_PER_BYTE, FREE = 64, 1 << 16
 """The most characters of a header for each of its compressed bytes, and beside these."""
 _DIGITS = ",".join(f'"{digit}"' for digit in range(10))
-_DICTIONARY = (
+DICTIONARY = (
     '"airplane","automobile","bird","cat","deer","dog","frog","horse","ship","truck""cifar10","fashion-mnist","kmnist"'
     '"Bernoulli""rescale":"Biprop""Dense""FedPM""entropy":"GemMiner""decay":0.0,"drops":"IteRand""period":300,"rate":0.1'
     '"Multicoated""coats":"spacing":"linear""PartlyFrozen""locked":0.0,"of":{"pruned":"RandomSubnetwork"'
@@ -186,13 +186,13 @@ def text_bytes(text: bytes, known: bytes = b"", free: int = FREE) -> bytes:
 
 def deflate(text: bytes, level: int, known: bytes = b"") -> bytes:
     """Return the bytes of a header's text."""
-    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY + known)
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, DICTIONARY + known)
     return packer.compress(text) + packer.flush()
 
 
 def inflate(packed: bytes, known: bytes = b"", free: int = FREE) -> str:
     """Return the text of a header, whose size may not be far more than that of its bytes."""
-    most, unpacker = _most_characters(len(packed), free), zlib.decompressobj(-15, _DICTIONARY + known)
+    most, unpacker = _most_characters(len(packed), free), zlib.decompressobj(-15, DICTIONARY + known)
     try:
         text = unpacker.decompress(packed, most + 1)
     except zlib.error as error:

@@ -100,6 +100,45 @@ function runNorm(op, x, out, tensors) {
   }
 }
 
+// Layer norm and group norm: each of so many equal parts of an example gets mean 0 and variance 1.
+function runStandardise(op, x, out, tensors) {
+  const [weight, bias] = [op.weight && tensors[op.weight], op.bias && tensors[op.bias]];
+  const [size, plane] = [x.length / op.parts, x.length / op.from[0]];
+  for (let start = 0; start < x.length; start += size) {
+    let [sum, squares] = [0, 0];
+    for (let i = start; i < start + size; i++) sum += x[i];
+    const mean = sum / size;
+    for (let i = start; i < start + size; i++) squares += (x[i] - mean) ** 2;
+    const slope = 1 / Math.sqrt(squares / size + op.eps);
+    for (let i = start; i < start + size; i++) {
+      const at = op.op === "groupnorm" ? Math.floor(i / plane) : weight ? i % weight.length : 0;
+      out[i] = (x[i] - mean) * slope * (weight ? weight[at] : 1) + (bias ? bias[at] : 0);
+    }
+  }
+}
+
+function runLogSoftmax(op, x, out) {
+  const most = x.reduce((a, b) => Math.max(a, b));
+  const total = most + Math.log(x.reduce((sum, each) => sum + Math.exp(each - most), 0));
+  for (let i = 0; i < x.length; i++) out[i] = x[i] - total;
+}
+
+// The error function, by its series, or by a continued fraction where that would take long.
+function erf(x) {
+  const square = x * x;
+  if (square < 6) {
+    let [term, sum] = [x, x];
+    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+      term *= -square / n;
+      sum += term / (2 * n + 1);
+    }
+    return (2 / Math.sqrt(Math.PI)) * sum;
+  }
+  let fraction = 0;
+  for (let n = 60; n > 0; n--) fraction = n / 2 / (Math.abs(x) + fraction);
+  return Math.sign(x) * (1 - Math.exp(-square) / Math.sqrt(Math.PI) / (Math.abs(x) + fraction));
+}
+
 const each = (rule) => (op, x, out) => {
   for (let i = 0; i < x.length; i++) out[i] = rule(x[i], op);
 };
@@ -110,8 +149,19 @@ const operations = {
   maxpool: runMaxPool,
   avgpool: runAvgPool,
   norm: runNorm,
+  layernorm: runStandardise,
+  groupnorm: runStandardise,
+  logsoftmax: runLogSoftmax,
   relu: each((x) => (x < 0 ? 0 : x)),
   elu: each((x, op) => (x > 0 ? x : op.alpha * Math.expm1(x))),
+  selu: each((x) => 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * Math.expm1(x))),
+  leakyrelu: each((x, op) => (x > 0 ? x : op.slope * x)),
+  clip: each((x, op) => Math.min(op.high, Math.max(op.low, x))),
+  sigmoid: each((x) => 1 / (1 + Math.exp(-x))),
+  tanh: each((x) => Math.tanh(x)),
+  silu: each((x) => x / (1 + Math.exp(-x))),
+  gelu: each((x) => x * (0.5 + 0.5 * erf(x / Math.SQRT2))),
+  softplus: each((x, op) => (Math.max(0, op.beta * x) + Math.log1p(Math.exp(-Math.abs(op.beta * x)))) / op.beta),
   sign: each((x) => (x < 0 ? -1 : x >= 0 ? 1 : x)),
   add: (op, x, out, tensors, y) => {
     for (let i = 0; i < x.length; i++) out[i] = x[i] + y[i];

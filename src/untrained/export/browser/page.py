@@ -21,13 +21,18 @@ from torch import nn
 from untrained.data.dataset import load_data
 from untrained.data.splits import Split
 from untrained.export.browser.program import write_program
-from untrained.export.network import build_network, check_labels, check_per_channel, read_input_shape
+from untrained.export.network import (
+    build_network,
+    check_entries,
+    check_labels,
+    check_per_channel,
+    list_methods,
+    read_input_shape,
+)
 from untrained.files import atomic_write
-from untrained.methods import METHODS, Method
-from untrained.tickets.header import TicketError
+from untrained.methods import Method
 from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
-from untrained.weights import laws
 
 _READER = "sha256 json header ticket inflate weights compact network"
 _SCRIPTS = f"{_READER} dom answer pen picture edge_flow numbers choices alive page".split()
@@ -64,7 +69,7 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None, *,
         >>> "never trained" in pathlib.Path("network.html").read_text(encoding="utf-8")
         True
     """
-    _check_readable(ticket)
+    check_readable(ticket)
     network, shape = build_network(ticket, model), read_input_shape(ticket)
     page = _render(ticket, network, {"shape": shape, "ops": write_program(network, shape)}, examples)
     with atomic_write(path) as unfinished:
@@ -76,34 +81,10 @@ def is_mask(method: type[Method]) -> bool:
     return all(getattr(method, name) is getattr(Method, name) for name in _MEANING_OF_CODES)
 
 
-def _check_readable(ticket: Ticket) -> None:
-    """Refuse a ticket that the page's reader cannot read."""
-    if ticket.law is None:
-        raise TicketError("its weights are those of a pretrained model, which a browser page cannot hold")
-    law, in_script = type(ticket.law), _find_in_script("laws")
-    if law.__name__ not in in_script or law is not getattr(laws, law.__name__):
-        raise TicketError(f"no JavaScript for the weights law {law.__name__}")
-    dtypes = {name: entry.dtype for name, entry in ticket.tensors.items()}
-    dtypes |= {name: tensor.dtype for name, tensor in ticket.extra.items() if tensor.is_floating_point()}
-    for name, dtype in dtypes.items():
-        if dtype is not torch.float32:
-            raise TicketError(f"{name!r} is {dtype}; a browser page reads torch.float32")
-    in_script, built_in = _find_in_script("methods"), {method.__name__: method for method in METHODS.values()}
-    for name, method in _list_methods(ticket):
-        # In a ticket a method is its name: another one of the same name is read as the built-in one.
-        if built_in.get(method.__name__, method) is not method or not (is_mask(method) or method.__name__ in in_script):
-            raise TicketError(f"{name!r}: no JavaScript for the method {method.__name__}")
-
-
-def _list_methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
-    """Return (tensor, method) for all methods of a ticket, those inside others too."""
-    found = []
-    for name, entry in ticket.tensors.items():
-        method = entry.method
-        while isinstance(method, Method):
-            found.append((name, type(method)))
-            method = getattr(method, "of", None)
-    return found
+def check_readable(ticket: Ticket) -> None:
+    """Refuse a ticket that the reader in JavaScript cannot read."""
+    in_script = _find_in_script("methods")
+    check_entries(ticket, "JavaScript", _find_in_script("laws"), lambda m: is_mask(m) or m.__name__ in in_script)
 
 
 def _find_in_script(table: str) -> set[str]:
@@ -118,7 +99,7 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], example
     name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # a lone surrogate is no UTF-8
     facts = {
         "ticket": base64.b64encode(ticket.to_bytes()).decode(),
-        "masks": sorted({method.__name__ for _, method in _list_methods(ticket) if is_mask(method)}),
+        "masks": sorted({method.__name__ for _, method in list_methods(ticket) if is_mask(method)}),
         "program": program,
         "kind": kind,
         "labels": check_labels(meta.get("labels"), classes),

@@ -1,0 +1,1 @@
+"""Parts of the file that `untrained export --to numpy` writes; they import numpy alone."""
