@@ -172,6 +172,7 @@ function filled(patterns, bytes, mask) {
 
 // The modules of a QR code, as rows of 0 and 1; null if nothing so long fits.
 function qrCode(text, decimal = "") {
+  if (text.length + decimal.length > 7089) return null; // digits in the largest
   const fits = (version) => {
     const room = bytesOfVersion(version) - blocksOfVersion[version - 1] * checksOfVersion[version - 1];
     return bitsOf(text, decimal, version).length <= 8 * room;
