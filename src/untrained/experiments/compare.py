@@ -8,7 +8,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -30,6 +30,7 @@ from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.runs.text_tables import of_lines
 from untrained.search.checkpoint import holds_run
+from untrained.search.metric import ACCURACY, Metric
 from untrained.search.run_files import CELLS, PICTURE
 from untrained.terminal.extras import install_command
 from untrained.terminal.progress import show_progress
@@ -144,8 +145,9 @@ def run_grid(
     setup_of: Callable[[Cell], Setup],
     command: str,
     draw: Callable[[Sequence[Line], Sequence[Cell]], Figure],
-    chance: float,
+    chance: float | None,
     facts: Mapping[str, Any] = {},
+    metric: Metric = ACCURACY,
 ) -> Comparison:
     """Search the missing cells of a grid, write each one at once, then the table, the picture and the page.
 
@@ -155,8 +157,9 @@ def run_grid(
         setup_of: a function that returns the settings of a cell's network.
         command: the command that resumes the run after Ctrl-C.
         draw: a function that draws the picture of the table and its networks.
-        chance: validation accuracy up to which a network has not learned.
+        chance: metric on validation data up to which a network has not learned; None if that is not known.
         facts: what else results.json tells the page.
+        metric: the metric of the cells.
     """
     against = settings.against or TWIN
     find_references(list(dict.fromkeys(cell.place for cell in grid)), against)  # raises before any file is written
@@ -180,13 +183,14 @@ def run_grid(
                 for cell in _run_cells(settings, missing, folder.resolve()):
                     write_cell(folder, cell)
                     done[cell.name] = cell
-                    advance(f"{cell.method} {cell.error or f'{cell.accuracy:.2%}'}")
+                    advance(f"{cell.method} {cell.error or metric.show(cell.test)}")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; go on with: {resume_command(command, folder, settings)}") from None
         cells = tuple(done[cell.name] for cell in grid)
         if settings.cell is not None:
-            return Comparison(tuple(lines_of(cells)), cells, folder, None, None)
-        lines = tuple(lines_of(cells, against, chance))
+            return Comparison(tuple(lines_of(cells, metric=metric)), cells, folder, None, None)
+        lines = tuple(lines_of(cells, against, chance, metric))
+        facts = facts if metric == ACCURACY else {**facts, "metric": asdict(metric)}
         write_results(folder, lines, cells, command=command, against=settings.against, chance=chance, **facts)
         picture = folder / PICTURE if plot.available() else None
         if picture is not None:
@@ -288,6 +292,8 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
         cell,
         accuracy=row.accuracy,
         val_accuracy=row.val_accuracy,
+        value=row.value,
+        val_value=row.val_value,
         seconds=0.0 if row.seconds is None else row.seconds / epochs,
         weights=row.weights,
         kept=row.kept,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from untrained.plot.figure import COLOURS, SMALL, add_legend, empty, heading, one_line, open_frame, percent
+from untrained.plot.figure import COLOURS, SMALL, add_legend, empty, heading, one_line, open_frame
 from untrained.runs.table import Line, by_method
+from untrained.search.metric import ACCURACY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,13 +30,13 @@ def comparison(title: str, lines: Sequence[Line]) -> Figure:
     figure = empty(10, 6.5)
     axes = figure.subplots()
     good = [line for line in lines if line.seeds]
-    methods = by_method(good)
+    methods, metric = by_method(good), lines[0].metric if lines else ACCURACY
     for number, (method, its) in enumerate(methods.items()):
         its = sorted(its, key=lambda line: line.file_bytes)
         axes.errorbar(
             [line.file_bytes for line in its],
-            percent(line.accuracy for line in its),
-            yerr=percent(line.std for line in its),
+            [metric.factor * line.test for line in its],
+            yerr=[metric.factor * line.std for line in its],
             color=COLOURS[number % len(COLOURS)],
             marker="osD^v"[number // len(COLOURS) % 5],
             ms=7,
@@ -45,15 +46,15 @@ def comparison(title: str, lines: Sequence[Line]) -> Figure:
         )
         for line in its:
             if line.keep is not None:
-                place = line.file_bytes, 100 * line.accuracy
+                place = line.file_bytes, metric.factor * line.test
                 axes.annotate(f"{line.keep:g}", place, (4, 4), textcoords="offset points", fontsize=SMALL)
-    axes.set(xscale="log", xlabel="bytes to ship", ylabel="accuracy on test data, %")
+    axes.set(xscale="log", xlabel="bytes to ship", ylabel=f"{metric.words} on test data{metric.suffix}")
     axes.set_title(heading(title), parse_math=False)
     # A random subnetwork at 10 % would squeeze all the others into one line.
-    high = [100 * line.accuracy for line in good if line.accuracy > 0.6]
+    high = [100 * line.test for line in good if metric == ACCURACY and line.test > 0.6]
     if high:
         axes.set_ylim(min(high) - 1, min(100.0, max(high) + 0.6))
-        below = [_short(m) for m, its in methods.items() if all(100 * line.accuracy < min(high) for line in its)]
+        below = [_short(m) for m, its in methods.items() if all(100 * line.test < min(high) for line in its)]
         if below:
             text = f"below the picture: {', '.join(below)[:140]}"
             axes.text(0.01, 0.01, text, transform=axes.transAxes, fontsize=SMALL, parse_math=False)

@@ -54,7 +54,7 @@ def overview(run: Run) -> Figure:
     figure.suptitle(heading(_title(run)), parse_math=False)
     rows = figure.add_gridspec(1 if layer is None else 2, 1, height_ratios=None if layer is None else (1, 1.05))
     curves, bars = figure.add_subfigure(rows[0]).subplots(1, 2, width_ratios=(3, 2))
-    paint_curves(curves, run, "accuracy")
+    paint_curves(curves, run)
     add_legend(curves, loc="center right")
     paint_kept(bars, run, height=3)
     if layer is not None:

@@ -34,7 +34,7 @@ _MOST_CLASSES, _NUMBERED = 2_000, 20
 
 
 def curves(run: Run) -> Figure:
-    """Draw accuracy and loss over the epochs, of the found subnetwork and of its baselines.
+    """Draw accuracy (or another metric) and loss over the epochs, of the found subnetwork and of its baselines.
 
     Without validation data, the curves are those of the training data.
 
@@ -47,33 +47,37 @@ def curves(run: Run) -> Figure:
         >>> ut.plot.curves(ut.read_run("run")).axes[0].get_xlabel()
         'epoch'
     """
-    if not _points(run.rows, f"{_part(run)}_accuracy"):
+    if not _points(run.rows, f"{_part(run)}_{run.metric.name}"):
         raise missing_file(run, METRICS)
     figure = empty(10, 4.2)
     accuracy, loss = figure.subplots(1, 2)
-    paint_curves(accuracy, run, "accuracy")
-    paint_curves(loss, run, "loss")
+    paint_curves(accuracy, run)
+    paint_curves(loss, run, of_loss=True)
     add_legend(accuracy, loc="best", fontsize=FONT)
     return figure
 
 
-def paint_curves(axes: Axes, run: Run, quantity: str) -> None:
-    """Paint the accuracy or the loss over the epochs, without a legend."""
-    part, is_share = _part(run), quantity == "accuracy"
+def paint_curves(axes: Axes, run: Run, *, of_loss: bool = False) -> None:
+    """Paint the metric or the loss over the epochs, without a legend."""
+    part, metric = _part(run), run.metric
+    quantity, factor = ("loss", 1.0) if of_loss else (metric.name, metric.factor)
     for name, rows, colour, width in ((table.FOUND, run.rows, FOUND, 2.5), (table.TWIN, run.twin, TWIN, 1.5)):
         if points := _points(rows, f"{part}_{quantity}"):
             epochs, values = zip(*points, strict=True)
             marker = "o" if len(epochs) == 1 else None  # one epoch makes no line
-            values = percent(values) if is_share else values
+            values = [factor * value for value in values]
             axes.plot(epochs, values, color=colour, lw=width, marker=marker, label=name)
-    if is_share and part == "val":
-        others = [row for row in run.table if row.name not in (table.FOUND, table.TWIN) and is_number(row.val_accuracy)]
+    if not of_loss and part == "val":
+        others = [row for row in run.table if row.name not in (table.FOUND, table.TWIN) and is_number(row.val)]
         for row, colour in zip(others, BASELINES, strict=False):
-            axes.axhline(100 * row.val_accuracy, color=colour, lw=1.5, ls="--", label=one_line(row.name))
+            axes.axhline(factor * row.val, color=colour, lw=1.5, ls="--", label=one_line(row.name))
     data = {"val": "validation", "train": "training"}[part]
-    unit = "%" if is_share else "nats"
-    axes.set(xlabel="epoch", ylabel=f"{quantity if is_share else 'loss (cross entropy)'} on {data} data, {unit}")
-    axes.set_ylim(0, 102 if is_share else None)
+    title = f"{metric.words} on {data} data{metric.suffix}"
+    if of_loss:
+        title = f"loss{' (cross entropy)' if run.loss_unit else ''} on {data} data{run.loss_unit}"
+    axes.set(xlabel="epoch", ylabel=title)
+    if of_loss or metric.unit == "%":
+        axes.set_ylim(0, None if of_loss else 102)
     axes.locator_params(axis="x", integer=True)
     open_frame(axes, grid=True)
 
@@ -300,7 +304,7 @@ def _known_names(run: Run) -> Sequence[object]:
 
 def _part(run: Run) -> str:
     """Return the data of the curves: "val", or "train" without validation data."""
-    return "val" if _points(run.rows, "val_accuracy") else "train"
+    return "val" if _points(run.rows, f"val_{run.metric.name}") else "train"
 
 
 def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, final
 from untrained.plot.figure import BASELINES, COLOURS, add_legend, empty, heading, one_line, open_frame
 from untrained.plot.figure import TWIN as GREY
 from untrained.runs.table import RANDOM, RANDOM_SUBNETWORK, TWIN, Line, by_method
+from untrained.search.metric import ACCURACY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _Axis = Literal["keep", "width", "weights"]
-_ACCURACY = "accuracy on test data, %"
 _ENLARGED = 6  # the enlarged panel shows at most so many times the least error
 _TICKS = 12  # along an axis, so that their labels have room
 
@@ -71,17 +71,20 @@ def sweep(title: str, axis: _Axis, lines: Sequence[Line]) -> Figure:
     figure = empty(11, 2.6 + 0.5 * len(laws) if by_law else 5.8)
     figure.suptitle(heading(title), parse_math=False)
     panels = figure.subplots(1, 2 if close else 1, squeeze=False, sharey=by_law)[0]
-    for axes, limits in zip(panels, ((0, 101), close), strict=False):
+    metric = lines[0].metric if lines else ACCURACY
+    title = f"{metric.words} on test data{metric.suffix}"
+    whole = (0, 101) if metric.unit == "%" else None  # None: as matplotlib chooses
+    for axes, limits in zip(panels, (whole, close), strict=False):
         if by_law:
             _paint_laws(axes, curves, laws)
-            axes.set(xlabel=_ACCURACY, xlim=limits)
+            axes.set(xlabel=title, **({} if limits is None else {"xlim": limits}))
         else:
             _paint_curves(axes, axis, curves)
-            axes.set(ylabel=_ACCURACY, ylim=limits)
+            axes.set(ylabel=title, **({} if limits is None else {"ylim": limits}))
         open_frame(axes, grid=True)
     if close:
         (panels[0].axvspan if by_law else panels[0].axhspan)(*close, color="black", alpha=0.07, lw=0)
-        panels[0].set_title("all accuracies", fontsize="medium")
+        panels[0].set_title("all accuracies" if metric == ACCURACY else "all", fontsize="medium")
         panels[1].set_title("the grey strip, enlarged", fontsize="medium")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
@@ -104,11 +107,11 @@ def _curves(lines: Sequence[Line]) -> Iterator[_Curve]:
 
 def _close(lines: Sequence[Line]) -> tuple[float, float] | None:
     """Return the limits of the second panel in percent; None if the first one is close enough."""
-    good = [line for line in lines if line.seeds]
+    good = [line for line in lines if line.seeds and line.metric.unit == "%" and line.metric.higher_is_better]
     ends = [_range(line)[1:] for line in good if line.method != RANDOM]
     if not ends:
         return None
-    best = max(100 * line.accuracy for line in good)
+    best = max(100 * line.test for line in good)
     low = max(min(low for low, _ in ends), 100 - _ENLARGED * max(100 - best, 0.5))
     high = min(100.0, max(high for _, high in ends))
     pad = max(0.06 * (high - low), 0.1)
@@ -130,10 +133,10 @@ def _paint_curves(axes: Axes, axis: _Axis, curves: Sequence[_Curve]) -> None:
                 if curve.method == TWIN:
                     curve.paint_level(axes, line, upright=False)
                 else:
-                    curve.paint_points(axes, [100 * line.kept], [100 * line.accuracy], yerr=[100 * line.std])
+                    curve.paint_points(axes, [100 * line.kept], [_range(line)[0]], yerr=[line.metric.factor * line.std])
         for line in curve.lines if axis == "width" and curve.method == TWIN else ():
             if line.width == 1 and line.seeds:
-                axes.axhline(100 * line.accuracy, color=GREY, lw=1.2, ls="--", label=f"{TWIN}, width 1")
+                axes.axhline(_range(line)[0], color=GREY, lw=1.2, ls="--", label=f"{TWIN}, width 1")
     if axis == "keep":
         axes.set(xlabel="weights kept, %", xlim=(0, 100))
         return
@@ -156,8 +159,8 @@ def _paint_laws(axes: Axes, curves: Sequence[_Curve], laws: Sequence[str]) -> No
                 curve.paint_level(axes, line, upright=True)
             continue
         shift = 0.5 * ((found.index(curve.method) + 0.5) / len(found) - 0.5) if curve.method in found else 0.0
-        x, y = [100 * line.accuracy for line in good], [rows[str(line.law)] + shift for line in good]
-        curve.paint_points(axes, x, y, xerr=[100 * line.std for line in good])
+        x, y = [_range(line)[0] for line in good], [rows[str(line.law)] + shift for line in good]
+        curve.paint_points(axes, x, y, xerr=[line.metric.factor * line.std for line in good])
     names = [one_line(law, 80).replace("(", "\n(") for law in laws]
     axes.set_yticks(range(len(laws)), names, parse_math=False)
     axes.set_ylim(len(laws) - 0.5, -0.5)
@@ -170,8 +173,9 @@ def _place(line: Line, axis: _Axis) -> float | None:
 
 
 def _range(line: Line) -> tuple[float, float, float]:
-    """Return the mean, and one standard deviation below and above it, in percent."""
-    return 100 * line.accuracy, 100 * (line.accuracy - line.std), 100 * (line.accuracy + line.std)
+    """Return the mean, and one standard deviation below and above it, of shares in percent."""
+    factor = line.metric.factor
+    return factor * line.test, factor * (line.test - line.std), factor * (line.test + line.std)
 
 
 def _with_room(places: Sequence[float]) -> list[float]:

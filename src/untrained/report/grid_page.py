@@ -17,6 +17,7 @@ from untrained.runs.grid import Grid, read_grid
 from untrained.runs.reference import names_of
 from untrained.runs.settings import CompareSettings, FrontierSettings, SweepSettings, fill
 from untrained.runs.text_tables import explain_differences, of_lines
+from untrained.search.metric import ACCURACY
 from untrained.search.run_files import REPORT, SUMMARY, TABLE
 from untrained.terminal.text import clean
 
@@ -32,7 +33,8 @@ def write_grid_report(folder: str | Path) -> Path:
     grid = read_grid(folder)
     seeds = len({cell.seed for cell in grid.cells})
     lead = f"{len(grid.cells)} networks: {len(grid.lines)} rows, {seeds} seed{'s' * (seeds > 1)} each. "
-    lead += "Nothing was selected: accuracies are those of the last epoch."
+    figures = "accuracies" if grid.metric == ACCURACY else "results"
+    lead += f"Nothing was selected: {figures} are those of the last epoch."
     page = render(_title(grid), [lead, *grid.gaps], [section for part in _PARTS for section in part(grid)])
     path = Path(folder) / REPORT
     with atomic_write(path) as unfinished:
@@ -50,7 +52,7 @@ def _title(grid: Grid) -> str:
 def _frontier(grid: Grid) -> Iterator[Section]:
     if grid.command == "frontier":
         against = grid.settings.get("against", "")
-        entries = entries_of(grid.cells, grid.trained, grid.chance)
+        entries = entries_of(grid.cells, grid.trained, grid.chance or 0.0)
         yield from frontier_sections(entries, against if isinstance(against, str) else "")
 
 
@@ -69,7 +71,7 @@ def _curves(grid: Grid) -> Iterator[Section]:
         its = [
             grid.histories[cell.name] for cell in grid.cells if cell.place == line.place and cell.name in grid.histories
         ]
-        if points := seed_curves.mean_curve(its, size if isinstance(size, int) and size > 0 else None):
+        if points := seed_curves.mean_curve(its, size if isinstance(size, int) and size > 0 else None, grid.metric):
             curves[number] = points
     if not curves:
         return
@@ -90,7 +92,7 @@ def _curves(grid: Grid) -> Iterator[Section]:
     }
     shown = [
         Chart(
-            f"Validation accuracy. {caption}",
+            f"Validation {grid.metric.words}. {caption}",
             seed_curves.chart(curves, short_names(names, 34), grid.lines, axis),
             axis == "epochs",
         )

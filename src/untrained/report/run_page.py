@@ -18,6 +18,7 @@ from untrained.runs.run import Run, read_run
 from untrained.runs.settings import Settings, fill
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
 from untrained.runs.weights import first_layer
+from untrained.search.metric import ACCURACY
 from untrained.search.run_files import REPORT, TICKET
 from untrained.terminal.text import clean
 from untrained.tickets.summary import summary
@@ -67,9 +68,9 @@ def _lead(run: Run) -> list[str]:
     kind, fate = ("pretrained", "each as it was") if pretrained else ("random", "none of them was trained")
     part = f"{size.kept / max(1, size.weights):.1%}"
     lead = f"{size.kept:,} of {size.weights:,} {kind} weights ({part}) are kept; {fate}. "
-    accuracy = run.ticket.meta.get("accuracy")
-    if isinstance(accuracy, float) and 0 <= accuracy <= 1:
-        lead += f"The test accuracy is {accuracy:.2%}. "
+    value = run.ticket.meta.get("accuracy" if run.metric == ACCURACY else "test")
+    if isinstance(value, float) and run.metric.holds(value):
+        lead += f"The test {run.metric.words} is {run.metric.show(value)}. "
     lead += "Beside the pretrained model the ticket is" if pretrained else "The ticket is one seed and"
     return [f"{lead} {size.file_bytes:,} bytes.", *run.gaps]
 
@@ -80,9 +81,10 @@ def _networks(run: Run) -> Iterator[Section]:
     rows = []
     for row in run.table:
         seconds = "" if row.seconds is None else f"{row.seconds:,.1f}"
-        shares = f"{row.accuracy:.2%}", f"{row.val_accuracy:.2%}"
+        shares = row.metric.show(row.test), row.metric.show(row.val)
         rows.append((clean(row.name), *shares, f"{row.kept:,}", f"{row.file_bytes:,}", seconds))
-    titles = ("network", "test accuracy", "validation accuracy", "weights kept", "bytes to ship", "seconds")
+    measured = [f"{part} {run.table[0].metric.words}" for part in ("test", "validation")]
+    titles = ("network", *measured, "weights kept", "bytes to ship", "seconds")
     kinds = {
         RANDOM_NETWORK: "as it was drawn",
         RANDOM_SUBNETWORK: "with a random mask",
@@ -97,15 +99,16 @@ def _networks(run: Run) -> Iterator[Section]:
 
 
 def _curves(run: Run) -> Iterator[Section]:
-    levels = {row.name: row.val_accuracy for row in run.table if row.name in (RANDOM_NETWORK, RANDOM_SUBNETWORK)}
+    metric, unit = run.metric, run.loss_unit
+    levels = {row.name: row.val for row in run.table if row.name in (RANDOM_NETWORK, RANDOM_SUBNETWORK)}
     shown = []
     for column, title, factor, lines in (
-        ("val_accuracy", "accuracy on validation data, %", 100.0, levels),
-        ("val_loss", "loss on validation data, nats", 1.0, {}),
-        ("train_loss", "loss on training data, nats", 1.0, {}),
+        (f"val_{metric.name}", f"{metric.words} on validation data{metric.suffix}", metric.factor, levels),
+        ("val_loss", f"loss on validation data{unit}", 1.0, {}),
+        ("train_loss", f"loss on training data{unit}", 1.0, {}),
     ):
         if any(column in row for row in run.rows):
-            caption = f"{title.partition(',')[0].capitalize()} over the epochs"
+            caption = f"{title[0].upper()}{title.partition(',')[0][1:]} over the epochs"
             caption += ", and of networks that are not trained." if lines else "."
             shown.append(Chart(caption, charts.curves(run, column, title, factor, lines), wide=not shown))
     if shown:

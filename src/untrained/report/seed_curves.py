@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from untrained.report.charts import channel
 from untrained.runs.rows import is_number
 from untrained.runs.table import TWIN, Line
+from untrained.search.metric import ACCURACY, Metric
 
 Axis = Literal["epochs", "steps", "seconds"]
 
@@ -34,18 +35,22 @@ class Point(NamedTuple):
     high: float
 
 
-def mean_curve(histories: Sequence[Sequence[Mapping[str, Any]]], batch_size: int | None) -> list[Point]:
-    """Return validation accuracy over the epochs, the mean of the seeds that have that epoch.
+def mean_curve(
+    histories: Sequence[Sequence[Mapping[str, Any]]], batch_size: int | None, metric: Metric = ACCURACY
+) -> list[Point]:
+    """Return a metric on validation data over the epochs, the mean of the seeds that have that epoch.
 
     Args:
         histories: metrics of each seed, a row per epoch.
         batch_size: images per step; None if it is not known.
+        metric: the metric.
     """
     by_epoch: dict[int, list[tuple[float, float, float]]] = {}
     for rows in histories:
         seconds, steps = 0.0, 0.0  # NaN from the first epoch on that did not note them
         for row in rows:
-            spent, rate, share = (_number(row.get(name)) for name in ("seconds", "examples_per_second", "val_accuracy"))
+            names = "seconds", "examples_per_second", f"val_{metric.name}"
+            spent, rate, share = (_number(row.get(name)) for name in names)
             seconds += spent
             steps += _steps(spent * rate, batch_size)
             if not math.isnan(share):
@@ -82,7 +87,7 @@ def _steps(images: float, batch_size: int | None) -> float:
 def chart(
     curves: Mapping[int, Sequence[Point]], names: Sequence[str], lines: Sequence[Line], axis: Axis
 ) -> dict[str, Any]:
-    """Return the chart of validation accuracy along an axis: a line for each row, within its band.
+    """Return the chart of a metric on validation data along an axis: a line for each row, within its band.
 
     Args:
         curves: the points of a row, by its number; at least one row.
@@ -105,7 +110,9 @@ def chart(
         "x": channel("x", axis, zero=False, nice=False, axis={"tickCount": 6, **_TICKS[axis]}),
         "color": channel("r", None, "nominal", range=list(colours), **scale),
     }
-    percent = {"title": "accuracy on validation data, %", "axis": {"format": "~r"}, "zero": False}
+    metric = lines[0].metric if lines else ACCURACY
+    title = f"{metric.words} on validation data{metric.suffix}"
+    percent = {"title": title, "axis": {"format": "~r"}, "zero": False}
     band = {**places, "y": channel("low", **percent), "y2": {"field": "high"}, "opacity": _opacity(0.16, 0)}
     dash = channel("r", None, "nominal", range=list(dashes), **scale)
     line = {**places, "y": channel("y", **percent), "strokeDash": dash, "opacity": _opacity(1, 0.08)}

@@ -10,6 +10,7 @@ from typing import Any, final
 
 from untrained.runs.rows import read_rows, read_settings
 from untrained.runs.table import TWIN, Cell, Line, lines_of
+from untrained.search.metric import ACCURACY, Metric
 from untrained.search.run_files import CELLS, CONFIG, METRICS, RESULTS
 
 
@@ -25,7 +26,8 @@ class Grid:
         histories: metrics by the name of a cell, a row per epoch; none of networks without epochs.
         gaps: sentences about missing and damaged files.
         trained: methods whose weights are trained, in a frontier.
-        chance: validation accuracy up to which a network has not learned; 0 if that was not noted.
+        chance: metric on validation data up to which a network has not learned; None if that is not known.
+        metric: the metric of the table.
     """
 
     command: str
@@ -35,7 +37,8 @@ class Grid:
     histories: Mapping[str, Sequence[Mapping[str, Any]]]
     gaps: Sequence[str]
     trained: Sequence[str] = ()
-    chance: float = 0.0
+    chance: float | None = 0.0
+    metric: Metric = ACCURACY
 
 
 def holds_grid(folder: str | Path) -> bool:
@@ -58,10 +61,12 @@ def read_grid(folder: str | Path) -> Grid:
         # null stands for NaN, and for all that is not known.
         facts = [{key: value for key, value in cell.items() if value is not None} for cell in results["cells"]]
         cells = [Cell(**{"keep": None, **each}) for each in facts]
-        if not cells or any(cell.weights <= 0 or not 0 <= cell.accuracy <= 1 for cell in cells if not cell.error):
+        metric = Metric.read(results)
+        if not cells or any(cell.weights <= 0 or not metric.holds(cell.test) for cell in cells if not cell.error):
             raise ValueError("out of range")
-        trained, chance = [str(each) for each in results.get("trained", ())], float(results.get("chance", 0.0))
-        lines = lines_of(cells, results.get("against") or TWIN, chance)
+        trained, chance = [str(each) for each in results.get("trained", ())], results.get("chance", 0.0)
+        chance = None if chance is None else float(chance)
+        lines = lines_of(cells, results.get("against") or TWIN, chance, metric)
         command = str(results.get("command", ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
@@ -72,4 +77,4 @@ def read_grid(folder: str | Path) -> Grid:
             its: list[str] = []
             histories[cell.name] = read_rows(metrics, "epoch", its)
             gaps += [f"{cell.name}: {gap}" for gap in its]
-    return Grid(command, read_settings(folder / CONFIG, gaps), lines, cells, histories, gaps, trained, chance)
+    return Grid(command, read_settings(folder / CONFIG, gaps), lines, cells, histories, gaps, trained, chance, metric)

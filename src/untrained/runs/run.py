@@ -20,6 +20,7 @@ from untrained.files import atomic_write
 from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search import trace
 from untrained.search.evaluation import Answers
+from untrained.search.metric import ACCURACY, Metric
 from untrained.search.run_files import ANSWERS, CONFIG, METRICS, RESULTS, TICKET, TRACE, TWIN_FOLDER
 from untrained.tickets.ticket import Ticket
 
@@ -33,12 +34,14 @@ class Row:
 
     Attributes:
         name: the network, such as "found subnetwork".
-        accuracy: on the test data, 0..1.
+        accuracy: on the test data, 0..1; NaN if the metric is another.
         val_accuracy: on the validation data, 0..1.
         weights: number of weights of the network.
         kept: number of weights that are kept.
         file_bytes: bytes to ship it.
         seconds: time of its epochs, those before a resume included; None for a network without any.
+        metric: the metric of the table.
+        value, val_value: of another metric than accuracy, on the test data and on the validation data; else None.
     """
 
     name: str
@@ -48,6 +51,19 @@ class Row:
     kept: int
     file_bytes: int
     seconds: float | None
+    metric: Metric = ACCURACY
+    value: float | None = None
+    val_value: float | None = None
+
+    @property
+    def test(self) -> float:
+        """The metric on the test data: the accuracy, or the value of another metric."""
+        return self.accuracy if self.value is None else self.value
+
+    @property
+    def val(self) -> float:
+        """The metric on the validation data."""
+        return self.val_accuracy if self.val_value is None else self.val_value
 
 
 @final
@@ -104,6 +120,17 @@ class Run:
     answers: Answers | None
     mistakes: Mistakes | None
     gaps: Sequence[str]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the run; accuracy if its ticket names none."""
+        return Metric.read(self.ticket.meta)
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the loss behind a comma: ", nats" for cross entropy; or nothing."""
+        loss = self.ticket.meta.get("loss", "cross-entropy")
+        return ", nats" if str(loss).startswith(("cross-entropy", "next-token")) else ""
 
     @property
     def labels(self) -> list[str]:
@@ -173,7 +200,7 @@ def read_run(folder: str | Path) -> Run:
 def write_table(folder: Path, rows: Sequence[Row]) -> None:
     """Write the networks that were compared."""
     with atomic_write(folder / RESULTS) as unfinished:
-        networks = [asdict(row) for row in rows]
+        networks = [_plain(asdict(row)) for row in rows]
         unfinished.write_text(json.dumps({"networks": networks}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -216,6 +243,20 @@ def _read_answers(path: Path, gaps: list[str]) -> tuple[Answers | None, Mistakes
     return Answers(labels, predicted, probability), Mistakes(images, *map(tuple, columns))
 
 
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for its file: with the fields of its metric alone."""
+    metric = row.pop("metric")
+    other = {name: row.pop(name) for name in ("value", "val_value")}
+    if metric == asdict(ACCURACY):
+        return row
+    return {name: fact for name, fact in row.items() if "accuracy" not in name} | {"metric": metric, **other}
+
+
+def _row(row: dict[str, Any]) -> Row:
+    other = {} if "metric" not in row else dict.fromkeys(("accuracy", "val_accuracy"), float("nan"))
+    return Row(**{**row, **other, "metric": Metric.read(row)})
+
+
 def _integers(tensor: Tensor) -> Tensor:
     if tensor.ndim != 1 or tensor.dtype not in (torch.int32, torch.int64):
         raise ValueError("no list of integers")
@@ -231,11 +272,11 @@ def _read_table(path: Path, gaps: list[str]) -> list[Row]:
         gaps.append(f"There is no {path.name} in this run's folder: no baselines were measured.")
         return []
     try:
-        rows = [Row(**row) for row in json.loads(path.read_text(encoding="utf-8"))["networks"]]
+        rows = [_row(row) for row in json.loads(path.read_text(encoding="utf-8"))["networks"]]
         for row in rows:
             check_fields(row)
-            shares = 0 <= row.accuracy <= 1 and 0 <= row.val_accuracy <= 1
-            if not shares or min(row.weights, row.kept, row.file_bytes) < 0 or not is_number(row.seconds or 0):
+            good = row.metric.holds(row.test) and row.metric.holds(row.val)
+            if not good or min(row.weights, row.kept, row.file_bytes) < 0 or not is_number(row.seconds or 0):
                 raise ValueError("out of range")
         return rows
     except (ValueError, LookupError, TypeError, RecursionError):

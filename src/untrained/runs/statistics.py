@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -56,6 +56,15 @@ def paired_difference(against: str, ours: Mapping[int, float], theirs: Mapping[i
         return Difference(against, count, mean, None, None)
     half = student_quantile(0.5 + CONFIDENCE / 2, count - 1) * statistics.stdev(differences) / math.sqrt(count)
     return Difference(against, count, mean, mean - half, mean + half)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the ends of Student's t interval of a mean, as of `paired_difference`; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    half = student_quantile(0.5 + CONFIDENCE / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    return mean - half, mean + half
 
 
 @functools.cache

@@ -16,7 +16,8 @@ from typing import Any, final
 from untrained.fields import check_fields
 from untrained.files import atomic_write
 from untrained.runs.reference import Place, find_references, full_name
-from untrained.runs.statistics import Difference, paired_difference
+from untrained.runs.statistics import Difference, mean_interval, paired_difference
+from untrained.search.metric import ACCURACY, Metric
 from untrained.search.run_files import CELLS, RESULTS, SUMMARY, TABLE
 
 # Names of networks in the tables; TWIN stands where others have a method.
@@ -34,7 +35,7 @@ class Cell:
         method: the method as text, or "trained twin".
         keep: fraction to keep; None for methods that learn it.
         seed: seed of the network.
-        accuracy: on the test data, 0..1; NaN if the search failed, as the next two.
+        accuracy: on the test data, 0..1; NaN if the search failed, as the next two, or if the metric is another.
         val_accuracy: on the validation data.
         seconds: time of one epoch.
         weights: number of weights of the network.
@@ -45,6 +46,7 @@ class Cell:
         law: law of the frozen weights as text, in a sweep over laws.
         norm: "batch" or "none", in a frontier of networks with and without a norm.
         epochs: passes over the training data; None if that was not noted.
+        value, val_value: of another metric than accuracy, on the test data and on the validation data; else None.
     """
 
     method: str
@@ -61,9 +63,21 @@ class Cell:
     law: str | None = None
     epochs: int | None = None
     norm: str | None = None
+    value: float | None = None
+    val_value: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @property
+    def test(self) -> float:
+        """The metric on the test data: the accuracy, or the value of another metric."""
+        return self.accuracy if self.value is None else self.value
+
+    @property
+    def val(self) -> float:
+        """The metric on the validation data."""
+        return self.val_accuracy if self.val_value is None else self.val_value
 
     @property
     def place(self) -> Place:
@@ -88,8 +102,8 @@ class Line:
     Attributes:
         method, keep, width, law, norm: as of a `Cell`.
         seeds: number of searches that did not fail.
-        accuracy: on the test data, 0..1.
-        std: sample standard deviation of that over seeds; 0 for one seed.
+        accuracy: on the test data, 0..1; NaN if the metric is another.
+        std: sample standard deviation of `test` over seeds; 0 for one seed.
         val_accuracy: on the validation data.
         kept: share of the weights that is kept.
         bits: bits per weight of the file.
@@ -99,7 +113,10 @@ class Line:
         epochs: passes over the training data; None if that was not noted.
         unlearned: number of searches and trainings that did not fail, and that learned nothing: their validation
             accuracy is no higher than `chance` of `lines_of`.
-        difference: paired difference of the test accuracy to that of the row it is compared with, if any.
+        difference: paired difference of `test` to that of the row it is compared with, if any.
+        metric: the metric of the table.
+        value, val_value: of another metric than accuracy, on the test data and on the validation data; else None.
+        mean_low, mean_high: ends of the 95 % interval of `test` over seeds, by Student's t; None for one seed.
     """
 
     method: str
@@ -119,6 +136,21 @@ class Line:
     difference: Difference | None = None
     norm: str | None = None
     unlearned: int = 0
+    metric: Metric = ACCURACY
+    value: float | None = None
+    val_value: float | None = None
+    mean_low: float | None = None
+    mean_high: float | None = None
+
+    @property
+    def test(self) -> float:
+        """The metric on the test data: the accuracy, or the value of another metric."""
+        return self.accuracy if self.value is None else self.value
+
+    @property
+    def val(self) -> float:
+        """The metric on the validation data."""
+        return self.val_accuracy if self.val_value is None else self.val_value
 
     @property
     def place(self) -> Place:
@@ -126,13 +158,16 @@ class Line:
         return self.method, self.keep, self.width, self.law, self.norm
 
 
-def lines_of(cells: Iterable[Cell], against: str | None = None, chance: float = 0.0) -> list[Line]:
+def lines_of(
+    cells: Iterable[Cell], against: str | None = None, chance: float | None = 0.0, metric: Metric = ACCURACY
+) -> list[Line]:
     """Return the table of these networks: a line for all that differ in the seed alone, in the order of the cells.
 
     Args:
         cells: the networks.
         against: name of the row, or of the method, that each line is compared with; None for no comparison.
-        chance: validation accuracy, 0..1, up to which a network has not learned.
+        chance: metric on validation data up to which a network has not learned; None if that is not known.
+        metric: the metric of the cells.
 
     Raises:
         ValueError: no row is called so.
@@ -140,10 +175,10 @@ def lines_of(cells: Iterable[Cell], against: str | None = None, chance: float = 
     groups: dict[Place, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.place, []).append(cell)
-    lines = [_line(group, chance) for group in groups.values()]
+    lines = [_line(group, chance, metric) for group in groups.values()]
     if against is None:
         return lines
-    by_seed = {place: {cell.seed: cell.accuracy for cell in group if not cell.error} for place, group in groups.items()}
+    by_seed = {place: {cell.seed: cell.test for cell in group if not cell.error} for place, group in groups.items()}
     return [
         line
         if other is None
@@ -160,18 +195,19 @@ def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
     return groups
 
 
-def _line(group: Sequence[Cell], chance: float) -> Line:
+def _line(group: Sequence[Cell], chance: float | None, metric: Metric) -> Line:
     method, keep, width, law, norm = group[0].place
     good = [cell for cell in group if not cell.error]
     error = next((cell.error for cell in group if cell.error), "")
-    accuracies = [cell.accuracy for cell in good]
+    values = [cell.test for cell in good]
+    interval = mean_interval(values)
     epochs = [cell.epochs for cell in good if cell.epochs is not None]
     return Line(
         method,
         keep,
         len(good),
-        accuracy=_mean(accuracies),
-        std=statistics.stdev(accuracies) if len(good) > 1 else 0.0 if good else math.nan,
+        accuracy=_mean([cell.accuracy for cell in good]),
+        std=statistics.stdev(values) if len(good) > 1 else 0.0 if good else math.nan,
         val_accuracy=_mean([cell.val_accuracy for cell in good]),
         kept=_mean([cell.kept / cell.weights for cell in good]),
         bits=_mean([8 * cell.file_bytes / cell.weights for cell in good]),
@@ -183,7 +219,15 @@ def _line(group: Sequence[Cell], chance: float) -> Line:
         norm=norm,
         epochs=_mean(epochs) if epochs else None,
         # Baselines learn nothing by design.
-        unlearned=sum(cell.val_accuracy <= chance and cell.epochs != 0 for cell in good),
+        unlearned=sum(
+            chance is not None and metric.better(cell.val) <= metric.better(chance) and cell.epochs != 0
+            for cell in good
+        ),
+        metric=metric,
+        value=None if metric == ACCURACY else _mean(values),
+        val_value=None if metric == ACCURACY else _mean([cell.val for cell in good]),
+        mean_low=None if interval is None else interval[0],
+        mean_high=None if interval is None else interval[1],
     )
 
 
@@ -204,18 +248,19 @@ def read_cell(folder: Path, cell: Cell, *, failed: bool = False) -> Cell | None:
         facts = json.loads(path.read_text(encoding="utf-8"))
         if facts.pop("sha256", None) not in (None, _sha256(facts)):  # None: written before there was one
             return None
-        read = Cell(**facts)
+        known: dict[str, Any] = {"keep": None} | {name: fact for name, fact in facts.items() if fact is not None}
+        read = Cell(**known)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     if (read.place, read.seed) != (cell.place, cell.seed) or (read.error and not failed):
         return None
-    whole = all(map(math.isfinite, (read.accuracy, read.val_accuracy, read.seconds))) and read.weights > 0
+    whole = all(map(math.isfinite, (read.test, read.val, read.seconds))) and read.weights > 0
     return read if read.error or whole else None
 
 
 def write_cell(folder: Path, cell: Cell) -> None:
     """Write the result of a network."""
-    facts = asdict(cell)
+    facts = _without_nan(asdict(cell))
     with atomic_write(folder / CELLS / f"{cell.name}.json") as unfinished:
         unfinished.write_text(json.dumps({**facts, "sha256": _sha256(facts)}) + "\n", encoding="utf-8")
 
@@ -230,7 +275,7 @@ def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell], **
     own = [field.name for field in fields(Line) if field.name != "difference"]
     rows = []
     for line in lines:
-        row = asdict(line)
+        row: dict[str, Any] = asdict(line) | {"metric": line.metric.name}
         rows.append(row | _flatten(row.pop("difference")))
     _write_csv(folder / SUMMARY, rows, [*own, *_flatten(None)])
     results = {**facts, "lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}

@@ -8,6 +8,7 @@ from untrained.runs.reference import full_name
 from untrained.runs.run import Row
 from untrained.runs.statistics import CONFIDENCE, Difference
 from untrained.runs.table import FOUND, Line
+from untrained.search.metric import ACCURACY, Metric
 from untrained.terminal.text import Table
 
 
@@ -16,14 +17,15 @@ def of_networks(rows: Sequence[Row]) -> Table:
     cells = tuple(
         (
             row.name,
-            f"{row.accuracy:.2%}",
+            row.metric.show(row.test),
             f"{row.kept:,}",
             f"{row.file_bytes:,}",
             "" if row.seconds is None else f"{row.seconds:,.1f}",
         )
         for row in rows
     )
-    return Table(("network", "test accuracy", "weights kept", "bytes to ship", "seconds"), cells, FOUND)
+    metric = rows[0].metric if rows else ACCURACY
+    return Table(("network", f"test {metric.words}", "weights kept", "bytes to ship", "seconds"), cells, FOUND)
 
 
 def of_lines(lines: Sequence[Line]) -> Table:
@@ -31,12 +33,16 @@ def of_lines(lines: Sequence[Line]) -> Table:
 
     Its notes explain the differences, and name the rows of which a search failed or a network did not learn.
     """
+    metric = lines[0].metric if lines else ACCURACY
+    test, validation = (f"{part}{metric.suffix}" for part in ("test", "validation"))
+    if metric != ACCURACY:
+        test, validation = (f"{part} {metric.words}{metric.suffix}" for part in ("test", "validation"))
     unequal = len({line.epochs for line in lines if line.epochs}) > 1
     optional = {
         "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
         "weights": [line.law or "" for line in lines],
         "norm": [line.norm or "" for line in lines],
-        "difference": [show_difference(line.difference) for line in lines],
+        "difference": [show_difference(line.difference, metric) for line in lines],
         "epochs": [f"{line.epochs:g}" if line.epochs is not None else "" for line in lines] if unequal else [],
     }
     # A column that is empty in all lines is left out.
@@ -47,9 +53,9 @@ def of_lines(lines: Sequence[Line]) -> Table:
         **law,
         **norm,
         "keep": ["" if line.keep is None else f"{line.keep:g}" for line in lines],
-        "test, %": [f"{100 * line.accuracy:.2f}{_spread(line)}" for line in lines],
+        test: [f"{metric.bare(line.test)}{_spread(line)}" for line in lines],
         **difference,
-        "validation, %": [f"{100 * line.val_accuracy:.2f}" for line in lines],
+        validation: [metric.bare(line.val) for line in lines],
         "kept": [f"{100 * line.kept:.1f} %" for line in lines],
         "bits/weight": [f"{line.bits:.3f}" for line in lines],
         "bytes to ship": [f"{line.file_bytes:,.0f}" for line in lines],
@@ -58,9 +64,10 @@ def of_lines(lines: Sequence[Line]) -> Table:
     }
     rows = [row for row, line in zip(zip(*columns.values(), strict=True), lines, strict=True) if line.seeds]
     failed = (f"{full_name(line.place)}: a search failed: {line.error}" for line in lines if line.error)
+    alone = "the most frequent class" if metric == ACCURACY else "one value"
     unlearned = (
         f"{full_name(line.place)}: {line.unlearned} of {line.seeds} seeds did not learn: "
-        "on validation data not clearly better than the most frequent class alone"
+        f"on validation data not clearly better than {alone} alone"
         for line in lines
         if line.unlearned
     )
@@ -68,17 +75,18 @@ def of_lines(lines: Sequence[Line]) -> Table:
 
 
 def _spread(line: Line) -> str:
-    return f" ± {100 * line.std:.2f}" if line.seeds > 1 else ""
+    return f" ± {line.metric.bare(line.std)}" if line.seeds > 1 else ""
 
 
-def show_difference(difference: Difference | None) -> str:
-    """Return a difference and its interval in percentage points, with "noise" if the interval holds 0."""
+def show_difference(difference: Difference | None, metric: Metric = ACCURACY) -> str:
+    """Return a difference and its interval (of shares in percentage points), with "noise" if the interval holds 0."""
     if difference is None:
         return ""
-    text = f"{100 * difference.mean:+.2f}"
+    text = metric.bare(difference.mean, "+")
     if difference.low is None or difference.high is None:
         return text
-    return f"{text} [{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]{' noise' * difference.is_noise}"
+    low, high = (metric.bare(end, "+") for end in (difference.low, difference.high))
+    return f"{text} [{low}, {high}]{' noise' * difference.is_noise}"
 
 
 def explain_differences(lines: Sequence[Line]) -> list[str]:
@@ -88,15 +96,20 @@ def explain_differences(lines: Sequence[Line]) -> list[str]:
         return []
     others = list(dict.fromkeys(each.against for each in shown))
     other = f'"{others[0]}"' if len(others) == 1 else f'"{others[0].partition(", ")[0]}" at the same place'
+    metric = lines[0].metric
+    data = "images" if metric == ACCURACY else "data"
+    unit = ", in percentage points" if metric.unit == "%" else metric.suffix and f", in {metric.unit}"
     pairs = "–".join(map(str, sorted({min(each.pairs for each in shown), max(each.pairs for each in shown)})))
     intervals = sum(each.low is not None for each in shown)
     notes = [
         f"test: mean{' and sample standard deviation' * any(line.seeds > 1 for line in lines)} over the seeds.",
-        f"difference: test accuracy minus that of {other}, in percentage points; pairs of the same seed: {pairs}.",
+        f"difference: test {metric.words} minus that of {other}{unit}; pairs of the same seed: {pairs}.",
     ]
+    if not metric.higher_is_better:
+        notes.append(f"Lower is better: a difference below 0 is an improvement of the {metric.words}.")
     if intervals:
         notes += [
-            f"[low, high]: its {100 * CONFIDENCE:.0f} % confidence interval over seeds, on the same test images "
+            f"[low, high]: its {100 * CONFIDENCE:.0f} % confidence interval over seeds, on the same test {data} "
             "(Student's t on the pairs). noise: it holds 0.",
             f"Of {intervals} such intervals, not corrected for their number, one in twenty misses by chance alone.",
         ]
