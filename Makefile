@@ -1,4 +1,5 @@
 # `make demo` and `make test` need Python >= 3.11, pip and the package index, and set up the rest in .venv.
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu in the environment gives torch without CUDA, gigabytes less.
 PYTHON ?= python3
 SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := .venv/$(SCRIPTS)
