@@ -91,6 +91,21 @@ def test_the_method_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     assert "accuracy" in capsys.readouterr().out
 
 
+def test_the_network_of_ones_own_goes_through_all_commands_of_its_page(tmp_path, monkeypatch, capsys):
+    image = pytest.importorskip("PIL.Image")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs/your-model.md"
+    Path("cnn.py").write_text(_blocks(page, "python")[0], encoding="utf-8")
+    for number in range(40):
+        kind, shade = ("cat", 60) if number % 2 else ("dog", 180)
+        Path(f"photos/{kind}").mkdir(parents=True, exist_ok=True)
+        image.new("RGB", (40, 36), (shade + number, shade, number)).save(f"photos/{kind}/{number}.png")
+    for line in re.findall(r"^\$ untrained (.*)$", _blocks(page, "console")[0], re.MULTILINE):
+        main(shlex.split(line))
+    printed = capsys.readouterr().out
+    assert "accuracy" in printed and "good, its weights" in printed and printed.count("found.html") == 2
+
+
 def test_the_members_it_names_are_there():
     table = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/write-a-method.md").read_text(), re.MULTILINE)
     names = [name for cell in table for name in re.findall(r"`(\w+)(?:\([\w, ]*\))?`", cell)]

@@ -10,7 +10,7 @@ from typing import Any, final
 from torch import nn
 
 from untrained import plot
-from untrained.data.dataset import DataSet, load_data, resolve_name
+from untrained.data.dataset import load_data, resolve_name
 from untrained.data.known import KNOWN_NAMES
 from untrained.experiments.by_name import last_of, method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
@@ -125,17 +125,18 @@ def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path,
         picture = folder / PICTURE
         plot.save(plot.overview(read_run(folder)), picture)
     cut = tuple(name for name, mask in masks(network).items() if not mask.any())
-    return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, report, *_write_page(folder, bench.data))
+    return Found(tuple(rows), history, folder, folder / TICKET, cut, picture, report, *_write_page(folder, bench))
 
 
-def _write_page(folder: Path, data: DataSet) -> tuple[Path | None, str]:
+def _write_page(folder: Path, bench: Workbench) -> tuple[Path | None, str]:
     """Write the page that runs the network, and return its path, or why there is none.
 
     It has test images of known data sets: those of a folder may not be for everybody whom the page is given to.
     """
-    page, known = folder / PAGE, data.name in KNOWN_NAMES
+    page, data = folder / PAGE, bench.data
+    model = None if bench.brought is None else bench.network().cpu()
     try:
-        to_html(Ticket.load(folder / TICKET), page, examples=data.test if known else None)
+        to_html(Ticket.load(folder / TICKET), page, model, examples=data.test if data.name in KNOWN_NAMES else None)
     except TicketError as error:
         page.unlink(missing_ok=True)  # of an earlier version
         return None, str(error)

@@ -25,6 +25,7 @@ from untrained.plot.run import class_names, layer_name, line_of, paint_curves, p
 from untrained.runs.run import Run
 from untrained.runs.weights import FirstLayer, first_layer, signs_of
 from untrained.search.trace import Sample
+from untrained.tickets.networks import name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,8 +164,8 @@ def _paint_first_layer(both: Sequence[Axes], layer: FirstLayer, prefix: str = ""
 
 def _title(run: Run) -> str:
     """Return the network, its data, its method and the share of weights kept, as far as the run has them."""
-    network, data = run.ticket.built_by, run.ticket.meta.get("data")
-    title = "a network" if network is None else str(network["name"])
+    data = run.ticket.meta.get("data")
+    title = name_of(run.ticket) or "a network"
     title += f" on {Path(data).name}" if isinstance(data, str) else ""
     methods = {type(entry.method).__name__ for entry in run.ticket.tensors.values() if entry.method is not None}
     method = run.settings.get("method") or ", ".join(sorted(methods))

@@ -20,6 +20,7 @@ from untrained.report.charts import channel, short_names
 from untrained.report.page import Chart, Image, Section, Table, render
 from untrained.report.pixels import weights_image
 from untrained.terminal.text import clean
+from untrained.tickets.networks import name_of
 
 _BARS, _MATRIX, _PAIRS, _POINTS = 40, 40, 6, 60
 _TASKS, _UNITS = 4, 11
@@ -60,7 +61,7 @@ def render_bank(tasks: Sequence[Task], found: BankSummary, file_bytes: int, infe
     if not tasks:
         return render(f"{count} on one frozen network", [lead], [])
     first = tasks[0].ticket()
-    network = "a network" if first.built_by is None else clean(first.built_by["name"])
+    network = clean(name_of(first) or "a network")
     lead += " The weights are " + (f"random, from seed {first.seed}." if first.law else "a pretrained model's.")
     sections = [*_accuracies(found), *_overlaps(tasks), *_bytes(found, file_bytes), *_table(found), *_pictures(tasks)]
     return render(f"{count} on {network}", [lead], [*sections, _inferred(tasks, inferred)])

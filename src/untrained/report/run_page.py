@@ -21,6 +21,7 @@ from untrained.runs.weights import first_layer
 from untrained.search.metric import ACCURACY
 from untrained.search.run_files import REPORT, TICKET
 from untrained.terminal.text import clean
+from untrained.tickets.networks import name_of
 from untrained.tickets.summary import summary
 
 
@@ -55,7 +56,7 @@ def write_report(folder: str | Path) -> Path:
 
 def _title(run: Run) -> str:
     network, data = run.ticket.built_by, run.ticket.meta.get("data")
-    title = "A network" if network is None else clean(network["name"])
+    title = clean(name_of(run.ticket) or "A network")
     if network is not None and isinstance(norm := network["arguments"].get("norm"), str):
         title += f" with {clean(norm)} norm"
     if isinstance(data, str):

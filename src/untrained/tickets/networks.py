@@ -118,3 +118,10 @@ def read_input_shape(ticket: Ticket) -> list[int]:
     if not isinstance(shape, list) or not shape or any(type(side) is not int or side < 1 for side in shape):
         raise TicketError(f"meta.shape must be a list of sizes such as [1, 28, 28], got {shape!r}")
     return shape
+
+
+def name_of(ticket: Ticket) -> str | None:
+    """Return the name of a ticket's network, if it has one; it may be from a stranger's file."""
+    if ticket.built_by is not None:
+        return ticket.built_by["name"]
+    return None if (told := Description.of(ticket.meta)) is None else told.name

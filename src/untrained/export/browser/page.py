@@ -31,6 +31,7 @@ from untrained.export.network import (
 )
 from untrained.files import atomic_write
 from untrained.methods import Method
+from untrained.tickets.networks import name_of
 from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
 
@@ -126,7 +127,7 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], example
         kind=kind,
         data=name,
         drawn=_DRAWN.get(name, "a picture"),
-        architecture=(ticket.built_by or {}).get("name", type(network).__name__),
+        architecture=name_of(ticket) or type(network).__name__,
         summary=size,
         trained=sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra),
         masked=masked,
