@@ -53,7 +53,7 @@ docs-check: .venv/for-test
 .venv-lowest/for-test: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest
 	$(LOWEST) -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
-		-e '.[plot,images,download,compare,wann,onnx,serve,cluster,zoo]' \
+		-e '.[plot,images,download,compare,wann,onnx,serve,sklearn,cluster,zoo]' \
 		axe-playwright-python hypothesis ipykernel nbclient onnxruntime pytest pytest-xdist scipy
 	touch $@
 

@@ -10,7 +10,7 @@ import torch
 
 import untrained as ut
 
-PUBLIC_MODULES = [ut, *(getattr(ut, name) for name in "export models optim packed plot testing wann".split())]
+PUBLIC_MODULES = [ut, *(getattr(ut, name) for name in "export models optim packed plot sklearn testing wann".split())]
 
 
 def _public():
@@ -21,7 +21,7 @@ def _public():
             each = getattr(module, name)
             documented = inspect.isclass(each) or inspect.isfunction(each)
             own = each.__module__.startswith(module.__name__) if documented else False
-            if own or (module is ut.wann and documented):
+            if own or (module in (ut.wann, ut.sklearn) and documented):
                 yield f"{module.__name__}.{name}", each
 
 

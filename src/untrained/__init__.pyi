@@ -3,6 +3,7 @@ from . import models as models
 from . import optim as optim
 from . import packed as packed
 from . import plot as plot
+from . import sklearn as sklearn
 from . import testing as testing
 from . import wann as wann
 from ._version import __version__ as __version__

@@ -1,0 +1,2 @@
+from .estimators import TicketClassifier as TicketClassifier
+from .estimators import TicketRegressor as TicketRegressor
