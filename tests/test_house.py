@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = Path(untrained.__file__).parent
 # Data flows seed → weights → scores → choice → ticket → run; a package imports only from those before it.
 PACKAGES = """
-    _version _old_paths files fields terminal own_code native models data weights selection methods masking optim
-    tickets packed bank export search runs opponents plot report experiments sklearn wann testing cli __main__
+    _version _old_paths files fields terminal own_code clusters native models data weights selection methods masking
+    optim tickets packed bank export search runs opponents plot report experiments sklearn wann testing cli __main__
 """.split()
 # The packages for weight agnostic networks, in the same way.
 WANN_PACKAGES = "networks numerics tasks evolution tuning runs".split()

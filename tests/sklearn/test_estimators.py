@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import untrained as ut
+from untrained.terminal.extras import install_command
 
 pytest.importorskip("sklearn.base")
 
@@ -145,5 +147,5 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "untrained.sklearn.estimators", raising=False)
     monkeypatch.delattr(ut.sklearn, "estimators", raising=False)
     ut.sklearn.__dict__.pop("TicketClassifier", None)
-    with pytest.raises(ImportError, match=r"pip install 'untrained\[sklearn\]'"):
+    with pytest.raises(ImportError, match=re.escape(install_command("sklearn"))):
         _ = ut.sklearn.TicketClassifier

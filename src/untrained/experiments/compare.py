@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from untrained import plot
+from untrained.clusters.cluster import cluster_named
 from untrained.data.dataset import DataSet, load_data, resolve_name
 from untrained.experiments.by_name import entrant_of, last_of, law_of, split, takes_keep
 from untrained.experiments.parts import in_own_folder, join, part_of, read_parts
@@ -66,10 +67,10 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
 
     The trained twin and random subnetworks are always among them. There is no model selection: results are those of
-    the last epoch, on validation and test data. joblib runs the searches in parallel, a core each; under
-    `joblib.parallel_config(backend="dask")` or `"ray"` on a cluster. Each finished network is written at once, so an
-    interrupted comparison continues with `resume=True`. With `cell="i/n"` only the i-th of n equal parts is searched,
-    on any machine; `merge=(folder,)` joins all parts to what one process would have written.
+    the last epoch, on validation and test data. joblib runs the searches in parallel, a core each; or, with
+    `jobs="dask:ADDRESS"` or `"ray:ADDRESS"`, the workers of a cluster, which share the folders. Each finished network
+    is written at once, so an interrupted comparison continues with `resume=True`. With `cell="i/n"` only the i-th of n
+    equal parts is searched, on any machine; `merge=(folder,)` joins all parts to what one process would have written.
 
     Args:
         settings: the settings; default `CompareSettings()`.
@@ -163,6 +164,8 @@ def run_grid(
     """
     against = settings.against or TWIN
     find_references(list(dict.fromkeys(cell.place for cell in grid)), against)  # raises before any file is written
+    if isinstance(settings.jobs, str):
+        cluster_named(settings.jobs, "jobs")  # raises before any file is written
     if settings.cell is not None:
         grid = part_of(grid, settings.cell)
     parts = read_parts(settings, grid) if settings.merge else {}
@@ -209,16 +212,16 @@ def _import_joblib() -> Any:
 
 def _run_cells(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
     """Yield every cell with its results, as they are done."""
+    if isinstance(settings.jobs, str):
+        yield from _run_on_cluster(settings.jobs, cells, folder)
+        return
     joblib = _import_joblib()
     _, configured = joblib.parallel.get_active_backend()
     jobs = settings.jobs
     if jobs is None and configured in (None, 1):
         # Without joblib.parallel_config: a core each, or the one GPU for one after the other.
         jobs = -1 if choose_device(settings.device).type == "cpu" else 1
-    work = []
-    for cell, setup in cells.items():
-        setup, method = _make_paths_absolute(setup), with_absolute_path(cell.method)
-        work.append(joblib.delayed(run_cell)(setup, cell, method, folder / CELLS / cell.name))
+    work = [joblib.delayed(run_cell)(*arguments) for arguments in _arguments(cells, folder)]
     try:
         pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # a backend that returns everything at the end
@@ -227,13 +230,33 @@ def _run_cells(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path
         with _children_ignore_sigint():
             results = pool(work)  # starts the workers
         try:
-            for cell in results:  # not `yield from`, which closes the results itself
+            for cell in results:  # noqa: UP028  `yield from` closes the results itself
                 yield cell
         except GeneratorExit:  # interrupted between two cells
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # joblib advises to take all results
                 results.close()
             raise
+
+
+def _arguments(cells: Mapping[Cell, Setup], folder: Path) -> list[tuple[Setup, Cell, str, Path]]:
+    """Return the arguments of `run_cell` for workers in any folder."""
+    return [
+        (_make_paths_absolute(setup), cell, with_absolute_path(cell.method), folder / CELLS / cell.name)
+        for cell, setup in cells.items()
+    ]
+
+
+def _run_on_cluster(name: str, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
+    """Yield every cell with its results, as the workers of a cluster are done with them."""
+    kind, address = cluster_named(name, "jobs")
+    with contextlib.closing(kind(None, address)) as cluster:
+        for _, cell in cluster.run(_run_part, _arguments(cells, folder)):
+            yield cell
+
+
+def _run_part(_: None, arguments: tuple[Setup, Cell, str, Path]) -> Cell:
+    return run_cell(*arguments)
 
 
 @contextlib.contextmanager

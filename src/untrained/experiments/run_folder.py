@@ -85,6 +85,8 @@ def resume_command(command: str, folder: Path, settings: Setup) -> str:
     cell = getattr(settings, "cell", None)
     of_cell = [] if cell is None else ["--cell", cell]
     words = ["untrained", command, "--out", str(folder.parent if of_cell else folder), *of_cell, "--resume"]
+    if isinstance(jobs := getattr(settings, "jobs", None), str):
+        words += ["--jobs", jobs]
     for name in ("model", "methods", "method"):
         given = getattr(settings, name, ())
         given = [given] if isinstance(given, str) else given

@@ -7,12 +7,12 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, final
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from untrained.fields import check_fields
 from untrained.own_code import is_code, short
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 _WIDEST = 64  # as that of the networks
 _MOST_SEEDS = 10_000
 _CELL = re.compile(r"[0-9]{1,6}/[0-9]{1,6}")
+
+
+def number_or_cluster(_: Any, tokens: Sequence[Token]) -> int | str:
+    """Return a number or a cluster; what a cluster answers may run code, so that only the flag may name one."""
+    token = tokens[0]
+    if token.value.removeprefix("-").isdecimal():
+        return int(token.value)
+    if token.source != "cli":
+        raise ValueError(f"{token.source} names the cluster {token.value[:500]!r}, which only a flag may do")
+    return token.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +162,9 @@ class GridSettings(Setup):
         keep: Fractions of the weights kept, with commas between them, for methods that take it.
         seeds: Number of seeds: 0, 1, 2 …
         against: Row of the table that the others are compared with: a method, or a row, such as "edge-popup, keep 0.5".
-        jobs: Searches at a time (default: one a core, or the number of joblib.parallel_config).
+        jobs: Searches at a time (default: one a core, or the number of joblib.parallel_config); or the cluster whose
+            workers search: dask:ADDRESS, ray:ADDRESS, or dask or ray for the one that its own variables name, or for
+            workers on this machine.
         cell: Search only the i-th of n equal parts of the networks, for i/n, into a folder of its own in that of --out;
             the same command again continues it.
         merge: Join the parts in these folders, or in a folder that has all, into one run (default of --out: that
@@ -164,7 +176,7 @@ class GridSettings(Setup):
     keep: str = "0.5"
     seeds: int = 3
     against: str = "trained twin"
-    jobs: int | None = None
+    jobs: Annotated[int | str | None, Parameter(converter=number_or_cluster)] = None
     cell: str | None = None
     merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
 
@@ -297,7 +309,8 @@ def to_toml(settings: DataclassInstance) -> str:
     chosen = {field.name: getattr(settings, field.name) for field in fields(settings)}
     lines = []
     for name, value in chosen.items():
-        if value is not None and name not in ("out", "resume", "cell", "merge"):
+        of_now = name == "jobs" and isinstance(value, str)  # a cluster, which no file may name
+        if value is not None and not of_now and name not in ("out", "resume", "cell", "merge"):
             # JSON's strings, numbers, booleans and lists of them are TOML too.
             text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
             lines.append(f"{name.replace('_', '-')} = {text}\n")

@@ -16,6 +16,7 @@ from untrained.methods.base import Method
 from untrained.models.fully_connected import fc
 from untrained.search.fit import fit
 from untrained.sklearn.table import Rows, describe, measure, standardise
+from untrained.terminal.extras import install_command
 from untrained.tickets.ticket import Ticket, rebuild
 
 try:
@@ -24,7 +25,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
-    raise ImportError("ut.sklearn needs scikit-learn: pip install 'untrained[sklearn]'") from None
+    raise ImportError(f"ut.sklearn needs scikit-learn: {install_command('sklearn')}") from None
 
 _AT_ONCE = 4096  # rows of a prediction
 
@@ -85,7 +86,7 @@ class TicketEstimator(BaseEstimator, ABC):
         return torch.cat([self._network(part) for part in parts])
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = {**super().__getstate__()}
         state.pop("_network", None)
         return {**state, "ticket_": self.ticket_.to_bytes()} if "ticket_" in state else state
 
@@ -129,7 +130,8 @@ class TicketClassifier(ClassifierMixin, TicketEstimator):
         Raises:
             ValueError: a number is not finite, a class is no class, or an argument is out of range.
         """
-        columns, y = validate_data(self, X, y, dtype=np.float64)  # pyright: ignore[reportAssignmentType]
+        table: Any = validate_data(self, X, y, dtype=np.float64)
+        columns, y = table
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         names = [str(name) for name in self.classes_]
@@ -177,8 +179,8 @@ class TicketRegressor(RegressorMixin, TicketEstimator):
         Raises:
             ValueError: a number is not finite, or an argument is out of range.
         """
-        columns, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)  # pyright: ignore[reportAssignmentType]
-        y = np.asarray(y, np.float64)
+        table: Any = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        columns, y = table[0], np.asarray(table[1], np.float64)
         mean, std = (value.item() for value in measure(y))
         scaled = torch.from_numpy((y - mean) / (std or 1.0)).float()[:, None]
         self._search(columns, scaled, 1, "mse", {"task": "regression", "target": {"mean": mean, "std": std}})

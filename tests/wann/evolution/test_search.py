@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_search import ISLANDS, SMALL, Toy, assert_same, facts, genomes, search_of
 
+from toy_search import ISLANDS, SMALL, Toy, assert_same, facts, genomes, search_of
 from untrained.wann.evolution.presets import Preset
 from untrained.wann.numerics.jit import AVAILABLE
 

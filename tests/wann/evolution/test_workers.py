@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_search import ISLANDS, SMALL, Toy, assert_same, search_of
 
+from toy_search import ISLANDS, SMALL, Toy, assert_same, search_of
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.graph import WEIGHTS
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Self, final
 
 import numpy as np
 
+from untrained.clusters.cluster import Cluster, cluster_named
 from untrained.terminal.extras import install_command
-from untrained.wann.evolution.cluster import Cluster, cluster_named
 from untrained.wann.evolution.threads import ThreadChoice
 from untrained.wann.networks.batch import Packed
 from untrained.wann.tasks.task import Part, Task
@@ -67,7 +69,8 @@ class Evaluator:
         """Return the rewards of all networks, as `Task.rewards`."""
         how = {"weights": weights, "seed": seed, "reps": reps, "part": part}
         if self._cluster is not None:
-            return np.concatenate(self._cluster.rewards(_divide(networks, self._cluster.cores), **how))
+            calls = self._cluster.run(partial(_rewards, how=how), _divide(networks, self._cluster.cores))
+            return np.concatenate([rewards for _, rewards in sorted(calls, key=itemgetter(0))])
         if isinstance(self.workers, str):
             with self:
                 return self.rewards(networks, **how)
@@ -93,6 +96,10 @@ class Evaluator:
         except ImportError:
             raise ImportError(f"several workers need joblib: {install_command('wann')}") from None
         return Parallel(n_jobs=self.workers, prefer="threads" if self.task.frees_threads else "processes")
+
+
+def _rewards(task: Task, networks: Packed, how: dict[str, Any]) -> np.ndarray:
+    return task.rewards(networks, **how)
 
 
 def _divide(networks: Packed, workers: int) -> list[Packed]:

@@ -1,4 +1,4 @@
-"""The settings of a search for weight agnostic networks: the flags of `untrained wann`. Imports no other package."""
+"""The settings of a search for weight agnostic networks: the flags of `untrained wann`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, final
 from cyclopts import Parameter, Token
 
 from untrained.fields import check_fields
+from untrained.runs.settings import number_or_cluster
 
 
 def accept_task(task: str, file: str | Path) -> str:
@@ -37,16 +38,6 @@ def _task(_: Any, tokens: Sequence[Token]) -> str:
     """Return the task of the flag, or that of the settings file if a file may name it."""
     token = tokens[0]
     return token.value if token.source == "cli" else accept_task(token.value, token.source)
-
-
-def _workers(_: Any, tokens: Sequence[Token]) -> int | str:
-    """Return a number or a cluster; what a cluster answers may run code, so that only the flag may name one."""
-    token = tokens[0]
-    if token.value.isdecimal():
-        return int(token.value)
-    if token.source != "cli":
-        raise ValueError(f"{token.source} names the cluster {token.value[:500]!r}, which only --workers may do")
-    return token.value
 
 
 @final
@@ -95,7 +86,7 @@ class WannSettings:
     islands: int = 1
     migrate_every: int = 0
     restart_after: int = 0
-    workers: Annotated[int | str | None, Parameter(converter=_workers)] = None
+    workers: Annotated[int | str | None, Parameter(converter=number_or_cluster)] = None
     seed: int = 0
     tune: Annotated[Literal["shared", "weights"], Parameter()] = "weights"
     trials: int = 100

@@ -1,4 +1,4 @@
-"""Clusters of Dask and Ray that evaluate networks on other machines, and evaluate again what a dead worker had."""
+"""Clusters of Dask and Ray that call functions on other machines, and call again what a dead worker had."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ import pickle
 import socket
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, final
 
-import numpy as np
-
 from untrained.terminal.extras import install_command
-from untrained.wann.networks.batch import Packed
-from untrained.wann.tasks.task import Task
 
 _PATIENCE = 60  # seconds until a cluster must have a worker
 
 
 class Cluster(ABC):
-    """Connection to a cluster whose workers have a task."""
+    """Connection to a cluster whose workers have an object that all calls share."""
 
     @abstractmethod
-    def __init__(self, task: Task, address: str) -> None:
+    def __init__(self, shared: object, address: str) -> None:
         """Connect to an address; an empty one: what the package's own variables name, or this machine.
 
         Raises:
@@ -39,8 +35,8 @@ class Cluster(ABC):
         """The number of cores that all workers have now."""
 
     @abstractmethod
-    def rewards(self, parts: Sequence[Packed], **how: Any) -> list[np.ndarray]:
-        """Return the rewards of every part, in order; `how` are the other arguments of `Task.rewards`.
+    def run(self, function: Callable[[Any, Any], Any], parts: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield (number of a part, function(shared object, part)) as they are done.
 
         A part that a worker had when it died goes to another one; not for ever, since it may be what kills workers.
         """
@@ -54,7 +50,7 @@ class Cluster(ABC):
 class DaskCluster(Cluster):
     """Connection to a Dask scheduler (Rocklin 2015)."""
 
-    def __init__(self, task: Task, address: str) -> None:
+    def __init__(self, shared: object, address: str) -> None:
         import dask.config
         from distributed import Client
 
@@ -65,16 +61,21 @@ class DaskCluster(Cluster):
             self.close()
             raise TimeoutError(f"dask:{address} has no worker after {_PATIENCE} seconds") from error
         # A result, unlike scattered data, is computed again when the only worker that has it dies.
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):  # data of the task
-            self._task = self._client.submit(_load, _packed(task), pure=False)
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):  # data in the object
+            self._shared = self._client.submit(_load, _packed(shared), pure=False)
 
     @property
     def cores(self) -> int:
         return sum(self._client.ncores().values())
 
-    def rewards(self, parts: Sequence[Packed], **how: Any) -> list[np.ndarray]:
-        done = [self._client.submit(_rewards, self._task, part, how, pure=False) for part in parts]
-        return self._client.gather(done)
+    def run(self, function: Callable[[Any, Any], Any], parts: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        from distributed import as_completed
+
+        calls = {
+            self._client.submit(function, self._shared, part, pure=False): number for number, part in enumerate(parts)
+        }
+        for call, result in as_completed(list(calls), loop=self._client.loop, with_results=True):
+            yield calls[call], result
 
     def close(self) -> None:
         self._client.close()
@@ -84,7 +85,7 @@ class DaskCluster(Cluster):
 class RayCluster(Cluster):
     """Connection to a Ray cluster (Moritz et al. 2018)."""
 
-    def __init__(self, task: Task, address: str) -> None:
+    def __init__(self, shared: object, address: str) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # without it, Ray warns of a change to come
         import ray
@@ -95,17 +96,22 @@ class RayCluster(Cluster):
             ray.init(address or None, log_to_driver=False, logging_level=logging.ERROR)
         elif address:
             raise ValueError(f"Ray is connected already: give workers='ray', or ray.shutdown() before ray:{address}")
-        self._task, self._remote = ray.put(_packed(task)), ray.remote(_rewards_by_reference)
+        self._shared, self._remote = ray.put(_packed(shared)), ray.remote(_call_by_reference)
 
     @property
     def cores(self) -> int:
         return int(self._ray.cluster_resources().get("CPU", 0))
 
-    def rewards(self, parts: Sequence[Packed], **how: Any) -> list[np.ndarray]:
-        try:
-            return self._ray.get([self._remote.remote([self._task], part, how) for part in parts])
-        except self._ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+    def run(self, function: Callable[[Any, Any], Any], parts: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        calls = {self._remote.remote(function, [self._shared], part): number for number, part in enumerate(parts)}
+        waiting = list(calls)
+        while waiting:
+            (done,), waiting = self._ray.wait(waiting)
+            try:
+                result = self._ray.get(done)
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            yield calls[done], result
 
     def close(self) -> None:
         if self._opened:
@@ -115,8 +121,8 @@ class RayCluster(Cluster):
 _KINDS = {"dask": (DaskCluster, "distributed"), "ray": (RayCluster, "ray")}
 
 
-def cluster_named(name: str) -> tuple[type[Cluster], str]:
-    """Return the class and the address that a text names: dask, ray, dask:ADDRESS or ray:ADDRESS.
+def cluster_named(name: str, setting: str = "workers") -> tuple[type[Cluster], str]:
+    """Return the class and the address that a setting names: dask, ray, dask:ADDRESS or ray:ADDRESS.
 
     Raises:
         ImportError: its package is not installed.
@@ -124,7 +130,7 @@ def cluster_named(name: str) -> tuple[type[Cluster], str]:
     """
     kind, colon, address = name.partition(":")
     if kind not in _KINDS or bool(colon) != bool(address):
-        raise ValueError(f"workers must be a number, dask, ray, dask:ADDRESS or ray:ADDRESS, got {name!r}")
+        raise ValueError(f"{setting} must be a number, dask, ray, dask:ADDRESS or ray:ADDRESS, got {name!r}")
     cluster, package = _KINDS[kind]
     if find_spec(package) is None:
         raise ImportError(f"workers of {kind} need {package}: {install_command('cluster')}")
@@ -141,30 +147,26 @@ def _reach(address: str) -> None:
             raise ConnectionError(f"ray:{address} cannot be reached: {error}") from None
 
 
-def _packed(task: Task) -> tuple[list[str], bytes]:
-    """Return the task, pickled, and where this process looks for modules, such as that of an environment."""
+def _packed(shared: object) -> tuple[list[str], bytes]:
+    """Return the object, pickled, and where this process looks for modules, such as that of an environment."""
     import cloudpickle
 
-    return sys.path, cloudpickle.dumps(task)
+    return sys.path, cloudpickle.dumps(shared)
 
 
-def _load(packed: tuple[list[str], bytes]) -> Task:
-    places, task = packed
+def _load(packed: tuple[list[str], bytes]) -> Any:
+    places, shared = packed
     sys.path += [place for place in places if place not in sys.path]
-    return pickle.loads(task)
+    return pickle.loads(shared)
 
 
-def _rewards(task: Task, networks: Packed, how: dict[str, Any]) -> np.ndarray:
-    return task.rewards(networks, **how)
-
-
-def _rewards_by_reference(reference: list[Any], networks: Packed, how: dict[str, Any]) -> np.ndarray:
-    return _rewards(_fetched(*reference), networks, how)
+def _call_by_reference(function: Callable[[Any, Any], Any], reference: list[Any], part: Any) -> Any:
+    return function(_fetched(*reference), part)
 
 
 @lru_cache(maxsize=1)
-def _fetched(reference: Any) -> Task:
-    """Return the task once for all parts that a worker evaluates: anew, its functions would be compiled anew."""
+def _fetched(reference: Any) -> Any:
+    """Return the object once for all calls of a worker: anew, functions of a task would be compiled anew."""
     import ray
 
     return _load(ray.get(reference))

@@ -1,5 +1,6 @@
-"""Clusters: on Dask and on Ray the search is the same as on one thread, also after a worker died."""
+"""Clusters: on Dask and on Ray all is found as in one process, also after a worker died."""
 
+import dataclasses
 import os
 import re
 import secrets
@@ -8,16 +9,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_search import ISLANDS, Toy, assert_same, search_of
 
+import untrained as ut
+from toy_search import ISLANDS, Toy, assert_same, search_of
 from untrained import wann
 from untrained.cli.app import main
+from untrained.runs.grid import read_grid
 from untrained.terminal.extras import install_command
 from untrained.wann.evolution.workers import Evaluator
 
@@ -29,6 +31,36 @@ ray.init("local", num_cpus=1, include_dashboard=False, logging_level=logging.ERR
 print("address", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 ray.shutdown()
+"""
+
+# A method that kills the worker which chooses for the second time, once in all.
+MORTAL = """
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import untrained as ut
+from untrained.methods.masks import top_codes, uniform_scores
+
+CALLS = []
+
+
+@final
+@dataclass(frozen=True)
+class Mortal(ut.Method):
+    mark: str = ""
+    home: int = 0
+
+    def init_scores(self, weight, generator):
+        return uniform_scores(weight, generator)
+
+    def codes(self, weights, scores):
+        CALLS.append(1)
+        if len(CALLS) > 1 and os.getpid() != self.home and not Path(self.mark).exists():
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return top_codes(scores, 0.5, together=False, signed=False)
 """
 
 
@@ -105,6 +137,23 @@ def test_a_worker_that_dies_changes_nothing(cluster, tmp_path):
     assert_same(search, alone)
 
 
+def test_a_comparison_is_what_one_process_finds_though_a_worker_dies(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mortal.py").write_text(MORTAL, encoding="utf-8")
+    method = f"mortal.py:Mortal(mark={str(tmp_path / 'dead')!r},home={os.getpid()})"
+    flags = ["compare", "--widths", "8", "--epochs", "1", "--seeds", "1", "--methods", "", "--method", method]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("untrained.experiments.compare.plot.available", lambda: False)
+        for jobs in ("1", cluster):
+            main([*flags, "--jobs", jobs, "--out", jobs[:1]])
+    assert Path("dead").exists()
+    one, other = (read_grid(folder).cells for folder in ("1", cluster[:1]))
+    assert [dataclasses.replace(cell, seconds=0) for cell in one] == [dataclasses.replace(c, seconds=0) for c in other]
+    tickets = [[path.read_bytes() for path in Path(f).glob("cells/*/found.ticket")] for f in ("1", cluster[:1])]
+    assert tickets[0] == tickets[1] != [] and [cell.error for cell in one] == ["", "", ""]
+    assert "jobs" not in (Path(cluster[:1]) / "config.toml").read_text(encoding="utf-8")
+
+
 def test_the_command_finds_the_same_networks(cluster, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flags = ["wann", "--population", "6", "--generations", "2", "--trials", "1", "--tune", "shared", "--seed", "3"]
@@ -117,7 +166,7 @@ def test_the_command_finds_the_same_networks(cluster, tmp_path, monkeypatch, cap
 
 def test_a_gymnasium_task_and_its_errors_are_the_same(cluster):
     task = wann.GymEnv("CartPole-v1", max_steps=20)
-    preset = replace(wann.PRESETS["laptop_swing"], population=4, reps=1)
+    preset = dataclasses.replace(wann.PRESETS["laptop_swing"], population=4, reps=1)
     searches = [wann.Search(task, preset, workers=workers, seed=2) for workers in (1, cluster)]
     for search in searches:
         search.run(2)
@@ -137,9 +186,17 @@ def test_other_names_are_refused(name):
         search_of(workers=name)
 
 
+def test_a_comparison_refuses_other_names_before_it_writes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = "jobs must be a number, dask, ray, dask:ADDRESS or ray:ADDRESS, got 'slurm'"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        ut.compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs="slurm", out="run")
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize(("name", "package"), [("dask", "distributed"), ("ray:node:6379", "ray")])
 def test_without_its_package_the_extra_is_named(monkeypatch, name, package):
-    monkeypatch.setattr("untrained.wann.evolution.cluster.find_spec", lambda name: None)
+    monkeypatch.setattr("untrained.clusters.cluster.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=re.escape(f"{package}: {install_command('cluster')}")):
         search_of(workers=name)
 
@@ -150,9 +207,10 @@ def test_an_address_where_nobody_answers_is_named_at_once():
         search_of(workers="ray:127.0.0.1:9").run(1)
 
 
-def test_a_file_of_settings_names_no_cluster(tmp_path, capsys):
+@pytest.mark.parametrize(("command", "name"), [("wann", "workers"), ("compare", "jobs")])
+def test_a_file_of_settings_names_no_cluster(tmp_path, capsys, command, name):
     file = tmp_path / "config.toml"
-    file.write_text('workers = "dask:elsewhere:8786"\n', encoding="utf-8")
+    file.write_text(f'{name} = "dask:elsewhere:8786"\n', encoding="utf-8")
     with pytest.raises(SystemExit):
-        main(["wann", "--config", str(file)])
-    assert "names the cluster 'dask:elsewhere:8786', which only --workers may do" in capsys.readouterr().err
+        main([command, "--config", str(file)])
+    assert "names the cluster 'dask:elsewhere:8786', which only a flag may do" in capsys.readouterr().err
