@@ -17,7 +17,8 @@ from untrained.models.fully_connected import fc
 from untrained.search.fit import fit
 from untrained.sklearn.table import Rows, describe, measure, standardise
 from untrained.terminal.extras import install_command
-from untrained.tickets.ticket import Ticket, rebuild
+from untrained.tickets.networks import rebuild
+from untrained.tickets.ticket import Ticket
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -86,7 +87,8 @@ class TicketEstimator(BaseEstimator, ABC):
         return torch.cat([self._network(part) for part in parts])
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = {**super().__getstate__()}
+        given: Any = super().__getstate__()
+        state = dict(given)
         state.pop("_network", None)
         return {**state, "ticket_": self.ticket_.to_bytes()} if "ticket_" in state else state
 
