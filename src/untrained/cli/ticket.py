@@ -150,7 +150,7 @@ def export(
     ticket: Path,
     /,
     *,
-    to: Literal["html", "numpy", "onnx", "safetensors", "torch"],
+    to: Literal["html", "js", "numpy", "onnx", "safetensors", "torch"],
     out: Path | None = None,
     model: OwnModel = None,
     dense: bool = False,
@@ -160,8 +160,8 @@ def export(
 
     html: one page that draws the weights from the seed and runs the network in a browser, to draw into and share.
     onnx: for ONNX runtimes; takes pixels 0..255, and most weights are a fifth of a byte. numpy: a readable file of
-    Python that loads tickets of this network, with numpy alone. safetensors, torch: every weight as a plain tensor, for
-    `load_state_dict`.
+    Python that loads tickets of this network, with numpy alone; js: a module of JavaScript that does. safetensors,
+    torch: every weight as a plain tensor, for `load_state_dict`.
 
     Args:
         ticket: The ticket.

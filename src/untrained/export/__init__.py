@@ -1,5 +1,6 @@
 """Export of a found network: plain tensors, ONNX, a page that runs it in a browser, and the playground."""
 
+from untrained.export.browser.module import to_js as to_js
 from untrained.export.browser.page import to_html as to_html
 from untrained.export.browser.playground import playground as playground
 from untrained.export.numpy_file import to_numpy as to_numpy

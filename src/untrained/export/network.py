@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from untrained.methods import METHODS, Method
+from untrained.models.brought import KEY
 from untrained.tickets.header import TicketError
 from untrained.tickets.networks import read_input_shape as read_input_shape
 from untrained.tickets.networks import rebuild
@@ -89,3 +91,9 @@ def list_methods(ticket: Ticket) -> list[tuple[str, type[Method]]]:
             found.append((name, type(method)))
             method = getattr(method, "of", None)
     return found
+
+
+def identify(ticket: Ticket) -> list[Any]:
+    """Return what a ticket says of its network's code, by which tickets of two networks of equal tensors differ."""
+    told = ticket.meta.get(KEY)
+    return json.loads(json.dumps([ticket.built_by, told if isinstance(told, dict) else None]))

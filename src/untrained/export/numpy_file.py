@@ -12,7 +12,7 @@ from torch import nn
 
 from untrained._version import __version__
 from untrained.export.browser.program import Op, write_program
-from untrained.export.network import build_network, check_entries, read_input_shape
+from untrained.export.network import build_network, check_entries, identify, read_input_shape
 from untrained.files import atomic_write
 from untrained.methods import METHODS
 from untrained.tickets.container import DICTIONARY
@@ -75,7 +75,7 @@ def _write(path: Path, shape: list[int], program: list[Op], ticket: Ticket) -> s
     operations = "".join(f"    {_literal(op)},\n" for op in program)
     data = (
         f"SHAPE = {shape}\nOPERATIONS = [\n{operations}]\nTENSORS = {_literal(tensors)}\n"
-        f"NETWORK = {_literal(ticket.built_by)}\n"
+        f"NETWORK = {_literal(identify(ticket))}\n"
     )
     reader = reader.replace('DICTIONARY = ""', f"DICTIONARY = {DICTIONARY.decode()!r}")
     module = path.stem if path.stem.isidentifier() and path.suffix == ".py" else "found"

@@ -2,13 +2,6 @@
 
 const mostBars = 10;
 
-function probabilitiesOf(logits) {
-  const most = Math.max(...logits);
-  const powers = Array.from(logits, (logit) => Math.exp(logit - most));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  return powers.map((power) => power / total);
-}
-
 // Bars of the `ranked` classes; `best` is marked.
 function showBars(labels, probabilities, best, ranked) {
   const long = labels.length > mostBars || labels.some((label) => label.length > 8);

@@ -179,6 +179,13 @@ function runNetwork(program, tensors, image) {
   return values;
 }
 
+function probabilitiesOf(logits) {
+  const most = Math.max(...logits);
+  const powers = Array.from(logits, (logit) => Math.exp(logit - most));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  return powers.map((power) => power / total);
+}
+
 // ---------------------------------------------------------------- edges of the score
 // Backwards through the last layers: slope · weight · activation of every edge is its share of the class's score. In a
 // network without norms and shifts the shares of any layer add up to the score exactly.

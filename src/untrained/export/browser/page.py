@@ -35,8 +35,8 @@ from untrained.tickets.networks import name_of
 from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
 
-_READER = "sha256 json header ticket inflate weights compact network"
-_SCRIPTS = f"{_READER} dom answer pen picture edge_flow numbers choices alive page".split()
+READER = "sha256 json header ticket inflate weights compact network".split()
+_SCRIPTS = [*READER, *"dom answer pen picture edge_flow numbers choices alive page".split()]
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}

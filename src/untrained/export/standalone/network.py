@@ -24,8 +24,9 @@ def check_network(head):
         there, here = tensors.get(name, "missing"), TENSORS.get(name, "missing")
         if there != here:
             raise ValueError(f"it is of another network: {name!r} is {there} in it, and {here} in this file")
-    if head["network"] != NETWORK:
-        raise ValueError(f"it is of another network: {head['network']}, and this file is for {NETWORK}")
+    model = head["meta"].get("model")  # the description of a network that is not one of untrained.models
+    if (told := [head["network"], model if isinstance(model, dict) else None]) != NETWORK:
+        raise ValueError(f"it is of another network: {told}, and this file is for {NETWORK}")
     if odd := [
         name for name, entry in head["tensors"].items() if "stored" not in entry and entry["dtype"] != "float32"
     ]:
