@@ -24,11 +24,12 @@ def main(run: Path) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 900})
         page.goto(ut.write_report(run).resolve().as_uri())
-        section = page.locator("section", has=page.get_by_role("heading", name="The subnetwork"))
+        section = page.locator("section", has=page.get_by_role("heading", name="The search, epoch by epoch"))
         section.locator("input").fill("2")
         section.screenshot(path=DOCS / "report.png")
 
         page.goto(page_of_ticket.as_uri())
+        page.locator("small", has_text="right").nth(2).wait_for()
         box = page.locator("canvas").first.bounding_box()
         assert box is not None
         places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]

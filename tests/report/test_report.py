@@ -17,6 +17,7 @@ from untrained.cli import main
 from untrained.data.splits import Split
 from untrained.report import charts, pixels
 from untrained.report.page import Chart, Section, render
+from untrained.runs import film
 from untrained.runs.run import read_run, write_answers
 from untrained.search.evaluation import Answers
 from untrained.search.trace import Trace, choose_samples, count_flips
@@ -118,9 +119,9 @@ def test_the_page_is_readable(opened, found, width, dark):
     page = opened(found / "report.html", width=width, dark=dark)
     check_page(page)
     drawn = page.locator(".chart svg")
-    assert drawn.count() == page.locator(".chart").count() == 3 + 1 + 2 + 3 + 1
+    assert drawn.count() == page.locator(".chart").count() == 1 + 4 + 1 + 3 + 1
     texts = page.locator("svg text").all_text_contents()
-    for title in ("epoch", "accuracy on validation data, %", "loss on training data, nats", "weights kept, %", "score"):
+    for title in ("epoch", "accuracy on validation data, %", "loss on training data, nats", "score"):
         assert title in texts, title
     table = page.locator("table").first.inner_text()
     for name in ("random network", "random subnetwork", "found subnetwork", "trained twin"):
@@ -130,14 +131,78 @@ def test_the_page_is_readable(opened, found, width, dark):
 
 def test_the_slider_shows_the_edges_of_its_epoch(opened, found):
     page, lines = opened(found / "report.html"), _trace(found)
-    section = page.locator("section", has=page.get_by_role("heading", name="The subnetwork"))
+    section = page.locator("section", has=page.get_by_role("heading", name="The search, epoch by epoch"))
+    lines_of_film = [json.loads(line) for line in (found / "film.jsonl").read_text().splitlines()]
     for epoch in (4, 0, 2):
         section.locator("input").fill(str(epoch))
         kept = sum(len(each["edges"].replace("0", "")) for each in lines[epoch]["tensors"].values())
         assert section.locator("g.mark-rule.role-mark line").count() == kept
         assert section.locator("output").inner_text() == ("first scores" if epoch == 0 else f"epoch {epoch}")
+        assert section.locator(".counter").inner_text() == f"{100 * lines_of_film[epoch]['accuracy']:.1f} %"
+        shares = [float(text.rstrip(" %")) for text in section.locator("#bars .number").all_text_contents()]
+        assert shares == pytest.approx([100 * share for share in lines_of_film[epoch]["answer"]], abs=0.06)
     section.get_by_role("button").click()
     page.wait_for_function("document.querySelector('.steps output').textContent !== 'epoch 2'")
+
+
+def test_it_plays_by_itself_from_the_first_scores_unless_motion_is_not_wanted(opened, found):
+    page = opened(found / "report.html")
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)
+    page.reload()
+    places = [page.locator("output").first.inner_text() for _ in range(2) if page.clock.run_for(1100) is None]
+    assert places == ["epoch 1", "epoch 2"]
+    still = opened(found / "report.html", reduced_motion="reduce")
+    assert still.locator("output").first.inner_text() == "epoch 4"
+
+
+def test_the_film_says_what_metrics_ticket_and_network_say(found):
+    run, data = read_run(found), ut.load_data("digits")
+    assert [line["accuracy"] for line in run.film[1:]] == [row["val_accuracy"] for row in run.rows]
+    fresh = ut.mask_(ut.models.fc((40, 20), data.shape), ut.EdgePopup(0.3), seed=0)
+    assert run.film[0]["accuracy"] == ut.evaluate(fresh, data.batches("val", 500)).accuracy
+    image, label = next(iter(data.batches("test", 1)))
+    answer = ut.load(found / "found.ticket")(image).softmax(1)[0]
+    assert torch.tensor(run.film[-1]["answer"]) == pytest.approx(answer, abs=1e-4)
+    assert torch.equal(film.read_image(run.film[0]), data.test.images[:1][0]) and run.film[0]["label"] == label
+    bits = film.unpack(run.film[-1]["mask"], 24 * 64)
+    assert torch.equal(torch.tensor(bits), (run.ticket.codes["fc1.weight"][:24] != 0).int().flatten())
+
+
+ODD_LINES = [{"accuracy": 2}, {"accuracy": "x"}, {"answer": [0.5]}, {"answer": [None] * 10}, {"mask": "AA"},
+             {"mask": 7, "accuracy": None}, {"image": {"shape": [1, 9, 9], "pixels": "AA"}, "label": 99},
+             {"image": {"shape": [1, 10**9, 1], "pixels": "!"}, "label": HOSTILE}]  # fmt: skip
+
+
+def test_no_film_that_somebody_wrote_breaks_the_page(spoilt, opened):
+    first = json.loads((spoilt / "film.jsonl").read_text().splitlines()[0])
+    for number, odd in enumerate(ODD_LINES):
+        (spoilt / "film.jsonl").write_text(json.dumps(first | odd) + "\n")
+        page = ut.write_report(spoilt).read_text()
+        assert "Size of the ticket" in page and ("film.jsonl is damaged" in page) == (number in (0, 1, 3))
+    opened(spoilt / "report.html")
+    (spoilt / "film.jsonl").unlink()
+    assert "epoch by epoch" not in ut.write_report(spoilt).read_text()
+
+
+def test_a_link_to_a_page_shows_what_it_is(found):
+    for name, title in (
+        ("report", "fc on digits: a subnetwork"),
+        ("found", "digits: a network that was never trained"),
+    ):
+        page = (found / f"{name}.html").read_text()
+        for place in ("<title>", '<meta property="og:title" content="'):
+            assert f"{place}{title}" in page
+        (said,) = re.findall('<meta property="og:description" content="(.*?)">', page)
+        assert "random" in said and re.search('<link rel="icon" href="data:image/svg[^"<]{300,}">', page)
+
+
+def test_equal_bars_are_a_sentence_and_an_axis_says_where_it_begins(found):
+    page = (found / "report.html").read_text()
+    assert "Every layer keeps 30.0% of its weights." in page and "weights kept, %" not in page
+    low, high = (int(end) for end in re.search(r"closer: the axis goes from (\d+) to (\d+) %", page).groups())
+    late = [100 * row["val_accuracy"] for row in (*read_run(found).rows[2:], *read_run(found).twin[2:])]
+    assert low <= min(late) and max(late) <= high and high - low < max(late) - min(late) + 2
 
 
 def test_what_others_call_their_classes_is_text(run, opened, tmp_path):

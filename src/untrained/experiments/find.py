@@ -21,6 +21,7 @@ from untrained.methods.dense import Dense
 from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.own_code import short
 from untrained.report import write_report
+from untrained.runs.film import Film
 from untrained.runs.run import Row, read_run, write_table
 from untrained.runs.settings import Settings, settle
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
@@ -110,7 +111,8 @@ def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path,
     if not holds_run(folder):
         write_settings(folder, settings)
     try:
-        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "log": log}
+        film = Film.begin(folder, network, bench.batches("val"), bench.batches("test"), bench.data.test)
+        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "log": film.logging(log)}
         found, history = bench.search(network, FOUND, folder, **options)
         keep = None if last is not None else method_of(str(settings.method), settings.keep).final_keep
         share = keep or max(found.kept / found.weights, 1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,18 @@ def channel(field: str, title: str | None = None, kind: str = "quantitative", **
     return {"field": field, "type": kind, "title": title, **own, **({"scale": more} if more else {})}
 
 
-def curves(run: Run, column: str, title: str, factor: float, lines: Mapping[str, float]) -> dict[str, Any]:
-    """Return the chart of one quantity over the epochs, with lines for networks that are not trained."""
+def curves(
+    run: Run,
+    column: str,
+    title: str,
+    factor: float,
+    lines: Mapping[str, float],
+    ends: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Return the chart of one quantity over the epochs, with lines for networks that are not trained.
+
+    `ends` are those of its axis; None: from 0 for shares, else as the values have it.
+    """
     values = [
         {"epoch": row["epoch"], "y": factor * row[column], "network": name}
         for name, rows in ((FOUND, run.rows), (TWIN, run.twin))
@@ -40,14 +51,28 @@ def curves(run: Run, column: str, title: str, factor: float, lines: Mapping[str,
     levels = [{"y": factor * y, "network": name} for name, y in lines.items()]
     names = [name for name in _COLOURS if any(name == value["network"] for value in values + levels)]
     colour = channel("network", None, "nominal", domain=names, range=[_COLOURS[name] for name in names])
-    y = channel("y", title, zero=factor == 100)
+    y = (
+        channel("y", title, zero=factor == 100)
+        if ends is None
+        else channel("y", title, domain=ends, nice=False, zero=False)
+    )
     x = channel("epoch", "epoch", axis={"tickMinStep": 1, "format": "d"})
-    mark = {"type": "line", "point": len(run.rows) < 60, "strokeWidth": 2}
+    mark = {"type": "line", "point": len(run.rows) < 60, "strokeWidth": 2, "clip": ends is not None}
     layers = [{"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": y, "color": colour}}]
     if levels:
         rule = {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 1.5}
         layers.append({"data": {"values": levels}, "mark": rule, "encoding": {"y": y, "color": colour}})
     return {"height": 260, "layer": layers}
+
+
+def zoom(run: Run, column: str, factor: float) -> tuple[float, float] | None:
+    """Return whole ends of an axis on which the second half of the epochs can be told apart; None where 0..100 does."""
+    columns = [[factor * row[column] for row in rows if is_number(row.get(column))] for rows in (run.rows, run.twin)]
+    late = [value for values in columns for value in values[len(values) // 2 :]]
+    if max(map(len, columns)) < 4:
+        return None
+    low, high = math.floor(min(late)), math.ceil(max(late))
+    return (low, max(high, low + 1)) if high - low <= 25 and 0 <= low and high <= 100 else None
 
 
 def subnetwork(run: Run) -> dict[str, Any]:

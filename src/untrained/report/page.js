@@ -78,6 +78,7 @@
     const [button, input, output] = ["button", "input", "output"].map((tag) => steps.querySelector(tag));
     let timer = null;
     const show = () => {
+      steps.dispatchEvent(new CustomEvent("step", { detail: Number(input.value), bubbles: true }));
       output.textContent = names[input.value];
       input.setAttribute("aria-valuetext", names[input.value]);
       for (const place of steps.closest("section").querySelectorAll("[data-chart]")) {
@@ -85,12 +86,13 @@
         if (view && "epoch" in view.getState().signals) view.signal("epoch", Number(input.value)).run();
       }
     };
-    const stop = () => { clearInterval(timer); timer = null; button.textContent = "Play"; };
+    const stop = () => { clearInterval(timer); timer = null; button.textContent = "Play"; output.removeAttribute("aria-live"); };
     input.addEventListener("input", () => { stop(); show(); });
     button.addEventListener("click", () => {
       if (timer) return stop();
       if (input.value === input.max) { input.value = 0; show(); }
       button.textContent = "Pause";
+      output.setAttribute("aria-live", "off"); // not at every step
       timer = setInterval(() => {
         input.value = Number(input.value) + 1;
         show();

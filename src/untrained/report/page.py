@@ -9,6 +9,8 @@ from typing import Any, final
 
 from jinja2 import Environment, StrictUndefined
 
+from untrained.export.browser.head import write_head
+
 
 @final
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
     template = environment.from_string(package.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
         title=title,
+        head=write_head(title, lead[0] if lead else ""),
         lead=lead,
         sections=sections,
         specs=[chart.spec for chart in charts],

@@ -10,6 +10,7 @@ from untrained.files import atomic_write
 from untrained.report import charts
 from untrained.report.bank_page import write_bank_report
 from untrained.report.command_line import command_of
+from untrained.report.film import show_film
 from untrained.report.grid_page import write_grid_report
 from untrained.report.page import Chart, Image, Section, Table, render
 from untrained.report.pixels import photograph, weights_image
@@ -112,6 +113,9 @@ def _curves(run: Run) -> Iterator[Section]:
             caption = f"{title[0].upper()}{title.partition(',')[0][1:]} over the epochs"
             caption += ", and of networks that are not trained." if lines else "."
             shown.append(Chart(caption, charts.curves(run, column, title, factor, lines), wide=not shown))
+        if column == "val_accuracy" and (ends := charts.zoom(run, column, factor)):
+            caption = f"The same, closer: the axis goes from {ends[0]:g} to {ends[1]:g} %."
+            shown.append(Chart(caption, charts.curves(run, column, title, factor, {}, ends)))
     if shown:
         yield Section("Learning curves", charts=shown)
 
@@ -133,15 +137,27 @@ def _subnetwork(run: Run) -> Iterator[Section]:
         text += "." if all_layers else f", and {len(samples)} of {len(run.kept)} layers."
     if not all_layers or not all(sample.follows for sample in samples[1:]):
         text += " Layers are joined where their sizes fit."
-    chart = Chart("The subnetwork, from its inputs on the left to its outputs on the right.", charts.subnetwork(run))
-    yield Section("The subnetwork", (text,), charts=[chart], steps=_steps(run))
+    caption = "The subnetwork, from its inputs on the left to its outputs on the right."
+    film, title, said = show_film(run), "The subnetwork", text
+    if film is not None:
+        title, said = (
+            "The search, epoch by epoch",
+            "Only the choice of weights changes: which are kept, not what they are.",
+        )
+        caption += f" {text}"
+    chart = Chart(caption, charts.subnetwork(run))
+    yield Section(title, (said,), charts=[chart], steps=_steps(run), live=film)
 
 
 def _layers(run: Run) -> Iterator[Section]:
-    shown, text = [Chart("The share of each layer's weights that is kept.", charts.kept(run))], []
+    shares, shown, text = [round(share, 3) for share in run.kept.values()], [], []
+    if len(set(shares)) == 1:
+        text.append(f"Every layer keeps {shares[0]:.1%} of its weights.")
+    else:
+        shown.append(Chart("The share of each layer's weights that is kept.", charts.kept(run)))
     if any(each["flips"] for line in run.trace for each in line["tensors"].values()):
         shown.append(Chart("The share of each layer's mask that changed during an epoch.", charts.flips(run)))
-        text = ["Where the mask hardly flips any more the search has settled; elsewhere it would change further."]
+        text.append("Where the mask hardly flips any more the search has settled; elsewhere it would change further.")
     yield Section("Layer by layer", text, charts=shown)
     if run.trace and run.samples:
         shown = [
@@ -234,4 +250,4 @@ def _class_name(names: Sequence[str], number: int) -> str:
     return (clean(names[number], 20) if number < len(names) else "") or str(number)
 
 
-_PARTS = (_networks, _curves, _subnetwork, _layers, _filters, _answers, _cost, _repeat)
+_PARTS = (_subnetwork, _networks, _curves, _layers, _filters, _answers, _cost, _repeat)

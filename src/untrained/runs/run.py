@@ -17,6 +17,7 @@ from torch import Tensor
 from untrained.data.splits import Split
 from untrained.fields import check_fields
 from untrained.files import atomic_write
+from untrained.runs.film import read_film
 from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search import trace
 from untrained.search.evaluation import Answers
@@ -101,6 +102,7 @@ class Run:
         answers: the network's answers on the test data.
         mistakes: the wrong answers with the lowest probability of the true class.
         gaps: sentences about missing and damaged files.
+        film: lines of film.jsonl, which `find` writes, from epoch 0.
 
     Example:
         >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
@@ -120,6 +122,7 @@ class Run:
     answers: Answers | None
     mistakes: Mistakes | None
     gaps: Sequence[str]
+    film: Sequence[Mapping[str, Any]] = ()
 
     @property
     def metric(self) -> Metric:
@@ -194,6 +197,7 @@ def read_run(folder: str | Path) -> Run:
         answers,
         mistakes,
         gaps,
+        read_film(folder, gaps),
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import final
 
 from torch import Tensor
 
 from untrained.methods.base import Method
+from untrained.runs.film import to_images
 from untrained.runs.run import Run
 from untrained.search.trace import Sample
-
-_IMAGES = 24
 
 
 def frozen_of(run: Run, name: str) -> Tensor | None:
@@ -62,16 +60,13 @@ def first_layer(run: Run) -> FirstLayer:
     if not name or (frozen := frozen_of(run, name)) is None:
         raise ValueError(f"{run.folder}: the ticket does not hold the pretrained weights that it was found on")
     codes, shape = run.ticket.codes[name], run.ticket.meta.get("shape")
-    sides = tuple(shape) if isinstance(shape, list) and all(type(n) is int for n in shape) else ()
-    if codes.ndim == 4 and math.prod(codes.shape[2:]) > 1:
-        sides = tuple(codes.shape[1:])
-    elif len(sides) != 3 or codes.shape[1:] != (math.prod(sides),):
-        raise ValueError(f"{run.folder}: {name!r} must have images as inputs, got the shape {tuple(codes.shape)}")
     several = frozen.ndim > codes.ndim
     weights = (frozen[0] if several else frozen, effective_of(run, name))
-    images = [each[:_IMAGES].reshape(-1, *sides)[:, 0] for each in (*weights, codes != 0)]
-    draws = len(frozen) if several else 1
-    return FirstLayer(name, len(codes), sides[0], draws, images[0].float(), images[1].float(), images[2])
+    images = [image for each in (*weights, codes != 0) if (image := to_images(each, shape)) is not None]
+    if len(images) < 3:
+        raise ValueError(f"{run.folder}: {name!r} must have images as inputs, got the shape {tuple(codes.shape)}")
+    draws, channels = len(frozen) if several else 1, codes[0].numel() // images[2][0].numel()
+    return FirstLayer(name, len(codes), channels, draws, images[0].float(), images[1].float(), images[2])
 
 
 def signs_of(run: Run, sample: Sample, *, last: bool) -> Tensor | None:

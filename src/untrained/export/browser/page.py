@@ -20,6 +20,7 @@ from torch import nn
 
 from untrained.data.dataset import load_data
 from untrained.data.splits import Split
+from untrained.export.browser.head import write_head
 from untrained.export.browser.program import write_program
 from untrained.export.network import (
     build_network,
@@ -118,19 +119,25 @@ def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], example
     if examples is not None and kind != "numbers":
         facts["examples"] = _choose_examples(examples, shape, facts["labels"])
     accuracy, size = meta.get("accuracy"), summary(ticket)
+    trained = sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra)
     masked = all(int(codes.min()) >= 0 and int(codes.max()) <= 1 for codes in ticket.codes.values() if codes.numel())
+    lead = f"Its {size.weights:,} weights were drawn at random from one seed. What was learned is only "
+    lead += f"which {size.kept:,} of them to keep." if masked else "a small integer for each, its code."
+    architecture = name_of(ticket) or type(network).__name__
+    title = f"{name or architecture}: a network that was {'hardly' if trained else 'never'} trained"
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(read_file("page.html"))
     return template.render(
-        css=Markup(read_file("page.css")),
+        css=Markup(read_file("page.css") + read_file("answer.css")),
         script=Markup("\n".join(read_file(f"{script}.js") for script in _SCRIPTS)),
         facts=write_facts(facts),
         kind=kind,
         data=name,
         drawn=_DRAWN.get(name, "a picture"),
-        architecture=name_of(ticket) or type(network).__name__,
+        head=write_head(title, lead),
+        lead=lead,
+        architecture=architecture,
         summary=size,
-        trained=sum(p.numel() for parameter, p in network.named_parameters() if parameter in ticket.extra),
-        masked=masked,
+        trained=trained,
         # Stored tensors, such as running statistics, are those of the found choice alone.
         part=_name_part(size.kept / size.weights) if masked and not ticket.extra else None,
         accuracy=accuracy if isinstance(accuracy, float) else None,

@@ -20,9 +20,11 @@ from markupsafe import Markup
 
 from untrained._version import __version__
 from untrained.data.dataset import load_data
+from untrained.export.browser.head import write_head
 from untrained.export.browser.page import read_file, write_facts
 from untrained.files import atomic_write
 
+_DESCRIPTION = "Subnetworks of random weights are found, and weight agnostic networks evolved, while you watch."
 # Scripts without a document, for the page and for its Workers: of both tabs, of each tab.
 _ENGINE = (
     *"sha256 json header ticket inflate weights compact network".split(),
@@ -36,7 +38,7 @@ _PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw
 _PAGE_WANN = tuple(f"playground/wann_{name}" for name in "picture player chart evolution tab".split())
 # Tasks of weight agnostic networks that the page has a world for.
 _TASKS = ("swingup", "cartpole", "digits")
-_STYLES = ("page", "playground/playground", "playground/find", "playground/player", "playground/wann")
+_STYLES = ("page", "answer", "playground/playground", "playground/find", "playground/player", "playground/wann")
 
 
 def playground(path: str | Path) -> None:
@@ -76,6 +78,7 @@ def _render() -> str:
         loader=jinja2.PackageLoader("untrained.export.browser", "playground"),
     )
     return environment.get_template("playground.html").render(
+        head=write_head("untrained: the playground", _DESCRIPTION),
         policy=_write_policy(texts),
         facts=write_facts(_list_facts()),
         version=__version__,
