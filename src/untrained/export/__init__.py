@@ -1,4 +1,4 @@
-"""Export of a found network: plain tensors, ONNX, a page that runs it in a browser, and the playground."""
+"""Export of a found network: plain tensors, ONNX, numpy, JavaScript, a page that runs it, and the playground."""
 
 from untrained.export.browser.module import to_js as to_js
 from untrained.export.browser.page import to_html as to_html
