@@ -20,6 +20,7 @@ from harness import measured
 from markdown_table import table
 from tables_bank import bank_inferring, bank_peers, bank_says, bank_scenarios, bank_switching  # noqa: F401  by name
 from tables_playground import playground  # noqa: F401  by name
+from tables_production import production_files, production_forms  # noqa: F401  by name
 from tables_wann import (  # noqa: F401  by name
     wann_activations,
     wann_champions,
@@ -46,6 +47,7 @@ PAGES = (
     "docs/index.md",
     "docs/methods.md",
     "docs/playground.md",
+    "docs/production.md",
     "docs/recipe.md",
     "docs/speed.md",
     "docs/story.md",

@@ -47,6 +47,24 @@ def test_the_examples_of_speed_run():
     assert len(ut.packed.layers(names["model"])) == 2
 
 
+def test_the_examples_in_production_answer_alike(tmp_path, monkeypatch):
+    for needed in ("fastapi", "onnxruntime", "onnxscript", "httpx2"):
+        pytest.importorskip(needed)
+    from fastapi.testclient import TestClient
+
+    monkeypatch.chdir(tmp_path)
+    names = _run_examples(ROOT / "docs/production.md")
+    with TestClient(names["app"]) as client:
+        for pixels, logits in zip(names["pixels"], names["logits"], strict=True):
+            answer = client.post("/predict", json=pixels.ravel().tolist()).json()
+            odds = names["np"].exp(logits - logits.max())
+            assert list(answer) == names["labels"]
+            assert list(answer.values()) == pytest.approx((odds / odds.sum()).tolist(), abs=1e-4)
+        assert client.post("/predict", json=[0.5] * 64).status_code == 422
+    truth = names["data"].test.labels[:5]
+    assert sum(names["labels"][label] == got for label, got in zip(truth, names["answers"], strict=True)) >= 3
+
+
 def test_the_examples_with_a_bank_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(_run_examples(ROOT / "docs/bank.md")["bank"]) >= 3
