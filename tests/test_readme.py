@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,9 +81,23 @@ def test_the_examples_with_methods_run(tmp_path, monkeypatch):
     _run_examples(ROOT / "docs/methods.md")
 
 
-@pytest.mark.parametrize("name", ["index", "story", "quick-start", "your-model", "questions"])
-def test_pages_print_what_they_show(name, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def as_under_torchrun(monkeypatch):
+    """What torchrun tells the only process that it starts."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize(
+    "name", ["index", "story", "quick-start", "your-model", "clusters", "scikit-learn", "questions"]
+)
+def test_pages_print_what_they_show(name, tmp_path, monkeypatch, capsys, as_under_torchrun):
     """A block of text below a block of Python is what that prints."""
+    if name == "scikit-learn":
+        pytest.importorskip("sklearn.base")
     monkeypatch.chdir(tmp_path)
     names, text = {}, (ROOT / f"docs/{name}.md").read_text()
     examples = re.findall(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", text, re.DOTALL | re.MULTILINE)

@@ -115,6 +115,7 @@ def test_merged_parts_are_what_one_process_writes(copied, capsys):
     folders = tuple(sorted(copied.glob("cell-*")))
     settings = {"methods": "biprop", "method": ("mine.py:Unlucky",), "widths": (8,), "epochs": 1, "seeds": 2}
     found = ut.compare(**settings, jobs=1, merge=folders, out="other")
+    assert CompareSettings(merge="a").merge == CompareSettings(merge=["a"]).merge == (Path("a"),)  # pyright: ignore
     assert without_seconds(Path("other")) == without_seconds(Path("whole")) and found.report is not None
 
 

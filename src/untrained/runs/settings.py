@@ -95,8 +95,9 @@ class Setup:
         for name in ("out", "data_dir"):
             if isinstance(path := getattr(self, name), str | Path):
                 object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  keeps ~user if there is none
-        if isinstance(merge := getattr(self, "merge", None), list):
-            object.__setattr__(self, "merge", tuple(map(Path, merge)))
+        if merge := getattr(self, "merge", ()):
+            folders = [merge] if isinstance(merge, str | Path) else merge
+            object.__setattr__(self, "merge", tuple(Path(os.path.expanduser(each)) for each in folders))  # noqa: PTH111
         if isinstance(self.widths, list):
             object.__setattr__(self, "widths", tuple(self.widths))
         check_fields(self)
