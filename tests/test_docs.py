@@ -59,7 +59,7 @@ def test_the_reference_has_every_public_name(site):
         page: set(re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)) for page in DOCS.glob("reference*.md")
     }
     pages = set().union(*said.values())
-    modules = {"export", "models", "optim", "packed", "plot", "testing", "wann", "__version__"}
+    modules = {"export", "models", "optim", "packed", "plot", "sklearn", "testing", "wann", "__version__"}
     assert {name.rpartition(".")[2] for name in pages if not name.startswith("untrained.wann.")} >= {
         *ut.__all__
     } - modules
