@@ -247,7 +247,7 @@ def test_names_of_files_forge_no_line(capsys):
     out, err = capsys.readouterr()
     lines = [line for line in out.splitlines() if "good" in line]
     assert err == "" and "\x1b" not in out
-    assert len(lines) == 5 and all(r"good\nverify   good\x1b[31m ± é" in line for line in lines)
+    assert len(lines) == 6 and all(r"good\nverify   good\x1b[31m ± é" in line for line in lines)
 
 
 def test_a_ticket_forges_no_line(capsys):
