@@ -184,9 +184,9 @@ def test_a_search_goes_on_to_the_same_bits(optimizer, tmp_path):
     class Stop(Exception):
         pass
 
-    def stop(row):
+    def stop(epoch):
         raise Stop
 
     with pytest.raises(Stop):
-        searched(recipe, out=tmp_path, log=stop)
+        searched(recipe, out=tmp_path, on_epoch=stop)
     assert searched(recipe, out=tmp_path, resume=True) == searched(recipe)

@@ -61,10 +61,14 @@ from .runs.run import Run as Run
 from .runs.run import read_run as read_run
 from .search.calibration import calibrate_ as calibrate_
 from .search.evaluation import evaluate as evaluate
-from .search.fit import History as History
 from .search.fit import fit as fit
+from .search.history import Epoch as Epoch
+from .search.history import History as History
+from .tickets.difference import Change as Change
+from .tickets.difference import Difference as Difference
 from .tickets.header import TicketError as TicketError
 from .tickets.networks import load as load
+from .tickets.start import start_from_ as start_from_
 from .tickets.summary import Summary as Summary
 from .tickets.summary import summary as summary
 from .tickets.ticket import Ticket as Ticket

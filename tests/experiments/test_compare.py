@@ -36,7 +36,7 @@ from untrained.models import build
 from untrained.runs.table import Cell, Line, lines_of
 from untrained.runs.text_tables import of_lines
 from untrained.search.evaluation import evaluate
-from untrained.search.fit import History
+from untrained.search.history import History
 from untrained.terminal.extras import install_command
 from untrained.terminal.renderings import render
 

@@ -24,11 +24,11 @@ def test_an_interrupted_search_goes_on_to_the_same_ticket():
     assert methods["fc1.weight"] == methods["fc2.weight"] == ut.EdgePopup(0.1, signed=True)
     assert ticket.law == ut.SignedConstant()
 
-    def stop(row):
+    def stop(epoch):
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        ut.find(out="again", log=stop, **SMALL)
+        ut.find(out="again", on_epoch=stop, **SMALL)
     again = ut.find(out="again", resume=True, **SMALL)
     assert again.ticket.read_bytes() == whole.ticket.read_bytes()
     random, found = again.rows[1:3]

@@ -277,17 +277,17 @@ def test_find_hands_out_every_row_and_what_the_caller_raises_ends_the_run():
     class Pruned(Exception):
         pass
 
-    def prune(row):
-        rows.append(row)
+    def prune(epoch):
+        rows.append(epoch.row)
         if len(rows) == 2:
             raise Pruned
 
     rows: list[dict] = []
     setup = {"widths": (8,), "epochs": 3, "twin": False}
     with pytest.raises(Pruned):
-        ut.find(**setup, out=Path("run"), log=prune)
+        ut.find(**setup, out=Path("run"), on_epoch=prune)
     assert [row["epoch"] for row in rows] == [1, 2]
-    found = ut.find(**setup, out=Path("run"), resume=True, log=rows.append)
+    found = ut.find(**setup, out=Path("run"), resume=True, on_epoch=lambda epoch: rows.append(epoch.row))
     assert rows == found.history.rows
     assert ut.find(**setup, out=Path("other")).ticket.read_bytes() == found.ticket.read_bytes()
 

@@ -94,12 +94,12 @@ def test_a_run_that_was_interrupted_has_the_trace_of_one_that_was_not(tmp_path, 
     data = ut.load_data("digits")
 
     def searched(folder, *, stop):
-        def log(row):
-            if stop and row["epoch"] == 2:
+        def on_epoch(epoch):
+            if stop and epoch.number == 2:
                 raise KeyboardInterrupt
 
         model = ut.mask_(ut.models.fc(widths=(20,), shape=data.shape), ut.EdgePopup(0.5), seed=1)
-        ut.fit(model, data.batches("train", 64), epochs=4, out=folder, resume=not stop, log=log, title=None)
+        ut.fit(model, data.batches("train", 64), epochs=4, out=folder, resume=not stop, on_epoch=on_epoch, title=None)
 
     searched(tmp_path / "whole", stop=False)
     with pytest.raises(KeyboardInterrupt):

@@ -37,13 +37,13 @@ def test_the_found_subnetwork_is_better_than_the_random_one(capfd, amp):
 
 
 class _Stop:
-    """A log that presses Ctrl-C after some epochs."""
+    """A function that presses Ctrl-C after some epochs."""
 
     def __init__(self, after):
         self.after = after
 
-    def __call__(self, row):
-        if row["epoch"] == self.after:
+    def __call__(self, epoch):
+        if epoch.number == self.after:
             raise KeyboardInterrupt
 
 
@@ -53,14 +53,16 @@ def timeless(history):
 
 @pytest.mark.parametrize("recipe", [None, "paper", Recipe("adam", lr=0.01, warmup=1.5, label_smoothing=0.1)])
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path, recipe):
-    batches, rows = toy_data(), []
+    batches, seen = toy_data(), []
     straight, broken, resumed = masked(), masked(), masked()
     train = lambda: batches(shuffle=True, augment=False, seed=5)  # noqa: E731
-    whole = ut.fit(straight, train(), batches(), epochs=4, recipe=recipe, out=tmp_path / "a", log=rows.append)
+    whole = ut.fit(straight, train(), batches(), epochs=4, recipe=recipe, out=tmp_path / "a", on_epoch=seen.append)
     metrics = (tmp_path / "a/metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in metrics] == whole.rows == rows
+    assert [json.loads(line) for line in metrics] == whole.rows == [each.row for each in seen]
+    assert [(each.number, each.epochs, each.model is straight) for each in seen] == [(n, 4, True) for n in range(1, 5)]
+    assert seen[-1].history is whole and seen[-1].folder == tmp_path / "a"
     with pytest.raises(KeyboardInterrupt):
-        ut.fit(broken, train(), batches(), epochs=4, recipe=recipe, out=tmp_path / "b", log=_Stop(after=2))
+        ut.fit(broken, train(), batches(), epochs=4, recipe=recipe, out=tmp_path / "b", on_epoch=_Stop(after=2))
     again = ut.fit(resumed, train(), batches(), epochs=4, recipe=recipe, out=tmp_path / "b", resume=True)
     assert timeless(again) == timeless(whole)
     for (name, a), b in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):

@@ -173,11 +173,11 @@ def test_own_loss_and_metric_are_means_over_examples_and_resume(tmp_path):
     class Stop(Exception):
         pass
 
-    def stop(row):
+    def stop(epoch):
         raise Stop
 
     with pytest.raises(Stop):
-        run(3, tmp_path / "b", log=stop)
+        run(3, tmp_path / "b", on_epoch=stop)
     with pytest.raises(ValueError, match="its objective is mean_error, mean_error, not mse"):
         run(3, tmp_path / "b", resume=True, loss="mse", metric=None)
     _, again = run(3, tmp_path / "b", resume=True)

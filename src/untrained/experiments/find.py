@@ -27,9 +27,10 @@ from untrained.runs.settings import Settings, settle
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
 from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
-from untrained.search.fit import History
+from untrained.search.history import Epoch, History
 from untrained.search.run_files import PAGE, PICTURE, TICKET, TWIN_FOLDER
 from untrained.tickets.header import TicketError
+from untrained.tickets.start import start_from_
 from untrained.tickets.ticket import Ticket
 
 
@@ -64,9 +65,7 @@ class Found:
         return of_networks(self.rows).html()
 
 
-def find(
-    settings: Settings | None = None, *, log: Callable[[dict[str, float | int]], None] | None = None, **changes: Any
-) -> Found:
+def find(settings: Settings | None = None, *, on_epoch: Callable[[Epoch], None] | None = None, **changes: Any) -> Found:
     """Find a subnetwork, compare it with its baselines, and write ticket, metrics, settings, picture and report.
 
     The curves are those of the validation data; the test data is used once, for the table. An interrupted run leaves a
@@ -74,7 +73,7 @@ def find(
 
     Args:
         settings: the settings; default `Settings()`.
-        log: called with every row of the search, as by `fit`; an error that it raises ends the run, to be resumed.
+        on_epoch: called with every epoch of the search, as by `fit`; an error in it ends the run, to be resumed.
         changes: fields of `Settings` to change, such as `keep=0.3`.
 
     Raises:
@@ -96,15 +95,19 @@ def find(
     data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
     bench = Workbench(settings, data, choose_device(settings.device), settings.seed)
     network = bench.masked(method, last)
+    if settings.start is not None and not settings.resume:
+        start_from_(network, settings.start)
     keep = method.final_keep
     parts = [short(settings.model), Path(settings.data).name, Path(text).name]
     parts += [] if keep is None else [f"{keep:g}"]
     name = slug("-".join([*parts, f"seed{settings.seed}"]))
     with claim_folder(settings, name, holds_run) as folder:
-        return _run(settings, bench, network, folder, log)
+        return _run(settings, bench, network, folder, on_epoch)
 
 
-def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path, log: Callable | None) -> Found:
+def _run(
+    settings: Settings, bench: Workbench, network: nn.Module, folder: Path, on_epoch: Callable[[Epoch], None] | None
+) -> Found:
     """Measure, search and write in a folder that is locked against other writers."""
     last = last_of(str(settings.method))
     rows = [bench.baseline(RANDOM_NETWORK, Dense())]
@@ -112,7 +115,8 @@ def _run(settings: Settings, bench: Workbench, network: nn.Module, folder: Path,
         write_settings(folder, settings)
     try:
         film = Film.begin(folder, network, bench.batches("val"), bench.batches("test"), bench.data.test)
-        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "log": film.logging(log)}
+        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr}
+        options["on_epoch"] = film.taking(on_epoch)
         found, history = bench.search(network, FOUND, folder, **options)
         keep = None if last is not None else method_of(str(settings.method), settings.keep).final_keep
         share = keep or max(found.kept / found.weights, 1e-9)

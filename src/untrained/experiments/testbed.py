@@ -34,7 +34,8 @@ from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
 from untrained.search.calibration import calibrate_
 from untrained.search.evaluation import collect_answers, evaluate
-from untrained.search.fit import History, fit
+from untrained.search.fit import fit
+from untrained.search.history import Epoch, History
 from untrained.search.recipes import find_recipes
 from untrained.search.run_files import COMPRESSED, TICKET
 from untrained.tickets.ticket import Ticket
@@ -138,7 +139,7 @@ class Workbench:
         resume: bool,
         last: Method | None = None,
         lr: float | None = None,
-        log: Callable[[dict[str, float | int]], None] | None = None,
+        on_epoch: Callable[[Epoch], None] | None = None,
     ) -> tuple[Row, History]:
         """Search the masked network; write its answers, and its ticket with its accuracy.
 
@@ -148,7 +149,7 @@ class Workbench:
         if lr is not None:
             for method in [method for method in recipes if method != last] or list(recipes):
                 recipes[method] = replace(recipes[method], lr=lr)
-        history = self._learn(network, folder, name, resume, recipe=recipes, meta=self._make_meta(), log=log)
+        history = self._learn(network, folder, name, resume, recipe=recipes, meta=self._make_meta(), on_epoch=on_epoch)
         self.calibrate(network)
         answers = collect_answers(network, self.batches("test"), amp=self.setup.amp)
         write_answers(folder, answers, self.data.test)

@@ -18,6 +18,7 @@ from untrained.masking.bake import one_choice
 from untrained.masking.mask import masks
 from untrained.runs.rows import is_number, read_rows
 from untrained.search.evaluation import evaluate, find_device, set_mode
+from untrained.search.history import Epoch
 from untrained.search.labels import compute_outputs
 from untrained.search.metric import ACCURACY
 from untrained.search.run_files import FILM
@@ -79,14 +80,14 @@ class Film:
             line["mask"] = _to_text(_pack(images))
         self.lines.append(line)
 
-    def logging(self, log: Callable[[dict[str, float | int]], None] | None) -> Callable[[dict[str, float | int]], None]:
-        """Return a log for `fit` that adds a line after each epoch, writes the file, and calls `log`."""
+    def taking(self, on_epoch: Callable[[Epoch], None] | None) -> Callable[[Epoch], None]:
+        """Return a function for `fit` that adds a line after each epoch, writes the file, and calls `on_epoch`."""
 
-        def both(row: dict[str, float | int]) -> None:
-            self.take(int(row["epoch"]), row.get("val_accuracy"))
+        def both(epoch: Epoch) -> None:
+            self.take(epoch.number, epoch.row.get("val_accuracy"))
             write_json_lines(self.folder / FILM, self.lines, separators=(",", ":"))
-            if log is not None:
-                log(row)
+            if on_epoch is not None:
+                on_epoch(epoch)
 
         return both
 

@@ -92,8 +92,8 @@ class Setup:
     amp: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("out", "data_dir"):
-            if isinstance(path := getattr(self, name), str | Path):
+        for name in ("out", "data_dir", "start"):
+            if isinstance(path := getattr(self, name, None), str | Path):
                 object.__setattr__(self, name, Path(os.path.expanduser(path)))  # noqa: PTH111  keeps ~user if there is none
         if merge := getattr(self, "merge", ()):
             folders = [merge] if isinstance(merge, str | Path) else merge
@@ -133,6 +133,8 @@ class Settings(Setup):
         scope: Keep that fraction of every layer, or of all weights ranked together (global).
         seed: Seed of the weights, the first scores and the order of the images.
         lr: Highest learning rate of the scores, instead of the recipe's; not of a last layer with a method of its own.
+        start: Ticket of an earlier search to begin with. Network, seed, weights, method and keep must be those of the
+            ticket; add --config with the file of its run.
         twin: Also train the weights of the same network, to compare.
     """
 
@@ -141,6 +143,7 @@ class Settings(Setup):
     scope: Literal["layer", "global", "normalised"] | None = None
     seed: int = 0
     lr: float | None = None
+    start: Annotated[Path | None, Parameter(name=("--from", "--start"))] = None
     twin: Annotated[bool, Parameter(negative="--no-twin")] = True
 
     def __post_init__(self) -> None:

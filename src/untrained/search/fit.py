@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -25,34 +25,14 @@ from untrained.search import checkpoint
 from untrained.search.checkpoint import Row
 from untrained.search.epoch import Plan, SizedBatches, make_learners, train_epoch
 from untrained.search.evaluation import find_device, measure
+from untrained.search.history import Epoch, History
 from untrained.search.objective import Function, Objective
 from untrained.search.recipes import Recipes, find_recipes
 from untrained.search.run_files import TICKET
 from untrained.search.trace import Trace, count_flips
 from untrained.terminal.progress import Progress
-from untrained.tickets.ticket import save
-
-
-@final
-@dataclass(frozen=True)
-class History:
-    """Metrics of a search, one row per epoch.
-
-    A row holds `epoch` (from 1), `lr` at its end (of the first recipe), `train_loss` (label smoothing included),
-    `train_accuracy`, `examples_per_second` and `seconds`; for masked models `flips`, the share of weights whose mask
-    changed during the epoch; with validation data `val_loss` and `val_accuracy`. Accuracies are shares of the labels,
-    in 0..1. With another metric its name stands for accuracy: `train_rmse`, `val_rmse`.
-
-    Example:
-        >>> ut.History([{"epoch": 1, "flips": 0.5}, {"epoch": 2, "flips": 0.25}]).column("flips")
-        [0.5, 0.25]
-    """
-
-    rows: list[Row] = field(default_factory=list)
-
-    def column(self, name: str) -> list[float]:
-        """Return one metric of every epoch."""
-        return [row[name] for row in self.rows]
+from untrained.tickets.start import start_from_
+from untrained.tickets.ticket import Ticket, save
 
 
 def fit(
@@ -67,7 +47,8 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     resume: bool = False,
-    log: Callable[[Row], None] | None = None,
+    start: Ticket | str | Path | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
     meta: Mapping[str, Any] | None = None,
     title: str | None = "",
     loss: str | Function | None = None,
@@ -91,7 +72,8 @@ def fit(
         out: folder for `metrics.jsonl`, `checkpoint.pt` and, if masked, `trace.jsonl` (of each epoch, for a report),
             all written after every epoch, and `found.ticket`, written at the end and on Ctrl-C.
         resume: go on from `out/checkpoint.pt` if there is one; in one process on a CPU to the same bits.
-        log: called with every row.
+        start: a ticket, or its file, to begin with, see `start_from_`; the checkpoint of a resumed run comes first.
+        on_epoch: called with an `Epoch` after each; an error that it raises ends the search, which `resume` continues.
         meta: JSON-able facts for the ticket.
         title: of the progress bar; None: no bar.
         loss: "cross-entropy", "next-token", "mse", or a function (outputs, targets) → mean; None: by the labels' type.
@@ -108,12 +90,11 @@ def fit(
         [1, 2]
     """
     _check_input(model, train, val, epochs, accumulate)
-    recipes = find_recipes(recipe, model)
-    different = tuple(dict.fromkeys(recipes.values()))
-    objective = Objective.of(loss, metric)
-    plan = Plan(different, epochs, accumulate, amp, seed, len(train), _describe(model), objective.text)
+    recipes, objective = find_recipes(recipe, model), Objective.of(loss, metric)
+    different, search = tuple(dict.fromkeys(recipes.values())), _describe(model)
+    plan = Plan(different, epochs, accumulate, amp, seed, len(train), search, objective.text)
     folder = None if out is None else Path(out)
-    return _Search(model, train, val, plan, recipes, folder, resume, log, meta, objective).run(title)
+    return _Search(model, train, val, plan, recipes, folder, resume, start, on_epoch, meta, objective).run(title)
 
 
 @final
@@ -128,7 +109,8 @@ class _Search:
     recipes: Recipes
     folder: Path | None
     resume: bool
-    log: Callable[[Row], None] | None
+    start: Ticket | str | Path | None
+    on_epoch: Callable[[Epoch], None] | None
     meta: Mapping[str, Any] | None
     objective: Objective
 
@@ -174,6 +156,8 @@ class _Search:
             columns = ["flips"] * self.masked + ["val_loss", "val_accuracy"] * (self.val is not None)
             name = None if self.objective.measure is None else self.objective.metric.name
             rows.extend(checkpoint.restore(folder, self.model, self.optimizers, facts, columns, name))
+        if self.start is not None and not rows:
+            start_from_(self.model, self.start)
         if self.rank != 0:
             self.folder = folder = None  # every process restores, and only the first writes
         if folder is not None and not rows:
@@ -210,8 +194,8 @@ class _Search:
             if self.trace is not None:
                 self.trace.write(self.folder)  # first: a resumed run drops a line more than the checkpoint has
             checkpoint.write(self.folder, self.model, self.optimizers, self.plan.facts, self.history.rows)
-        if self.log is not None and self.rank == 0:
-            self.log(row)
+        if self.on_epoch is not None and self.rank == 0:
+            self.on_epoch(Epoch(row, self.plan.epochs, self.history, self.model, self.folder))
 
     def _save_ticket(self) -> None:
         if self.folder is not None and self.masked:

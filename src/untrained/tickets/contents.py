@@ -128,7 +128,7 @@ class CustomLoading:
         except Exception:  # a loader of the user's
             return False
         held = {f"{self.prefix}{name}": tensor for name, tensor in tensors_of(twin).items()}
-        return all(name in held and _same_bits(held[name].cpu(), tensor) for name, tensor in self.state.items())
+        return all(name in held and same_bits(held[name].cpu(), tensor) for name, tensor in self.state.items())
 
 
 def find_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[CustomLoading]:
@@ -144,7 +144,8 @@ def find_loadings(model: nn.Module, held: Mapping[str, Tensor], stored: Mapping[
     return [loading for loading in found if loading.works()]
 
 
-def _same_bits(one: Tensor, other: Tensor) -> bool:
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Return True if two tensors have the same dtype, shape and bits: NaN equals itself."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return torch.equal(*(tensor.reshape(-1).view(torch.uint8) for tensor in (one, other)))

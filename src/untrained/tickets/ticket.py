@@ -24,6 +24,7 @@ from untrained.models import Network
 from untrained.tickets import compact, container, contents, file, hashes, header
 from untrained.tickets.capture import Capture
 from untrained.tickets.codec import Encoded, encode
+from untrained.tickets.difference import Difference, difference
 from untrained.tickets.direct_load import DirectLoad
 from untrained.tickets.file import add_path_to_errors
 from untrained.tickets.header import TensorEntry, TicketError, within_memory
@@ -248,6 +249,10 @@ class Ticket:
         for parameter in model.parameters():  # a ScriptModule does not have requires_grad_
             parameter.requires_grad_(False)
         return model
+
+    def diff(self, other: Ticket) -> Difference:
+        """Return what differs between this ticket, the first, and another one, the second."""
+        return difference(vars(self), vars(other))
 
     def _check_fit(self, held: Mapping[str, Tensor], *, without: Collection[str] = ()) -> None:
         """Check that a model of these tensors has all of the ticket's but `without`, and no others."""
