@@ -113,6 +113,10 @@ def test_odd_tables_are_learnt():
     ("wrong", "told"),
     [
         ({"keep": 1.5}, r"keep must be in \(0, 1\], got 1.5"),
+        ({"method": 5}, "method must be a text or a Method, got 5"),
+        ({"method": "threshold", "keep": 0.3}, "keep must be None with threshold, which takes none"),
+        ({"method": "edge-popup(keep=0.2)", "keep": 0.3}, "keep must be None with edge-popup"),
+        ({"method": ut.Threshold(), "keep": 0.3}, "keep must be None with Threshold"),
         ({"method": "edge-pop"}, "unknown method 'edge-pop'"),
         ({"widths": (0,)}, "widths"),
         ({"epochs": 0}, "epochs and accumulate must be 1 or more"),

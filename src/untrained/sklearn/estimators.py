@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from untrained.experiments.by_name import last_of, method_of
+from untrained.experiments.by_name import last_of, method_of, takes_keep
 from untrained.masking.last import last as with_last
 from untrained.masking.mask import mask_
 from untrained.methods.base import Method
@@ -69,9 +69,15 @@ class TicketEstimator(BaseEstimator, ABC):
 
     def _methods(self) -> tuple[Method, Method | None]:
         """Return the method, and that of the last layer alone if it has one."""
-        if not isinstance(self.method, Method):
-            return method_of(self.method, self.keep), last_of(self.method)
-        return self.method if self.keep is None else self.method.keeping(self.keep), None
+        method, keep = self.method, self.keep
+        if not isinstance(method, str | Method):
+            raise ValueError(f"method must be a text or a Method, got {method!r}")
+        takes = takes_keep(method) if isinstance(method, str) else method.takes_keep
+        if keep is not None and not takes:
+            raise ValueError(f"keep must be None with {method}, which takes none or has one, got {keep}")
+        if isinstance(method, str):
+            return method_of(method, keep), last_of(method)
+        return method if keep is None else method.keeping(keep), None
 
     def _keep_ticket(self, ticket: Ticket) -> None:
         self.ticket_ = ticket
@@ -108,7 +114,7 @@ class TicketClassifier(ClassifierMixin, TicketEstimator):
 
     Args:
         method: method, as text like on the command line, such as "biprop" or "small", or as an object.
-        keep: fraction of the weights kept, in (0, 1]; None: that of the method.
+        keep: fraction of the weights kept, in (0, 1], for methods that take it; None: that of the method.
         widths: hidden units of each layer.
         epochs: passes over the rows.
         batch_size: rows per step.
