@@ -60,7 +60,7 @@ def files(name: str) -> dict[str, Any]:
             (got,) = onnxruntime.InferenceSession(path).run(None, {key: x.numpy() for key, x in given.items()})
             result[f"error of {form}"] = float(np.abs(got - expected).max() / np.abs(expected).max())
             result[form] = path.stat().st_size
-        for form in ("safetensors", "html"):
+        for form in ("numpy", "js", "safetensors", "html"):
             getattr(ut.export, f"to_{form}")(ticket, path)
             result[form] = path.stat().st_size
     print(name, result)

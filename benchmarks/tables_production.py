@@ -9,6 +9,8 @@ FORMATS = {
     "ticket": "ticket",
     "onnx": "small ONNX",
     "onnx --dense": "dense ONNX",
+    "numpy": "numpy reader",
+    "js": "JavaScript module",
     "safetensors": "safetensors",
     "html": "web page",
 }
