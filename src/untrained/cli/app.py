@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.config import Toml
@@ -18,9 +19,15 @@ from untrained._version import __version__
 from untrained.runs.settings import read_toml
 from untrained.search.run_files import CONFIG, PART
 from untrained.terminal.extras import install_command
+from untrained.terminal.renderings import to_json
 from untrained.terminal.text import printable, shorten
 
 CONFIG_HELP = "TOML file with any of these settings, such as a run's config.toml; flags given here win over it."
+
+# The flag --json of a command, which then returns its results; `main` prints them.
+AsJson = Annotated[
+    bool, Parameter(name="--json", help="Print one JSON document alone; all else goes to standard error.")
+]
 
 _LONGEST = 1_000  # characters of an error that are printed
 # Parts of torch's RuntimeErrors.
@@ -59,7 +66,8 @@ app = App(
     untrained wann                     networks whose connections share one weight
     ```
 
-    An error is one line, and the exit code is 2; `--traceback` shows where it comes from.
+    An error is one line, and the exit code is 2; `--traceback` shows where it comes from. With `--json` most commands
+    print one JSON document for programs, with null for what is not a finite number.
     """,
 )
 
@@ -75,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _refuse_empty(arguments)
         app.config = _find_config(arguments)
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk is still an error
     except BrokenPipeError:  # the reader closed the pipe
@@ -92,6 +100,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     finally:
         app.config = ()  # the next call has another settings file
         warnings.formatwarning = format_before
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Run a command; with --json print what it returns, and what it prints itself on standard error."""
+    quiet: dict[str, Any] = {"exit_on_error": False, "print_error": False}
+    _, bound, _ = app.parse_args(arguments, **quiet)
+    if not bound.arguments.get("as_json", False):
+        app(arguments, **quiet, result_action="return_value")
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        results = app(arguments, **quiet, result_action="return_value")
+    print(to_json(results))
 
 
 def _one_line(error: Exception) -> str:

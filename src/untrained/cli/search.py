@@ -6,11 +6,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from untrained.cli.app import CONFIG_HELP, app, no_picture
+from untrained.cli.app import CONFIG_HELP, AsJson, app, no_picture
 from untrained.runs.settings import CompareSettings, FrontierSettings, Settings, SweepSettings
 from untrained.search.run_files import SUMMARY, TABLE
 from untrained.terminal.renderings import Form, render
@@ -29,8 +29,9 @@ _Form = Annotated[
 def find(
     settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008  a frozen dataclass
     *,
+    as_json: AsJson = False,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
-) -> None:
+) -> Any:
     """Find a subnetwork and compare it with its baselines.
 
     Searches, then prints one table: the random network, a random subnetwork of the same size, the found
@@ -60,6 +61,7 @@ def find(
     say(f"ticket   {found.ticket}")
     say(f"picture  {found.picture or no_picture()}")
     say(f"report   {found.report}")
+    return found
 
 
 def _what_was_learned(ticket: Path) -> str:
@@ -76,8 +78,9 @@ def compare(
     settings: Annotated[CompareSettings, Parameter(name="*")] = CompareSettings(),  # noqa: B008  a frozen dataclass
     *,
     table: _Form = None,
+    as_json: AsJson = False,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
-) -> None:
+) -> Any:
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
 
     Prints one table: mean ± standard deviation over the seeds, the paired difference to the row of `--against` with a
@@ -100,8 +103,10 @@ def compare(
     """
     from untrained.experiments.compare import compare as run
 
+    _refuse_both(table, as_json)
     found = run(settings)
     _print_grid(found.lines, found.folder, found.picture, found.report, table)
+    return found
 
 
 @app.command
@@ -109,8 +114,9 @@ def sweep(
     settings: Annotated[SweepSettings, Parameter(name="*")] = SweepSettings(),  # noqa: B008  a frozen dataclass
     *,
     table: _Form = None,
+    as_json: AsJson = False,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
-) -> None:
+) -> Any:
     """Measure accuracy along one axis: the fraction kept, the width, or the law of the frozen weights.
 
     The figures of the paper (Ramanujan et al. 2019). Give several values, with commas between them, to one of `--keep`,
@@ -129,8 +135,10 @@ def sweep(
     """
     from untrained.experiments.sweep import sweep as run
 
+    _refuse_both(table, as_json)
     found = run(settings)
     _print_grid(found.lines, found.folder, found.picture, found.report, table)
+    return found
 
 
 @app.command
@@ -138,8 +146,9 @@ def frontier(
     settings: Annotated[FrontierSettings, Parameter(name="*")] = FrontierSettings(),  # noqa: B008  a frozen dataclass
     *,
     table: _Form = None,
+    as_json: AsJson = False,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
-) -> None:
+) -> Any:
     """Compare tickets with trained networks over their sizes, and say who is ahead in which range of bytes.
 
     Searches with every method, fraction kept and width, and trains every opponent (quantised, ternary, binary, pruned
@@ -160,8 +169,15 @@ def frontier(
     """
     from untrained.experiments.frontier import frontier as run
 
+    _refuse_both(table, as_json)
     found = run(settings)
     _print_grid(found.lines, found.folder, found.picture, found.report, table, found.sentences)
+    return found
+
+
+def _refuse_both(form: Form | None, as_json: bool) -> None:
+    if form is not None and as_json:
+        raise ValueError("--table and --json are two forms of the same results: give one of them")
 
 
 def _print_grid(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from untrained._version import __version__
-from untrained.cli.app import app
+from untrained.cli.app import AsJson, app
+from untrained.terminal.renderings import to_plain
 from untrained.terminal.text import Table, print_facts, say
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def evaluate(
     model: OwnModel = None,
     method: OwnMethod = None,
     amp: bool = False,
-) -> None:
+    as_json: AsJson = False,
+) -> Any:
     """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
@@ -45,6 +47,7 @@ def evaluate(
         amp: Compute in bfloat16.
     """
     from untrained.search.evaluation import evaluate as measure
+    from untrained.search.metric import ACCURACY
     from untrained.tickets.networks import network_for, rebuild
 
     with read_ticket(ticket, method) as read:
@@ -54,10 +57,14 @@ def evaluate(
     result = measure(network, batches, amp=amp)
     say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {name}")
     print(f"sha256    {_hash_file(ticket)}")
+    facts = {"ticket": ticket, "data": name, "sha256": _hash_file(ticket), **result._asdict()}
+    return facts | ({"accuracy": result.value} if result.metric == ACCURACY else {})
 
 
 @app.command
-def info(ticket: Path | None = None, /, *, method: OwnMethod = None, system: bool = False) -> None:
+def info(
+    ticket: Path | None = None, /, *, method: OwnMethod = None, system: bool = False, as_json: AsJson = False
+) -> Any:
     """Print a ticket's facts, the weights it keeps and its size; or the facts of this machine.
 
     Args:
@@ -69,15 +76,20 @@ def info(ticket: Path | None = None, /, *, method: OwnMethod = None, system: boo
     if (ticket is None) != system:
         raise ValueError("info needs a ticket, or --system instead")
     if ticket is None:
-        print_facts(_describe_system())
-        return
+        print_facts(system_facts := _describe_system())
+        return system_facts
     with read_ticket(ticket, method) as read:
-        print_facts(_list_facts(read) | {"sha256 of the ticket": _hash_file(ticket)})
-        print(f"\n{summary(read)}")
+        facts, short = _list_facts(read), summary(read)
+    sha256 = _hash_file(ticket)
+    print_facts(facts | {"sha256 of the ticket": sha256})
+    print(f"\n{short}")
+    facts = {name: fact if isinstance(fact, int | float) else str(fact) for name, fact in facts.items()}
+    counted = {"weights": short.weights, "kept": short.kept, **to_plain(short)}
+    return {"ticket": ticket, "sha256": sha256, "facts": facts, "summary": counted}
 
 
 @app.command
-def verify(ticket: Path, /, *, model: OwnModel = None, method: OwnMethod = None) -> None:
+def verify(ticket: Path, /, *, model: OwnModel = None, method: OwnMethod = None, as_json: AsJson = False) -> Any:
     """Draw every weight of a ticket again, and check the sha256 of them all; print it, and that of the file.
 
     A network of your own is needed only for a ticket that was found on its pretrained weights; of another one it is
@@ -95,10 +107,19 @@ def verify(ticket: Path, /, *, model: OwnModel = None, method: OwnMethod = None)
             read.apply_(network)
     say(f"{ticket}: good, its weights have sha256 {read.weights_sha256}")
     print(f"sha256 of the ticket: {_hash_file(ticket)}")
+    return {"ticket": ticket, "good": True, "weights_sha256": read.weights_sha256, "sha256": _hash_file(ticket)}
 
 
 @app.command
-def bench(ticket: Path, /, *, batch: str = "1,8,64", model: OwnModel = None, method: OwnMethod = None) -> None:
+def bench(
+    ticket: Path,
+    /,
+    *,
+    batch: str = "1,8,64",
+    model: OwnModel = None,
+    method: OwnMethod = None,
+    as_json: AsJson = False,
+) -> Any:
     """Time a ticket's network here: dense, bfloat16, int8, and packed into about two bits per weight.
 
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
@@ -118,6 +139,7 @@ def bench(ticket: Path, /, *, batch: str = "1,8,64", model: OwnModel = None, met
     cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
     Table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells).print()
     print("\n".join(verdict(rows)))
+    return {"ticket": ticket, "rows": rows, "verdict": verdict(rows)}
 
 
 @app.command

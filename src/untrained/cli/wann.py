@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from untrained.cli.app import CONFIG_HELP, no_picture
+from untrained.cli.app import CONFIG_HELP, AsJson, no_picture
 from untrained.search.run_files import FOUND
 from untrained.terminal.text import Table, say
 from untrained.wann.runs.settings import WannSettings, accept_task
@@ -41,8 +41,9 @@ app = App(
 def search(
     settings: Annotated[WannSettings, Parameter(name="*")] = WannSettings(),  # noqa: B008  a frozen dataclass
     *,
+    as_json: AsJson = False,
     config: Annotated[Path | None, Parameter(help=CONFIG_HELP)] = None,
-) -> None:
+) -> Any:
     """Search for weight agnostic networks (Gaier & Ha 2019).
 
     Prints the scores of the best network: at the six shared weights, and in the four columns of the paper's table.
@@ -76,6 +77,8 @@ def search(
     say(f"network  {run.folder / FOUND}  (shared weight {run.shared:.2f})")
     say(f"picture  {run.picture or no_picture()}")
     say(f"report   {run.report}")
+    front = [{"connections": each.net.connections, "reward": each.reward} for each in run.front]
+    return vars(run) | {"front": front, "columns": _facts_of(run.columns), "network": run.folder / FOUND}
 
 
 @app.command
@@ -119,7 +122,8 @@ def evaluate(
     max_steps: int | None = None,
     trials: int = 100,
     seed: int = 0,
-) -> None:
+    as_json: AsJson = False,
+) -> Any:
     """Print the scores of a network on test data, or in episodes that no search uses.
 
     Args:
@@ -141,6 +145,8 @@ def evaluate(
     accuracy = ensemble(chosen, read)
     if accuracy is not None:
         print(f"ensemble of the six weights: {accuracy:.2%}")
+    facts = {"network": net, "task": chosen.name, "connections": read.connections, "measure": chosen.measure}
+    return {**facts, "columns": _facts_of(columns), "ensemble": accuracy}
 
 
 @app.command
@@ -289,6 +295,10 @@ def _refuse_unfit_for_xml(labels: Sequence[str]) -> None:
     for number, label in enumerate(labels):
         if not all(c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff") for c in label):
             raise ValueError(f"label {number}, {label[:80]!r}, has a control character, which XML cannot hold")
+
+
+def _facts_of(columns: Sequence[Column]) -> list[Any]:
+    return [{**vars(column), "mean": column.mean, "std": column.std} for column in columns]
 
 
 def _print_columns(columns: Sequence[Column], measure: str, most: float | None, net: Net) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from untrained.terminal.extras import install_command
-from untrained.terminal.progress import TITLE, bar, show_progress
+from untrained.terminal.progress import TITLE, bar, print_line, show_step
 from untrained.terminal.text import printable
 
 _CHUNK_BYTES = 1 << 16
@@ -82,7 +82,7 @@ def _lock_download(target: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        with show_progress(f"waiting for another process that downloads {target.name}", 1, 0):
+        with show_step(f"waiting for another process that downloads {target.name}"):
             lock.acquire()
     try:
         yield
@@ -136,6 +136,8 @@ def _progress(name: str, start: int, total: int | None) -> Iterator[Callable[[in
 
     with bar(TITLE, BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task(printable(name), total=total, completed=start)
+        if progress.disable:
+            print_line(f"downloading {name}")
         yield lambda count: progress.advance(task, count)
 
 

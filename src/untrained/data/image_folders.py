@@ -7,6 +7,7 @@ import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from untrained.data.holdout import hold_out
 from untrained.data.image_files import Form, ImageFiles, find_form, list_endings, load_pillow
 from untrained.data.splits import SourceData, Split
+from untrained.terminal.progress import show_step
 
 _KINDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -25,6 +27,7 @@ _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
 _TEST_FRACTION = 0.2  # of a folder that has no parts
 _MEMORY_BYTES = 2 << 30  # decoded images up to this size are kept in memory
 _LONGEST_SIDE = 4096
+_MANY = 2_000  # images, which take more than a second to read
 _EXPECTED = "expected folder/{train,test}/class/*.jpg or folder/class/*.png"
 
 _Example = tuple[Path, int]
@@ -69,10 +72,12 @@ def read_image_folder(folder: Path, size: int | tuple[int, int] | None) -> Sourc
             f"{folder}: {len(unread)} files are not read, such as {unread[0]}; "
             "expected images in class folders, with endings that Pillow reads here"
         )
-    _warn_of_copies(folder, parts)
-    form = find_form([path for part in parts.values() for path, _ in part], sides)
-    in_memory = sum(map(len, parts.values())) * form.channels * form.height * form.width < _MEMORY_BYTES
-    splits = {kind: _make_split(part, form, in_memory) for kind, part in parts.items()}
+    count = sum(map(len, parts.values()))
+    with show_step(f"reading {count:,} images of {folder}") if count > _MANY else nullcontext():
+        _warn_of_copies(folder, parts)
+        form = find_form([path for part in parts.values() for path, _ in part], sides)
+        in_memory = count * form.channels * form.height * form.width < _MEMORY_BYTES
+        splits = {kind: _make_split(part, form, in_memory) for kind, part in parts.items()}
     return SourceData(splits["train"], splits["test"], labels, form.channels == 3, splits.get("val"))
 
 

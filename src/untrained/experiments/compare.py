@@ -182,7 +182,7 @@ def run_grid(
         }
         missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
         try:
-            with show_progress(command, len(grid), len(done)) as advance:
+            with show_progress(command, len(grid), len(done), "networks") as advance:
                 for cell in _run_cells(settings, missing, folder.resolve()):
                     write_cell(folder, cell)
                     done[cell.name] = cell

@@ -29,6 +29,7 @@ from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
 from untrained.search.history import Epoch, History
 from untrained.search.run_files import PAGE, PICTURE, TICKET, TWIN_FOLDER
+from untrained.terminal.progress import show_step
 from untrained.tickets.header import TicketError
 from untrained.tickets.start import start_from_
 from untrained.tickets.ticket import Ticket
@@ -110,7 +111,8 @@ def _run(
 ) -> Found:
     """Measure, search and write in a folder that is locked against other writers."""
     last = last_of(str(settings.method))
-    rows = [bench.baseline(RANDOM_NETWORK, Dense())]
+    with show_step(f"{RANDOM_NETWORK}: measuring it"):
+        rows = [bench.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
     try:

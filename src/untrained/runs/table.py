@@ -19,6 +19,7 @@ from untrained.runs.reference import Place, find_references, full_name
 from untrained.runs.statistics import Difference, mean_interval, paired_difference
 from untrained.search.metric import ACCURACY, Metric
 from untrained.search.run_files import CELLS, RESULTS, SUMMARY, TABLE
+from untrained.terminal.renderings import to_plain
 
 # Names of networks in the tables; TWIN stands where others have a method.
 FOUND, TWIN = "found subnetwork", "trained twin"
@@ -260,7 +261,7 @@ def read_cell(folder: Path, cell: Cell, *, failed: bool = False) -> Cell | None:
 
 def write_cell(folder: Path, cell: Cell) -> None:
     """Write the result of a network."""
-    facts = _without_nan(asdict(cell))
+    facts = to_plain(cell)
     with atomic_write(folder / CELLS / f"{cell.name}.json") as unfinished:
         unfinished.write_text(json.dumps({**facts, "sha256": _sha256(facts)}) + "\n", encoding="utf-8")
 
@@ -278,9 +279,9 @@ def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell], **
         row: dict[str, Any] = asdict(line) | {"metric": line.metric.name}
         rows.append(row | _flatten(row.pop("difference")))
     _write_csv(folder / SUMMARY, rows, [*own, *_flatten(None)])
-    results = {**facts, "lines": [asdict(line) for line in lines], "cells": [asdict(cell) for cell in cells]}
+    results = {**facts, "lines": lines, "cells": cells}
     with atomic_write(folder / RESULTS) as unfinished:
-        unfinished.write_text(json.dumps(_without_nan(results), indent=1) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(to_plain(results), indent=1) + "\n", encoding="utf-8")
 
 
 def _flatten(difference: dict[str, Any] | None) -> dict[str, Any]:
@@ -297,13 +298,4 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]], titles: Sequence[str]
     ):
         writer = csv.DictWriter(file, titles)
         writer.writeheader()
-        writer.writerows(_without_nan(row) for row in rows)
-
-
-def _without_nan(value: Any) -> Any:
-    """Return the value with None for every NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and value != value else value
+        writer.writerows(to_plain(row) for row in rows)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _INTERVAL = 0.2  # seconds between two updates
+_QUIET = 30.0  # seconds between two lines inside an epoch, where there is no terminal
 TITLE, STATUS = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[status]}", markup=False)
 
 
@@ -82,17 +83,20 @@ class _CellBar(RichProgress):
 
 @final
 class Progress:
-    """Progress bar over the batches of all epochs, with `batches` in each."""
+    """Progress bar over the batches of all epochs, with `batches` in each; a line per epoch without a terminal."""
 
     def __init__(self, title: str, epochs: int, batches: int, *, quiet: bool = False) -> None:
         self._bar = bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn(), quiet=quiet)
         self._task = self._bar.add_task(printable(title), total=epochs * batches, status="")
-        self._batches, self._batch_status, self._epoch_status = batches, "", ""
-        self._last_update = time.monotonic()
-        self._start_of_epoch = self._last_update
+        self._prints = self._bar.disable and not quiet
+        self._name, self._epochs, self._batches = title or "search", epochs, batches
+        self._batch_status = self._epoch_status = ""
+        self._start = self._last_update = self._start_of_epoch = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
+        if self._prints:
+            print_line(f"{self._name}: {_count(self._epochs, 'epoch')} of {_count(self._batches, 'batch', 'batches')}")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -108,7 +112,9 @@ class Progress:
         self._bar.advance(self._task)
         now = time.monotonic()
         # Reading the totals waits for the device, so it is done only for values that are shown.
-        if self._bar.disable or now - self._last_update < _INTERVAL:
+        if now - self._last_update < (_QUIET if self._prints else _INTERVAL) or (
+            self._bar.disable and not self._prints
+        ):
             return
         self._last_update = now
         loss, counted, examples = totals.tolist()
@@ -116,6 +122,9 @@ class Progress:
         if now > self._start_of_epoch:  # a coarse clock may stand still for a batch
             self._batch_status += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
         self._bar.update(self._task, status=self._batch_status + self._epoch_status)
+        if self._prints:
+            task = self._bar.tasks[self._task]
+            print_line(f"{self._name}: {task.percentage:.0f} %  {now - self._start:,.0f} s  {self._batch_status}")
 
     def epoch_done(self, row: Mapping[str, float | int], validation: str) -> None:
         """Show the end of an epoch, and move the bar there: a resumed run starts in the middle.
@@ -130,6 +139,11 @@ class Progress:
         # Shown here too, as no batch may follow that is late enough to be shown.
         status = self._batch_status + self._epoch_status
         self._bar.update(self._task, completed=row["epoch"] * self._batches, status=status)
+        if self._prints:
+            self._last_update = self._start_of_epoch
+            passed = self._start_of_epoch - self._start
+            done = f"epoch {row['epoch']:,} of {self._epochs:,}  {passed:,.1f} s  loss {row['train_loss']:.3f}"
+            print_line(f"{self._name}: {done}{self._epoch_status}")
 
 
 @contextmanager
@@ -150,8 +164,25 @@ def print_line(text: str) -> None:
 
 
 @contextmanager
-def show_progress(title: str, total: int, done: int) -> Iterator[Callable[[str], None]]:
-    """Show a progress bar; yield a function to call with a status text after each item."""
+def show_progress(title: str, total: int, done: int, items: str = "items") -> Iterator[Callable[[str], None]]:
+    """Show a progress bar; yield a function to call with a status text after each item.
+
+    Without a terminal these are lines: how many of the `items` are to do, and one after each.
+    """
+    start = time.monotonic()
     with bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn()) as shown:
         task = shown.add_task(title, total=total, completed=done, status="")
-        yield lambda status: shown.update(task, advance=1, status=printable(status))
+        if shown.disable:
+            print_line(f"{title}: {total - done:,} of {total:,} {items} to do")
+
+        def advance(status: str) -> None:
+            shown.update(task, advance=1, status=printable(status))
+            if shown.disable:
+                passed = time.monotonic() - start
+                print_line(f"{title}: {shown.tasks[task].completed:,.0f} of {total:,}  {passed:,.1f} s  {status}")
+
+        yield advance
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,13 +1,18 @@
-"""Tables as Markdown, LaTeX and CSV: every cell is text there, whatever it holds."""
+"""Tables as Markdown, LaTeX and CSV, where every cell is text, whatever it holds; and results as JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import re
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
 
+from untrained.fields import plain
 from untrained.terminal.text import Table, printable
 
 Form = Literal["markdown", "latex", "csv"]
@@ -33,6 +38,31 @@ def render(table: Table, form: Form) -> str:
     titles = [printable(title) for title in table.titles]
     rows = [[printable(cell) for cell in row] for row in table.rows]
     return {"markdown": _to_markdown, "latex": _to_latex, "csv": _to_csv}[form](titles, rows)
+
+
+def to_json(value: Any) -> str:
+    """Return results as one JSON document, in ASCII: a terminal is safe from what they hold."""
+    return json.dumps(to_plain(value), indent=1, allow_nan=False)
+
+
+def to_plain(value: Any) -> Any:
+    """Return results as JSON has them: dataclasses as objects, paths as text, and numbers that are not finite as null.
+
+    Raises:
+        TypeError: something in them has no such form.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(each) for each in value]
+    value = str(value) if isinstance(value, Path) else plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _to_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
