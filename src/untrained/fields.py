@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import math
 import reprlib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 Entry = TypeVar("Entry")
@@ -74,11 +75,19 @@ def look_up(what: str, table: Mapping[str, Entry], name: Any) -> Entry:
     """Return the entry of a table by its name.
 
     Raises:
-        ValueError: there is none; the message lists all names.
+        ValueError: there is none; the message lists all names, the nearest one first.
     """
     if not isinstance(name, str) or name not in table:
-        raise ValueError(f"unknown {what} {reprlib.repr(name)}; known: {', '.join(table)}")
+        raise ValueError(f"unknown {what} {reprlib.repr(name)}{suggest(name, table)}; known: {', '.join(table)}")
     return table[name]
+
+
+def suggest(name: Any, names: Iterable[str]) -> str:
+    """Return " (did you mean …?)" with the name that is spelt most like a wrong one; nothing if none is."""
+    as_typed = {known.lower().replace("_", "-"): known for known in names}
+    spelt = str(name)[:100].lower().replace("_", "-")
+    nearest = difflib.get_close_matches(spelt, as_typed, n=1)
+    return f" (did you mean {as_typed[nearest[0]]}?)" if nearest else ""
 
 
 def plain(value: Any) -> Any:

@@ -71,6 +71,12 @@ def test_find_prints_the_four_networks_and_writes_the_run(capsys, pictures):
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 8
     assert tomllib.loads((run / "config.toml").read_text())["widths"] == [16]
     assert (run / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert "Chance is 10.00%: one of 10 classes.\n" in printed and "No better" not in printed
+
+
+def test_a_search_that_has_found_nothing_yet_says_so(capsys):
+    main([*SMALL, "--epochs", "1", "--lr", "1e-9", "--no-twin", "--out", "run"])
+    assert "No better than a random subnetwork yet: more --epochs may help." in lines_of(capsys)
 
 
 def test_find_says_that_codes_were_learned_where_they_are_no_mask(capsys, pictures):
@@ -90,7 +96,10 @@ def test_a_ticket_is_evaluated_described_and_verified(capsys):
     assert "EdgePopup(keep=0.5" in printed and "592 of 1,184 weights kept (50.0%)" in printed
     assert f"{Path('run/found.ticket').stat().st_size:,} bytes on disk" in printed
     main(["verify", "run/found.ticket"])
-    assert "good" in lines_of(capsys)[0]
+    of_file = lines_of(capsys)
+    main(["verify", "run"])
+    assert "good" in of_file[0] and lines_of(capsys) == of_file
+    assert "run/twin/found.ticket: no such file" in refused(capsys, "info", "run/twin")
 
 
 def test_info_says_what_runs_on_this_machine(capsys, monkeypatch):
@@ -216,6 +225,13 @@ def test_whatever_goes_wrong_is_one_line(error, told, capsys, monkeypatch):
         (["find", "--epochs", "0"], "epochs must be 1 or more, got 0"),
         (["find", "--keep", "nan"], "keep must be in (0, 1], got nan"),
         (["find", "--keep", "0"], "keep must be in (0, 1], got 0"),
+        (["find", "--keep", "50"], "got 50.0: it is a fraction of the weights; for 50 % write 0.5"),
+        (["find", "--keep", "101"], "keep must be in (0, 1], got 101.0\n"),
+        (["compare", "--keep", "0.5,20"], "for 20 % write 0.2"),
+        (["find", "--method", "edgepopup"], "unknown method 'edgepopup' (did you mean edge-popup?); known: "),
+        (["find", "--method", "xyz"], "unknown method 'xyz'; known: "),
+        (["find", "--model", "Conv_4"], "unknown network 'Conv_4' (did you mean conv4?); known: "),
+        (["find", "--data", "Fashion_MNIST"], "'Fashion_MNIST' (did you mean fashion-mnist?): expected one of digits"),
         (["find", "--seed", "-1"], "seed must be in [0, 2**64), got -1"),
         (["find", "--seed", str(1 << 64)], "seed must be in [0, 2**64), got 18446744073709551616"),
         (["find", "--widths", "0"], "widths[0] must be an integer from 1 to"),

@@ -458,7 +458,7 @@ def test_opponents_have_names_and_fields():
         "ternary-twin(depth=1)": "no field 'depth'; it has keep",
         "narrow-twin(width=0)": "width must be",
         "imp-ticket(rounds=1.5)": "rounds must be of type int",
-        "int16-twin": "unknown method 'int16-twin'; known: .*int8-twin",
+        "int16-twin": "unknown method 'int16-twin' \\(did you mean int8-twin\\?\\); known: .*int8-twin",
     }.items():
         with pytest.raises(ValueError, match=message):
             entrant_of(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from untrained.cli.app import app
-from untrained.cli.ticket import OwnMethod, OwnModel, read_ticket
+from untrained.cli.ticket import OwnMethod, OwnModel, TicketFile, read_ticket
 from untrained.terminal.text import say
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LIGHT_ON_DARK = ("digits", "mnist", "fashion-mnist", "kmnist")
 
 @app.command
 def predict(
-    ticket: Path, /, *files: Path, json: bool = False, model: OwnModel = None, method: OwnMethod = None
+    ticket: TicketFile, /, *files: Path, json: bool = False, model: OwnModel = None, method: OwnMethod = None
 ) -> None:
     """Print the three most probable classes of pictures, arrays of numpy or rows of CSV files.
 
@@ -33,7 +33,7 @@ def predict(
     the ticket has no mean and std. A file that cannot be read ends the command.
 
     Args:
-        ticket: The ticket.
+        ticket: The ticket, or the folder of its run.
         files: Pictures, `.npy` or `.csv` files.
         json: Print one JSON object per example and line.
     """

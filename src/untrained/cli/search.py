@@ -17,6 +17,7 @@ from untrained.terminal.renderings import Form, render
 from untrained.terminal.text import printable, say
 
 if TYPE_CHECKING:
+    from untrained.runs.run import Row
     from untrained.runs.table import Line
 
 _Form = Annotated[
@@ -53,7 +54,8 @@ def find(
 
     found = run(settings)
     of_networks(found.rows).print()
-    print(f"{_what_was_learned(found.ticket)}\n")
+    print(_what_was_learned(found.ticket))
+    print("".join(f"{line}\n" for line in _what_it_is_worth(found.rows, found.ticket)))
     if found.cut:
         say(f"No weight is kept of {', '.join(found.cut)}: no signal passes the network. Try a higher --keep,")
         print("or --scope layer, which keeps that fraction of every layer.\n")
@@ -71,6 +73,22 @@ def _what_was_learned(ticket: Path) -> str:
     if all(0 <= int(its.min()) and int(its.max()) <= 1 for its in codes if its.numel()):
         return "Of the first three networks not one weight was trained; of the found one only the mask was learned."
     return "The first two networks are random; of the found one a small integer was learned for each weight: its code."
+
+
+def _what_it_is_worth(rows: Sequence[Row], ticket: Path) -> list[str]:
+    """Return a line with the accuracy of chance, and one if the found subnetwork is no better than a random one."""
+    from untrained.runs.table import FOUND, RANDOM_SUBNETWORK
+    from untrained.search.metric import ACCURACY
+    from untrained.tickets.ticket import Ticket
+
+    labels = Ticket.load(ticket).meta.get("labels")
+    test = {row.name: row.accuracy for row in rows if row.metric == ACCURACY}
+    if not test or not isinstance(labels, list) or not labels:
+        return []
+    lines = [f"Chance is {1 / len(labels):.2%}: one of {len(labels)} classes."]
+    if test[FOUND] <= test[RANDOM_SUBNETWORK]:
+        lines.append("No better than a random subnetwork yet: more --epochs may help.")
+    return lines
 
 
 @app.command

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from untrained._version import __version__
 from untrained.cli.app import AsJson, app
+from untrained.search.run_files import TICKET
 from untrained.terminal.renderings import to_plain
 from untrained.terminal.text import Table, print_facts, say
 
@@ -26,9 +27,17 @@ _MODEL_HELP = "FILE.py:NAME of your network with its arguments in brackets, if t
 OwnModel = Annotated[str | None, Parameter(help=_MODEL_HELP)]
 
 
+def _find_ticket(_: type, tokens: Sequence[Token]) -> Path:
+    path = Path(tokens[0].value)
+    return path / TICKET if path.is_dir() else path
+
+
+TicketFile = Annotated[Path, Parameter(converter=_find_ticket)]
+
+
 @app.command(name="eval")
 def evaluate(
-    ticket: Path,
+    ticket: TicketFile,
     /,
     *,
     data: str | None = None,
@@ -41,7 +50,7 @@ def evaluate(
     """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
-        ticket: The ticket.
+        ticket: The ticket, or the folder of its run.
         data: Data set: a known name or a folder of images (default: that of the search).
         data_dir: Folder of the data set, or for its download.
         amp: Compute in bfloat16.
@@ -63,12 +72,12 @@ def evaluate(
 
 @app.command
 def info(
-    ticket: Path | None = None, /, *, method: OwnMethod = None, system: bool = False, as_json: AsJson = False
+    ticket: TicketFile | None = None, /, *, method: OwnMethod = None, system: bool = False, as_json: AsJson = False
 ) -> Any:
     """Print a ticket's facts, the weights it keeps and its size; or the facts of this machine.
 
     Args:
-        ticket: The ticket.
+        ticket: The ticket, or the folder of its run.
         system: Print instead the versions, threads and kernels used on this machine, and the reason.
     """
     from untrained.tickets.summary import summary
@@ -89,14 +98,14 @@ def info(
 
 
 @app.command
-def verify(ticket: Path, /, *, model: OwnModel = None, method: OwnMethod = None, as_json: AsJson = False) -> Any:
+def verify(ticket: TicketFile, /, *, model: OwnModel = None, method: OwnMethod = None, as_json: AsJson = False) -> Any:
     """Draw every weight of a ticket again, and check the sha256 of them all; print it, and that of the file.
 
     A network of your own is needed only for a ticket that was found on its pretrained weights; of another one it is
     also checked that the ticket fits it.
 
     Args:
-        ticket: The ticket.
+        ticket: The ticket, or the folder of its run.
     """
     from untrained.tickets.networks import network_for
 
@@ -112,7 +121,7 @@ def verify(ticket: Path, /, *, model: OwnModel = None, method: OwnMethod = None,
 
 @app.command
 def bench(
-    ticket: Path,
+    ticket: TicketFile,
     /,
     *,
     batch: str = "1,8,64",
@@ -125,7 +134,7 @@ def bench(
     One thread. The error is the largest difference from dense float32 over the largest output, on random inputs.
 
     Args:
-        ticket: The ticket.
+        ticket: The ticket, or the folder of its run.
         batch: Numbers of inputs at a time, with commas between them.
     """
     from untrained.packed.bench import bench as run
@@ -169,7 +178,7 @@ def report(run: Path, /) -> None:
 
 @app.command
 def export(
-    ticket: Path,
+    ticket: TicketFile,
     /,
     *,
     to: Literal["html", "js", "numpy", "onnx", "safetensors", "torch"],
@@ -186,7 +195,7 @@ def export(
     torch: every weight as a plain tensor, for `load_state_dict`.
 
     Args:
-        ticket: The ticket.
+        ticket: The ticket, or the folder of its run.
         to: The format.
         out: The file (default: beside the ticket, with the ending of the format).
         dense: With onnx, write plain floats instead of packed weights, and take normalised images.

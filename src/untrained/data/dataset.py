@@ -11,6 +11,7 @@ from untrained.data.batches import Batches
 from untrained.data.image_folders import read_image_folder
 from untrained.data.known import KNOWN_NAMES, read_known
 from untrained.data.splits import Images, Split
+from untrained.fields import suggest
 
 __all__ = ["Batches", "DataSet", "Split", "find_folder", "load_data", "resolve_name"]
 
@@ -145,7 +146,8 @@ def load_data(
     elif (folder := find_folder(name)) is not None:
         source = read_image_folder(folder, size)
     else:
-        raise ValueError(f"data set {name!r}: expected one of {', '.join(KNOWN_NAMES)}, or a folder of images")
+        known = f"one of {', '.join(KNOWN_NAMES)}, or a folder of images"
+        raise ValueError(f"data set {name!r}{suggest(name, KNOWN_NAMES)}: expected {known}")
     train, val = source.train, source.val
     if val is None:
         train, val = train.divide(max(1, round(val_fraction * len(train))))

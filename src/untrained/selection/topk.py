@@ -37,7 +37,11 @@ def keep_count(keep: float, n: int) -> int:
         ValueError: keep is outside (0, 1].
     """
     if not isinstance(keep, Real) or not 0 < keep <= 1:
-        raise ValueError(f"keep must be in (0, 1], got {keep!r}")
+        percent = isinstance(keep, Real) and 1 < keep <= 100
+        hint = (
+            f": it is a fraction of the weights; for {float(keep):g} % write {float(keep) / 100:g}" if percent else ""
+        )
+        raise ValueError(f"keep must be in (0, 1], got {keep!r}{hint}")
     return min(n, max(1, math.ceil(Fraction(repr(float(keep))) * n)))
 
 
