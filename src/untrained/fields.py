@@ -10,6 +10,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any, TypeVar
 
 Entry = TypeVar("Entry")
@@ -88,6 +89,13 @@ def suggest(name: Any, names: Iterable[str]) -> str:
     spelt = str(name)[:100].lower().replace("_", "-")
     nearest = difflib.get_close_matches(spelt, as_typed, n=1)
     return f" (did you mean {as_typed[nearest[0]]}?)" if nearest else ""
+
+
+def hint_at_percent(keep: Any) -> str:
+    """Return ": it is a fraction …" for a fraction kept that was given in percent; nothing for another number."""
+    if not isinstance(keep, Real) or not 1 < keep <= 100:
+        return ""
+    return f": it is a fraction of the weights; for {float(keep):g} % write {float(keep) / 100:g}"
 
 
 def plain(value: Any) -> Any:

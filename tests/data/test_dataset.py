@@ -87,7 +87,9 @@ def test_one_class_is_too_few_to_learn() -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"data set 'mnits' \(did you mean mnist\?\): expected one of digits, mnist, .*cifar100"):
+    with pytest.raises(
+        ValueError, match=r"data set 'mnits' \(did you mean mnist\?\): expected one of digits, mnist, .*cifar100"
+    ):
         load_data("mnits")
     with pytest.raises(ValueError, match="data set '~nobody-here/x': expected one of"):
         load_data("~nobody-here/x")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, final
 
 from cyclopts import Parameter, Token
 
-from untrained.fields import check_fields
+from untrained.fields import check_fields, hint_at_percent
 from untrained.own_code import is_code, short
 
 if TYPE_CHECKING:
@@ -332,5 +332,6 @@ def _numbers(name: str, text: str, most: float) -> tuple[float, ...]:
     except ValueError:
         raise ValueError(f"{name} must be numbers with commas between them, got {text!r}") from None
     if not numbers or not all(0 < number <= most for number in numbers):
-        raise ValueError(f"{name} must be in (0, {most}], got {text!r}")
+        hint = hint_at_percent(max(numbers, default=0)) if name == "keep" else ""
+        raise ValueError(f"{name} must be in (0, {most}], got {text!r}{hint}")
     return numbers

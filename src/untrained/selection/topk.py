@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from untrained.fields import hint_at_percent
 from untrained.native import choice as kernels
 
 # Below this many scores a partition of them all is as fast as finding a band first.
@@ -37,11 +38,7 @@ def keep_count(keep: float, n: int) -> int:
         ValueError: keep is outside (0, 1].
     """
     if not isinstance(keep, Real) or not 0 < keep <= 1:
-        percent = isinstance(keep, Real) and 1 < keep <= 100
-        hint = (
-            f": it is a fraction of the weights; for {float(keep):g} % write {float(keep) / 100:g}" if percent else ""
-        )
-        raise ValueError(f"keep must be in (0, 1], got {keep!r}{hint}")
+        raise ValueError(f"keep must be in (0, 1], got {keep!r}{hint_at_percent(keep)}")
     return min(n, max(1, math.ceil(Fraction(repr(float(keep))) * n)))
 
 
