@@ -58,7 +58,7 @@ class OwnCode:
 
 
 def is_code(text: str) -> bool:
-    """Return True if a text names a file's or module's function or class, with or without brackets."""
+    """Return True if a text names a file's or module's function or class, or a library's network."""
     return ":" in text.partition("(")[0]
 
 

@@ -10,7 +10,8 @@ import torch
 import untrained as ut
 from untrained.cli import main
 from untrained.experiments.compare import compare
-from untrained.models.brought import KEY, Description, brought
+from untrained.models.brought import KEY, Description
+from untrained.models.own import brought
 from untrained.tickets.networks import rebuild
 
 CODE = """

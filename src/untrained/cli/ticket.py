@@ -327,4 +327,5 @@ def _describe_network(ticket: Ticket) -> dict[str, object]:
         return {"network": f"{ticket.built_by['name']} {ticket.built_by['arguments']}"}
     if (told := Description.of(ticket.meta)) is None:
         return {"network": "not one of untrained.models: from Python, ut.load(path, model)"}
-    return {"network": told.text, "sha256 of its code": told.sha256, "needs": told.flag}
+    code = {"sha256 of its code": told.sha256} if told.sha256 else {}
+    return {"network": told.text, **code, **({"needs": told.flag} if code or ticket.law is None else {})}

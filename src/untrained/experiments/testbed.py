@@ -24,7 +24,8 @@ from untrained.masking.mask import is_masked, mask_, masks
 from untrained.methods.base import Method
 from untrained.methods.recipe import WEIGHTS, WEIGHTS_UNDER_NORMS, Recipe
 from untrained.models import NETWORKS, build
-from untrained.models.brought import KEY, Brought, brought
+from untrained.models.brought import KEY, Brought
+from untrained.models.own import brought
 from untrained.opponents import OPPONENTS, Opponent
 from untrained.opponents.compressed import Compressed, shrink_
 from untrained.opponents.course import Course, start_
@@ -87,9 +88,8 @@ class Workbench:
         if chosen:
             first = next(iter(chosen))
             raise ValueError(f"--{first} is for the networks of untrained.models: give yours its own in brackets")
-        example = next(iter(self.batches("val")))[0][:2].cpu()
-        pretrained = self.setup.pretrained
-        made = self.brought.build(self.data.shape, self.data.classes, example, seed=self.seed, pretrained=pretrained)
+        example, options = next(iter(self.data.batches("val", 2)))[0], {"pretrained": self.setup.pretrained}
+        made = self.brought.build(self.data.shape, self.data.classes, example, seed=self.seed, **options)
         return made.to(self.device)
 
     def law(self, method: Method) -> WeightLaw | None:

@@ -1,12 +1,10 @@
-"""Networks that a user brings, by a text: `FILE.py:NAME`, with arguments in brackets.
+"""Networks that a user brings, by a text: `FILE.py:NAME` or those of libraries, with arguments in brackets.
 
 A ticket's `meta` keeps a network's description under the key "model", from which nothing of it is run.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,11 +14,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from untrained.own_code import OwnCode, arguments, is_code, parse, spelled
+from untrained.own_code import spelled
 
 KEY = "model"
 """The key of the description in a ticket's `meta`."""
-_OFFERED = "shape", "classes"
 
 
 class Brought(ABC):
@@ -46,6 +43,10 @@ class Brought(ABC):
             ValueError: it cannot be built.
         """
 
+    def example(self, shape: Sequence[int]) -> Tensor:
+        """Return inputs (2, *shape) to try it with, where there are no data."""
+        return torch.zeros(2, *shape)
+
     @torch.no_grad()
     def build(
         self, shape: Sequence[int], classes: int, example: Tensor | None = None, *, seed: int = 0, pretrained=False
@@ -55,7 +56,7 @@ class Brought(ABC):
         Args:
             shape: of one input.
             classes: number of classes.
-            example: inputs (batch, *shape) to try; None: zeros.
+            example: inputs (batch, *shape) to try; None: those of `example`.
             seed: of what it draws; torch's generator is as it was afterwards.
             pretrained: with the weights of a pretraining.
 
@@ -65,7 +66,7 @@ class Brought(ABC):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = self.make(shape, classes, pretrained=pretrained)
-            x = torch.zeros(2, *shape) if example is None else example
+            x = self.example(shape) if example is None else example
             modes = {module: module.training for module in network.modules()}
             try:
                 output = network.eval()(x)  # which also gives lazy layers their shapes
@@ -86,75 +87,15 @@ class Brought(ABC):
 
 @final
 @dataclass(frozen=True)
-class OwnNetwork(Brought):
-    """Network that a user's function or class gives, called with the arguments that it has names for.
-
-    Attributes:
-        name: its name, the file without its folder.
-        arguments: those in the brackets; `shape` and `classes` are the data's where they are not there.
-        code: the function or class.
-    """
-
-    name: str
-    arguments: Mapping[str, Any]
-    code: OwnCode
-
-    def describe(self, shape: Sequence[int], classes: int) -> dict[str, Any]:
-        facts = {"name": self.name, "arguments": dict(self.arguments), "sha256": self.code.sha256}
-        return facts | {"shape": list(shape), "classes": classes}
-
-    def make(self, shape: Sequence[int], classes: int, *, pretrained: bool) -> nn.Module:
-        try:
-            signature = inspect.signature(self.code.value)
-        except ValueError:  # of a class in C
-            signature = inspect.Signature()
-        offered = dict(zip(_OFFERED, (tuple(shape), classes), strict=True))
-        given = {name: value for name, value in offered.items() if name in signature.parameters} | {**self.arguments}
-        try:
-            signature.bind(**given)
-        except TypeError as error:
-            raise ValueError(
-                f"{self.text}: {error}; it is given arguments in brackets, and shape and classes where it has them"
-            ) from None
-        try:
-            network = self.code.value(**given)
-        except Exception as error:  # a file may raise errors of any class
-            raise ValueError(f"{self.text} raised {type(error).__name__}: {error}") from error
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"{self.text} must return an nn.Module, got {type(network).__name__}")
-        if "untrained_built" in vars(network):
-            raise ValueError(f"{self.text} must return a new network at every call, got the same one again")
-        vars(network)["untrained_built"] = True
-        return network
-
-
-def brought(text: str) -> Brought | None:
-    """Return the network of a user that a text names, which imports its file; None for a name of `NETWORKS`.
-
-    Raises:
-        ValueError, FileNotFoundError: as `OwnCode.of`; or the arguments in brackets cannot be read.
-    """
-    if not is_code(text):
-        return None
-    name, given = parse(text, arguments)
-    code = OwnCode.of(name)
-    try:
-        json.dumps(given, allow_nan=False)
-    except (TypeError, ValueError):
-        raise ValueError(f"{text}: arguments must be words, numbers, True, False, None or lists") from None
-    return OwnNetwork(code.name, given, code)
-
-
-@final
-@dataclass(frozen=True)
 class Description:
     """Description of a brought network, as the `meta` of a ticket has it; nothing in it is trusted.
 
     Attributes:
         name, arguments: as of `Brought`.
-        sha256: of the code; "" for a network that no code of a user gives.
+        sha256: of the code; "" for a network of a library.
         shape: of one input.
         classes: number of classes.
+        config: the configuration of a network of transformers.
     """
 
     name: str
@@ -162,18 +103,21 @@ class Description:
     sha256: str
     shape: tuple[int, ...]
     classes: int
+    config: Mapping[str, Any]
 
     @staticmethod
     def of(meta: Mapping[str, Any]) -> Description | None:
         """Return the description in a ticket's `meta`; None if there is none, or something else of this name."""
-        kinds = {"name": str, "arguments": dict, "sha256": str, "shape": list, "classes": int}
-        found = meta.get(KEY)
-        if not isinstance(found, dict) or any(type(found.get(field)) is not kind for field, kind in kinds.items()):
+        kinds = {"name": str, "arguments": dict, "sha256": str, "shape": list, "classes": int, "config": dict}
+        if not isinstance(found := meta.get(KEY), dict):
+            return None
+        found = {"sha256": "", "config": {}} | found
+        if any(type(found.get(field)) is not kind for field, kind in kinds.items()):
             return None
         shape, classes = found["shape"], found["classes"]
         if any(type(side) is not int or not 0 < side < 1 << 24 for side in [*shape, classes]) or len(shape) > 8:
             return None
-        return Description(found["name"], found["arguments"], found["sha256"], tuple(shape), classes)
+        return Description(found["name"], found["arguments"], found["sha256"], tuple(shape), classes, found["config"])
 
     @property
     def text(self) -> str:

@@ -43,7 +43,8 @@ class Setup:
         model: Network: fc, conv2, conv4, conv6, conv8, mnist-conv, resnet18, resnet34, resnet50, resnet101,
             wide-resnet50 or wide-resnet101; or FILE.py:NAME, a function or class of your own that gives an nn.Module,
             with its arguments in brackets: cnn.py:build(width=2). Its arguments called shape and classes are those of
-            the data. (In a file of settings or with --resume, give it again as a flag.)
+            the data. Also timm:NAME and hf:NAME, with random weights. (In a file of settings or with --resume, give it
+            again as a flag.)
         pretrained: Search on the weights that the network of --model has, not on random ones.
         widths: Hidden units of an fc network, one number a layer (default: 300 100).
         width: Factor on the channels of a convolutional network.

@@ -11,7 +11,9 @@ from torch import nn
 
 from untrained.masking.masked_class import tensors_of
 from untrained.models import build
-from untrained.models.brought import Description, brought
+from untrained.models.brought import Brought, Description
+from untrained.models.libraries import described
+from untrained.models.own import brought
 from untrained.tickets.file import add_path_to_errors
 from untrained.tickets.header import TicketError, within_memory
 from untrained.tickets.ticket import Ticket
@@ -49,6 +51,9 @@ def rebuild(ticket: Ticket) -> nn.Module:
         TicketError: it is another one, or a pretrained one; its arguments are refused, or its tensors are not the
             ticket's.
     """
+    own = None if (told := Description.of(ticket.meta)) is None else described(told)
+    if told is not None and own is not None and ticket.built_by is None and ticket.law is not None:
+        return _build_library(ticket, own, told)
     if ticket.built_by is None or ticket.law is None:
         raise TicketError(_need_of(ticket))
     try:
@@ -58,6 +63,19 @@ def rebuild(ticket: Ticket) -> nn.Module:
         raise TicketError(f"its network cannot be built: {error}") from None
     ticket._check_fit(tensors_of(network))
     return network.to_empty(device=torch.get_default_device())
+
+
+def _build_library(ticket: Ticket, own: Brought, told: Description) -> nn.Module:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            with torch.device("meta"):
+                ticket._check_fit(tensors_of(own.make(told.shape, told.classes, pretrained=False)))
+            # Built again, as buffers that no state dict holds have values only then.
+            return own.make(told.shape, told.classes, pretrained=False)
+    except TicketError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise TicketError(f"its network cannot be built: {error}") from None
 
 
 def network_for(ticket: Ticket, text: str | None) -> nn.Module | None:
@@ -79,8 +97,11 @@ def network_for(ticket: Ticket, text: str | None) -> nn.Module | None:
         return own.build(shape, len(labels), pretrained=ticket.law is None)
     if {**own.arguments} != {**told.arguments}:
         raise ValueError(f"its network has other arguments than {own.text!r}: give {told.flag}")
-    _warn_of_change(told, own.describe(told.shape, told.classes).get("sha256", ""))
-    return own.build(told.shape, told.classes, pretrained=ticket.law is None)
+    now = own.describe(told.shape, told.classes)
+    if now.get("config", {}) != told.config:
+        raise ValueError(f"{own.text} has another configuration than the ticket's network")
+    _warn_of_change(told, now.get("sha256", ""))
+    return own.build(told.shape, told.classes, seed=ticket.seed, pretrained=ticket.law is None)
 
 
 def _warn_of_change(told: Description, digest: str) -> None:
@@ -99,8 +120,9 @@ def _need_of(ticket: Ticket) -> str:
         return "its weights are those of a pretrained model: pass that model"
     if told is None:
         return "it does not describe its network; pass a freshly built model"
+    code = f" (sha256 {told.sha256}), and code that a file names is not run" if told.sha256 else ", pretrained"
     return (
-        f"its network is that of {told.text} (sha256 {told.sha256}), and code that a file names is not run: "
+        f"its network is that of {told.text}{code}: "
         f"give {told.flag}, or pass {'the pretrained' if ticket.law is None else 'a freshly built'} model"
     )
 
