@@ -15,6 +15,7 @@ from untrained.data.known import KNOWN_NAMES
 from untrained.experiments.by_name import last_of, method_of
 from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
+from untrained.experiments.threads import suitable_threads
 from untrained.export import to_html
 from untrained.masking.mask import masks
 from untrained.methods.dense import Dense
@@ -27,6 +28,7 @@ from untrained.runs.settings import Settings, settle
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
 from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
+from untrained.search.evaluation import find_device
 from untrained.search.history import Epoch, History
 from untrained.search.run_files import PAGE, PICTURE, TICKET, TWIN_FOLDER
 from untrained.terminal.progress import show_step
@@ -102,7 +104,8 @@ def find(settings: Settings | None = None, *, on_epoch: Callable[[Epoch], None] 
     parts = [short(settings.model), Path(settings.data).name, Path(text).name]
     parts += [] if keep is None else [f"{keep:g}"]
     name = slug("-".join([*parts, f"seed{settings.seed}"]))
-    with claim_folder(settings, name, holds_run) as folder:
+    example = next(iter(bench.batches("val")))[0][:1].to(find_device(network))
+    with claim_folder(settings, name, holds_run) as folder, suitable_threads(network, example, settings.batch_size):
         return _run(settings, bench, network, folder, on_epoch)
 
 
