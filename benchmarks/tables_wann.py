@@ -8,12 +8,9 @@ from untrained.wann import champions
 
 
 def _found(task: str) -> dict:
-    """Facts and scores of a champion; where the package has none yet, of the search in results/; else {}."""
-    if net := champions().get(task):
-        return {**net.meta, "connections": net.connections}
-    results = measured(f"wann_{task}") or {"columns": []}
-    searches = {"searches": results["attempts"]} if results["columns"] else {}
-    return {**results, **searches, **{column["name"]: column for column in results["columns"]}}
+    """Facts and scores of a champion."""
+    net = champions()[task]
+    return {**net.meta, "connections": net.connections}
 
 
 def wann_story() -> str:
@@ -46,12 +43,12 @@ _KINDS = ("random weights", "random shared weight", "tuned shared weight", "tune
 def wann_found() -> str:
     kinds, rows = ("the six standard weights", *_KINDS), []
     for task, title in (("swingup", "swing-up"), ("digits", "digits"), ("mnist", "MNIST 16×16")):
-        if found := _found(task):
-            ensemble = "" if found["ensemble"] is None else f"{100 * found['ensemble']:.1f} %"
-            upright = found["tuned shared weight"].get("longest upright (s)")
-            columns = [_of(found, kind) for kind in kinds]
-            longest = "" if upright is None else f"{upright:.1f}"
-            rows.append([f"{title}, ours", str(found["connections"]), *columns, ensemble, longest])
+        found = _found(task)
+        ensemble = "" if found["ensemble"] is None else f"{100 * found['ensemble']:.1f} %"
+        upright = found["tuned shared weight"].get("longest upright (s)")
+        columns = [_of(found, kind) for kind in kinds]
+        longest = "" if upright is None else f"{upright:.1f}"
+        rows.append([f"{title}, ours", str(found["connections"]), *columns, ensemble, longest])
         rows += [list(row) for row in _PAPER.get(task, ())]
     return table(["", "connections", *kinds, "ensemble", "longest upright, s"], rows)
 
