@@ -271,7 +271,7 @@ def test_several_methods_of_ones_own_and_the_random_network_when_it_is_named(cap
 
 
 def test_what_did_not_learn_is_marked_in_the_table_and_on_the_page(capsys, monkeypatch):
-    monkeypatch.setattr(comparison, "chance_of", lambda data: 0.9999)
+    monkeypatch.setattr(comparison, "chance_of", lambda *_: 0.9999)
     main([*SMALL, "--methods", "biprop", "--out", "run"])
     said = ": 1 of 1 seeds did not learn: on validation data"
     printed, page = capsys.readouterr().out, Path("run/report.html").read_text(encoding="utf-8")
@@ -860,8 +860,8 @@ def test_norms_of_networks_that_learn_nothing_are_calibrated_on_training_data_al
 
 def test_norms_of_residual_networks_are_taken_anew_for_tickets_twins_and_opponents_alike(monkeypatch):
     write_images()
-    measured, true_accuracy = [], Workbench._accuracy
-    monkeypatch.setattr(Workbench, "_accuracy", lambda *each: (measured.append(each[1]), true_accuracy(*each))[1])
+    measured, true_accuracy = [], Workbench._measure
+    monkeypatch.setattr(Workbench, "_measure", lambda *each: (measured.append(each[1]), true_accuracy(*each))[1])
     setup = {"model": "resnet18", "width": 0.02, "data": "images", "batch_size": 8}
     compare(**setup, methods="edge-popup,int8-twin", epochs=1, seeds=1, jobs=1, out=Path("run"))
     networks = list(dict.fromkeys(measured))

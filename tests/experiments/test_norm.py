@@ -79,9 +79,9 @@ def test_pictures_name_the_network_with_its_norm(monkeypatch):
 
 def test_the_twin_has_the_same_norm_and_its_statistics_are_taken_anew(monkeypatch):
     measured = []
-    true_accuracy = Workbench._accuracy
+    true_accuracy = Workbench._measure
     monkeypatch.setattr(
-        Workbench, "_accuracy", lambda self, net, part: (measured.append(net), true_accuracy(self, net, part))[1]
+        Workbench, "_measure", lambda self, net, part: (measured.append(net), true_accuracy(self, net, part))[1]
     )
     bench = Workbench(Settings(**QUICK), ut.load_data("digits"), choose_device("cpu"), 0, quiet=True)
     bench.train_twin(Path("twin"), resume=False)

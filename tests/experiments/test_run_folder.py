@@ -153,7 +153,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
     def enough(*_, **__):
         raise ValueError("the settings are read")
 
-    for module, name in ((lab.Workbench, "baseline"), (comparison, "_run_cells"), (experiment, "Search")):
+    for module, name in ((lab.Workbench, "masked"), (comparison, "_run_cells"), (experiment, "Search")):
         monkeypatch.setattr(module, name, enough)
     config, named = Path("config.toml"), 0
     for field in dataclasses.fields(COMMANDS[command]):
@@ -163,11 +163,14 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
             for line in (f"{name} = {value}", f"settings.{name} = {value}")[: 1 if text is SPELT[1] else 2]:
                 more = "\nkeep = '0.1,0.5'" if command == "sweep" and name != "keep" else ""
                 config.write_text(line + more, encoding="utf-8")
-                said = refused(capsys, command, "--config", str(config), *([] if name == "out" else ["--out", "run"]))
+                with pytest.raises(SystemExit):
+                    main([command, "--config", str(config), *([] if name == "out" else ["--out", "run"])])
+                said = capsys.readouterr().err.splitlines()[-1]  # steps that begin are named before it
+                assert said.startswith("untrained: "), said
                 assert not Path("ran").exists() and planted not in sys.modules, line
                 named += "names code" in said
                 shutil.rmtree("run", ignore_errors=True)
-    assert named == {"find": 3, "compare": 6, "sweep": 6, "frontier": 6, "wann": 1}[command]
+    assert named == {"find": 15, "compare": 18, "sweep": 18, "frontier": 18, "wann": 1}[command]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +220,7 @@ def read(command, method):
 def test_a_folder_that_another_writes_into_is_refused_before_anything(capsys, monkeypatch, command, begun):
     if begun:
         main([*command, "--out", "run"])
-    monkeypatch.setattr(lab.Workbench, "_accuracy", None)  # what is measured first
+    monkeypatch.setattr(lab.Workbench, "_measure", None)  # what is measured first
     with sole_writer(Path("run")):
         before = contents("run")
         with ThreadPoolExecutor(1) as pool:

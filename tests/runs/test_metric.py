@@ -33,7 +33,7 @@ def test_a_table_of_errors_calls_nothing_an_accuracy_and_says_that_lower_is_bett
     assert [line.unlearned for line in lines] == [2, 1]  # 3.5 and 4.0 of the twin, 3.5 of the other
     table = of_lines(lines)
     text = str(table.titles) + str(table.rows) + "".join(table.notes)
-    assert "accuracy" not in text and "test root mean squared error" in table.titles and "Lower is better" in text
+    assert "accuracy" not in text and "test RMSE" in table.titles and "Lower is better" in text
     assert "percentage points" not in text and "-0.8333" in text
     (tmp_path / "cells").mkdir()
     write_results(tmp_path, lines, its, command="compare", metric=vars(RMSE), chance=3.4)
@@ -45,9 +45,9 @@ def test_a_table_of_errors_calls_nothing_an_accuracy_and_says_that_lower_is_bett
     half = student_quantile(0.975, 2) * float(rows[1]["std"]) / 3**0.5
     assert float(rows[1]["mean_high"]) - float(rows[1]["value"]) == pytest.approx(half)
     figure = ut.plot.comparison("t", lines)
-    assert figure.axes[0].get_ylabel() == "root mean squared error on test data"
+    assert figure.axes[0].get_ylabel() == "RMSE on test data"
     figure = ut.plot.sweep("t", "keep", lines)
-    assert len(figure.axes) == 1 and figure.axes[0].get_ylabel() == "root mean squared error on test data"
+    assert len(figure.axes) == 1 and figure.axes[0].get_ylabel() == "RMSE on test data"
 
 
 def test_a_cell_keeps_its_value(tmp_path):

@@ -185,8 +185,10 @@ def _refuse_code(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
 
     for argument in arguments:
         given = [token.value for token in argument.tokens if token.source != "cli"]
-        if argument.name in ("--method", "--methods", "--model"):
+        if argument.name in ("--method", "--methods", "--model", "--loss", "--metric"):
             own = names_code(given)
+        elif argument.name == "--data":  # a folder's name may have a colon, and a folder is never run
+            own = names_code(value for value in given if not Path(value).expanduser().is_dir())
         else:  # the module of an environment, gym:MODULE:ID
             gym = [value for value in given if value.startswith("gym:")]
             own = argument.name == "--task" and any(value.count(":") > 1 for value in gym)

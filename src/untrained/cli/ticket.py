@@ -44,27 +44,43 @@ def evaluate(
     data_dir: Path | None = None,
     model: OwnModel = None,
     method: OwnMethod = None,
+    loss: str | None = None,
+    metric: str | None = None,
     amp: bool = False,
     as_json: AsJson = False,
 ) -> Any:
-    """Measure the accuracy of a ticket's network on test data, and print the sha256 of its file.
+    """Measure the accuracy, or another metric, of a ticket's network on test data, and print the sha256 of its file.
 
     Args:
         ticket: The ticket, or the folder of its run.
-        data: Data set: a known name or a folder of images (default: that of the search).
+        data: Data set: a known name, a folder of images, or FILE.py:NAME of your function (default: that of the
+            search, but for code: files do not run code).
         data_dir: Folder of the data set, or for its download.
+        loss, metric: As in find (default: by the type of the labels).
         amp: Compute in bfloat16.
     """
+    from untrained.data.own import is_own, read_data
+    from untrained.experiments.choices import function_of, ignored_by
+    from untrained.own_code import spelled
     from untrained.search.evaluation import evaluate as measure
     from untrained.search.metric import ACCURACY
     from untrained.tickets.networks import network_for, rebuild
 
     with read_ticket(ticket, method) as read:
-        facts = facts_of(read.meta)
+        own = data is not None and is_own(data)
+        if not own and isinstance(code := read.meta.get("data_code"), dict):
+            needed = spelled(str(code.get("name")), code.get("arguments") or {})
+            raise ValueError(f"{ticket} was found on data of code, which no file runs: add --data {needed}")
+        facts = {} if own else facts_of(read.meta)
         network = read.apply_(network_for(read, model) or rebuild(read))
-    name, batches = test_batches(str(ticket), facts, data, data_dir)
-    result = measure(network, batches, amp=amp)
-    say(f"accuracy  {result.accuracy:.2%} on {result.examples:,} test images of {name}")
+    if own:
+        made = read_data(str(data), data_dir, None, ignored_by(loss))
+        name, batches = made.name, made.batches("test", 500)
+    else:
+        name, batches = test_batches(str(ticket), facts, data, data_dir)
+    result = measure(network, batches, amp=amp, loss=function_of(loss), metric=function_of(metric))
+    what = "labels or values" if own else "images"
+    say(f"{result.metric.words:<8}  {result.metric.show(result.value)} on {result.examples:,} test {what} of {name}")
     print(f"sha256    {_hash_file(ticket)}")
     facts = {"ticket": ticket, "data": name, "sha256": _hash_file(ticket), **result._asdict()}
     return facts | ({"accuracy": result.value} if result.metric == ACCURACY else {})

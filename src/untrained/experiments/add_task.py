@@ -12,8 +12,8 @@ from untrained.bank.bank import Bank
 from untrained.bank.file import opened
 from untrained.bank.shared import Shared
 from untrained.bank.task import check_name
-from untrained.data.dataset import load_data, resolve_name
 from untrained.experiments.by_name import method_of, spelled
+from untrained.experiments.choices import data_of
 from untrained.experiments.find import find
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.runs.settings import Settings, settle
@@ -73,7 +73,7 @@ def _on_its_network(settings: Settings, shared: Shared) -> Settings:
         if (asked := getattr(settings, field.name)) not in (field.default, value):
             raise ValueError(f"--{field.name} must be that of the bank, {value}, got {asked}")
     settings = settle(replace(settings, **own), {})
-    data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
+    data = data_of(settings)
     bench = Workbench(settings, data, choose_device("cpu"), settings.seed)
     network = header.to_json(bench.network().built_by)
     if network != (wanted := header.to_json(shared.network)):

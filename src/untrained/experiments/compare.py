@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import threading
 import warnings
@@ -16,11 +15,13 @@ import torch
 
 from untrained import plot
 from untrained.clusters.cluster import cluster_named
-from untrained.data.dataset import DataSet, load_data, resolve_name
+from untrained.data.dataset import resolve_name
+from untrained.data.own import Data, is_own
 from untrained.experiments.by_name import entrant_of, last_of, law_of, split, takes_keep
+from untrained.experiments.choices import chance_of, data_of
 from untrained.experiments.parts import in_own_folder, join, part_of, read_parts
 from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
-from untrained.experiments.testbed import Workbench, chance_of, choose_device, opponents_for, suits
+from untrained.experiments.testbed import Workbench, choose_device, opponents_for, suits
 from untrained.masking.densities import takes_densities
 from untrained.methods import METHODS
 from untrained.opponents import Opponent
@@ -89,13 +90,15 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
     """
     settings = settle(settings or CompareSettings(), changes)
     grid = make_grid(settings)
-    chance = chance_of(validate(settings))
+    bench = validate(settings)
+    metric = bench.objective.metric
+    chance = chance_of(bench.data, metric)
     title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"
 
     def draw(lines: Sequence[Line], _: Sequence[Cell]) -> Figure:
         return plot.comparison(title, lines)
 
-    return run_grid(settings, grid, lambda cell: settings, "compare", draw, chance)
+    return run_grid(settings, grid, lambda cell: settings, "compare", draw, chance, {}, metric)
 
 
 def make_grid(
@@ -129,15 +132,18 @@ def make_grid(
     ]
 
 
-def validate(setup: Setup, data: DataSet | None = None) -> DataSet:
-    """Return the data, or raise the errors of `compare` for joblib, data, network and law, before a file is written."""
+def validate(setup: Setup, data: Data | None = None) -> Workbench:
+    """Return the workbench, or raise the errors of `compare` for joblib, data, network, law, loss and metric.
+
+    This is before a file is written. `data` are read if they are not given.
+    """
     _import_joblib()
-    if data is None:
-        data = load_data(setup.data, setup.data_dir, size=setup.size)
-    Workbench(setup, data, choose_device(setup.device), 0).network()
+    bench = Workbench(setup, data_of(setup) if data is None else data, choose_device(setup.device), 0)
+    bench.network()
     if setup.weights != "recommended":
         law_of(setup.weights)
-    return data
+    _ = bench.objective
+    return bench
 
 
 def run_grid(
@@ -275,8 +281,10 @@ def _children_ignore_sigint() -> Iterator[None]:
 def _make_paths_absolute(settings: Setup) -> Setup:
     """Return the settings without relative paths, for workers in other folders."""
     data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
-    model = with_absolute_path(settings.model)
-    return replace(settings, data_dir=data_dir, data=resolve_name(settings.data), model=model)
+    own = {name: getattr(settings, name) for name in ("model", "loss", "metric")}
+    own = {name: with_absolute_path(text) for name, text in own.items() if text is not None}
+    data = with_absolute_path(settings.data) if is_own(settings.data) else resolve_name(settings.data)
+    return replace(settings, data_dir=data_dir, data=data, **own)
 
 
 def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:
@@ -291,8 +299,7 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        data = _load(settings.data, settings.data_dir, settings.size)
-        bench = Workbench(settings, data, choose_device(settings.device), cell.seed, quiet=True)
+        bench = Workbench(settings, data_of(settings), choose_device(settings.device), cell.seed, quiet=True)
         resume, epochs = holds_run(folder), settings.epochs
         if cell.method == TWIN:
             row = bench.train_twin(folder, resume=resume)
@@ -323,8 +330,3 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
         file_bytes=row.file_bytes,
         epochs=epochs,
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _load(data: str, data_dir: Path | None, size: int | None) -> DataSet:
-    return load_data(data, data_dir, size=size)

@@ -10,9 +10,10 @@ from typing import Any, final
 from torch import nn
 
 from untrained import plot
-from untrained.data.dataset import load_data, resolve_name
+from untrained.data.dataset import DataSet
 from untrained.data.known import KNOWN_NAMES
 from untrained.experiments.by_name import last_of, method_of
+from untrained.experiments.choices import data_of
 from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
 from untrained.experiments.testbed import Workbench, choose_device
 from untrained.experiments.threads import suitable_threads
@@ -30,6 +31,7 @@ from untrained.runs.text_tables import of_networks
 from untrained.search.checkpoint import holds_run
 from untrained.search.evaluation import find_device
 from untrained.search.history import Epoch, History
+from untrained.search.metric import ACCURACY
 from untrained.search.run_files import PAGE, PICTURE, TICKET, TWIN_FOLDER
 from untrained.terminal.progress import show_step
 from untrained.tickets.header import TicketError
@@ -95,11 +97,12 @@ def find(settings: Settings | None = None, *, on_epoch: Callable[[Epoch], None] 
     method, last = method_of(text, settings.keep, scope=settings.scope), last_of(text)
     if not (method.learns or (last is not None and last.learns)):
         raise ValueError(f"method must be one that searches, got {text}, which is a baseline")
-    data = load_data(resolve_name(settings.data), settings.data_dir, size=settings.size)
+    data = data_of(settings)
     bench = Workbench(settings, data, choose_device(settings.device), settings.seed)
     network = bench.masked(method, last)
     if settings.start is not None and not settings.resume:
         start_from_(network, settings.start)
+    _ = bench.objective  # raises before any file is written
     keep = method.final_keep
     parts = [short(settings.model), Path(settings.data).name, Path(text).name]
     parts += [] if keep is None else [f"{keep:g}"]
@@ -119,9 +122,10 @@ def _run(
     if not holds_run(folder):
         write_settings(folder, settings)
     try:
-        film = Film.begin(folder, network, bench.batches("val"), bench.batches("test"), bench.data.test)
-        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr}
-        options["on_epoch"] = film.taking(on_epoch)
+        options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "on_epoch": on_epoch}
+        if isinstance(bench.data, DataSet) and bench.objective.metric == ACCURACY:
+            film = Film.begin(folder, network, bench.batches("val"), bench.batches("test"), bench.data.test)
+            options["on_epoch"] = film.taking(on_epoch)
         found, history = bench.search(network, FOUND, folder, **options)
         keep = None if last is not None else method_of(str(settings.method), settings.keep).final_keep
         share = keep or max(found.kept / found.weights, 1e-9)
@@ -145,9 +149,12 @@ def _write_page(folder: Path, bench: Workbench) -> tuple[Path | None, str]:
     It has test images of known data sets: those of a folder may not be for everybody whom the page is given to.
     """
     page, data = folder / PAGE, bench.data
+    if not isinstance(data, DataSet) or bench.objective.form != "classes":
+        return None, "it is for images and their classes"
     model = None if bench.brought is None else bench.network().cpu()
+    images = data.test if isinstance(data, DataSet) and data.name in KNOWN_NAMES else None
     try:
-        to_html(Ticket.load(folder / TICKET), page, model, examples=data.test if data.name in KNOWN_NAMES else None)
+        to_html(Ticket.load(folder / TICKET), page, model, examples=images)
     except TicketError as error:
         page.unlink(missing_ok=True)  # of an earlier version
         return None, str(error)

@@ -10,8 +10,9 @@ from typing import Any, final
 
 from untrained import plot
 from untrained.experiments.by_name import opponent_of, split
+from untrained.experiments.choices import chance_of
 from untrained.experiments.compare import make_grid, run_grid, validate
-from untrained.experiments.testbed import chance_of, has_width, opponents_for, scaled, suits
+from untrained.experiments.testbed import has_width, opponents_for, scaled, suits
 from untrained.models import NETWORKS
 from untrained.opponents import OPPONENTS
 from untrained.runs.frontier import Entry, Range, entries_of, ranges_of, sides
@@ -19,6 +20,7 @@ from untrained.runs.settings import CompareSettings, FrontierSettings
 from untrained.runs.table import RANDOM, TWIN, Cell, Line
 from untrained.runs.text_tables import of_lines
 from untrained.runs.verdicts import describe
+from untrained.search.metric import ACCURACY
 
 # A winning ticket takes six trainings, so it is trained for one fraction kept.
 _OPPONENTS = (
@@ -81,10 +83,14 @@ def frontier(settings: FrontierSettings | None = None, **changes: Any) -> Fronti
     trained = {cell.method for cell in grid if cell.method == TWIN or opponent_of(cell.method) is not None}
     setups = {cell: _setup(settings, cell) for cell in grid}
     first, *others = dict.fromkeys(setups.values())
-    data = validate(first)
+    bench = validate(first)
+    if bench.objective.metric != ACCURACY:
+        raise ValueError(
+            f"a frontier is one of accuracies, and this metric is {bench.objective.metric.name}; use compare"
+        )
     for setup in others:
-        validate(setup, data)  # the data of all are the same, and read once
-    chance = chance_of(data)
+        validate(setup, bench.data)  # the data of all are the same, and read once
+    chance = chance_of(bench.data) or 0.0
     network = _setup(settings, Cell(TWIN, None, 0)).describe_network()
     network += " and without" * (len(settings.norms()) > 1)
     title = f"{network} on {Path(settings.data).name}, {settings.epochs} epoch{'s' * (settings.epochs != 1)}"

@@ -87,8 +87,8 @@ def resume_command(command: str, folder: Path, settings: Setup) -> str:
     words = ["untrained", command, "--out", str(folder.parent if of_cell else folder), *of_cell, "--resume"]
     if isinstance(jobs := getattr(settings, "jobs", None), str):
         words += ["--jobs", jobs]
-    for name in ("model", "methods", "method"):
-        given = getattr(settings, name, ())
+    for name in ("model", "data", "loss", "metric", "methods", "method"):
+        given = getattr(settings, name, None) or ()
         given = [given] if isinstance(given, str) else given
         if names_code(given):
             words += [word for each in given for word in (f"--{name}", each)]

@@ -9,8 +9,9 @@ from typing import Any, Literal, final
 
 from untrained import plot
 from untrained.experiments.by_name import law_of, opponent_of, split
+from untrained.experiments.choices import chance_of
 from untrained.experiments.compare import make_grid, run_grid, validate
-from untrained.experiments.testbed import chance_of, has_width, scaled
+from untrained.experiments.testbed import has_width, scaled
 from untrained.fields import check_words
 from untrained.runs.settings import CompareSettings, SweepSettings, settle
 from untrained.runs.table import TWIN, Cell, Line
@@ -89,7 +90,9 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
         return scaled(CompareSettings(**same), one if width is None else width)
 
     grid = make_grid(settings, places)
-    chance = chance_of(validate(at()))
+    bench = validate(at())
+    metric = bench.objective.metric
+    chance = chance_of(bench.data, metric)
     if axis == "width" and not has_width(settings.model):
         raise ValueError(f"{settings.model} has no width to vary; sweep along keep or weights, or take another model")
     title = _title(settings, axis, laws)
@@ -97,7 +100,7 @@ def sweep(settings: SweepSettings | None = None, **changes: Any) -> Sweep:
     def draw(lines: Sequence[Line], _: Sequence[Cell]) -> Any:
         return plot.sweep(title, axis, lines)
 
-    found = run_grid(settings, grid, lambda cell: at(cell.width, cell.law), "sweep", draw, chance)
+    found = run_grid(settings, grid, lambda cell: at(cell.width, cell.law), "sweep", draw, chance, {}, metric)
     return Sweep(axis, found.lines, found.cells, found.folder, found.picture, found.report)
 
 

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from untrained.data.dataset import DataSet
+from untrained.data.own import BatchData, Data
 from untrained.experiments.by_name import law_of
+from untrained.experiments.choices import function_of
 from untrained.files import atomic_write
 from untrained.masking.densities import balanced, erk
 from untrained.masking.last import last as with_last
@@ -34,9 +36,13 @@ from untrained.runs.run import Row, write_answers
 from untrained.runs.settings import Setup
 from untrained.runs.table import TWIN
 from untrained.search.calibration import calibrate_
-from untrained.search.evaluation import collect_answers, evaluate
+from untrained.search.evaluation import collect_answers, measure, set_mode
 from untrained.search.fit import fit
 from untrained.search.history import Epoch, History
+from untrained.search.labels import compute_outputs, outputs_of
+from untrained.search.measures import Accuracy
+from untrained.search.metric import ACCURACY
+from untrained.search.objective import Objective
 from untrained.search.recipes import find_recipes
 from untrained.search.run_files import COMPRESSED, TICKET
 from untrained.tickets.ticket import Ticket
@@ -45,6 +51,7 @@ from untrained.weights.laws import WeightLaw
 _EVALUATION_BATCH = 500
 _DENSITIES = {"balanced": balanced, "erk": erk}
 _CALIBRATION_BATCH = 256
+_CALIBRATION_BATCHES = 50
 _CALIBRATION_IMAGES = 50 * _CALIBRATION_BATCH
 SetupT = TypeVar("SetupT", bound=Setup)
 
@@ -63,7 +70,7 @@ class Workbench:
     """
 
     setup: Setup
-    data: DataSet
+    data: Data
     device: torch.device
     seed: int
     quiet: bool = False
@@ -88,9 +95,33 @@ class Workbench:
         if chosen:
             first = next(iter(chosen))
             raise ValueError(f"--{first} is for the networks of untrained.models: give yours its own in brackets")
-        example, options = next(iter(self.data.batches("val", 2)))[0], {"pretrained": self.setup.pretrained}
-        made = self.brought.build(self.data.shape, self.data.classes, example, seed=self.seed, **options)
-        return made.to(self.device)
+        x, y = (part[:2].cpu() for part in next(iter(self.data.batches("val", 2))))
+        pretrained, free = self.setup.pretrained, isinstance(self.data, BatchData)
+        accept = functools.partial(self._accept, x, y) if free else None
+        its: dict[str, Any] = {"seed": self.seed, "pretrained": pretrained, "accept": accept}
+        return self.brought.build(self.data.shape, self.data.classes, x, **its).to(self.device)
+
+    @functools.cached_property
+    def choices(self) -> dict[str, Any]:
+        """The loss and the metric for `fit`: names, functions of the user, or None."""
+        return {name: function_of(getattr(self.setup, name)) for name in ("loss", "metric")}
+
+    @functools.cached_property
+    def objective(self) -> Objective:
+        """The loss and the metric, decided by the outputs for a batch where the setup names none."""
+        asked = Objective.of(**self.choices)
+        if isinstance(self.data, DataSet) and self.setup.loss is self.setup.metric is None:
+            return replace(asked, form="classes", measure=Accuracy())
+        x, y = next(iter(self.batches("val")))
+        network = self.network()
+        with torch.no_grad(), set_mode(network, training=False):
+            return asked.settle(x, compute_outputs(network, x.to(self.device)), y.to(self.device))
+
+    def _accept(self, x: Tensor, y: Tensor, outputs: Any) -> None:
+        """Raise a ValueError if the outputs do not fit the labels."""
+        outputs = outputs_of(outputs)
+        settled = Objective.of(**self.choices).settle(x, outputs, y)
+        settled.state(settled.match(outputs, y))
 
     def law(self, method: Method) -> WeightLaw | None:
         """Return the law of the frozen weights for a method: that of the setup, or the one recommended for it.
@@ -126,9 +157,9 @@ class Workbench:
         """Measure a network of which only the running statistics are learned."""
         network = self.masked(method, last)
         self.calibrate(network)
-        measured = self._accuracy(network, "test"), self._accuracy(network, "val")
+        measured = self._measure(network, "test"), self._measure(network, "val")
         size = len(Ticket.of(network, self._make_meta(*measured)).to_bytes())
-        return _make_row(name, network, size, None, measured)
+        return self._make_row(name, network, size, None, *measured)
 
     def search(
         self,
@@ -151,11 +182,14 @@ class Workbench:
                 recipes[method] = replace(recipes[method], lr=lr)
         history = self._learn(network, folder, name, resume, recipe=recipes, meta=self._make_meta(), on_epoch=on_epoch)
         self.calibrate(network)
-        answers = collect_answers(network, self.batches("test"), amp=self.setup.amp)
-        write_answers(folder, answers, self.data.test)
-        measured = answers.accuracy, self._accuracy(network, "val")
+        test: float | None = None
+        if isinstance(self.data, DataSet) and self.objective.form == "classes":
+            answers = collect_answers(network, self.batches("test"), amp=self.setup.amp)
+            write_answers(folder, answers, self.data.test)
+            test = answers.accuracy if self.objective.metric == ACCURACY else None
+        measured = self._measure(network, "test") if test is None else test, self._measure(network, "val")
         Ticket.of(network, self._make_meta(*measured)).save(folder / TICKET)
-        return _make_row(name, network, (folder / TICKET).stat().st_size, history, measured), history
+        return self._make_row(name, network, (folder / TICKET).stat().st_size, history, *measured), history
 
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
         """Train the weights of the same network, from torch's initial weights or those that its code gives."""
@@ -163,7 +197,7 @@ class Workbench:
         history = self._learn(twin, folder, TWIN, resume, recipe=self._weights_recipe)
         self.calibrate(twin)
         size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _drop_ties(twin).items()}))
-        return _make_row(TWIN, twin, size, history, (self._accuracy(twin, "test"), self._accuracy(twin, "val")))
+        return self._make_row(TWIN, twin, size, history, self._measure(twin, "test"), self._measure(twin, "val"))
 
     @property
     def _weights_recipe(self) -> Recipe:
@@ -176,6 +210,11 @@ class Workbench:
         networks, twins and opponents are treated alike; a network without norms stays as it is.
         """
         dtype = torch.float16 if self.setup.norm is None else torch.float8_e4m3fn
+        if isinstance(self.data, BatchData):
+            with torch.random.fork_rng(devices=[]):  # the order may be drawn
+                torch.manual_seed(self.seed)
+                calibrate_(network, islice(self.data.train, _CALIBRATION_BATCHES), dtype=dtype)
+            return
         images = min(len(self.data.train), _CALIBRATION_IMAGES)
         size = -(-images // -(-images // _CALIBRATION_BATCH))  # of batches as equal as they can be
         plain = replace(self.data, augment=False).batches("train", size, seed=self.seed, device=self.device)
@@ -184,7 +223,7 @@ class Workbench:
     def train_opponent(self, opponent: Opponent, name: str, folder: Path) -> Row:
         """Train an opponent, write its file, and measure what is read back; an interrupted training resumes."""
         batches = self.batches("train"), self.batches("val")
-        budget = self.setup.epochs, self.seed, folder, self.setup.amp, self._weights_recipe
+        budget = self.setup.epochs, self.seed, folder, self.setup.amp, self._weights_recipe, self.choices
         course = Course(self.network, *batches, *budget)
         trained, seconds = opponent.train(course)
         coded = shrink_(trained, opponent)
@@ -194,26 +233,45 @@ class Workbench:
             unfinished.write_bytes(Compressed.of(trained, coded, opponent, self._make_meta()).to_bytes())
         fresh = None if self.brought is None else self.network().cpu()
         shipped = Compressed.load(path, fresh).network(fresh).to(self.device)
-        measured = self._accuracy(shipped, "test"), self._accuracy(shipped, "val")
+        measured = self._measure(shipped, "test"), self._measure(shipped, "val")
         total = sum(parameter.numel() for parameter in shipped.parameters())
         kept = sum(int(parameter.count_nonzero()) for parameter in shipped.parameters())
-        return Row(name, *measured, total, kept, path.stat().st_size, seconds)
+        return self._row(name, *measured, weights=total, kept=kept, file_bytes=path.stat().st_size, seconds=seconds)
 
-    def _accuracy(self, network: nn.Module, part: Literal["val", "test"]) -> float:
-        return evaluate(network, self.batches(part), amp=self.setup.amp).accuracy
+    def _measure(self, network: nn.Module, part: Literal["val", "test"]) -> float:
+        return measure(network, self.batches(part), self.objective, self.setup.amp).value
+
+    def _row(self, name: str, test: float, val: float, **its: Any) -> Row:
+        """Return the row of a network with its metric."""
+        if self.objective.metric == ACCURACY:
+            return Row(name, test, val, **its)
+        return Row(name, math.nan, math.nan, **its, metric=self.objective.metric, value=test, val_value=val)
+
+    def _make_row(self, name: str, network: nn.Module, size: int, history: History | None, *measured: float) -> Row:
+        if is_masked(network):
+            chosen = masks(network).values()
+            weights, kept = sum(mask.numel() for mask in chosen), sum(int(mask.sum()) for mask in chosen)
+        else:
+            weights = kept = sum(parameter.numel() for parameter in network.parameters())
+        seconds = None if history is None else sum(history.column("seconds"))
+        return self._row(name, *measured, weights=weights, kept=kept, file_bytes=size, seconds=seconds)
 
     def _learn(self, network: nn.Module, folder: Path, title: str, resume: bool, **options: Any) -> History:
         options |= {"epochs": self.setup.epochs, "amp": self.setup.amp, "seed": self.seed, "out": folder}
         title_shown = None if self.quiet else title
         batches = self.batches("train"), self.batches("val")
-        return fit(network, *batches, resume=resume, title=title_shown, **options)
+        return fit(network, *batches, resume=resume, title=title_shown, **options, **self.choices)
 
-    def _make_meta(self, accuracy: float | None = None, val_accuracy: float | None = None) -> dict[str, Any]:
+    def _make_meta(self, test: float | None = None, val: float | None = None) -> dict[str, Any]:
         """Return the ticket's `meta`, with all facts for an evaluation."""
-        measured = {} if accuracy is None else {"accuracy": accuracy, "val_accuracy": val_accuracy}
-        lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
+        measured = {} if test is None else self.objective.metric.facts(test, val)
+        measured |= self.objective.facts()
         own = {} if self.brought is None else {KEY: self.brought.describe(self.data.shape, self.data.classes)}
-        return {**measured, "task": "classification", "data": self.data.name, **lists, **own}
+        if isinstance(self.data, BatchData):
+            return {**measured, **self.data.meta, "data": self.data.name, "shape": list(self.data.shape), **own}
+        lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
+        task = {"task": "classification"} if self.objective.form == "classes" else {}
+        return {**measured, **task, "data": self.data.name, **lists, **own}
 
 
 def scaled(setup: SetupT, factor: float) -> SetupT:
@@ -242,16 +300,6 @@ def opponents_for(model: str) -> list[str]:
     return [name for name, opponent in OPPONENTS.items() if suits(opponent(), model)]
 
 
-def chance_of(data: DataSet) -> float:
-    """Return the validation accuracy up to which a network has not learned.
-
-    It is p + 3·√(p(1 − p)/n), p the share of the most frequent class in the n validation examples.
-    """
-    labels = data.val.labels
-    share = float(torch.bincount(labels).max()) / len(labels)
-    return share + 3 * math.sqrt(share * (1 - share) / len(labels))
-
-
 def choose_device(name: str | None) -> torch.device:
     """Return the device; by default the GPU if there is one.
 
@@ -264,15 +312,6 @@ def choose_device(name: str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
         raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
     return device
-
-
-def _make_row(name: str, network: nn.Module, size: int, history: History | None, measured: tuple[float, float]) -> Row:
-    if is_masked(network):
-        chosen = masks(network).values()
-        weights, kept = sum(mask.numel() for mask in chosen), sum(int(mask.sum()) for mask in chosen)
-    else:
-        weights = kept = sum(parameter.numel() for parameter in network.parameters())
-    return Row(name, *measured, weights, kept, size, None if history is None else sum(history.column("seconds")))
 
 
 def _drop_ties(network: nn.Module) -> dict[str, Tensor]:

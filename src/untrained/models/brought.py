@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -49,7 +49,14 @@ class Brought(ABC):
 
     @torch.no_grad()
     def build(
-        self, shape: Sequence[int], classes: int, example: Tensor | None = None, *, seed: int = 0, pretrained=False
+        self,
+        shape: Sequence[int],
+        classes: int,
+        example: Tensor | None = None,
+        *,
+        seed: int = 0,
+        pretrained: bool = False,
+        accept: Callable[[Any], None] | None = None,
     ) -> nn.Module:
         """Return a new network that takes the data's inputs and has an output for each class.
 
@@ -59,6 +66,7 @@ class Brought(ABC):
             example: inputs (batch, *shape) to try; None: those of `example`.
             seed: of what it draws; torch's generator is as it was afterwards.
             pretrained: with the weights of a pretraining.
+            accept: a function that raises a ValueError if outputs do not fit; None: they must be (batch, classes, …).
 
         Raises:
             ValueError: it cannot be built, or takes or gives something else.
@@ -78,6 +86,12 @@ class Brought(ABC):
                 ) from error
             for module, mode in modes.items():
                 module.training = mode
+        if accept is not None:
+            try:
+                accept(output)
+            except ValueError as error:
+                raise ValueError(f"{self.text}: {error}") from error
+            return network
         wanted = (len(x), classes)
         if not isinstance(output, Tensor) or tuple(output.shape[:2]) != wanted:
             got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -98,6 +98,7 @@ class Course:
         folder: the folder of checkpoints and metrics; a training that was interrupted there resumes.
         amp: compute in bfloat16.
         recipe: that of the twin.
+        choices: its loss and metric, as `fit` takes them.
     """
 
     build: Callable[[float], nn.Module]
@@ -108,6 +109,7 @@ class Course:
     folder: Path
     amp: bool = False
     recipe: Recipe = WEIGHTS
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self, width: float = 1.0) -> nn.Module:
         """Return the network with the twin's first weights."""
@@ -129,7 +131,8 @@ class Course:
         """
         steps = self.epochs * len(self.train)
         model, folder = network if constrain is None else Constrained(network, constrain, steps), self.folder / stage
-        options = {
+        options: dict[str, Any] = {
+            **self.choices,
             "recipe": self.recipe,
             "amp": self.amp,
             "seed": self.seed,

@@ -52,8 +52,13 @@ class Setup:
         norm: Norm before every activation: batch norms without scale and shift (default: none; residual networks have
             norms already). The statistics of all norms are taken anew at the end.
         folded: One random block shared by all but the first of a stage of a residual network.
-        data: Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, or a folder of
-            class folders of images.
+        data: Data set: digits (comes with the package), mnist, fashion-mnist, kmnist, cifar10, cifar100, a folder of
+            class folders of images, or FILE.py:NAME of your function, which returns a DataSet or three iterables of
+            batches.
+        loss: Loss: cross-entropy, next-token, mse, or FILE.py:NAME of your function (outputs, targets) → mean (default:
+            by the type of the labels: cross entropy of integers).
+        metric: Metric: accuracy, perplexity, mean-iou, rmse, r2, or FILE.py:NAME of your function, which states
+            higher_is_better (default: accuracy, or rmse of values).
         data_dir: Folder of the data set, or for its download (default: your cache folder).
         size: Side in pixels that the images of a folder are scaled to.
         weights: Law of the frozen weights, such as kaiming-normal(scaled=True) (default: that of the method).
@@ -80,6 +85,8 @@ class Setup:
     norm: Literal["batch"] | None = None
     folded: bool = False
     data: str = "digits"
+    loss: str | None = None
+    metric: str | None = None
     data_dir: Path | None = None
     size: int | None = None
     weights: str = "recommended"

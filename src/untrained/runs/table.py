@@ -274,12 +274,10 @@ def write_results(folder: Path, lines: Sequence[Line], cells: Sequence[Cell], **
     """Write results.csv (every network), summary.csv (the table) and results.json (both, after further facts)."""
     _write_csv(folder / TABLE, [asdict(cell) for cell in cells], [field.name for field in fields(Cell)])
     own = [field.name for field in fields(Line) if field.name != "difference"]
-    rows = []
-    for line in lines:
-        row: dict[str, Any] = asdict(line) | {"metric": line.metric.name}
-        rows.append(row | _flatten(row.pop("difference")))
+    named: list[dict[str, Any]] = [asdict(line) | {"metric": line.metric.name} for line in lines]
+    rows = [{**line, **_flatten(line["difference"])} for line in named]
     _write_csv(folder / SUMMARY, rows, [*own, *_flatten(None)])
-    results = {**facts, "lines": lines, "cells": cells}
+    results = {**facts, "lines": named, "cells": cells}
     with atomic_write(folder / RESULTS) as unfinished:
         unfinished.write_text(json.dumps(to_plain(results), indent=1) + "\n", encoding="utf-8")
 

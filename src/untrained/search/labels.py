@@ -31,6 +31,11 @@ def compute_outputs(model: nn.Module, x: Any) -> Tensor:
         if (reason := _explain(model, x, str(error))) is None:
             raise
         raise ValueError(reason) from error
+    return outputs_of(outputs)
+
+
+def outputs_of(outputs: Any) -> Tensor:
+    """Return what a model gives as a float tensor: itself, or its `logits`."""
     if not isinstance(outputs, Tensor) and isinstance(logits := getattr(outputs, "logits", None), Tensor):
         outputs = logits  # of transformers
     if not isinstance(outputs, Tensor) or not outputs.is_floating_point() or outputs.dim() < 1:

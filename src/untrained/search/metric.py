@@ -91,7 +91,7 @@ class Metric:
             raise ValueError("its metric is damaged") from None
 
 
-_WORDS = {"rmse": "root mean squared error", "r2": "R²", "mean_iou": "mean IoU"}
+_WORDS = {"rmse": "RMSE", "r2": "R²", "mean_iou": "mean IoU"}
 ACCURACY = Metric()
 RMSE = Metric("rmse", "", higher_is_better=False)
 R2 = Metric("r2", "")

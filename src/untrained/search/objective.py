@@ -14,7 +14,7 @@ from torch import Tensor
 from untrained.fields import look_up
 from untrained.search.labels import IGNORED, cross_entropy, form_of, match_labels
 from untrained.search.measures import MEASURES, Measure, OwnMeasure, scalar
-from untrained.search.metric import Metric
+from untrained.search.metric import ACCURACY, Metric
 
 Function = Callable[[Any, Any], Any]
 Form = Literal["classes", "tokens", "values"]
@@ -164,6 +164,12 @@ class Objective:
             if self.measure.of_classes is None:
                 return self.measure.state(batch.own_outputs, batch.own_labels)
             return self.measure.state(batch.outputs, batch.labels)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a ticket keeps of a settled objective: its loss, unless it is cross entropy with accuracy."""
+        own = {form: name for name, form in LOSSES.items()}
+        loss = getattr(self.own, "__name__", "function") if self.own else own.get(self.form or "classes", "")
+        return {} if loss == "cross-entropy" and self.metric == ACCURACY else {"loss": loss}
 
     def merge(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the state of the metric over both parts."""
