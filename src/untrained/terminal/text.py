@@ -51,7 +51,7 @@ def say(text: object) -> None:
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print a line for each fact."""
     for name, value in facts.items():
-        say(f"{name:<14}{value}")
+        say(f"{name:<13} {value}")
 
 
 @final
