@@ -1,6 +1,7 @@
 """The command line, a thin layer over the library. Torch is imported by the commands alone."""
 
 # Importing a file of commands adds them to the app.
+from untrained.cli import completion as completion
 from untrained.cli import playground as playground
 from untrained.cli import predict as predict
 from untrained.cli import search as search
