@@ -62,10 +62,12 @@ def running(*arguments):
 
 
 def refused(capsys, *arguments):
-    """Return the one line that a wrong call prints."""
+    """Return the one line that a wrong call prints, after lines of progress at most."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
+        main(list(map(str, arguments)))
     out, err = capsys.readouterr()
-    assert stop.value.code == 2 and out == "" and len(err.splitlines()) == 1 and err.startswith("untrained: ")
-    return err
+    *progress, last = err.splitlines(keepends=True)
+    assert stop.value.code == 2 and out == "" and last.startswith("untrained: ")
+    assert all(line.startswith(f"{arguments[0]}: ") for line in progress)
+    return last
