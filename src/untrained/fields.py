@@ -92,7 +92,7 @@ def suggest(name: Any, names: Iterable[str]) -> str:
 
 def hint_at_percent(keep: Any) -> str:
     """Return ": it is a fraction …" for a fraction kept that was given in percent; nothing for another number."""
-    if not isinstance(keep, int | float) or not 1 < keep <= 100:
+    if not isinstance(keep, int | float) or not 2 <= keep <= 100:
         return ""
     return f": it is a fraction of the weights; for {float(keep):g} % write {float(keep) / 100:g}"
 

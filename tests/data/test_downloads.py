@@ -98,7 +98,7 @@ def test_a_file_is_downloaded_once(server: Server, tmp_path: Path, capfd: pytest
     assert names(folder) == ["data.bin"]
     assert fetch(server.url, folder, MD5) == path
     assert server.asked == [None]
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "downloading data.bin\n")
 
 
 def test_a_broken_download_is_resumed(server: Server, tmp_path: Path) -> None:
@@ -168,7 +168,9 @@ def test_several_processes_download_it_once(server: Server, tmp_path: Path) -> N
         for _ in range(3)
     ]
     for each in running:
-        assert each.communicate(timeout=120)[1] == "" and each.returncode == 0
+        said = each.communicate(timeout=120)[1]
+        assert each.returncode == 0
+        assert said in ("", "downloading data.bin\n", "waiting for another process that downloads data.bin\n")
     assert names(tmp_path) == ["data.bin"] and (tmp_path / "data.bin").read_bytes() == CONTENT
     assert server.asked == [None, "bytes=100000-"]
 

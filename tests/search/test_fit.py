@@ -33,7 +33,9 @@ def test_the_found_subnetwork_is_better_than_the_random_one(capfd, amp):
     assert 0 < history.rows[0]["flips"] < 1
     assert torch.equal(torch.get_rng_state(), generator), "the global generator is left alone"
     assert frozen and all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
-    assert capfd.readouterr() == ("", ""), "no terminal, no bar"
+    out, err = capfd.readouterr()
+    assert not out and err.splitlines()[0] == "search: 8 epochs of 6 batches"
+    assert [line.partition(" of 8 ")[0] for line in err.splitlines()[1:]] == [f"search: epoch {n}" for n in range(1, 9)]
 
 
 class _Stop:

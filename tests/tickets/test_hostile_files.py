@@ -259,7 +259,7 @@ def too_large_for_torch(*_, **__):
         ("untrained.weights.source.Source.draw", lambda path: ut.Ticket.load(path).verify()),
         ("untrained.weights.source.Source.draw", lambda path: dict(ut.Ticket.load(path).rebuilt())),
         ("untrained.tickets.hashes.of_samples", lambda path: ut.load(path, ours())),
-        ("untrained.tickets.ticket.build", ut.load),
+        ("untrained.tickets.networks.build", ut.load),
         ("untrained.tickets.ticket.encode", lambda path: ut.Ticket.load(path).encoded()),
     ],
 )

@@ -135,7 +135,7 @@ def _read_rows(path: Path, given: Input) -> np.ndarray:
 
 
 def _names_columns(cells: Sequence[str]) -> bool:
-    """Return True if a first row holds names, or the numbers that pandas writes instead: 0, 1, 2, …"""
+    """Return True if a first row holds names, or the numbers that pandas writes instead: 0, 1 and so on."""
     numbered = len(cells) > 2 and all(cell == str(number) for number, cell in enumerate(cells))
     return numbered or not any(map(_is_number, cells))
 

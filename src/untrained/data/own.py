@@ -147,7 +147,7 @@ def _refuse_shared(name: str, parts: Mapping[str, Any]) -> None:
 @final
 @dataclass
 class _Scan:
-    """What a pass over all batches of a part tells."""
+    """Facts that a pass over all batches of a part collects."""
 
     length: int
     shape: tuple[int, ...]

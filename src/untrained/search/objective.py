@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from untrained.fields import look_up
+from untrained.fields import check_fields, look_up
 from untrained.search.labels import IGNORED, cross_entropy, form_of, match_labels
 from untrained.search.measures import MEASURES, Measure, OwnMeasure, scalar
 from untrained.search.metric import ACCURACY, Metric
@@ -54,6 +54,9 @@ class Objective:
     own: Function | None = None
     ignored: int = IGNORED
     text: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def of(cls, loss: str | Function | None, metric: str | Function | None) -> Self:

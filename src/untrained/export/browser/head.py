@@ -1,4 +1,4 @@
-"""What names a page: title, icon, and what a link to it shows elsewhere."""
+"""The head of a page: title, icon, and the text that a link to it shows elsewhere."""
 
 from __future__ import annotations
 
