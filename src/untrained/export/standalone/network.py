@@ -94,7 +94,7 @@ class Model:
         self.labels = self.meta.get("labels") or [f"class {number}" for number in range(OPERATIONS[-1]["shape"][0])]
 
     def normalise(self, pixels):
-        """Return an input or a batch as the network takes it: whole numbers 0…255 or floats 0…1, less mean, over std."""
+        """Return an input or a batch as the network takes it: from whole numbers 0…255, or floats 0…1."""
         x, whole = np.asarray(pixels, float), np.asarray(pixels).dtype.kind in "iu"
         x = x[None] if x.shape == tuple(SHAPE) else x
         if x.shape[1:] != tuple(SHAPE) or not len(x) or not np.isfinite(x).all():
