@@ -6,7 +6,7 @@ BIN := .venv/$(SCRIPTS)
 LOWEST := .venv-lowest/$(SCRIPTS)/python
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-lowest lint docs docs-check clean
+.PHONY: demo test test-all test-lowest lint docs docs-check clean
 
 demo: .venv/for-demo
 	rm -rf runs/demo
@@ -14,6 +14,10 @@ demo: .venv/for-demo
 
 # Files go to the workers in the order of their names: by number of tests, slow files of few tests would come last.
 test: lint
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20 -m "not slow"
+
+# These and the slow ones, which repeat others under sanitizers, at lesser processors, on Ray and by another compiler.
+test-all: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations 20
 
 # The suite with the least versions that pyproject.toml allows, in an environment of its own of several gigabytes.

@@ -24,6 +24,7 @@ PART = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [level for level in LESSER if level in levels()])
 def test_a_part_of_the_suite_passes_at_the_level(level):
     tests = [str(Path(__file__).parent / each) for each in PART]

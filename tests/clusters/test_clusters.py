@@ -122,7 +122,7 @@ def ray():
                     head.kill()
 
 
-@pytest.fixture(params=["dask", "ray"])
+@pytest.fixture(params=["dask", pytest.param("ray", marks=pytest.mark.slow)])
 def cluster(request):
     return request.getfixturevalue(request.param)
 

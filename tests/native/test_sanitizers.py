@@ -214,6 +214,7 @@ def runtime_of(name):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the sanitizers' runtime is preloaded")
 def test_no_kernel_leaves_its_memory(monkeypatch, pytestconfig):
     preload = f"{runtime_of('libasan.so')} {runtime_of('libubsan.so')}"
