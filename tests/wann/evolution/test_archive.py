@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_search import ISLANDS, Toy, assert_same, genomes, search_of
 
+from toy_search import ISLANDS, Toy, assert_same, genomes, search_of
 from untrained.wann.evolution.archive import choose_from_archive, criteria, elites
 from untrained.wann.evolution.front import Found
 from untrained.wann.evolution.presets import PRESETS

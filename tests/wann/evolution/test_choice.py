@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_search import SMALL, Toy, assert_same, genomes, search_of
 
+from toy_search import SMALL, Toy, assert_same, genomes, search_of
 from untrained.wann.networks.batch import Packed
 from untrained.wann.numerics.jit import AVAILABLE
 from untrained.wann.tasks.task import PARTS, part_seed

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toy_search import ISLANDS, SMALL, Toy, assert_same, facts, search_of
 
+from toy_search import ISLANDS, SMALL, Toy, assert_same, facts, search_of
 from untrained.wann.evolution import checkpoint
 from untrained.wann.evolution.genome import Population
 from untrained.wann.numerics.jit import AVAILABLE

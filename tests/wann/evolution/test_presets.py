@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from toy_search import SMALL, Toy
 
+from toy_search import SMALL, Toy
 from untrained.wann.evolution.presets import PRESETS, Preset, preset_named
 from untrained.wann.evolution.ranking import choose_parents
 from untrained.wann.evolution.search import Search

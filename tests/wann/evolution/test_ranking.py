@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_search import SMALL
 
+from toy_search import SMALL
 from untrained.wann.evolution.ranking import _fronts, choose_parents, fronts, mean_rewards, order_networks, rank
 from untrained.wann.numerics.jit import plain
 

@@ -3,8 +3,8 @@
 import importlib.util
 
 import pytest
-from toy_search import Toy, search_of
 
+from toy_search import Toy, search_of
 from untrained.wann.evolution import progress
 from untrained.wann.evolution.progress import SearchProgress
 from untrained.wann.numerics.jit import compiled, watch_compiling

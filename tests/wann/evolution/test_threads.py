@@ -5,8 +5,8 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_search import Toy, assert_same, search_of
 
+from toy_search import Toy, assert_same, search_of
 from untrained.wann.evolution import workers
 from untrained.wann.evolution.threads import ThreadChoice
 from untrained.wann.evolution.workers import Evaluator
