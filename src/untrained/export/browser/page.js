@@ -40,6 +40,7 @@ function answer(input, done = true) {
   showTrace();
   lastTook = performance.now() - started;
   if (done) say(`${labels[best]}, at ${percent(probabilities[best])}`);
+  else if (at("verdict").textContent !== "…") say("…"); // the bars move on, and the answer before is old
 }
 
 function showTrace() {
