@@ -18,6 +18,7 @@ from untrained.data.splits import Split
 from untrained.fields import check_fields
 from untrained.files import atomic_write
 from untrained.runs.film import read_film
+from untrained.runs.measured import Measured
 from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search import trace
 from untrained.search.evaluation import Answers
@@ -30,7 +31,7 @@ _WORST, _MOST_CLASSES = 24, 1 << 16
 
 @final
 @dataclass(frozen=True)
-class Row:
+class Row(Measured):
     """Result of one network in the table of a run.
 
     Attributes:
@@ -55,16 +56,6 @@ class Row:
     metric: Metric = ACCURACY
     value: float | None = None
     val_value: float | None = None
-
-    @property
-    def test(self) -> float:
-        """The metric on the test data: the accuracy, or the value of another metric."""
-        return self.accuracy if self.value is None else self.value
-
-    @property
-    def val(self) -> float:
-        """The metric on the validation data."""
-        return self.val_accuracy if self.val_value is None else self.val_value
 
 
 @final

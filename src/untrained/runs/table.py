@@ -15,6 +15,7 @@ from typing import Any, final
 
 from untrained.fields import check_fields
 from untrained.files import atomic_write
+from untrained.runs.measured import Measured
 from untrained.runs.reference import Place, find_references, full_name
 from untrained.runs.statistics import Difference, mean_interval, paired_difference
 from untrained.search.metric import ACCURACY, Metric
@@ -29,7 +30,7 @@ RANDOM = "random-subnetwork"  # the method that chooses at random, shown beside 
 
 @final
 @dataclass(frozen=True)
-class Cell:
+class Cell(Measured):
     """Result of one network of the grid.
 
     Attributes:
@@ -71,16 +72,6 @@ class Cell:
         check_fields(self)
 
     @property
-    def test(self) -> float:
-        """The metric on the test data: the accuracy, or the value of another metric."""
-        return self.accuracy if self.value is None else self.value
-
-    @property
-    def val(self) -> float:
-        """The metric on the validation data."""
-        return self.val_accuracy if self.val_value is None else self.val_value
-
-    @property
     def place(self) -> Place:
         """The (method, keep, width, law, norm) that the seeds of one line share."""
         return self.method, self.keep, self.width, self.law, self.norm
@@ -97,7 +88,7 @@ class Cell:
 
 @final
 @dataclass(frozen=True)
-class Line:
+class Line(Measured):
     """Line of the table: means over the seeds of one method, fraction kept, width, law and norm.
 
     Attributes:
@@ -142,16 +133,6 @@ class Line:
     val_value: float | None = None
     mean_low: float | None = None
     mean_high: float | None = None
-
-    @property
-    def test(self) -> float:
-        """The metric on the test data: the accuracy, or the value of another metric."""
-        return self.accuracy if self.value is None else self.value
-
-    @property
-    def val(self) -> float:
-        """The metric on the validation data."""
-        return self.val_accuracy if self.val_value is None else self.val_value
 
     @property
     def place(self) -> Place:
