@@ -107,7 +107,7 @@ def find(settings: Settings | None = None, *, on_epoch: Callable[[Epoch], None] 
     parts = [short(settings.model), Path(settings.data).name, Path(text).name]
     parts += [] if keep is None else [f"{keep:g}"]
     name = slug("-".join([*parts, f"seed{settings.seed}"]))
-    example = next(iter(bench.batches("val")))[0][:1].to(find_device(network))
+    example = next(iter(bench.data.batches("val", 1)))[0][:1].to(find_device(network))
     with claim_folder(settings, name, holds_run) as folder, suitable_threads(network, example, settings.batch_size):
         return _run(settings, bench, network, folder, on_epoch)
 

@@ -8,14 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from untrained._version import __version__
-from untrained.export.browser.page import READER, check_readable, is_mask, read_file
-from untrained.export.browser.program import write_program
-from untrained.export.network import (
-    build_network,
-    identify,
-    list_methods,
-    read_input_shape,
-)
+from untrained.export.browser.page import READER, read_file, read_network
+from untrained.export.network import identify
 from untrained.files import atomic_write
 from untrained.tickets.header import to_json
 from untrained.tickets.ticket import Ticket
@@ -54,13 +48,10 @@ def to_js(ticket: Ticket, path: str | Path, model: nn.Module | None = None) -> N
         >>> "export function load" in pathlib.Path("found.js").read_text(encoding="utf-8")
         True
     """
-    check_readable(ticket)
-    network, shape = build_network(ticket, model), read_input_shape(ticket)
-    program = {"shape": shape, "ops": write_program(network, shape)}
+    _, reading = read_network(ticket, model)
     facts = {
-        "masks": sorted({method.__name__ for _, method in list_methods(ticket) if is_mask(method)}),
-        "program": program,
-        "classes": program["ops"][-1]["shape"][0],
+        **reading,
+        "classes": reading["program"]["ops"][-1]["shape"][0],
         "tensors": {name: list(entry.shape) for name, entry in (*ticket.tensors.items(), *ticket.extra.items())},
         "network": to_json(identify(ticket)),
     }

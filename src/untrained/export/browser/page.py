@@ -71,9 +71,8 @@ def to_html(ticket: Ticket, path: str | Path, model: nn.Module | None = None, *,
         >>> "never trained" in pathlib.Path("network.html").read_text(encoding="utf-8")
         True
     """
-    check_readable(ticket)
-    network, shape = build_network(ticket, model), read_input_shape(ticket)
-    page = _render(ticket, network, {"shape": shape, "ops": write_program(network, shape)}, examples)
+    network, reading = read_network(ticket, model)
+    page = _render(ticket, network, reading, examples)
     with atomic_write(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8", newline="\n")
 
@@ -83,10 +82,17 @@ def is_mask(method: type[Method]) -> bool:
     return all(getattr(method, name) is getattr(Method, name) for name in _MEANING_OF_CODES)
 
 
-def check_readable(ticket: Ticket) -> None:
-    """Refuse a ticket that the reader in JavaScript cannot read."""
+def read_network(ticket: Ticket, model: nn.Module | None) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the network of a ticket, and what the reader in JavaScript needs beside the ticket to run it.
+
+    Raises:
+        TicketError: the reader has no such method, law or layer; the network or its input's shape is not known.
+    """
     in_script = _find_in_script("methods")
     check_entries(ticket, "JavaScript", _find_in_script("laws"), lambda m: is_mask(m) or m.__name__ in in_script)
+    network, shape = build_network(ticket, model), read_input_shape(ticket)
+    masks = sorted({method.__name__ for _, method in list_methods(ticket) if is_mask(method)})
+    return network, {"masks": masks, "program": {"shape": shape, "ops": write_program(network, shape)}}
 
 
 def _find_in_script(table: str) -> set[str]:
@@ -94,15 +100,14 @@ def _find_in_script(table: str) -> set[str]:
     return set(re.findall(rf"^{table}\.(\w+) = ", read_file("weights.js"), re.MULTILINE))
 
 
-def _render(ticket: Ticket, network: nn.Module, program: dict[str, Any], examples: Split | None) -> str:
-    shape, classes = program["shape"], program["ops"][-1]["shape"][0]
+def _render(ticket: Ticket, network: nn.Module, reading: dict[str, Any], examples: Split | None) -> str:
+    shape, classes = reading["program"]["shape"], reading["program"]["ops"][-1]["shape"][0]
     kind, meta = _choose_input(shape), ticket.meta
     name = meta.get("data")
     name = name.encode(errors="replace").decode() if isinstance(name, str) else ""  # a lone surrogate is no UTF-8
     facts = {
         "ticket": base64.b64encode(ticket.to_bytes()).decode(),
-        "masks": sorted({method.__name__ for _, method in list_methods(ticket) if is_mask(method)}),
-        "program": program,
+        **reading,
         "kind": kind,
         "labels": check_labels(meta.get("labels"), classes),
         "fit": _FITS.get(name),
