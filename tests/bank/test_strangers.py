@@ -325,7 +325,7 @@ NEEDS_COMPILER = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=[NEEDS_COMPILER, pytest.mark.slow])])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=[*NEEDS_COMPILER, pytest.mark.slow])])
 def test_switches_under_the_compiler_are_one_graph(bank, answers, backend):
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()
