@@ -9,7 +9,6 @@ const recipes = {
   epochs: 30, // of a course
 };
 
-const floats = (shapes) => shapes.map(([outputs, inputs]) => new Float32Array(outputs * inputs));
 const nameOf = (layer) => `fc${layer + 1}.weight`;
 
 // U(-1/√(fan in), 1/√(fan in)): first scores, and the first weights of the twin, each from a stream of its own.
@@ -46,8 +45,9 @@ class Search {
     this.random = drawUniform(seed, shapes, "random");
     this.twin = drawUniform(seed, shapes, "twin");
     this.masks = shapes.map((shape) => new Uint8Array(product(shape)));
-    [this.effective, this.randomEffective, this.gradients] = [floats(shapes), floats(shapes), floats(shapes)];
-    [this.velocities, this.twinVelocities] = [floats(shapes), floats(shapes)];
+    for (const name of ["effective", "randomEffective", "velocities", "twinVelocities"]) {
+      this[name] = shapes.map((shape) => new Float32Array(product(shape)));
+    }
     this.set(settings);
   }
 
@@ -120,7 +120,7 @@ class Search {
     layers.read(train, this.order, first, n);
     layers.forward(weights, n);
     const loss = layers.loss(train, this.order, first, n);
-    layers.backward(weights, this.gradients, n);
+    layers.backward(weights, n);
     return loss;
   }
 
@@ -139,7 +139,7 @@ class Search {
   moveScores(rate) {
     const { signed } = this.settings;
     this.scores.forEach((scores, l) => {
-      const [weights, gradient, velocity] = [this.weights[l], this.gradients[l], this.velocities[l]];
+      const [weights, gradient, velocity] = [this.weights[l], this.layers.gradients[l], this.velocities[l]];
       const bits = new Int32Array(scores.buffer);
       for (let i = 0; i < scores.length; i++) {
         const sign = signed ? 1 : scores[i] === 0 ? 0 : (bits[i] >> 31) | 1;
@@ -151,7 +151,7 @@ class Search {
 
   moveTwin(rate) {
     this.twin.forEach((weights, l) => {
-      const [gradient, velocity] = [this.gradients[l], this.twinVelocities[l]];
+      const [gradient, velocity] = [this.layers.gradients[l], this.twinVelocities[l]];
       for (let i = 0; i < weights.length; i++) {
         velocity[i] = recipes.momentum * velocity[i] + gradient[i] + recipes.weights.decay * weights[i];
         weights[i] -= rate * velocity[i];
@@ -168,7 +168,7 @@ class Search {
     const { batch, layers, settings, factor } = this;
     this.learn(this.effective, batch);
     const i = to * layers.shapes[layer][1] + from;
-    const [s, w, gradient, v] = [this.scores, this.weights, this.gradients, this.velocities].map((each) => each[layer][i]);
+    const [s, w, gradient, v] = [this.scores, this.weights, layers.gradients, this.velocities].map((each) => each[layer][i]);
     const sign = settings.signed ? 1 : Math.sign(s);
     const [n, slopes, values] = [batch[1], layers.slopes[layer + 1], layers.values[layer]];
     const [rate, velocity] = [factor * settings.rate, recipes.momentum * v + sign * w * gradient];
