@@ -12,7 +12,7 @@ from untrained.cli import main
 from untrained.experiments.compare import compare
 from untrained.models.brought import KEY, Description
 from untrained.models.own import brought
-from untrained.tickets.networks import rebuild
+from untrained.tickets.networks import check_same, rebuild
 
 CODE = """
 import torch
@@ -200,6 +200,18 @@ def test_another_network_is_refused_and_changed_code_is_told(searched, zoo, caps
     with pytest.raises(SystemExit), pytest.warns(UserWarning, match="has sha256"):
         main(["verify", ticket, "--model", f"{zoo}:cnn(width=2)"])
     assert "0.bias' has shape (16,) in the ticket and (18,)" in capsys.readouterr().err
+
+
+def test_tuples_are_the_lists_of_a_ticket_and_another_function_is_another_network(zoo):
+    own, other = brought(f"{zoo}:fixed(widths=(3, 4))"), brought(f"{zoo}:same(widths=(3, 4))")
+    assert own is not None and other is not None
+    told = Description.of({KEY: json.loads(json.dumps(own.describe((1, 8, 8), 10)))})
+    assert told is not None
+    check_same(told, own, (1, 8, 8), 10, "the ticket")
+    with pytest.raises(ValueError, match=r"another than .*same\(.*give --model 'zoo_of_mine.py:fixed\("):
+        check_same(told, other, (1, 8, 8), 10, "the ticket")
+    with pytest.raises(ValueError, match=r"for inputs \(1, 8, 8\) and 10 classes, got \(3, 8, 8\) and 10"):
+        check_same(told, own, (3, 8, 8), 10, "the ticket")
 
 
 def test_a_settings_file_that_names_code_is_not_run(searched, monkeypatch, capsys):

@@ -263,7 +263,7 @@ class Bank(Recognition):
         """
         with file.opened(Path(path)) as read:
             tickets, shared = list(read.tickets(only)), read.shared
-            bank = Bank(shared.build() if model is None else model, shared.seed, weights=shared.law)
+            bank = Bank(read.build() if model is None else model, shared.seed, weights=shared.law)
             for name, ticket, data in tickets:
                 with file.task_in_errors(name):
                     bank._insert(Task.of(name, bank._checked(ticket), data))

@@ -21,12 +21,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, final
 
+from torch import nn
+
 from untrained.bank.shared import Shared
 from untrained.bank.task import MOST_CHARACTERS, check_name
+from untrained.models.brought import Description
 from untrained.tickets import coded, compact, container, header
 from untrained.tickets.container import CHECK, check
 from untrained.tickets.file import add_path_to_errors
 from untrained.tickets.header import TicketError, within_memory
+from untrained.tickets.networks import rebuild
 from untrained.tickets.ticket import Ticket
 
 MAGIC = container.BANK
@@ -115,6 +119,24 @@ class BankFile:
                 self.shared.check(ticket)
                 weights = header.check_expansion(ticket.tensors, self.end, weights)
                 yield name, ticket, data
+
+    def describing(self) -> Ticket | None:
+        """Return the first task whose facts describe a network that is brought, or else the first; None if empty."""
+        first: Ticket | None = None
+        for _, ticket, _ in self.tickets():
+            if Description.of(ticket.meta) is not None:
+                return ticket
+            first = first or ticket
+        return first
+
+    def build(self) -> nn.Module:
+        """Build the network, if it is one of `untrained.models`, or one of a library that a task describes.
+
+        Raises:
+            TicketError: it is another one, with what it needs; or its arguments are refused.
+        """
+        ticket = self.describing() if self.shared.network is None else None
+        return self.shared.build() if ticket is None or ticket.built_by is not None else rebuild(ticket)
 
     def extended(self, name: str, data: bytes) -> tuple[bytes, bytes]:
         """Return the record of a further task, and the head that goes with it; `data` is its ticket's file."""

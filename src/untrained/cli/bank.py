@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from untrained.cli.app import CONFIG_HELP
-from untrained.cli.ticket import facts_of, test_batches
+from untrained.cli.ticket import OwnModel, facts_of, test_batches
 from untrained.runs.settings import Settings
 from untrained.terminal.text import Table, say
 
@@ -66,11 +66,12 @@ def add(
     from untrained.experiments.add_task import add_ticket, find_task
 
     if ticket is None:
-        ticket, accuracy = find_task(settings, file, name)
-        say(f"found    {accuracy:.2%} on test images; {ticket}")
-    elif settings != Settings():
-        raise ValueError("--ticket is a finished search: leave the options of a search out")
-    add_ticket(file, name, ticket)
+        ticket, row = find_task(settings, file, name)
+        what = "test images" if row.value is None else "test data"
+        say(f"found    {row.metric.words} {row.metric.show(row.test)} on {what}; {ticket}")
+    elif settings != Settings(model=settings.model):
+        raise ValueError("--ticket is a finished search: leave the options of a search out, but for a --model of yours")
+    add_ticket(file, name, ticket, None if settings.model == Settings().model else settings.model)
     with opened(file) as read:
         say(f"added    {name}: {read.bytes_of(name):,} bytes; {file} has {_count(read.names)} in {read.end:,} bytes")
 
@@ -114,7 +115,7 @@ def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = F
 
 
 @app.command(name="eval")
-def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False) -> None:
+def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False, model: OwnModel = None) -> None:
     """Measure the accuracy of every task on the test data of its search.
 
     Args:
@@ -126,21 +127,21 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
     """
     import torch
 
-    from untrained.bank.bank import Bank
     from untrained.bank.file import task_in_errors
+    from untrained.bank.network import load_with
     from untrained.report.bank_page import write_bank_report
     from untrained.search.evaluation import evaluate as measure
     from untrained.tickets.file import add_path_to_errors
 
-    bank, cells, taken_for = Bank.load(file), [], []
+    bank, cells, taken_for = load_with(file, model), [], []
     if infer and (unnamed := [task.name for task in bank.tasks if task.labels is None]):
         raise ValueError(f"--infer needs the labels of every task, and {unnamed[0]!r} has none")
     for task in bank.tasks:
         with add_path_to_errors(file), task_in_errors(task.name):
             facts = facts_of(task.meta)
         data, batches = test_batches(f"task {task.name!r}", facts, None, data_dir)
-        with bank.using(task.name) as model:
-            result = measure(model, batches)
+        with bank.using(task.name) as network:
+            result = measure(network, batches)
         cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data))
         if infer:
             shares, right = _infer(bank, task.name, batches)
@@ -153,7 +154,7 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
 
 
 @app.command
-def which(file: Path, /, *images: Path) -> None:
+def which(file: Path, /, *images: Path, model: OwnModel = None) -> None:
     """Infer the task that each image belongs to: the one whose answer has the least entropy.
 
     Args:
@@ -162,14 +163,14 @@ def which(file: Path, /, *images: Path) -> None:
     """
     import torch
 
-    from untrained.bank.bank import Bank
     from untrained.bank.file import task_in_errors
+    from untrained.bank.network import load_with
     from untrained.data.image_files import Form, ImageFiles
     from untrained.tickets.file import add_path_to_errors
 
     if not images:
         raise ValueError("which needs one image or more")
-    bank, forms = Bank.load(file), {}
+    bank, forms = load_with(file, model), {}
     for task in bank.tasks:
         with add_path_to_errors(file), task_in_errors(task.name):
             facts = facts_of(task.meta)
@@ -223,15 +224,15 @@ def remove(file: Path, name: str, /) -> None:
 
 
 @app.command
-def bench(file: Path, /) -> None:
+def bench(file: Path, /, *, model: OwnModel = None) -> None:
     """Time a switch between two tasks here: dense, packed, and torch's copy of as many floats.
 
     Args:
         file: The bank, of two tasks or more.
     """
-    from untrained.bank.bank import Bank
+    from untrained.bank.network import load_with
 
-    bank = Bank.load(file)
+    bank = load_with(file, model)
     if len(bank) < 2:
         raise ValueError(f"{file} has {_count(bank)}; a switch needs two")
     first, second = bank.names[:2]

@@ -139,6 +139,11 @@ class Description:
         return spelled(self.name, self.arguments)
 
     @property
+    def words(self) -> str:
+        """Its name and arguments, its classes, and the shape of its inputs."""
+        return f"{self.text} for {self.classes} classes of inputs {self.shape}"
+
+    @property
     def flag(self) -> str:
         """The flag that gives it."""
         return f"--model {shlex.quote(self.text)}"

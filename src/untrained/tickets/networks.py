@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def rebuild(ticket: Ticket) -> nn.Module:
     if told is not None and own is not None and ticket.built_by is None and ticket.law is not None:
         return _build_library(ticket, own, told)
     if ticket.built_by is None or ticket.law is None:
-        raise TicketError(_need_of(ticket))
+        raise TicketError(need_of(ticket))
     try:
         with torch.device("meta"):  # a small file may name a large network: compared before it has memory
             network = build(ticket.built_by["name"], **ticket.built_by["arguments"])
@@ -78,8 +80,10 @@ def _build_library(ticket: Ticket, own: Brought, told: Description) -> nn.Module
         raise TicketError(f"its network cannot be built: {error}") from None
 
 
-def network_for(ticket: Ticket, text: str | None) -> nn.Module | None:
+def network_for(ticket: Ticket, text: str | None, what: str = "the ticket") -> nn.Module | None:
     """Return a new network for a ticket from the text of `--model`, which runs the code it names; None without a text.
+
+    In warnings the ticket is called `what`.
 
     Raises:
         ValueError: the text names no network of a user, or other arguments than the ticket's; and as `Brought.build`.
@@ -95,25 +99,39 @@ def network_for(ticket: Ticket, text: str | None) -> nn.Module | None:
         if not isinstance(shape, list) or not isinstance(labels, list):
             raise TicketError("its meta has no shape and labels; load it from Python, with a freshly built model")
         return own.build(shape, len(labels), pretrained=ticket.law is None)
-    if {**own.arguments} != {**told.arguments}:
-        raise ValueError(f"its network has other arguments than {own.text!r}: give {told.flag}")
-    now = own.describe(told.shape, told.classes)
-    if now.get("config", {}) != told.config:
-        raise ValueError(f"{own.text} has another configuration than the ticket's network")
-    _warn_of_change(told, now.get("sha256", ""))
+    check_same(told, own, told.shape, told.classes, what)
     return own.build(told.shape, told.classes, seed=ticket.seed, pretrained=ticket.law is None)
 
 
-def _warn_of_change(told: Description, digest: str) -> None:
+def check_same(told: Description, own: Brought, shape: Sequence[int], classes: int, what: str) -> None:
+    """Refuse a user's network, for so many classes of inputs of a shape, that is not the one of a description.
+
+    Code that has another sha256 than when `what` was made is a warning: it may do the same.
+
+    Raises:
+        ValueError: its name in the file, its arguments, its shape, its classes or its configuration are others.
+    """
+    now = json.loads(json.dumps(own.describe(shape, classes)))  # with lists for tuples, as a file has them
+    digest = now.get("sha256", "")
+    if now["arguments"] != {**told.arguments}:
+        raise ValueError(f"its network has other arguments than {own.text!r}: give {told.flag}")
+    if (digest or told.sha256) and now["name"].rpartition(":")[2] != told.name.rpartition(":")[2]:  # files may move
+        raise ValueError(f"its network is another than {own.text!r}: give {told.flag}")
+    if now.get("config", {}) != told.config:
+        raise ValueError(f"{own.text} has another configuration than the network of {what}")
+    if (tuple(shape), classes) != (told.shape, told.classes):
+        raise ValueError(
+            f"its network is for inputs {told.shape} and {told.classes} classes, got {tuple(shape)} and {classes}"
+        )
     if digest != told.sha256:
         warnings.warn(
-            f"{told.name} has sha256 {digest[:12]}…, and had {told.sha256[:12]}… when the ticket was made: "
+            f"{told.name} has sha256 {digest[:12]}…, and had {told.sha256[:12]}… when {what} was made: "
             "its weights are checked, what the code does with them is not",
             stacklevel=3,
         )
 
 
-def _need_of(ticket: Ticket) -> str:
+def need_of(ticket: Ticket) -> str:
     """Return in words what a ticket needs whose network it does not give."""
     told = Description.of(ticket.meta)
     if told is None and ticket.law is None:
