@@ -28,10 +28,10 @@ _DESCRIPTION = "Subnetworks of random weights are found, and weight agnostic net
 # Scripts without a document, for the page and for its Workers: of both tabs, of each tab.
 _ENGINE = (
     *"sha256 json header ticket inflate weights compact network".split(),
-    *(f"playground/{name}" for name in "digits write_ticket link qr answer_once".split()),
+    *(f"playground/{name}" for name in "digits write_ticket link qr answer_by".split()),
 )
 _ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search worker".split())
-_ENGINE_WANN = tuple(f"playground/wann_{name}" for name in "net physics genome search file worker".split())
+_ENGINE_WANN = tuple(f"playground/wann_{name}" for name in "net physics genome search file".split())
 # Scripts of the page itself: of both tabs, of each tab.
 _PAGE = (*"dom answer pen picture edge_flow".split(), "playground/canvas", "playground/shell")
 _PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw experiments home".split())

@@ -70,7 +70,7 @@ function drawQr(canvas, rows, perModule = 4) {
 }
 
 async function showQr() {
-  const rows = await askWorker("qrCode", addressWith("d"), writeDigits(last.settings, masksNow()).slice(1));
+  const rows = await askOnce("qrCode", addressWith("d"), writeDigits(last.settings, masksNow()).slice(1));
   f("code").replaceChildren();
   if (!rows) return tellHome("This network is too large for a QR code, which holds about 23,000 weights. Try narrower layers.");
   const canvas = element("canvas", { role: "img", ariaLabel: "QR code of a link to this page that holds this network" });

@@ -17,19 +17,25 @@ function createWorker(starter) {
   return worker;
 }
 
-// What a function of the engine finds, in a Worker of its own; an error's message is a sentence for the reader.
-async function askWorker(name, ...given) {
-  const worker = createWorker(`answerOnce(${name})`);
-  let timer;
+// What the function of a Worker that answers finds; an error's message is a sentence for the reader.
+function ask(worker, ...given) {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve, reject) => {
+    worker.onerror = () => reject(new Error("This cannot be read."));
+    port1.onmessage = ({ data }) => ("found" in data ? resolve(data.found) : reject(new Error(data.why)));
+    worker.postMessage(given, [port2]);
+  });
+}
+
+// What a function of the engine finds, in a Worker of its own.
+async function askOnce(name, ...given) {
+  const worker = createWorker(`answerBy(${name})`);
+  const late = new Promise((_, reject) =>
+    setTimeout(() => reject(new Error("This takes more time than a network of the playground.")), patience)
+  );
   try {
-    return await new Promise((resolve, reject) => {
-      timer = setTimeout(() => reject(new Error("This takes more time than a network of the playground.")), patience);
-      worker.onerror = () => reject(new Error("This cannot be read."));
-      worker.onmessage = ({ data }) => ("found" in data ? resolve(data.found) : reject(new Error(data.why)));
-      worker.postMessage(given);
-    });
+    return await Promise.race([ask(worker, ...given), late]);
   } finally {
-    clearTimeout(timer);
     worker.terminate();
   }
 }
@@ -37,7 +43,7 @@ async function askWorker(name, ...given) {
 // {network, masks} of a ticket's file.
 async function readTicketFile(file) {
   if (file.size > largestTicket) throw new Error("This file is too large for a ticket of the playground.");
-  return askWorker("readFound", new Uint8Array(await file.arrayBuffer()));
+  return askOnce("readFound", new Uint8Array(await file.arrayBuffer()));
 }
 
 // Calls `take` with each file that the reader chooses, or drops anywhere while this tab is shown.

@@ -10,10 +10,7 @@ const wannSwingUp = {
   dt: 0.01,
   inputNames: ["place", "speed", "cos angle", "sin angle", "spin"],
   // A start; normal() draws from N(0, 1).
-  start(uniform, normal) {
-    const [x, speed, turned, spin] = [0.2 * normal(), 0.2 * normal(), 0.2 * normal(), 0.2 * normal()];
-    return this.completed([x, speed, Math.PI + turned, spin]);
-  },
+  start: (uniform, normal) => [0, 0, Math.PI, 0].map((middle) => middle + 0.2 * normal()),
   completed: ([x, speed, angle, spin]) => [x, speed, angle, spin, cosOf(angle), sinOf(angle)],
   shown: [0, 1, 4, 5, 3], // the numbers of the state that the inputs are
   step(state, nodes, action, total, ended, lanes, width) {

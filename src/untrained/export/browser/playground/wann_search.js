@@ -119,3 +119,6 @@ function rewardsOf({ net, starts }, env, weights) {
   const reps = starts.length / env.states;
   return { rewards: weights.map((_, v) => meanOf(rewards.subarray(v * reps, (v + 1) * reps))), steps };
 }
+
+// The same for several networks, whatever the number of Workers that share them.
+const playJobs = (jobs, env, weights) => jobs.map((job) => rewardsOf(job, wannEnvironments[env], weights));

@@ -118,7 +118,7 @@ function restartEvolution() {
   if (!settings) return false;
   evolution?.run(false);
   const cores = Math.min(16, navigator.hardwareConcurrency || 2);
-  while (workers.length < cores) workers.push(createWorker("startWannEvaluator()"));
+  while (workers.length < cores) workers.push(createWorker("answerBy(playJobs)"));
   evolution = new Evolution(settings, workers.slice(0, cores), told);
   Object.assign(evolution, { scene: new CartScene(settings.env), shown: null, seed: settings.seed });
   return true;
