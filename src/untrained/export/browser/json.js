@@ -4,7 +4,7 @@ class TicketError extends Error {
   name = "TicketError";
 }
 const refuse = (why) => {
-  throw new TicketError(`This ticket is damaged: ${why}`);
+  throw Object.assign(new TicketError(`This ticket is damaged: ${why}`), { why });
 };
 const unsupported = (why) => {
   throw new TicketError(`This page cannot run this ticket: ${why}`);

@@ -5,7 +5,8 @@ const batchSize = 64;
 const smoothing = 0.05; // of the labels, as in our recipes
 
 // to[r, :] = Σ_c weights[r, c] · from[c, :] for n numbers of rows of `wide`; the weight of (r, c) lies at
-// r · rowStep + c · columnStep. Eight numbers at a time, whose sums stay in registers: what is beyond n is nobody's.
+// r · rowStep + c · columnStep. Eight numbers at a time, whose sums stay in registers; those beyond n are nobody's, or
+// the next row's, which comes later.
 function multiply(weights, [rows, rowStep], [columns, columnStep], from, to, n, wide, { places, values }) {
   for (let r = 0; r < rows; r++) {
     let count = 0;

@@ -102,14 +102,6 @@ function networkOf(genome, { inputs, outputs }) {
   const rows = order.filter((node) => live.has(node)).concat(ends);
   const number = new Map(Array.from({ length: inputs + 1 }, (_, i) => [i, i]));
   rows.forEach((node, k) => number.set(node, inputs + 1 + k));
-  const edgePtr = new Int32Array(rows.length + 1);
-  rows.forEach((node, k) => (edgePtr[k + 1] = edgePtr[k] + sources[node].length));
-  return {
-    inputs,
-    outputs,
-    act: Int8Array.from(rows, (node) => act[node]),
-    edgePtr,
-    src: Int32Array.from(rows.flatMap((node) => sources[node].map((source) => number.get(source)))),
-    weights: null,
-  };
+  const nodes = rows.map((node) => [act[node], sources[node].map((source) => number.get(source))]);
+  return { inputs, outputs, ...packedNodes(nodes, false) };
 }

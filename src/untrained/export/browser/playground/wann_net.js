@@ -70,6 +70,18 @@ function sinPi(x) {
 // A network is {inputs, outputs, act, edgePtr, src, weights}: the fields of Python's `Net`, `weights` perhaps null.
 // Its values are in lanes, one beside the other: value n of lane q is nodes[n * lanes + q], node 0 is the bias.
 
+// Of nodes [activation, sources, weights], the outputs last: the arrays of their network.
+function packedNodes(rows, weighted) {
+  const edgePtr = new Int32Array(rows.length + 1);
+  rows.forEach(([, sources], k) => (edgePtr[k + 1] = edgePtr[k] + sources.length));
+  return {
+    act: Int8Array.from(rows, ([kind]) => kind),
+    edgePtr,
+    src: Int32Array.from(rows.flatMap(([, sources]) => sources)),
+    weights: weighted ? Float64Array.from(rows.flatMap(([, , weights]) => weights)) : null,
+  };
+}
+
 // nodes[at + q] becomes the activation of w[q] * nodes[at + q], for `width` lanes.
 function activateLanes(kind, nodes, at, width, w) {
   const end = at + width;
