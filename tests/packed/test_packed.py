@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import itertools
+import json
 import pickle
 import re
 
@@ -15,7 +16,7 @@ from torch import nn
 
 import untrained as ut
 from untrained.cli import main
-from untrained.native import library
+from untrained.native import library, processor
 from untrained.native.compiler import NoCompiler
 from untrained.packed import bench, trits
 from untrained.packed import kernels as packed_kernels
@@ -630,6 +631,34 @@ def test_a_ticket_is_benchmarked(tmp_path, capsys, threads):
     assert all(row.error < 1e-6 for name, row in rows.items() if name.startswith("packed"))
     if library.status().level == "avx512":
         assert rows["packed"].bytes < 0.3 * rows["int8 dynamic"].bytes
+
+
+@pytest.mark.parametrize("told", [{}, {"avx512_bf16": True}, {"bf16": True}, None])
+def test_a_bfloat16_that_is_only_emulated_is_called_so(tmp_path, capsys, monkeypatch, told):
+    monkeypatch.setattr(bench, "_SECONDS", 0.0)
+    facts = {} if told is None else {"architecture": "x86_64", "avx512_bf16": False, **told}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: facts, raising=False)
+    monkeypatch.setattr(processor, "_cpuinfo", dict)
+    path = tmp_path / "found.ticket"
+    ut.save(ut.mask_(ut.models.fc(widths=(4,)), ut.EdgePopup(keep=0.5)), path)
+    main(["bench", str(path), "--batch", "1"])
+    shown, emulated = capsys.readouterr().out, told == {}
+    assert ("dense bfloat16, emulated  " in shown) == ("no instructions for bfloat16" in shown) == emulated
+    main(["bench", str(path), "--batch", "1", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert {row["variant"] for row in rows if row["emulated"]} == ({"dense bfloat16"} if emulated else set())
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [("flags: fpu avx512f", False), ("flags: fpu amx_bf16", True), ("Features: fp bf16", True), ("cpu: POWER9", None)],
+)
+def test_an_older_torch_leaves_the_question_to_linux(tmp_path, monkeypatch, text, known):
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\nmodel name: A  Processor\n{text}\n\nprocessor: 1\n")
+    monkeypatch.setattr(processor, "_LINUX", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "_cpuinfo", processor._cpuinfo.__wrapped__)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert processor.name() == "A Processor" and processor.computes_bfloat16() is known
 
 
 def test_a_benchmark_says_when_there_is_nothing_to_pack(tmp_path, capsys):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
-from untrained._version import __version__
 from untrained.cli.app import AsJson, app
+from untrained.cli.facts import describe_system, list_facts
 from untrained.search.run_files import TICKET
 from untrained.terminal.renderings import to_plain
 from untrained.terminal.text import Table, print_facts, say
@@ -101,10 +101,10 @@ def info(
     if (ticket is None) != system:
         raise ValueError("info needs a ticket, or --system instead")
     if ticket is None:
-        print_facts(system_facts := _describe_system())
+        print_facts(system_facts := describe_system())
         return system_facts
     with read_ticket(ticket, method) as read:
-        facts, short = _list_facts(read), summary(read)
+        facts, short = list_facts(read), summary(read)
     sha256 = _hash_file(ticket)
     print_facts(facts | {"sha256 of the ticket": sha256})
     print(f"\n{short}")
@@ -161,8 +161,13 @@ def bench(
         raise ValueError(f"--batch must be sizes such as 1,8,64, got {batch!r}")
     with read_ticket(ticket, method) as read:
         rows = run(read, [int(size) for size in batch.split(",")], network_for(read, model))
-    cells = [(r.variant, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}") for r in rows]
+    cells = [
+        (r.variant + ", emulated" * r.emulated, str(r.batch), f"{r.ms:,.3f}", f"{r.bytes:,}", f"{r.error:.1e}")
+        for r in rows
+    ]
     Table(("how it runs", "batch", "ms", "bytes of weights", "error"), cells).print()
+    if any(r.emulated for r in rows):
+        print("emulated: this processor has no instructions for bfloat16; torch computes in float32, and rounds")
     print("\n".join(verdict(rows)))
     return {"ticket": ticket, "rows": rows, "verdict": verdict(rows)}
 
@@ -298,50 +303,3 @@ def test_batches(what: str, facts: Mapping[str, Any], data: str | None, data_dir
     classes = torch.tensor([labels.index(label) for label in test.labels], device="cpu")
     split = Split(test.test.images, classes[test.test.labels])
     return test.name, Batches(split, 500, mean=facts["mean"], std=facts["std"])
-
-
-def _describe_system() -> dict[str, object]:
-    import platform
-
-    import torch
-
-    from untrained.native.library import levels, status
-
-    kernels = status()
-    if kernels.library is None:
-        text = f"none: {kernels.reason}; torch's operations are used, with the same results but slower"
-    else:
-        text = f"{kernels.level}, of {', '.join(levels())} here, in {kernels.library._name}"
-    return {
-        "untrained": __version__,
-        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "kernels": text,
-    }
-
-
-def _list_facts(ticket: Ticket) -> dict[str, object]:
-    method = {str(entry.method): None for entry in ticket.tensors.values() if entry.method is not None}
-    facts: dict[str, object] = {
-        "format": ticket.format,
-        "seed": ticket.seed,
-        "weights": ticket.law or "those of the pretrained model",
-        "method": ", ".join(method),
-        **_describe_network(ticket),
-    }
-    for name in ("data", "accuracy", "val_accuracy"):
-        if name in ticket.meta:
-            facts[name] = ticket.meta[name]
-    return facts
-
-
-def _describe_network(ticket: Ticket) -> dict[str, object]:
-    from untrained.models.brought import Description
-
-    if ticket.built_by is not None:
-        return {"network": f"{ticket.built_by['name']} {ticket.built_by['arguments']}"}
-    if (told := Description.of(ticket.meta)) is None:
-        return {"network": "not one of untrained.models: from Python, ut.load(path, model)"}
-    code = {"sha256 of its code": told.sha256} if told.sha256 else {}
-    return {"network": told.text, **code, **({"needs": told.flag} if code or ticket.law is None else {})}

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from untrained.native import processor
 from untrained.native.compiler import LEVELS, NoCompiler
 from untrained.packed import kernels
 from untrained.packed import modules as packed
@@ -26,6 +27,7 @@ from untrained.tickets.networks import read_input_shape, rebuild
 from untrained.tickets.ticket import Ticket
 
 DENSE = "dense float32"
+_BFLOAT16 = "dense bfloat16"
 PACKED = "packed"
 _LOWER = f"{PACKED}, "
 _SECONDS = 3.0
@@ -44,6 +46,8 @@ class Row:
         ms: of CPU time for a batch, the median over rounds.
         bytes: of weights in memory.
         error: the largest |Δ output| over the largest |output| of `DENSE`.
+        emulated: True of bfloat16 on a processor without instructions for it: torch computes in float32 and rounds,
+            which is mostly slower than float32. False as well where the processor cannot be asked.
     """
 
     batch: int
@@ -51,6 +55,7 @@ class Row:
     ms: float
     bytes: int
     error: float
+    emulated: bool = False
 
 
 def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64), model: nn.Module | None = None) -> list[Row]:
@@ -74,7 +79,7 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64), model: nn.Module 
         raise ValueError(f"batches must be 1 or more, got {list(batches)}")
     dense = ticket.apply_(rebuild(ticket) if model is None else model).eval()
     shape = read_input_shape(ticket)
-    rows = []
+    rows, emulated = [], processor.computes_bfloat16() is False
     with _one_thread(), torch.no_grad():
         variants = _build_variants(dense)
         for batch in batches:
@@ -84,7 +89,8 @@ def bench(ticket: Ticket, batches: Sequence[int] = (1, 8, 64), model: nn.Module 
             seconds = _take_turns({name: functools.partial(run, x) for name, (_, run) in variants.items()})
             for name, (model, _) in variants.items():
                 error = (outputs[name] - outputs[DENSE]).abs().max().item() / largest if largest else 0.0
-                rows.append(Row(batch, name, 1000 * seconds[name], _count_bytes(model), error))
+                figures = 1000 * seconds[name], _count_bytes(model), error
+                rows.append(Row(batch, name, *figures, emulated=emulated and name == _BFLOAT16))
     return rows
 
 
@@ -124,7 +130,7 @@ def _build_variants(dense: nn.Module) -> dict[str, tuple[nn.Module, Callable[[Te
     half = copy.deepcopy(dense).bfloat16()
     variants: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]]] = {
         DENSE: (dense, dense),
-        "dense bfloat16": (half, lambda x: half(x.bfloat16()).float()),
+        _BFLOAT16: (half, lambda x: half(x.bfloat16()).float()),
     }
     int8 = _quantise(dense)
     if int8 is not None:
