@@ -367,10 +367,21 @@ def test_a_ticket_is_evaluated_on_its_own_folder_from_anywhere(capsys, monkeypat
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     found = ut.Ticket.load("../run/found.ticket")
-    assert found.meta["labels"] == ["f", "é"] and found.meta["data"] == str(tmp_path / "pets")
+    assert found.meta["labels"] == ["f", "é"] and found.meta["data"] == "pets/"
     right = found.meta["accuracy"]
+    capsys.readouterr()
+    main(["eval", "../run"])  # the settings of its run say where the folder is
+    assert f"accuracy  {right:.2%} on 4 test images of {tmp_path / 'pets'}" in lines_of(capsys)[0]
+    main(["info", "../run"])
+    assert str(tmp_path) not in (shown := capsys.readouterr().out) and re.search(r"^data +pets/$", shown, re.MULTILINE)
+    found.save("alone.ticket")
+    with pytest.raises(SystemExit):
+        main(["eval", "alone.ticket"])
+    assert "found on images in a folder 'pets', which is not here: add --data-dir with" in capsys.readouterr().err
+    main(["eval", "alone.ticket", "--data-dir", str(tmp_path)])
+    assert f"{right:.2%} on 4 test images" in lines_of(capsys)[0]
     for name, labels, accuracy in (
-        (found.meta["data"], ["f", "é"], right),
+        (str(tmp_path / "pets"), ["f", "é"], right),  # as older versions wrote it
         ("~/pets", ["f", decomposed], right),
         ("../pets", ["é", "f"], 1 - right),  # the network's classes in another order
     ):

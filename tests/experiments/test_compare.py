@@ -266,6 +266,7 @@ def test_what_did_not_learn_is_marked_in_the_table_and_on_the_page(capsys, monke
     main([*SMALL, "--methods", "biprop", "--out", "run"])
     said = ": 1 of 1 seeds did not learn: on validation data"
     printed, page = capsys.readouterr().out, Path("run/report.html").read_text(encoding="utf-8")
+    assert re.search(r"machine: .+, 1 thread, torch .+, (no )?kernels", page)
     for name in ("trained twin", "biprop, keep 0.5"):
         assert name + said in printed and name + said in page
     assert "random-subnetwork, keep 0.5" + said not in printed

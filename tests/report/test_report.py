@@ -68,6 +68,12 @@ def test_the_trace_says_what_metrics_and_ticket_say(found):
                 assert next(digits) == ("9" if mask[output, place] else "0")
 
 
+def test_the_page_names_the_machine_and_no_place(found):
+    text = ut.write_report(found).read_text(encoding="utf-8")
+    assert re.search(r"machine: .+, 1 thread, torch .+, (no )?kernels", text)
+    assert "--keep 0.3" in text and str(found.parent) not in text
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=12),
     st.booleans(),

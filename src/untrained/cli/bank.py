@@ -87,13 +87,14 @@ def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = F
     from untrained.bank.file import opened
     from untrained.bank.summary import TaskSummary
     from untrained.bank.task import Task
+    from untrained.data.dataset import without_place
 
     rows: list[dict[str, Any]] = []
     dense = int8 = 0
     with opened(file) as read:
         for name, ticket, data in read.tickets():
             its = TaskSummary.of(Task.of(name, ticket, data), read.bytes_of(name))
-            facts = {"accuracy": its.accuracy, "data": ticket.meta.get("data")}
+            facts = {"accuracy": its.accuracy, "data": without_place(str(ticket.meta.get("data") or "")) or None}
             rows.append({"name": name, "kept": its.kept, "weights": its.weights, "bytes": its.file_bytes, **facts})
             dense, int8 = dense + its.dense_bytes, int8 + its.int8_bytes
         end = read.end
@@ -120,7 +121,7 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
 
     Args:
         file: The bank.
-        data_dir: Folder of the data sets, or for their download.
+        data_dir: Folder of the data sets and folders of images, or for their download.
         infer: Also infer the task of each batch of 128 images, normalised as those of their own task, and measure the
             answers of the inferred one: the names of the classes must be the same. The page beside the bank then shows
             which tasks were taken for which.
@@ -139,7 +140,7 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
     for task in bank.tasks:
         with add_path_to_errors(file), task_in_errors(task.name):
             facts = facts_of(task.meta)
-        data, batches = test_batches(f"task {task.name!r}", facts, None, data_dir)
+        data, batches = test_batches(file, f"task {task.name!r}", facts, None, data_dir)
         with bank.using(task.name) as network:
             result = measure(network, batches)
         cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data))

@@ -16,6 +16,7 @@ def describe_system() -> dict[str, object]:
 
     import torch
 
+    from untrained.native import processor
     from untrained.native.library import levels, status
 
     kernels = status()
@@ -27,6 +28,7 @@ def describe_system() -> dict[str, object]:
         "untrained": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
+        "processor": processor.name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
         "kernels": text,
     }
@@ -34,6 +36,8 @@ def describe_system() -> dict[str, object]:
 
 def list_facts(ticket: Ticket) -> dict[str, object]:
     """Return the facts of a ticket, but for those about its weights and its size."""
+    from untrained.data.dataset import without_place
+
     method = {str(entry.method): None for entry in ticket.tensors.values() if entry.method is not None}
     facts: dict[str, object] = {
         "format": ticket.format,
@@ -44,7 +48,8 @@ def list_facts(ticket: Ticket) -> dict[str, object]:
     }
     for name in ("data", "accuracy", "val_accuracy"):
         if name in ticket.meta:
-            facts[name] = ticket.meta[name]
+            fact = ticket.meta[name]
+            facts[name] = without_place(fact) if name == "data" and isinstance(fact, str) else fact
     return facts
 
 

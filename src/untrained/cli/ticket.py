@@ -55,7 +55,7 @@ def evaluate(
         ticket: The ticket, or the folder of its run.
         data: Data set: a known name, a folder of images, or FILE.py:NAME of your function (default: that of the
             search, but for code: files do not run code).
-        data_dir: Folder of the data set, or for its download.
+        data_dir: Folder of the data set, or for its download; for a ticket of a folder of images, where that lies.
         loss, metric: As in find (default: by the type of the labels).
         amp: Compute in bfloat16.
     """
@@ -77,7 +77,7 @@ def evaluate(
         made = read_data(str(data), data_dir, None, ignored_by(loss))
         name, batches = made.name, made.batches("test", 500)
     else:
-        name, batches = test_batches(str(ticket), facts, data, data_dir)
+        name, batches = test_batches(ticket, str(ticket), facts, data, data_dir)
     result = measure(network, batches, amp=amp, loss=function_of(loss), metric=function_of(metric))
     what = "labels or values" if own else "images"
     say(f"{result.metric.words:<8}  {result.metric.show(result.value)} on {result.examples:,} test {what} of {name}")
@@ -275,23 +275,28 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     return dict(meta)
 
 
-def test_batches(what: str, facts: Mapping[str, Any], data: str | None, data_dir: Path | None) -> tuple[str, Batches]:
+def test_batches(
+    path: Path, what: str, facts: Mapping[str, Any], data: str | None, data_dir: Path | None
+) -> tuple[str, Batches]:
     """Return the name of a ticket's data set and batches of its test images, with the classes in the ticket's order.
 
     Args:
+        path: the file of the ticket, or of its bank.
         what: the ticket, in messages.
         facts: of `facts_of`.
         data, data_dir: another data set or folder than that of the search.
 
     Raises:
         ValueError: the images or classes are others.
+        FileNotFoundError: the folder of the images is not where it was.
     """
     import torch
 
     from untrained.data.batches import Batches
     from untrained.data.dataset import Split, find_folder, load_data
+    from untrained.runs.data_folder import locate_data
 
-    name, (_, height, width) = data or facts["data"], facts["shape"]
+    name, (_, height, width) = data or locate_data(facts["data"], data_dir, path), facts["shape"]
     test = load_data(name, data_dir, size=None if find_folder(name) is None else (height, width))
     labels = [unicodedata.normalize("NFC", label) for label in facts["labels"]]
     if list(test.shape) != facts["shape"] or sorted(test.labels) != sorted(labels):

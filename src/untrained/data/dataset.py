@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal, final
 
 import torch
@@ -165,6 +165,14 @@ def resolve_name(name: str) -> str:
     """Return a data set's name with the whole path of its folder, if it is one."""
     folder = find_folder(name)
     return name if folder is None else str(folder.resolve())
+
+
+def without_place(name: str) -> str:
+    """Return a data set's name, of a folder or a whole path the last part: "photos/"."""
+    folder = find_folder(name)
+    if folder is None and not PurePosixPath(name).is_absolute() and not PureWindowsPath(name).is_absolute():
+        return name
+    return f"{PureWindowsPath(name).name if folder is None else folder.resolve().name}/"
 
 
 def _expand_user(path: str | Path) -> Path:

@@ -27,6 +27,7 @@ from untrained.methods import METHODS
 from untrained.opponents import Opponent
 from untrained.own_code import short, with_absolute_path
 from untrained.report.grid_page import write_grid_report
+from untrained.runs.machine import Machine, note_machine
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
@@ -301,6 +302,8 @@ def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cel
     try:
         bench = Workbench(settings, data_of(settings), choose_device(settings.device), cell.seed, quiet=True)
         resume, epochs = holds_run(folder), settings.epochs
+        folder.mkdir(parents=True, exist_ok=True)
+        note_machine(folder, Machine.with_torch(bench.device))
         if cell.method == TWIN:
             row = bench.train_twin(folder, resume=resume)
         elif isinstance(entrant := entrant_of(method_text, cell.keep), Opponent):

@@ -24,6 +24,7 @@ from untrained.methods.random_subnetwork import RandomSubnetwork
 from untrained.own_code import short
 from untrained.report import write_report
 from untrained.runs.film import Film
+from untrained.runs.machine import Machine, note_machine
 from untrained.runs.run import Row, read_run, write_table
 from untrained.runs.settings import Settings, settle
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK
@@ -121,6 +122,7 @@ def _run(
         rows = [bench.baseline(RANDOM_NETWORK, Dense())]
     if not holds_run(folder):
         write_settings(folder, settings)
+    note_machine(folder, Machine.with_torch(bench.device))
     try:
         options: dict[str, Any] = {"resume": settings.resume, "last": last, "lr": settings.lr, "on_epoch": on_epoch}
         if isinstance(bench.data, DataSet) and bench.objective.metric == ACCURACY:

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from untrained.data.dataset import DataSet
+from untrained.data.dataset import DataSet, without_place
 from untrained.data.own import BatchData, Data
 from untrained.experiments.by_name import law_of
 from untrained.experiments.choices import function_of
@@ -271,7 +271,7 @@ class Workbench:
             return {**measured, **self.data.meta, "data": self.data.name, "shape": list(self.data.shape), **own}
         lists = {name: list(getattr(self.data, name)) for name in ("labels", "shape", "mean", "std")}
         task = {"task": "classification"} if self.objective.form == "classes" else {}
-        return {**measured, **task, "data": self.data.name, **lists, **own}
+        return {**measured, **task, "data": without_place(self.data.name), **lists, **own}
 
 
 def scaled(setup: SetupT, factor: float) -> SetupT:

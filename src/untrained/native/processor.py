@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _LINUX = Path("/proc/cpuinfo")
 # Of x86 and ARM, as torch and Linux call them.
 _BFLOAT16 = {"avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16", "svebf16"}
@@ -33,6 +31,8 @@ def computes_bfloat16() -> bool | None:
 
 
 def _capabilities() -> Mapping[str, Any]:
+    import torch  # a search without torch asks for the name alone
+
     known = getattr(torch.cpu, "get_capabilities", dict)()
     return known if "architecture" in known else {}
 

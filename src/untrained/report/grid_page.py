@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from untrained._version import __version__
 from untrained.files import atomic_write
 from untrained.report import seed_curves
 from untrained.report.charts import short_names
@@ -14,6 +13,7 @@ from untrained.report.frontier_page import frontier_sections
 from untrained.report.page import Chart, Section, Table, render
 from untrained.runs.frontier import entries_of
 from untrained.runs.grid import Grid, read_grid
+from untrained.runs.machine import machine_lines
 from untrained.runs.reference import names_of
 from untrained.runs.settings import CompareSettings, FrontierSettings, SweepSettings, fill
 from untrained.runs.text_tables import explain_differences, of_lines
@@ -108,9 +108,7 @@ def _repeat(grid: Grid) -> Iterator[Section]:
         default = fill(default, grid.settings.get("recipe"))
     command = command_of(f"untrained {grid.command}", default, grid.settings) if default is not None else ""
     text = f"{TABLE} has a row for each network, {SUMMARY} the table; both lie beside this page."
-    yield Section(
-        "Repeat the run", (text,), code=[line for line in (command, f"made with: untrained {__version__}") if line]
-    )
+    yield Section("Repeat the run", (text,), code=[line for line in (command, machine_lines(grid.machines)) if line])
 
 
 _PARTS = (_frontier, _results, _curves, _repeat)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from untrained._version import __version__
 from untrained.files import atomic_write
 from untrained.report import charts
 from untrained.report.bank_page import write_bank_report
@@ -15,6 +14,7 @@ from untrained.report.grid_page import write_grid_report
 from untrained.report.page import Chart, Image, Section, Table, render
 from untrained.report.pixels import photograph, weights_image
 from untrained.runs.grid import holds_grid
+from untrained.runs.machine import machine_lines
 from untrained.runs.run import Run, read_run
 from untrained.runs.settings import Settings, fill
 from untrained.runs.table import FOUND, RANDOM_NETWORK, RANDOM_SUBNETWORK, TWIN
@@ -227,16 +227,15 @@ def _repeat(run: Run) -> Iterator[Section]:
         text = "The ticket gives the same weights anywhere, on the same pretrained model."
     command = command_of("untrained find", fill(Settings(), run.settings.get("recipe")), run.settings)
     if command and len(run.rows) == run.settings.get("epochs"):
-        text = f"The same command gives the same ticket, with the same versions and threads. {text}"
+        text = f"The same command gives the same ticket, on such a processor with the same versions and threads. {text}"
     elif command:
         text = f"This run was interrupted after epoch {len(run.rows)}; the command is that of the whole run. {text}"
     facts = {
         "seed": run.ticket.seed,
         "sha256 of the ticket": run.sha256,
         "sha256 of the weights": run.ticket.weights_sha256,
-        "made with": f"untrained {__version__}",
     }
-    lines = "\n".join(f"{name}: {fact}" for name, fact in facts.items())
+    lines = "\n".join([*(f"{name}: {fact}" for name, fact in facts.items()), machine_lines(run.machines)])
     code = [command, f"untrained verify {TICKET}", lines]
     yield Section("Repeat the run", (text,), code=[line for line in code if line])
 

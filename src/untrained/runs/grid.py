@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from untrained.runs.machine import Machine, read_machines
 from untrained.runs.rows import read_rows, read_settings
 from untrained.runs.table import TWIN, Cell, Line, lines_of
 from untrained.search.metric import ACCURACY, Metric
@@ -28,6 +29,7 @@ class Grid:
         trained: methods whose weights are trained, in a frontier.
         chance: metric on validation data up to which a network has not learned; None if that is not known.
         metric: the metric of the table.
+        machines: the machines on which networks were searched, as far as they are known.
     """
 
     command: str
@@ -39,6 +41,7 @@ class Grid:
     trained: Sequence[str] = ()
     chance: float | None = 0.0
     metric: Metric = ACCURACY
+    machines: Sequence[Machine] = ()
 
 
 def holds_grid(folder: str | Path) -> bool:
@@ -77,4 +80,6 @@ def read_grid(folder: str | Path) -> Grid:
             its: list[str] = []
             histories[cell.name] = read_rows(metrics, "epoch", its)
             gaps += [f"{cell.name}: {gap}" for gap in its]
-    return Grid(command, read_settings(folder / CONFIG, gaps), lines, cells, histories, gaps, trained, chance, metric)
+    settings = read_settings(folder / CONFIG, gaps)
+    machines = read_machines((folder / CELLS / cell.name for cell in cells), gaps)
+    return Grid(command, settings, lines, cells, histories, gaps, trained, chance, metric, machines)

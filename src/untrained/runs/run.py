@@ -18,6 +18,7 @@ from untrained.data.splits import Split
 from untrained.fields import check_fields
 from untrained.files import atomic_write
 from untrained.runs.film import read_film
+from untrained.runs.machine import Machine, read_machines
 from untrained.runs.measured import Measured
 from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search import trace
@@ -94,6 +95,7 @@ class Run:
         mistakes: the wrong answers with the lowest probability of the true class.
         gaps: sentences about missing and damaged files.
         film: lines of film.jsonl, which `find` writes, from epoch 0.
+        machines: the machines on which the search ran, as far as they are known.
 
     Example:
         >>> model = ut.mask_(nn.Linear(64, 10), ut.EdgePopup(), seed=0)
@@ -114,6 +116,7 @@ class Run:
     mistakes: Mistakes | None
     gaps: Sequence[str]
     film: Sequence[Mapping[str, Any]] = ()
+    machines: Sequence[Machine] = ()
 
     @property
     def metric(self) -> Metric:
@@ -189,6 +192,7 @@ def read_run(folder: str | Path) -> Run:
         mistakes,
         gaps,
         read_film(folder, gaps),
+        read_machines([folder], gaps),
     )
 
 

@@ -2,7 +2,7 @@
 
 # A search, by `find` or `fit(out=…)`.
 CONFIG, CHECKPOINT, METRICS, TRACE = "config.toml", "checkpoint.pt", "metrics.jsonl", "trace.jsonl"
-FILM = "film.jsonl"
+FILM, MACHINE = "film.jsonl", "machine.jsonl"
 TICKET, ANSWERS, RESULTS = "found.ticket", "answers.safetensors", "results.json"
 COMPRESSED = "trained.opponent"  # instead of a ticket: the file of a trained opponent
 PICTURE, REPORT, PAGE = "picture.png", "report.html", "found.html"

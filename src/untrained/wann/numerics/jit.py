@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import types
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 AVAILABLE = importlib.util.find_spec("numba") is not None
+
+VERSION = f"numba {importlib.metadata.version('numba')}" if AVAILABLE else "no numba"
 
 Function = Callable[..., Any]
 

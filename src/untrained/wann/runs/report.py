@@ -11,11 +11,11 @@ from typing import Any, final
 
 import numpy as np
 
-from untrained._version import __version__
 from untrained.files import atomic_write
 from untrained.report.charts import channel
-from untrained.report.command_line import command_of
+from untrained.report.command_line import command_of, last_part
 from untrained.report.page import Chart, Section, Table, render
+from untrained.runs.machine import Machine, machine_lines, read_machines
 from untrained.runs.rows import is_number, read_rows, read_settings
 from untrained.search.run_files import CONFIG, FOUND, METRICS, REPORT, RESULTS, WANN_CHECKPOINT
 from untrained.terminal.text import clean
@@ -45,6 +45,7 @@ class _Run:
     rows: Sequence[Mapping[str, Any]]
     results: Mapping[str, Any]
     gaps: Sequence[str]
+    machines: Sequence[Machine]
 
     @property
     def measure(self) -> str:
@@ -80,7 +81,7 @@ def write_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     run = _read(folder)
-    task = clean(run.net.meta.get("task", "a task"))
+    task = clean(last_part(str(run.net.meta.get("task", "a task"))))
     hidden = len(run.net.act) - run.net.outputs
     lead = (
         f"{run.net.connections:,} connections and {hidden:,} hidden nodes, all connections with one shared weight: "
@@ -115,7 +116,8 @@ def _read(folder: Path) -> _Run:
         gaps.append(f"The scores of the network are not shown: {RESULTS} {missing}.")
         results = {}
     rows = read_rows(folder / METRICS, "generation", gaps)
-    return _Run(Net.load(folder / FOUND), read_settings(folder / CONFIG, gaps), rows, results, gaps)
+    settings, machines = read_settings(folder / CONFIG, gaps), read_machines([folder], gaps)
+    return _Run(Net.load(folder / FOUND), settings, rows, results, gaps, machines)
 
 
 def _scores(run: _Run) -> Iterator[Section]:
@@ -252,7 +254,7 @@ def _layer(values: Sequence[Mapping[str, Any]], mark: Mapping[str, Any], **encod
 
 def _repeat(run: _Run) -> Iterator[Section]:
     facts = [f"seed: {clean(run.net.meta.get('seed'))}", f"generations: {clean(run.net.meta.get('generations'))}"]
-    facts.append(f"made with: untrained {__version__}")
+    facts.append(machine_lines(run.machines))
     command = command_of("untrained wann", WannSettings(), run.settings)
     task = run.net.meta.get("task")
     code = [command, f"untrained wann eval {FOUND}{format_task_flag(clean(task)) if task else ''}", "\n".join(facts)]
