@@ -14,12 +14,15 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     ProgressColumn,
+    Task,
     TaskID,
-    TextColumn,
+    TaskProgressColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.table import Column
+from rich.text import Text
 
 from untrained.terminal.text import printable
 
@@ -28,7 +31,30 @@ if TYPE_CHECKING:
 
 _INTERVAL = 0.2  # seconds between two updates
 _QUIET = 30.0  # seconds between two lines inside an epoch, where there is no terminal
-TITLE, STATUS = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[status]}", markup=False)
+_NARROW, _WIDE, _FROM = 10, 40, 140  # characters of a bar, and of the terminal from which on it is wide
+
+
+@final
+class _LineColumn(ProgressColumn):
+    """Text of one line, which is cut off where the terminal is too narrow for all columns."""
+
+    def __init__(self, text: Callable[[Task], str]) -> None:
+        super().__init__()
+        self._text = text
+
+    def render(self, task: Task) -> Text:
+        return Text(self._text(task), no_wrap=True, overflow="ellipsis")
+
+
+TITLE, STATUS = _LineColumn(lambda task: task.description), _LineColumn(lambda task: task.fields["status"])
+
+
+def _columns() -> list[ProgressColumn]:
+    """Return title, bar, percentage, time that remains, and status: title and status yield where there is no room."""
+    width = _WIDE if Console(stderr=True).width >= _FROM else _NARROW
+    whole = Column(no_wrap=True)
+    times = TaskProgressColumn(table_column=whole), TimeRemainingColumn(table_column=whole)
+    return [TITLE, BarColumn(width, table_column=whole), *times, STATUS]
 
 
 def bar(*columns: ProgressColumn, quiet: bool = False) -> RichProgress:
@@ -86,7 +112,7 @@ class Progress:
     """Progress bar over the batches of all epochs, with `batches` in each; a line per epoch without a terminal."""
 
     def __init__(self, title: str, epochs: int, batches: int, *, quiet: bool = False) -> None:
-        self._bar = bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn(), quiet=quiet)
+        self._bar = bar(*_columns(), quiet=quiet)
         self._task = self._bar.add_task(printable(title), total=epochs * batches, status="")
         self._prints = self._bar.disable and not quiet
         self._name, self._epochs, self._batches = title or "search", epochs, batches
@@ -121,7 +147,7 @@ class Progress:
         self._batch_status = f"loss {loss / max(counted, 1):.3f}  {metric()}"
         if now > self._start_of_epoch:  # a coarse clock may stand still for a batch
             self._batch_status += f"  {examples / (now - self._start_of_epoch):,.0f}/s"
-        self._bar.update(self._task, status=self._batch_status + self._epoch_status)
+        self._bar.update(self._task, status=self._status())
         if self._prints:
             task = self._bar.tasks[self._task]
             print_line(f"{self._name}: {task.percentage:.0f} %  {now - self._start:,.0f} s  {self._batch_status}")
@@ -137,13 +163,16 @@ class Progress:
         self._epoch_status = f"  validation {validation}" if validation else ""
         self._epoch_status += f"  flips {row['flips']:.2%}" if "flips" in row else ""
         # Shown here too, as no batch may follow that is late enough to be shown.
-        status = self._batch_status + self._epoch_status
-        self._bar.update(self._task, completed=row["epoch"] * self._batches, status=status)
+        self._bar.update(self._task, completed=row["epoch"] * self._batches, status=self._status())
         if self._prints:
             self._last_update = self._start_of_epoch
             passed = self._start_of_epoch - self._start
             done = f"epoch {row['epoch']:,} of {self._epochs:,}  {passed:,.1f} s  loss {row['train_loss']:.3f}"
             print_line(f"{self._name}: {done}{self._epoch_status}")
+
+    def _status(self) -> str:
+        """Return the figures of the last epoch, and those of the present one, which a narrow terminal may cut off."""
+        return f"{self._epoch_status}  {self._batch_status}".strip()
 
 
 @contextmanager
@@ -170,7 +199,8 @@ def show_progress(title: str, total: int, done: int, items: str = "items") -> It
     Without a terminal these are lines: how many of the `items` are to do, and one after each.
     """
     start = time.monotonic()
-    with bar(TITLE, BarColumn(), MofNCompleteColumn(), STATUS, TimeRemainingColumn()) as shown:
+    title_, *others = _columns()
+    with bar(title_, MofNCompleteColumn(table_column=Column(no_wrap=True)), *others) as shown:
         task = shown.add_task(title, total=total, completed=done, status="")
         if shown.disable:
             print_line(f"{title}: {total - done:,} of {total:,} {items} to do")
