@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toy_search import ISLANDS, Toy, assert_same, genomes, search_of
+from toy_search import ISLANDS, Toy, assert_same, facts_of_net, search_of
+from untrained.wann.evolution import memory
 from untrained.wann.evolution.archive import choose_from_archive, criteria, elites
 from untrained.wann.evolution.front import Found
+from untrained.wann.evolution.generation import Generation
 from untrained.wann.evolution.presets import PRESETS
 from untrained.wann.networks.net import Net
 from untrained.wann.numerics.jit import AVAILABLE
@@ -88,24 +90,47 @@ def test_a_search_stops_and_goes_on_to_the_same_bits(tmp_path, size, settings):
     pieces.restore(tmp_path)
     pieces.run(36)
     assert_same(pieces, whole)
-    assert pieces.state.means.tobytes() == whole.state.means.tobytes()
-    assert pieces.state.trials.tolist() == whole.state.trials.tolist()
+    assert pieces.state.survivors.tolist() == whole.state.survivors.tolist()
+    one, other = (search.state.memory.to_arrays() for search in (pieces, whole))
+    assert {name: array.tobytes() for name, array in one.items()} == {name: a.tobytes() for name, a in other.items()}
 
 
 @needs_numba
-def test_an_elite_is_judged_by_the_mean_over_its_generations():
-    search, before = search_of(preset=ARCHIVE), set()
-    for _ in range(12):
-        networks, state, names = search.ask(), search.state, genomes(search)
-        for place in np.flatnonzero(state.trials):
-            assert (names[place], int(state.trials[place]), state.means[place].tobytes()) in before
-        rewards = search.task.rewards(networks, search.weights, search.generation_seed, reps=1)
-        before = set()
-        for place, trials in enumerate(state.trials.tolist()):
-            mean = (state.means[place] * trials + rewards[place]) / (trials + 1)
-            before.add((names[place], trials + 1, mean.tobytes()))
-        search.tell(rewards)
-    assert search.state.trials.max() > 2, "some network has survived several generations"
+@pytest.mark.parametrize("settings", [{}, ISLANDS], ids=["alone", "islands"])
+def test_no_network_is_evaluated_again_but_survivors_in_their_first_generations(settings):
+    """A naive memory beside the search: one for each island."""
+    search, seen = search_of(preset=ARCHIVE, **settings), {}
+    skipped = 0
+    for _ in range(30):
+        networks, state = search.ask(), search.state
+        stored = Generation.of(state, search.islands, disabled_stay=False).names
+        rewards = search.task.rewards(networks, search.weights, search.generation_seed)
+        names = [(p // search.preset.population, facts_of_net(networks.net(p))) for p in range(len(networks))]
+        evaluated = set()
+        for p, name in enumerate(names):
+            known = seen.get(name, [])
+            if name not in evaluated and (not known or (state.survivors[p] and len(known) < 8)):
+                evaluated.add(name)
+                seen[name] = [*known, rewards[p]]
+            elif name not in evaluated:
+                skipped += 1
+                rewards[p] = np.nan  # does not count
+        row = search.tell(rewards)
+        means = np.array([np.mean(seen[name], 0) for name in names])
+        assert np.allclose(search.state.memory.judge(stored), means, rtol=1e-12)
+        assert row["best"] == pytest.approx(means.mean(1).max()) and row["broken"] == 0
+    assert skipped > 30 and max(map(len, seen.values())) == 8
+
+
+@needs_numba
+def test_a_search_that_forgets_goes_on_and_evaluates_anew(monkeypatch):
+    monkeypatch.setattr(memory, "_MOST", 20)
+    search = search_of(preset=ARCHIVE)
+    for _ in range(30):
+        search.step()
+        assert len(search.state.memory.seen) <= 20
+        seen = search.state.memory.seen.values()
+        assert all(1 <= generations <= 8 for generations, _ in seen)
 
 
 @needs_numba
@@ -113,4 +138,4 @@ def test_networks_that_break_down_are_no_elites():
     search = search_of(Toy(lambda rewards, networks, part: rewards * np.nan), ARCHIVE)
     for _ in range(3):
         assert search.step()["broken"] == 12
-    assert not search.state.trials.any()
+    assert not search.state.survivors.any()

@@ -43,7 +43,7 @@ def test_rewards_infinite_in_both_ways_or_huge_break_nothing():
 
     search = search_of(Toy(change))
     search.run(3)
-    assert [row["broken"] for row in search.rows] == [1, 1, 1]
+    assert all(row["broken"] >= 1 for row in search.rows)  # the first one, and those that equal it
     huge = search_of(Toy(lambda rewards, networks, part: np.full(rewards.shape, 1e308)))
     huge.run(2)
     assert all(np.isfinite(each.reward) for each in huge.front)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from toy_search import ISLANDS, SMALL, Toy, assert_same, facts, genomes, search_of
+from untrained.wann.evolution.generation import Generation
 from untrained.wann.evolution.presets import Preset
 from untrained.wann.numerics.jit import AVAILABLE
 
@@ -92,7 +93,8 @@ def test_the_best_of_an_island_migrates_though_it_has_no_elites():
         before = [genomes(search, island) for island in range(3)]
         # One network of each island is the best in the mean and at every weight.
         rewards = np.random.default_rng(search.state.generation).random((18, 6))
-        best = [search.state.generation % 6, 2, 5]
+        new = Generation.of(search.state, 3, disabled_stay=False).new  # of equal networks the first
+        best = [int(mine[search.state.generation % len(mine)] % 6) for mine in (new[new // 6 == i] for i in range(3))]
         rewards[[6 * island + place for island, place in enumerate(best)]] = 2.0
         search.tell(rewards)
         assert [genomes(search, island)[-1] for island in range(3)] == [before[i - 1][best[i - 1]] for i in range(3)]

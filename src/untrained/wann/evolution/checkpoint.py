@@ -16,12 +16,14 @@ from untrained.search.run_files import WANN_CHECKPOINT as NAME
 from untrained.terminal.text import shorten
 from untrained.wann.evolution.front import CHOOSING, Found
 from untrained.wann.evolution.genome import Population
+from untrained.wann.evolution.memory import ARRAYS as MEMORY
+from untrained.wann.evolution.memory import Memory
 from untrained.wann.evolution.state import State
 from untrained.wann.networks.file import from_document, to_document
 from untrained.wann.networks.net import Net
 
-_FORMAT = "untrained-wann-search/1"
-_SCORES = {"island_best": np.float64, "island_since": np.int64, "means": np.float64, "trials": np.int64}
+_FORMAT = "untrained-wann-search/2"
+_SCORES = {"island_best": np.float64, "island_since": np.int64, "survivors": np.bool_}
 _ARRAYS = ("act", "src", "dst", "on", "nodes", "genes")
 
 
@@ -39,7 +41,7 @@ def save(folder: Path, plan: Mapping[str, Any], state: State, rows: Iterable[Map
     }
     arrays = dict(zip(_ARRAYS, state.population.arrays, strict=True))
     arrays |= {name: getattr(state, name) for name in _SCORES}
-    arrays["ended"] = np.array(state.ended, float)
+    arrays |= state.memory.to_arrays() | {"ended": np.array(state.ended, float)}
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     write_json_lines(folder / METRICS, rows)
     with atomic_write(folder / NAME) as unfinished, unfinished.open("wb") as file:
@@ -93,8 +95,7 @@ def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -
             raise ValueError(f"its {name} are of type and shape {given}, expected {expected}")
     if ended.dtype != np.float64 or ended.ndim != 1:
         raise ValueError(f"its ended are of type and shape {ended.dtype, ended.shape}, expected float64 (n,)")
-    if (scores["trials"] < 0).any():
-        raise ValueError("its trials are below 0")
+    memory = Memory.from_arrays(*(content[name] for name in MEMORY), weights=len(facts["plan"]["weights"]))
     generation = facts["generation"]
     if type(generation) is not int or generation < 0:
         raise ValueError(f"its generation is {generation}")
@@ -107,7 +108,7 @@ def _state(facts: dict[str, Any], content: dict[str, np.ndarray], like: State) -
         if len(found.rewards) != len(CHOOSING):
             raise ValueError(f"a network has {len(found.rewards)} rewards, expected {len(CHOOSING)}")
         front.append(found)
-    return State(population, generation, tuple(front), ended=tuple(ended.tolist()), **scores)
+    return State(population, generation, tuple(front), ended=tuple(ended.tolist()), memory=memory, **scores)
 
 
 def _rows(path: Path, generations: int) -> list[dict[str, Any]]:

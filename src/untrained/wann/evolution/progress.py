@@ -44,7 +44,7 @@ class SearchProgress:
             completed=search.state.generation,
             status="" if AVAILABLE else "without numba: slow",
         )
-        self._episodes = len(search.weights) * search.preset.reps * search.preset.population * search.islands
+        self._episodes = len(search.weights) * search.preset.reps  # per network
         self._name, self._generations = search.task.name, generations
         self._start = self._last = self._said = time.monotonic()
         self._open = ExitStack()
@@ -75,7 +75,7 @@ class SearchProgress:
         if "chosen" in row:
             status += f"  chosen {row['chosen']:,.4g}"
         if passed > 0:  # a coarse clock may stand still for a generation
-            status += f"  {self._episodes / passed:,.0f} evaluations/s"
+            status += f"  {row['evaluated'] * self._episodes / passed:,.0f} evaluations/s"
         if search.evaluator.choice is not None and (threads := search.evaluator.choice.chosen):
             status += f"  {threads} thread{'s' * (threads > 1)}"
         self._bar.update(self._task, completed=search.state.generation, status=status)

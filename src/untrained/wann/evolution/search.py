@@ -14,8 +14,10 @@ import numpy as np
 from untrained.terminal.extras import install_command
 from untrained.wann.evolution import checkpoint
 from untrained.wann.evolution.archive import choose_from_archive
-from untrained.wann.evolution.front import CHOOSING, Found, pareto_front, promising
+from untrained.wann.evolution.front import CHOOSING, Found, pareto_front
+from untrained.wann.evolution.generation import Generation
 from untrained.wann.evolution.genome import Population
+from untrained.wann.evolution.memory import Memory
 from untrained.wann.evolution.presets import Preset, preset_named
 from untrained.wann.evolution.ranking import choose_parents, mean_rewards, order_networks
 from untrained.wann.evolution.state import State
@@ -84,10 +86,9 @@ class Search:
                 raise ValueError(f"{name} must be a whole number, got {number!r}")
         if not 0 <= seed < _SEEDS:
             raise ValueError(f"seed must be in [0, 2**63), got {seed}")
-        if islands < 1:
-            raise ValueError(f"islands must be at least 1, got {islands}")
-        if migrate_every < 0:
-            raise ValueError(f"migrate_every must be at least 0, got {migrate_every}")
+        for name, number, least in (("islands", islands, 1), ("migrate_every", migrate_every, 0)):
+            if number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
         if restart_after < 0 or 0 < restart_after <= _CHOOSE_EVERY:
             raise ValueError(
                 f"restart_after must be 0 or above {_CHOOSE_EVERY}, the generations between two choices, "
@@ -105,17 +106,15 @@ class Search:
             )
         self._activations = ids_of(task.activations)
         self.seed, self.islands, self.weights = int(seed), islands, tuple(float(w) for w in weights)
-        self.migrate_every, self.restart_after = migrate_every, restart_after
-        self.official_quirks = official_quirks
+        self.migrate_every, self.restart_after, self.official_quirks = migrate_every, restart_after, official_quirks
         self.evaluator = Evaluator(task, workers)
         self.rows: list[Row] = []
         none = np.full(islands, -np.inf), np.zeros(islands, np.int64)
         first = self._first_population(range(islands), 0)
-        unknown = np.zeros((len(first), len(self.weights))), np.zeros(len(first), np.int64)
-        self.state = State(first, 0, (), *none, (), *unknown)
+        self.state = State(first, 0, (), *none, (), np.zeros(len(first), bool), Memory())
         # The state after `look`, kept apart from `state`: a call of `look` must not change the search.
         self._outcome = self.state
-        self._asked: tuple[Packed, np.ndarray] | None = None
+        self._asked: Generation | None = None
 
     @property
     def front(self) -> tuple[Found, ...]:
@@ -147,12 +146,13 @@ class Search:
 
     def ask(self) -> Packed:
         """Return this generation's networks, island after island; pass their rewards to `tell`."""
-        if self._asked is None:
-            self._asked = self.state.population.expressed(disabled_stay=self.official_quirks)
-        return self._asked[0]
+        return self._generation.networks
 
     def tell(self, rewards: np.ndarray) -> Row:
         """Rank this generation's networks by their rewards and breed the next generation.
+
+        Of equal networks on an island the rewards of the first one count. The preset "archive" remembers rewards: new
+        ones of a network that it has seen count only if that has survived from the generation before.
 
         Args:
             rewards: (P, V), of the networks that `ask` returned; one with a NaN or infinite reward ranks last.
@@ -163,12 +163,8 @@ class Search:
         Raises:
             ValueError: the shape is wrong.
         """
-        networks = self.ask()
-        assert self._asked is not None
-        switched_on, state, rewards = self._asked[1], self.state, np.asarray(rewards, float)
-        if rewards.shape != (len(networks), len(self.weights)):
-            raise ValueError(f"rewards must be of shape {(len(networks), len(self.weights))}, got {rewards.shape}")
-        rewards = state.averaged(rewards)
+        state, generation = self.state, self._generation
+        memory, rewards = generation.judge(np.asarray(rewards, float), len(self.weights))
         mean = mean_rewards(rewards)
         works = mean > -np.inf
         best = int(mean.argmax())
@@ -176,15 +172,18 @@ class Search:
             "generation": state.generation,
             "best": float(mean[best]) if works[best] else None,
             "mean": float((mean[works] / works.sum()).sum()) if works.any() else None,
-            "connections": int(networks.connections[best]),
+            "connections": int(generation.networks.connections[best]),
             "broken": int((~works).sum()),
+            "evaluated": len(generation.new),
         }
         if state.generation % _CHOOSE_EVERY == 0:
-            state = self._choose(state, networks, rewards, switched_on)
+            state = self._choose(state, generation, rewards)
             row["front"] = [[each.net.connections, each.reward] for each in state.front]
         if state.front:
             row |= {"chosen": state.front[-1].reward, "chosen_connections": state.front[-1].net.connections}
-        state = replace(self._breed(state, rewards, switched_on), generation=state.generation + 1)
+        if self.preset.selection == "archive":  # the authors judge a network by one generation alone
+            state = replace(state, memory=memory.shortened())
+        state = replace(self._breed(state, rewards), generation=state.generation + 1)
         # All at once: an interruption leaves either the old state or the new one.
         self.state, self._asked = self._restart(state), None
         self._outcome = self.state
@@ -192,7 +191,7 @@ class Search:
         return row
 
     def step(self) -> Row:
-        """Ask, evaluate and tell: one generation."""
+        """Ask, evaluate the networks that count, and tell: one generation."""
         start = time.perf_counter()
         row = self.tell(self._rewards())
         row["seconds"] = round(time.perf_counter() - start, 4)
@@ -225,9 +224,8 @@ class Search:
 
     def look(self) -> None:
         """Choose among the networks of this generation, too, for `front`, `best` and `attempts`."""
-        rewards = self.state.averaged(self._rewards())
-        assert self._asked is not None
-        self._outcome = self._choose(self.state, self._asked[0], rewards, self._asked[1])
+        _, rewards = self._generation.judge(self._rewards(), len(self.weights))
+        self._outcome = self._choose(self.state, self._generation, rewards)
 
     @property
     def generation_seed(self) -> int:
@@ -262,8 +260,14 @@ class Search:
         settings = {name: getattr(self, name) for name in names}
         return {"task": self.task.identity(), "preset": asdict(self.preset), **settings}
 
+    @property
+    def _generation(self) -> Generation:
+        if self._asked is None:
+            self._asked = Generation.of(self.state, self.islands, disabled_stay=self.official_quirks)
+        return self._asked
+
     def _rewards(self) -> np.ndarray:
-        return self.evaluator.rewards(self.ask(), self.weights, self.generation_seed, reps=self.preset.reps)
+        return self._generation.evaluate(self.evaluator, self.weights, self.generation_seed, self.preset.reps)
 
     def _first_population(self, islands: Iterable[int], generation: int) -> Population:
         task, size = self.task, self.preset.population
@@ -277,16 +281,14 @@ class Search:
         key = [self.seed, (generation << 17) | (island << 1) | first]
         return (np.random.Philox(key=key).random_raw(count) >> np.uint64(11)) * 2.0**-53
 
-    def _members(self, island: int) -> np.ndarray:
-        size = self.preset.population
-        return np.arange(island * size, (island + 1) * size)
-
-    def _breed(self, state: State, rewards: np.ndarray, switched_on: np.ndarray) -> State:
-        """Return the state with the next population, and the means of those genomes that stay in it."""
+    def _breed(self, state: State, rewards: np.ndarray) -> State:
+        """Return the state with the next population."""
         preset, generation, size = self.preset, state.generation, self.preset.population
+        switched_on = self._generation.switched_on
         best, parents, mutate, draws, again = [], [], [], [], []
         for island in range(self.islands):
-            uniform, rows = self._draw(generation, island, 1 + (9 + preset.tournament) * size), self._members(island)
+            uniform = self._draw(generation, island, 1 + (9 + preset.tournament) * size)
+            rows = np.arange(island * size, (island + 1) * size)
             first, chosen, changed = self._choose_parents(rewards[rows], switched_on[rows], uniform)
             best.append(rows[first])
             parents.append(rows[chosen])
@@ -300,9 +302,7 @@ class Search:
         born = state.population.children(parent, changed, np.concatenate(draws), preset, self._activations)
         if (twice := changed & (more[:, 4] < preset.second_change)).any():
             born = born.children(np.arange(len(born)), twice, more[:, :4].copy(), preset, self._activations)
-        lives = ~changed & (preset.selection == "archive")  # the authors judge a network by one generation alone
-        means, trials = np.where(lives[:, None], rewards[parent], 0.0), np.where(lives, state.trials[parent] + 1, 0)
-        return replace(state, population=born, means=means, trials=trials)
+        return replace(state, population=born, survivors=~changed)
 
     def _choose_parents(
         self, rewards: np.ndarray, switched_on: np.ndarray, uniform: np.ndarray
@@ -321,25 +321,24 @@ class Search:
         stuck = np.flatnonzero(state.generation - state.island_since >= self.restart_after)
         if not self.restart_after or not len(stuck):
             return state
-        rows = np.concatenate([self._members(int(island)) for island in stuck])
+        anew = np.isin(np.arange(len(state.population)) // self.preset.population, stuck)
         best, since = state.island_best.copy(), state.island_since.copy()
         ended = (*state.ended, *best[stuck].tolist())
         best[stuck], since[stuck] = -np.inf, state.generation
-        population = state.population.replaced(rows, self._first_population(stuck.tolist(), state.generation))
-        trials = state.trials.copy()
-        trials[rows] = 0
-        return replace(state, population=population, island_best=best, island_since=since, ended=ended, trials=trials)
+        first = self._first_population(stuck.tolist(), state.generation)
+        population, stay = state.population.replaced(np.flatnonzero(anew), first), state.survivors & ~anew
+        return replace(state, population=population, survivors=stay, island_best=best, island_since=since, ended=ended)
 
-    def _choose(self, state: State, networks: Packed, means: np.ndarray, switched_on: np.ndarray) -> State:
+    def _choose(self, state: State, generation: Generation, means: np.ndarray) -> State:
         """Return the state with the best of each island, by validation rewards, in its front."""
-        islands, share = map(self._members, range(self.islands)), self.preset.best_counts
-        candidates = np.concatenate([rows[promising(means[rows], switched_on[rows], share)] for rows in islands])
+        share, found = self.preset.best_counts, list(state.front)
+        candidates = generation.promising(means, self.islands, share)
         if not len(candidates):
             return state
         reps = max(_CHOICE_REPS, self.preset.reps)
-        chosen = networks.chosen(candidates)
+        chosen = generation.networks.chosen(candidates)
         rewards = self.evaluator.rewards(chosen, self.choosing_weights, self.seed, reps=reps, part="validation")
-        best, since, found = state.island_best.copy(), state.island_since.copy(), list(state.front)
+        best, since = state.island_best.copy(), state.island_since.copy()
         for place in np.flatnonzero(mean_rewards(rewards) > -np.inf).tolist():
             island = candidates[place] // self.preset.population
             net, scores = self.task.finished(chosen.net(place)), tuple(rewards[place].tolist())

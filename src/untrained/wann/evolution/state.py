@@ -9,6 +9,7 @@ import numpy as np
 
 from untrained.wann.evolution.front import Found
 from untrained.wann.evolution.genome import Population
+from untrained.wann.evolution.memory import Memory
 
 
 @final
@@ -23,8 +24,8 @@ class State:
         island_best: float64 (islands,), the best validated reward of each island's present attempt.
         island_since: int64 (islands,), the generation that found it, or that the attempt began with.
         ended: the best rewards of attempts that a restart has ended.
-        means: float64 (P, V), the mean rewards of each genome over its earlier generations, if the search averages.
-        trials: int64 (P,), the number of these generations; 0 for a child.
+        survivors: bool (P,), True for a genome that stays from the generation before, if the search remembers.
+        memory: rewards of earlier generations, if the search remembers them.
     """
 
     population: Population
@@ -33,10 +34,5 @@ class State:
     island_best: np.ndarray
     island_since: np.ndarray
     ended: tuple[float, ...]
-    means: np.ndarray
-    trials: np.ndarray
-
-    def averaged(self, rewards: np.ndarray) -> np.ndarray:
-        """Return the mean rewards over this generation and the earlier ones of each genome, (P, V)."""
-        trials = self.trials[:, None]
-        return np.where(trials > 0, (self.means * trials + rewards) / (trials + 1), rewards)
+    survivors: np.ndarray
+    memory: Memory

@@ -31,7 +31,8 @@ from untrained.wann.tasks.task import Task
 from untrained.wann.tuning.columns import Column, ensemble, four_columns, six_weights, without_connections
 from untrained.wann.tuning.tune import best_shared, tuned
 
-_GENERATIONS, _NEVER = {"pareto": 300, "archive": 1000}, 1_000_000  # about a minute on two cores
+_GENERATIONS, _NEVER = {"pareto": 300, "archive": 800}, 1_000_000  # about a minute on two cores
+_ISLANDS = {"pareto": 1, "archive": 4}  # half of the searches find no network that balances
 _SAVE_EVERY = 20.0  # seconds
 _CURVE = np.linspace(-3, 3, 61)
 
@@ -186,7 +187,7 @@ def _new_search(settings: WannSettings, task: Task) -> Search:
         task,
         preset,
         seed=settings.seed,
-        islands=settings.islands,
+        islands=settings.islands or _ISLANDS[preset.selection],
         migrate_every=settings.migrate_every,
         restart_after=settings.restart_after,
         workers=settings.workers,

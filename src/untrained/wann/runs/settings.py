@@ -54,10 +54,10 @@ class WannSettings:
             whole numbers; it is printed).
         preset: Settings of the search, named as the authors' files: default, swingup, laptop_swing, biped, mnist256; or
             ours, archive, digits and table (default: the one for the task).
-        generations: Number of generations (default: 300, by the preset archive 1000, or as many as --minutes allow).
+        generations: Number of generations (default: 300, by the preset archive 800, or as many as --minutes allow).
         minutes: Minutes after which to stop searching; tuning follows.
         population: Networks per island (default: the preset's).
-        islands: Populations that evolve separately.
+        islands: Populations that evolve separately (default: 1, by the preset archive 4).
         migrate_every: Generations after which each island sends its best to the next; 0: never.
         restart_after: Generations without a better network after which an island starts anew; 0: never.
         workers: Threads, or processes for gym tasks; or the cluster that evaluates networks: dask:ADDRESS, ray:ADDRESS,
@@ -83,7 +83,7 @@ class WannSettings:
     generations: int | None = None
     minutes: float | None = None
     population: int | None = None
-    islands: int = 1
+    islands: int | None = None
     migrate_every: int = 0
     restart_after: int = 0
     workers: Annotated[int | str | None, Parameter(converter=number_or_cluster)] = None
