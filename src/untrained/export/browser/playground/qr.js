@@ -83,11 +83,8 @@ function interleaved(bits, version) {
 }
 
 // ---------------------------------------------------------------- modules
-const qrMasks = [
-  (x, y) => (x + y) % 2, (x, y) => y % 2, (x) => x % 3, (x, y) => (x + y) % 3,
-  (x, y) => (Math.floor(x / 3) + Math.floor(y / 2)) % 2, (x, y) => ((x * y) % 2) + ((x * y) % 3),
-  (x, y) => (((x * y) % 2) + ((x * y) % 3)) % 2, (x, y) => (((x + y) % 2) + ((x * y) % 3)) % 2,
-];
+// Level L, and the mask that turns every second module: what is in a link looks random, so that it does as well as any.
+const format = 0x77c4;
 
 // A value behind which stands the rest of its division, in bits.
 function withRest(value, divisor, bits) {
@@ -103,7 +100,11 @@ function patternsOf(version) {
   const put = (x, y, dark) => {
     if (rows[y]?.[x] !== undefined) rows[y][x] = dark ? 1 : 0;
   };
-  for (let i = 0; i < size; i++) for (const [x, y] of [[6, i], [i, 6]]) put(x, y, i % 2 === 0);
+  const putBoth = (far, near, dark) => {
+    put(far, near, dark);
+    put(near, far, dark);
+  };
+  for (let i = 0; i < size; i++) putBoth(6, i, i % 2 === 0);
   const square = (x, y, radius, light) => {
     for (let i = -radius; i <= radius; i++) {
       for (let j = -radius; j <= radius; j++) put(x + i, y + j, !light.includes(Math.max(Math.abs(i), Math.abs(j))));
@@ -113,60 +114,15 @@ function patternsOf(version) {
   const places = alignmentsOf(version);
   const isCorner = (x, y) => [x, y].every((place) => place === 6 || place === size - 7) && x + y < 2 * size - 14;
   for (const x of places) for (const y of places) if (!isCorner(x, y)) square(x, y, 2, [1]);
-  putFormat(rows, 0);
-  for (let i = 0, bits = withRest(version, 0x1f25, 12); version > 6 && i < 18; i++) {
-    const [far, near] = [size - 11 + (i % 3), Math.floor(i / 3)];
-    for (const [x, y] of [[far, near], [near, far]]) put(x, y, (bits >> i) & 1);
-  }
-  return rows;
-}
-
-function putFormat(rows, mask) {
-  const bits = withRest(8 + mask, 0x537, 10) ^ 0x5412;
-  const end = rows.length - 1;
   for (let i = 0; i < 15; i++) {
-    const bit = (bits >> i) & 1;
-    const [x, y] = i < 8 ? [8, i + (i > 5)] : [14 - i + (i < 9), 8];
-    rows[y][x] = bit;
-    if (i < 8) rows[8][end - i] = bit;
-    else rows[end - 14 + i][8] = bit;
+    const bit = (format >> i) & 1;
+    put(...(i < 8 ? [8, i + (i > 5)] : [14 - i + (i < 9), 8]), bit);
+    put(...(i < 8 ? [size - 1 - i, 8] : [8, size - 15 + i]), bit);
   }
-  rows[end - 7][8] = 1;
-}
-
-// The faults of a code that make it harder to read.
-function penaltyOf(rows) {
-  const turned = rows.map((row, y) => row.map((_, x) => rows[x][y]));
-  let faults = 0;
-  for (const line of [...rows, ...turned].map((row) => row.join(""))) {
-    for (const run of line.match(/0{5,}|1{5,}/g) ?? []) faults += run.length - 2;
-    faults += 40 * [...line.matchAll(/(?=00001011101|10111010000)/g)].length;
+  put(8, size - 8, 1);
+  for (let i = 0, bits = withRest(version, 0x1f25, 12); version > 6 && i < 18; i++) {
+    putBoth(size - 11 + (i % 3), Math.floor(i / 3), (bits >> i) & 1);
   }
-  for (let y = 1; y < rows.length; y++) {
-    for (let x = 1; x < rows.length; x++) {
-      if ((rows[y][x] + rows[y - 1][x] + rows[y][x - 1] + rows[y - 1][x - 1]) % 4 === 0) faults += 3;
-    }
-  }
-  const dark = rows.reduce((sum, row) => sum + row.reduce((own, module) => own + module, 0), 0);
-  return faults + 10 * Math.floor(Math.abs((100 * dark) / rows.length ** 2 - 50) / 5);
-}
-
-function filled(patterns, bytes, mask) {
-  const size = patterns.length;
-  const rows = patterns.map((row) => row.slice());
-  let at = 0;
-  for (let right = size - 1, up = true; right > 0; right -= right === 8 ? 3 : 2, up = !up) {
-    for (let i = 0; i < size; i++) {
-      const y = up ? size - 1 - i : i;
-      for (const x of [right, right - 1]) {
-        if (patterns[y][x] >= 0) continue;
-        const bit = at < 8 * bytes.length ? (bytes[at >> 3] >> (7 - (at & 7))) & 1 : 0;
-        at++;
-        rows[y][x] = bit ^ (qrMasks[mask](x, y) === 0 ? 1 : 0);
-      }
-    }
-  }
-  putFormat(rows, mask);
   return rows;
 }
 
@@ -179,8 +135,17 @@ function qrCode(text, decimal = "") {
   };
   const version = Array.from({ length: 40 }, (_, i) => i + 1).find(fits);
   if (!version) return null;
-  const [patterns, bytes] = [patternsOf(version), interleaved(bitsOf(text, decimal, version), version)];
-  const codes = qrMasks.map((_, mask) => filled(patterns, bytes, mask));
-  const faults = codes.map(penaltyOf);
-  return codes[faults.indexOf(Math.min(...faults))];
+  const [rows, bytes] = [patternsOf(version), interleaved(bitsOf(text, decimal, version), version)];
+  let at = 0;
+  for (let right = rows.length - 1, up = true; right > 0; right -= right === 8 ? 3 : 2, up = !up) {
+    for (let i = 0; i < rows.length; i++) {
+      const y = up ? rows.length - 1 - i : i;
+      for (const x of [right, right - 1]) {
+        if (rows[y][x] >= 0) continue;
+        rows[y][x] = ((bytes[at >> 3] >> (7 - (at & 7))) & 1) ^ ((x + y + 1) & 1);
+        at++;
+      }
+    }
+  }
+  return rows;
 }
