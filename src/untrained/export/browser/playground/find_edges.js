@@ -1,14 +1,18 @@
 // The network as a sample of its neurons, with all edges between them that are kept: thick when they come, fading when
-// they go.
+// they go, which is the style's to do.
 
-const shownMilliseconds = 700;
 const columnsShown = [16, 14, 14, 10];
+const [netWidth, netHeight] = [400, 330];
 
 class EdgePicture {
-  constructor(canvas, chosen) {
-    Object.assign(this, { canvas, edges: [], selected: null, moving: false, still: matchMedia("(prefers-reduced-motion: reduce)") });
-    canvas.addEventListener("click", (event) => {
-      const found = this.near(event.offsetX, event.offsetY);
+  // `chosen` is called with an edge that is clicked.
+  constructor(root, chosen) {
+    Object.assign(this, { root, edges: [], selected: null });
+    root.addEventListener("click", ({ clientX, clientY }) => {
+      // Lines are thin: what lies a few pixels away counts, too.
+      const shifts = [0, 2, -2, 4, -4];
+      const near = shifts.flatMap((x) => shifts.map((y) => document.elementFromPoint(clientX + x, clientY + y)));
+      const found = near.map((target) => this.edges.find(({ line }) => line === target)).find(Boolean);
       if (found) chosen(found);
     });
   }
@@ -20,90 +24,45 @@ class EdgePicture {
       const count = Math.min(size, columnsShown[l]);
       return Array.from({ length: count }, (_, k) => Math.floor(((k + 0.5) * size) / count));
     });
-    this.edges = [];
-    for (let layer = 0; layer < 3; layer++) {
-      this.neurons[layer + 1].forEach((to, row) =>
-        this.neurons[layer].forEach((from, line) => this.edges.push({ layer, to, from, row, line, on: null, at: -Infinity, w: 0 }))
-      );
-    }
+    const place = (layer, row) => [
+      24 + ((netWidth - 62) * layer) / 3,
+      30 + ((netHeight - 44) * (row + 0.5)) / this.neurons[layer].length,
+    ];
+    this.edges = this.neurons.slice(1).flatMap((ends, layer) =>
+      ends.flatMap((to, row) =>
+        this.neurons[layer].map((from, k) => {
+          return { layer, to, from, line: svg("path", { d: `M${place(layer, k)}L${place(layer + 1, row)}` }) };
+        })
+      )
+    );
+    const dots = this.neurons.flatMap((neurons, l) => neurons.map((_, row) => `M${place(l, row)}h0`)).join("");
+    const texts = this.neurons.map((neurons, l) => {
+      const [x, anchor] = l === 0 ? [0, "start"] : l === 3 ? [netWidth, "end"] : [place(l, 0)[0], "middle"];
+      return svg("text", { x, y: 14, "text-anchor": anchor }, `${neurons.length} of ${sizes[l]}`);
+    });
+    this.neurons[3].forEach((digit, row) => {
+      const [x, y] = place(3, row);
+      texts.push(svg("text", { x: x + 9, y: y + 5 }, digit));
+    });
+    this.root.replaceChildren(...this.edges.map(({ line }) => line), svg("path", { class: "dots", d: dots }), ...texts);
     this.selected = null;
   }
 
   update(effective, weights) {
-    const now = performance.now();
     for (const edge of this.edges) {
       const i = edge.to * this.sizes[edge.layer] + edge.from;
-      const on = effective[edge.layer][i] !== 0;
-      if (edge.on !== null && edge.on !== on) edge.at = now;
-      [edge.on, edge.w] = [on, weights[edge.layer][i]];
+      edge.on = effective[edge.layer][i] !== 0;
+      const looks = [edge.on ? "on" : "off", weights[edge.layer][i] > 0 ? "for" : "against"];
+      if (edge === this.selected) looks.push("selected");
+      if (String(looks) !== edge.looks) edge.line.setAttribute("class", looks.join(" "));
+      edge.looks = String(looks);
     }
-    this.animate();
-  }
-
-  animate() {
-    if (this.moving) return;
-    this.moving = true;
-    requestAnimationFrame(() => {
-      this.moving = false;
-      const now = performance.now();
-      this.draw(now);
-      if (!this.still.matches && this.edges.some(({ at }) => now - at < shownMilliseconds)) this.animate();
-    });
-  }
-
-  place(column, row) {
-    const { width, height } = shownSize(this.canvas);
-    return [24 + ((width - 62) * column) / 3, 30 + ((height - 44) * (row + 0.5)) / this.neurons[column].length];
-  }
-
-  draw(now) {
-    const { on, width } = begin(this.canvas);
-    for (const edge of this.edges) {
-      const fresh = this.still.matches ? 0 : Math.max(0, 1 - (now - edge.at) / shownMilliseconds);
-      if (!edge.on && !fresh && edge !== this.selected) continue;
-      on.globalAlpha = edge === this.selected ? 1 : edge.on ? 0.45 + 0.55 * fresh : 0.5 * fresh;
-      const colour = edge === this.selected ? colours.ink : edge.w > 0 ? colours.for : colours.against;
-      on.setLineDash(edge === this.selected && !edge.on ? [5, 4] : []);
-      path(on, colour, edge === this.selected ? 4 : edge.on ? 0.8 + 3 * fresh : 0.8, [
-        this.place(edge.layer, edge.line),
-        this.place(edge.layer + 1, edge.row),
-      ]);
-    }
-    [on.globalAlpha, on.fillStyle] = [1, colours.quiet];
-    on.setLineDash([]);
-    this.neurons.forEach((neurons, column) => {
-      neurons.forEach((neuron, row) => {
-        const [x, y] = this.place(column, row);
-        on.fillRect(x - 3, y - 3, 6, 6);
-        [on.textAlign, on.font] = ["left", "13px system-ui, sans-serif"];
-        if (column === 3) on.fillText(neuron, x + 9, y + 5);
-      });
-      const title = `${neurons.length} of ${this.sizes[column]}`;
-      on.textAlign = column === 0 ? "left" : column === 3 ? "right" : "center";
-      on.fillText(title, column === 0 ? 0 : column === 3 ? width : this.place(column, 0)[0], 14);
-    });
-  }
-
-  // The edge that lies nearest to a point, if one is near; kept edges are preferred.
-  near(x, y) {
-    let [best, least] = [null, 9];
-    for (const edge of this.edges) {
-      const [[x0, y0], [x1, y1]] = [this.place(edge.layer, edge.line), this.place(edge.layer + 1, edge.row)];
-      const part = Math.min(1, Math.max(0, ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2)));
-      const far = Math.hypot(x - x0 - part * (x1 - x0), y - y0 - part * (y1 - y0)) + (edge.on ? 0 : 4);
-      if (far < least) [best, least] = [edge, far];
-    }
-    return best;
   }
 
   // The next edge that is kept, or the one before.
   step(direction) {
-    const count = this.edges.length;
-    let i = this.edges.indexOf(this.selected);
-    for (let k = 0; k < count; k++) {
-      i = (i + direction + 2 * count) % count;
-      if (this.edges[i].on) return this.edges[i];
-    }
-    return null;
+    const kept = this.edges.filter((edge) => edge.on || edge === this.selected);
+    const at = kept.indexOf(this.selected);
+    return kept.at(at < 0 && direction < 0 ? -1 : (at + direction) % kept.length) ?? null;
   }
 }

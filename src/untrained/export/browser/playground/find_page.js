@@ -203,9 +203,9 @@ function setUpFind() {
   setUpDrawing();
   setUpExperiments();
   showControls();
-  new ResizeObserver(showFrame).observe(f("edges"));
+  new ResizeObserver(showFrame).observe(f("filters"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showFrame);
-  let played = !edges.still.matches; // who asked for less motion starts it by hand
+  let played = !matchMedia("(prefers-reduced-motion: reduce)").matches; // who asked for less motion starts it by hand
   watchTab("find", (shown) => {
     if (!shown) played = plays;
     if (shown !== plays && (!shown || played)) play(shown);
