@@ -33,9 +33,9 @@ _ENGINE = (
 _ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search worker".split())
 _ENGINE_WANN = tuple(f"playground/wann_{name}" for name in "net physics genome search file".split())
 # Scripts of the page itself: of both tabs, of each tab.
-_PAGE = (*"dom answer pen picture edge_flow".split(), "playground/canvas", "playground/shell")
-_PAGE_FIND = tuple(f"playground/find_{name}" for name in "charts edges page draw experiments home".split())
-_PAGE_WANN = tuple(f"playground/wann_{name}" for name in "picture player chart evolution tab".split())
+_PAGE = (*"dom answer pen picture edge_flow".split(), *(f"playground/{name}" for name in "canvas charts shell".split()))
+_PAGE_FIND = tuple(f"playground/find_{name}" for name in "edges page draw experiments home".split())
+_PAGE_WANN = tuple(f"playground/wann_{name}" for name in "picture player evolution tab".split())
 # Tasks of weight agnostic networks that the page has a world for.
 _TASKS = ("swingup", "cartpole", "digits")
 _STYLES = ("page", "answer", "playground/playground", "playground/find", "playground/player", "playground/wann")

@@ -23,6 +23,12 @@ function shownSize(canvas) {
   return shownSizes.get(canvas);
 }
 
+// Draws when a canvas gets another size, and when the page gets other colours.
+function watchLooks(canvas, draw) {
+  new ResizeObserver(draw).observe(canvas);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+}
+
 // A clean canvas as fine as the screen: its context, and its size in pixels of the page.
 function begin(canvas) {
   const [{ width, height }, fine] = [shownSize(canvas), devicePixelRatio];

@@ -3,7 +3,10 @@
 const f = (name) => at(`find-${name}`);
 const keeps = [0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1];
 const rates = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30];
-const curves = ["for", "quiet", "against"]; // found, random subnetwork, trained twin
+// Found, random subnetwork, trained twin.
+const curves = [{ colour: "for", thick: 3 }, { colour: "quiet" }, { colour: "against" }];
+const epochs = (span) => `${span.toFixed(span < 10 ? 1 : 0)} epochs`;
+const inPercent = (share) => `${+(100 * share).toPrecision(2)} %`;
 const layerNames = ["first hidden layer", "second hidden layer", "last layer"];
 const lawNamed = (name) => ({ name, fan: "in", nonlinearity: "relu", scaled: false });
 const firstSettings = {
@@ -145,10 +148,11 @@ function showFrame() {
   });
   const state = over ? "The course of 30 epochs is over: play begins another from here." : plays ? "Searching." : "Paused.";
   f("said").textContent = state;
-  drawLines(f("accuracy"), past.accuracy, curves, 1, "epochs");
+  const lines = curves.map((looks, i) => ({ ...looks, points: past.accuracy.map((row) => [row[0], row[i + 1]]) }));
+  drawLines(f("accuracy"), lines, 1, inPercent, epochs);
   f("accuracy").setAttribute("aria-label", `Validation accuracy after ${(step / stepsPerEpoch).toFixed(1)} epochs: found ${percent(validation[0])}, twin ${percent(validation[2])}, random ${percent(validation[1])}`);
   const most = Math.max(0.001, ...past.flips.slice(1).map(([, share]) => share));
-  drawLines(f("flips"), past.flips, ["for"], most, "epochs");
+  drawLines(f("flips"), [{ ...curves[0], points: past.flips }], most, inPercent, epochs);
   f("flips").setAttribute("aria-label", `Share of edges that came or went, step by step; at most ${percent(most)}`);
   histograms.forEach((each, l) => {
     drawHistogram(f(`histogram-${l}`), each);
@@ -203,8 +207,7 @@ function setUpFind() {
   setUpDrawing();
   setUpExperiments();
   showControls();
-  new ResizeObserver(showFrame).observe(f("filters"));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showFrame);
+  watchLooks(f("filters"), showFrame);
   let played = !matchMedia("(prefers-reduced-motion: reduce)").matches; // who asked for less motion starts it by hand
   watchTab("find", (shown) => {
     if (!shown) played = plays;

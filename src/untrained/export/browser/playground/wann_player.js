@@ -96,8 +96,7 @@ class WannPlayer {
     this.slider.addEventListener("input", () => this.share());
     this.w = new Float64Array(1);
     this.run(this.running);
-    new ResizeObserver(() => this.show()).observe(this.canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
+    watchLooks(this.canvas, () => this.show());
     requestAnimationFrame((now) => this.frame(now, now));
   }
 

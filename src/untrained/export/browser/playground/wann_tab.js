@@ -156,20 +156,24 @@ function told() {
 }
 
 function drawCharts() {
+  if (!evolution?.shown) return;
   const { search } = evolution;
+  readColours(at("wann"));
   const every = Math.ceil(search.rows.length / 300);
   const rows = search.rows.filter((row, i) => row.rewards && (i % every === 0 || i === search.rows.length - 1));
   const largest = Math.max(...search.weights.map(Math.abs));
   const lines = search.weights.map((w, v) => ({
     name: `w ${String(w).replace("-", "−")}`,
-    colour: w < 0 ? "var(--against)" : "var(--for)",
+    colour: w < 0 ? "against" : "for",
     opacity: 0.35 + 0.65 * (Math.abs(w) / largest || 0),
     points: rows.map((row) => [row.generation, row.rewards[v]]),
   }));
-  drawChart(at("wann-rewards"), lines, { says: "Reward of the best network at each weight, over the generations.", x: "generation", y: "reward" });
   const front = search.front.map(({ connections, mean }) => [connections, mean]);
-  const line = { name: "", colour: "var(--for)", steps: true, points: front };
-  drawChart(at("wann-front"), [line], { says: "The best mean reward of networks with at most so many connections.", x: "connections", y: "mean reward" });
+  const steps = front.flatMap(([x, y], i) => [[x, i ? front[i - 1][1] : 0], [x, y]]);
+  const most = 100 * Math.ceil(Math.max(...lines.flatMap(({ points }) => points.map(([, y]) => y))) / 100);
+  const [written, counted] = [(y) => y.toFixed(0), (what) => (x) => `${thousands(x)} ${what}`];
+  drawLines(at("wann-rewards"), lines, most, written, counted("generations"));
+  drawLines(at("wann-front"), [{ colour: "for", points: steps }], most, written, counted("connections"));
 }
 
 // ---------------------------------------------------------------- controls
@@ -186,5 +190,6 @@ at("wann-keep").addEventListener("click", () => {
 });
 at("wann-form").addEventListener("submit", (event) => event.preventDefault());
 watchTab("wann", (shown) => shown || (evolution?.running && runEvolution(false)));
+watchLooks(at("wann-rewards"), drawCharts);
 showNet("swingup");
 window.untrained.wann = { player, evolved, openNet, saved: () => writeNet(player.net), search: () => evolution?.search };

@@ -1,4 +1,4 @@
-// Charts on canvases: lines over time, a histogram with its threshold, weights as images.
+// Charts on canvases: lines, a histogram with its threshold, weights as images.
 
 function path(on, colour, thick, points) {
   on.strokeStyle = colour;
@@ -8,21 +8,32 @@ function path(on, colour, thick, points) {
   on.stroke();
 }
 
-// `rows` of [time, values …] as lines, one for each colour; values go from 0 to `most`.
-function drawLines(canvas, rows, names, most, unit) {
+// Lines of points [x, y], each perhaps with a name at its end; x begins at 0, and y goes from 0 to `most`. `written` and
+// `spanned` write a value of y, and the last one of x.
+function drawLines(canvas, lines, most, written, spanned) {
   const { on, width, height } = begin(canvas);
-  const [left, bottom] = [46, height - 18];
-  const span = Math.max(1, rows.length ? rows[rows.length - 1][0] : 1);
-  const x = (time) => left + ((width - left - 4) * time) / span;
+  const named = lines.filter(({ name, points }) => name && points.length);
+  const [left, right, bottom] = [46, width - (named.length ? 52 : 4), height - 18];
+  const span = Math.max(1, ...lines.map(({ points }) => points.at(-1)?.[0] ?? 0));
+  const x = (value) => left + ((right - left) * value) / span;
   const y = (value) => bottom - ((bottom - 8) * Math.min(value, most)) / most;
   on.fillStyle = colours.quiet;
-  for (const part of [0, 0.5, 1]) {
-    path(on, colours.line, 1, [[left, y(part * most)], [width, y(part * most)]]);
-    on.textAlign = "right";
-    on.fillText(`${+(100 * part * most).toPrecision(2)} %`, left - 6, y(part * most) + 4);
+  on.textAlign = "right";
+  for (const value of [0, most / 2, most]) {
+    path(on, colours.line, 1, [[left, y(value)], [right, y(value)]]);
+    on.fillText(written(value), left - 6, y(value) + 4);
   }
-  on.fillText(`${span.toFixed(span < 10 ? 1 : 0)} ${unit}`, width - 2, height - 3);
-  names.forEach((name, i) => path(on, colours[name], i ? 1.8 : 3, rows.map((row) => [x(row[0]), y(row[i + 1])])));
+  on.fillText(spanned(span), right, height - 3);
+  for (const { points, colour, thick = 1.8, opacity = 1 } of lines) {
+    on.globalAlpha = opacity;
+    path(on, colours[colour], thick, points.map((point) => [x(point[0]), y(point[1])]));
+  }
+  [on.globalAlpha, on.textAlign] = [1, "left"];
+  let low = 0;
+  for (const { name, points } of named.sort((a, b) => b.points.at(-1)[1] - a.points.at(-1)[1])) {
+    low = Math.max(low + 14, y(points.at(-1)[1]) + 4);
+    on.fillText(name, right + 6, low);
+  }
 }
 
 // Bars of scores. What is kept by |s| lies right of the threshold.
@@ -37,7 +48,7 @@ function drawHistogram(canvas, { counts, from, to, place }) {
   });
   path(on, colours.ink, 2, [[place * width, 0], [place * width, bottom]]);
   on.fillStyle = colours.quiet;
-  [on.textAlign] = ["left"];
+  on.textAlign = "left";
   on.fillText(from.toPrecision(2), 0, height - 2);
   on.textAlign = "right";
   on.fillText(to.toPrecision(2), width, height - 2);
