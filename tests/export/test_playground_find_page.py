@@ -71,7 +71,7 @@ def test_everything_can_be_changed_while_it_runs(found):
     page.click("#find-play")
     set_slider(page, "keep", 6)
     page.select_option("#find-law", "KaimingNormal")
-    page.select_option("#find-signed", "yes")
+    page.select_option("#find-signed", "true")
     page.select_option("#find-scope", "global")
     set_slider(page, "rate", 4)
     page.fill("#find-seed", str(2**64 - 1))

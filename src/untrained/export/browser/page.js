@@ -1,7 +1,8 @@
 // The page: the network's input, and its answer.
 
 const facts = JSON.parse(document.getElementById("facts").textContent);
-const { program, labels, kind } = facts;
+const { program, labels, kind, fit } = facts;
+const inputShape = program.shape;
 const quickEnough = 40; // milliseconds for an answer while the pen still moves
 let own = null; // the tensors of the page's own ticket
 let used = null; // those, or those of another choice among the same weights
@@ -61,6 +62,7 @@ const fail = (text) => say(text, "wrong");
 
 function forget() {
   lastInput = lastTrace = null;
+  if (seen) at("given").textContent = "";
   at("bars").replaceChildren();
   at("others").hidden = at("carried").hidden = true;
   at("waiting").hidden = false;
@@ -69,44 +71,6 @@ function forget() {
 
 // ---------------------------------------------------------------- pictures
 const invitation = { drawing: "Draw on the board.", picture: "Choose a picture.", numbers: "Give it numbers." }[kind];
-
-const [board, seen] = [at("board"), at("seen")];
-const ink = board?.getContext("2d", { willReadFrequently: true });
-let untouched = true; // the board holds no stroke of a pen
-
-function clearBoard() {
-  ink.fillStyle = "#000";
-  ink.fillRect(0, 0, board.width, board.height);
-  show(seen, new Float32Array(product(program.shape)), program.shape);
-  at("given").textContent = "";
-  untouched = true;
-  forget();
-}
-
-function clearIfUntouched() {
-  if (untouched) clearBoard();
-  untouched = false;
-}
-
-function give(pixels, done = true) {
-  show(seen, pixels, program.shape);
-  answer(pixels, done);
-}
-
-function giveBoard(done) {
-  const [, rows, columns] = program.shape;
-  const [plane] = planesOf(board, 1);
-  const pixels = fitted(plane, board.width, columns, rows, facts.fit);
-  if (pixels) give(pixels, done);
-}
-
-// Pixels that are right already, enlarged on the board.
-function giveExact(pixels, done = true) {
-  show(seen, pixels, program.shape);
-  [ink.imageSmoothingEnabled, untouched] = [false, true];
-  ink.drawImage(seen, 0, 0, board.width, board.height);
-  answer(pixels, done);
-}
 
 function giveExample({ label, image }) {
   at("given").textContent = `A test image: ${label}`;

@@ -37,7 +37,7 @@ from untrained.tickets.summary import summary
 from untrained.tickets.ticket import Ticket
 
 READER = "sha256 json header ticket inflate weights compact network".split()
-_SCRIPTS = [*READER, *"dom answer pen picture edge_flow numbers choices alive page".split()]
+_SCRIPTS = [*READER, *"dom answer pen picture edge_flow board numbers choices alive page".split()]
 # How a data set's images were made: the drawing is scaled into a box of so many pixels and centred so.
 _FITS = {"mnist": {"box": 20, "by": "mass"}}
 _DRAWN = {"digits": "a digit", "mnist": "a digit", "kmnist": "a character"}

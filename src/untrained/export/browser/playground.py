@@ -34,7 +34,7 @@ _ENGINE_FIND = tuple(f"playground/find_{name}" for name in "choice layers search
 _ENGINE_WANN = tuple(f"playground/wann_{name}" for name in "net physics genome search file".split())
 # Scripts of the page itself: of both tabs, of each tab.
 _PAGE = (*"dom answer pen picture edge_flow".split(), *(f"playground/{name}" for name in "canvas charts shell".split()))
-_PAGE_FIND = tuple(f"playground/find_{name}" for name in "edges page draw experiments home".split())
+_PAGE_FIND = ("board", *(f"playground/find_{name}" for name in "edges page draw experiments home".split()))
 _PAGE_WANN = tuple(f"playground/wann_{name}" for name in "picture player evolution tab".split())
 # Tasks of weight agnostic networks that the page has a world for.
 _TASKS = ("swingup", "cartpole", "digits")

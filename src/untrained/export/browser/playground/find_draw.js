@@ -1,10 +1,8 @@
 // The network as it is at this moment answers for a drawing, or for a digit of the test part.
 
-const [board, seen] = [at("board"), at("seen")];
-const pixelShape = [1, 8, 8];
-const digitFit = { widest: 0.75, mean: digits.mean };
+const inputShape = [1, 8, 8];
+const fit = { widest: 0.75, mean: digits.mean };
 let given = null; // its pixels, from 0 to 1
-let untouched = true; // the board holds no stroke of a pen
 let traced = 0;
 let example = 0;
 
@@ -13,44 +11,27 @@ const programOf = (widths) => {
     { op: "linear", name: `fc${l + 1}`, in: [2 * l], from: [from], shape: [to], weight },
     { op: "relu", name: `relu${l + 1}`, in: [2 * l + 1], from: [to], shape: [to] },
   ]);
-  return { shape: pixelShape, ops: ops.slice(0, -1) };
+  return { shape: inputShape, ops: ops.slice(0, -1) };
 };
 
-function clearBoard() {
-  const ink = board.getContext("2d", { willReadFrequently: true });
-  ink.fillStyle = "#000";
-  ink.fillRect(0, 0, board.width, board.height);
-  show(seen, new Float32Array(64), pixelShape);
-  [untouched, given] = [true, null];
+function forget() {
+  given = null;
   at("bars").replaceChildren();
   at("diagram").replaceChildren();
   f("trace").textContent = "";
   at("verdict").textContent = "Draw on the board.";
 }
 
-function giveBoard() {
-  const pixels = fitted(planesOf(board, 1)[0], board.width, 8, 8, digitFit);
-  if (pixels) givePixels(pixels);
-}
-
-function givePixels(pixels) {
-  given = pixels;
-  show(seen, pixels, pixelShape);
-  traced = 0;
+function answer(pixels) {
+  [given, traced] = [pixels, 0];
   answerAgain();
 }
 
-// The pixels of a test image, enlarged on the board.
 function giveTest() {
   const { images, labels } = testDigits();
   const image = images.subarray(64 * example, 64 * (example + 1));
   example = (example + 7) % labels.length;
-  clearBoard();
-  const pixels = image.map((value) => value * digits.std + digits.mean);
-  givePixels(pixels);
-  const ink = board.getContext("2d", { willReadFrequently: true });
-  ink.imageSmoothingEnabled = false;
-  ink.drawImage(seen, 0, 0, board.width, board.height);
+  giveExact(image.map((value) => value * digits.std + digits.mean));
 }
 
 function answerAgain() {
@@ -77,11 +58,7 @@ function answerAgain() {
 
 function setUpDrawing() {
   clearBoard();
-  const began = () => {
-    if (untouched) clearBoard();
-    untouched = false;
-  };
-  setUpPen(board, began, giveBoard, () => true);
+  setUpPen(board, clearIfUntouched, giveBoard, () => true);
   f("clear").addEventListener("click", clearBoard);
   f("test").addEventListener("click", giveTest);
   setTimeout(giveTest); // the page is there before

@@ -2,7 +2,7 @@
 // with seeds 0 and 1.
 
 let coming = []; // the keeps of a sweep that are still to come
-const anew = (given) => () => change({ ...firstSettings, ...given }, "restart");
+const anew = (given) => () => change({ ...firstSettings, ...given }, { anew: true, masks: null });
 const experiments = [
   ["Sweep keep", "First 99 % of the edges are kept: it learns nothing, for there is hardly a choice. Every seven epochs fewer stay: 90 %, 50 %, 10 %, 3 %. Most digits are told apart at a half; with few edges too little is left to compute with.", () => {
     coming = [0.9, 0.5, 0.1, 0.03];

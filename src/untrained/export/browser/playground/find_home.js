@@ -15,7 +15,7 @@ function saveTicket(bytes) {
 // Goes on from a network of a ticket or a link, which is paused at first.
 function goOnFrom(network, masks, said) {
   plays = false;
-  change(network, "open", masks);
+  change(network, { anew: true, masks });
   tellHome(said);
 }
 

@@ -1,7 +1,9 @@
 // The tab in which a subnetwork is found: its controls, and what its Worker shows.
 
 const f = (name) => at(`find-${name}`);
-const keeps = [0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1];
+const keeps = [
+  0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1,
+];
 const rates = [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 10, 30];
 // Found, random subnetwork, trained twin.
 const curves = [{ colour: "for", thick: 3 }, { colour: "quiet" }, { colour: "against" }];
@@ -21,102 +23,111 @@ const edges = new EdgePicture(f("edges"), selectEdge);
 const finder = createWorker("startFind()");
 
 // ---------------------------------------------------------------- controls
-const nearest = (list, value) => list.reduce((best, each, i) => (Math.abs(each - value) < Math.abs(list[best] - value) ? i : best), 0);
-const sliders = {
-  keep: [() => nearest(keeps, settings.keep), (i) => ({ keep: keeps[i] }), () => `${+(100 * settings.keep).toFixed(3)} %`],
-  wide: [() => settings.widths[0] / 8 - 1, (i) => ({ widths: [8 * (i + 1), settings.widths[1]] }), () => settings.widths[0]],
-  deep: [() => settings.widths[1] / 8 - 1, (i) => ({ widths: [settings.widths[0], 8 * (i + 1)] }), () => settings.widths[1]],
-  rate: [() => nearest(rates, settings.rate), (i) => ({ rate: rates[i] }), () => settings.rate],
-};
+const nearest = (list, value) => list.indexOf(list.toSorted((a, b) => Math.abs(a - value) - Math.abs(b - value))[0]);
 const isListed = (law) => Object.entries(lawNamed(law.name)).every(([field, value]) => law[field] === value)
   && [...f("law").options].some((option) => option.value === law.name);
 const rateOf = (signed) => (signed ? recipes.scores.signedRate : recipes.scores.rate);
-const choices = {
-  law: [() => (isListed(settings.law) ? settings.law.name : "own"), (value) => ({ law: value === "own" ? settings.law : lawNamed(value) })],
-  signed: [() => (settings.signed ? "yes" : ""), (value) => ({
-    signed: value !== "",
-    rate: settings.rate === rateOf(settings.signed) ? rateOf(value !== "") : settings.rate,
-  })],
-  scope: [() => settings.scope, (value) => ({ scope: value })],
+const listed = (field, list, text) => ({
+  read: () => nearest(list, settings[field]),
+  write: (value) => ({ [field]: list[value] }),
+  text,
+});
+const widthOf = (layer) => ({
+  read: () => settings.widths[layer] / 8 - 1,
+  write: (value) => ({ widths: settings.widths.with(layer, 8 * value + 8) }),
+  text: () => settings.widths[layer],
+});
+// Of each control: its value by the settings, the settings by its value, and what a slider shows.
+const controls = {
+  keep: listed("keep", keeps, () => `${+(100 * settings.keep).toFixed(3)} %`),
+  rate: listed("rate", rates, () => settings.rate),
+  wide: widthOf(0),
+  deep: widthOf(1),
+  law: {
+    read: () => (isListed(settings.law) ? settings.law.name : "own"),
+    write: (value) => ({ law: value === "own" ? settings.law : lawNamed(value) }),
+  },
+  signed: {
+    read: () => String(settings.signed),
+    write: (value) => {
+      const [signed, usual] = [value === "true", settings.rate === rateOf(settings.signed)];
+      return { signed, rate: usual ? rateOf(signed) : settings.rate };
+    },
+  },
+  scope: { read: () => settings.scope, write: (scope) => ({ scope }) },
 };
 
 function showControls() {
-  for (const [name, [read, , text]] of Object.entries(sliders)) {
+  f("own").hidden = isListed(settings.law);
+  for (const [name, { read, text }] of Object.entries(controls)) {
     f(name).value = read();
+    if (!text) continue;
     f(name).setAttribute("aria-valuetext", text());
     f(`${name}-shown`).textContent = text();
   }
-  f("own").hidden = isListed(settings.law);
-  for (const [name, [read]] of Object.entries(choices)) f(name).value = read();
   f("seed").value = settings.seed;
   f("play").textContent = plays ? "Pause" : "Play";
 }
 
 const tell = (kind, more = {}) => finder.postMessage({ kind, ...more });
 
-function play(wanted) {
-  plays = wanted;
-  tell(wanted ? "play" : "pause");
+// To the next "step", to the next "epoch", "play" on, or "rest".
+function go(to) {
+  plays = to === "play";
+  tell("go", { to });
   showControls();
 }
 
 let [asked, wanted] = [true, null]; // whether the Worker is still at a change, and the change that comes after it
 
-// Takes other settings. Another seed or other widths begin anew; anything else goes on from the scores as they are.
-function change(given, kind = "set", masks = null) {
+// Takes other settings. Another seed or other widths begin anew, as `anew` does; anything else goes on from the scores
+// as they are, or from those of `masks`.
+function change(given, more = {}) {
   settings = { ...settings, ...given };
-  const before = wanted && kind === "set" ? wanted : { kind, masks };
-  wanted = { kind: before.kind, masks: before.masks, settings, plays };
+  wanted = { ...wanted, ...more, settings, to: plays ? "play" : "rest" };
   send();
   showControls();
 }
 
 function send() {
   if (asked || !wanted) return;
-  finder.postMessage(wanted);
+  tell("set", wanted);
   [asked, wanted] = [true, null];
 }
 
 function setUpControls() {
-  for (const [name, [, write]] of Object.entries(sliders)) {
-    f(name).addEventListener("input", () => change(write(Number(f(name).value))));
+  for (const [name, { write }] of Object.entries(controls)) {
+    f(name).addEventListener("input", () => change(write(f(name).value)));
   }
-  for (const [name, [, write]] of Object.entries(choices)) f(name).addEventListener("change", () => change(write(f(name).value)));
-  f("pace").addEventListener("change", () => tell("pace", { pace: Number(f("pace").value) }));
   f("seed").addEventListener("change", () => {
     const text = f("seed").value.trim();
     if (/^\d{1,20}$/.test(text) && BigInt(text) < 1n << 64n) return change({ seed: BigInt(text) });
     f("said").textContent = "A seed is a whole number from 0 to 18446744073709551615.";
     return showControls();
   });
-  f("play").addEventListener("click", () => play(!plays));
-  f("again").addEventListener("click", () => change({ seed: BigInt(Math.floor(Math.random() * 2 ** 48)) }));
-  for (const kind of ["step", "epoch"]) {
-    f(kind).addEventListener("click", () => {
-      plays = false;
-      tell(kind);
-      showControls();
-    });
-  }
-  f("previous").addEventListener("click", () => selectEdge(edges.step(-1)));
-  f("next").addEventListener("click", () => selectEdge(edges.step(1)));
+  const pressed = {
+    play: () => go(plays ? "rest" : "play"),
+    again: () => change({ seed: BigInt(Math.floor(Math.random() * 2 ** 48)) }),
+    step: () => go("step"),
+    epoch: () => go("epoch"),
+    previous: () => selectEdge(edges.step(-1)),
+    next: () => selectEdge(edges.step(1)),
+  };
+  for (const [name, does] of Object.entries(pressed)) f(name).addEventListener("click", does);
 }
 
 // ---------------------------------------------------------------- frames
 function take(frame) {
   last = frame;
   if (frame.whole) {
+    answered();
     weights = frame.weights;
     const sizes = [64, ...frame.settings.widths, 10];
     if (frame.step === 0 || !edges.sizes) past = { accuracy: [], flips: [] };
     if (String(edges.sizes) !== String(sizes)) edges.layOut(sizes);
     f("sample").textContent = `Shown are all kept edges between ${edges.neurons.map((each) => each.length).join(", ")} evenly chosen neurons: a fair sample of the ${thousands(count(frame))}.`;
   }
-  if (frame.over && plays) {
-    plays = false;
-    showControls();
-  }
-  if (frame.whole) answered();
+  if (frame.over && plays) go("rest");
   sweep(frame);
   record(frame);
   showFrame();
@@ -153,15 +164,12 @@ function showFrame() {
   f("accuracy").setAttribute("aria-label", `Validation accuracy after ${(step / stepsPerEpoch).toFixed(1)} epochs: found ${percent(validation[0])}, twin ${percent(validation[2])}, random ${percent(validation[1])}`);
   const most = Math.max(0.001, ...past.flips.slice(1).map(([, share]) => share));
   drawLines(f("flips"), [{ ...curves[0], points: past.flips }], most, inPercent, epochs);
-  f("flips").setAttribute("aria-label", `Share of edges that came or went, step by step; at most ${percent(most)}`);
   histograms.forEach((each, l) => {
     drawHistogram(f(`histogram-${l}`), each);
     const [here, all] = [kept[l], effective[l].length];
     f(`kept-${l}`).textContent = `${thousands(here)} of ${thousands(all)} kept`;
-    f(`histogram-${l}`).setAttribute("aria-label", `Scores of the ${layerNames[l]}; kept are those right of the line`);
   });
   drawFilters(f("filters"), weights[0], effective[0], last.settings.widths[0]);
-  f("filters").setAttribute("aria-label", "Weights of some neurons of the first layer as images: all of them, and those that are kept");
   edges.update(effective, weights);
   f("edges").setAttribute("aria-label", `A sample of the network: ${edges.edges.filter((each) => each.on).length} of ${edges.edges.length} edges are kept`);
   if (edge) showEdge(edge);
@@ -211,7 +219,7 @@ function setUpFind() {
   let played = !matchMedia("(prefers-reduced-motion: reduce)").matches; // who asked for less motion starts it by hand
   watchTab("find", (shown) => {
     if (!shown) played = plays;
-    if (shown !== plays && (!shown || played)) play(shown);
+    if (shown !== plays && (!shown || played)) go(shown ? "play" : "rest");
     if (shown) showFrame();
   });
   setUpHome();

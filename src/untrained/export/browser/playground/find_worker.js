@@ -22,41 +22,34 @@ function histogramsOf({ scores, lowest, settings: { signed, scope } }) {
   return scores.map((each, l) => histogramOf(each, lowest[l], signed, scope === "global" ? Math.max(...means) : means[l]));
 }
 
+// A message's `kind` names the method that takes it.
 class FindWorker {
   constructor(search, post) {
-    Object.assign(this, { search, post, target: 0, pace: Infinity, watched: null, sent: 0, queued: false });
+    Object.assign(this, { search, post, target: 0, watched: null, sent: 0, queued: false });
     this.channel = new MessageChannel(); // a timer would wait longer between slices
     this.channel.port1.onmessage = () => this.run();
-    this.before = [];
     this.fresh();
   }
 
   // After a change from outside: another course may be due, and the next frame tells all.
   fresh() {
-    [this.random, this.tested] = [{}, null];
+    [this.random, this.tested, this.flips] = [{}, null, []];
     this.before = this.search.masks.map((mask) => mask.slice());
-    this.flips = [];
     this.frame(true);
   }
 
-  goTo(target) {
+  go({ to }) {
     const { search } = this;
-    if (search.over) search.beginCourse();
-    this.target = target;
-    this.began = { step: search.step, at: performance.now() };
+    const { step, stepsPerEpoch } = search;
+    if (search.over && to !== "rest") search.beginCourse();
+    const nextEpoch = step + stepsPerEpoch - (step % stepsPerEpoch);
+    this.target = { rest: step, step: step + 1, epoch: nextEpoch, play: Infinity }[to];
     this.queue();
   }
 
   queue() {
-    if (this.queued) return;
+    if (!this.queued) this.channel.port2.postMessage(0);
     this.queued = true;
-    if (this.pace === Infinity) this.channel.port2.postMessage(0);
-    else setTimeout(() => this.run(), 15);
-  }
-
-  pause() {
-    this.target = this.search.step;
-    this.frame();
   }
 
   get playing() {
@@ -69,7 +62,6 @@ class FindWorker {
     const started = performance.now();
     this.queued = false;
     while (this.playing && performance.now() - started < sliceMilliseconds) {
-      if (search.step - this.began.step > ((performance.now() - this.began.at) * this.pace) / 1000) break;
       search.advance();
       this.flips.push(this.countFlips());
       if (search.step % search.stepsPerEpoch === 0) this.tested = this.accuracies("test");
@@ -114,32 +106,30 @@ class FindWorker {
     this.sent = performance.now();
   }
 
-  take({ kind, settings, masks, plays, pace, watched, meta }) {
+  set({ settings, masks, anew, to }) {
+    if (anew) this.search.restart(settings);
+    else this.search.set(settings);
+    if (masks) this.search.restore(masks);
+    this.go({ to });
+    this.fresh();
+  }
+
+  scramble() {
+    this.search.scramble();
+    this.go({ to: "rest" });
+    this.fresh();
+  }
+
+  watch({ watched }) {
+    this.watched = watched;
+    this.frame();
+  }
+
+  write({ meta }) {
     const { search } = this;
-    if (kind === "set" || kind === "restart" || kind === "open") {
-      this.target = 0;
-      kind === "set" ? search.set(settings) : search.restart(settings);
-      if (masks) search.restore(masks);
-      this.target = plays ? Infinity : search.step;
-      this.fresh();
-      if (plays) this.goTo(Infinity);
-    } else if (kind === "scramble") {
-      search.scramble();
-      this.target = search.step;
-      this.fresh();
-    } else if (kind === "play") this.goTo(Infinity);
-    else if (kind === "pause") this.pause();
-    else if (kind === "step") this.goTo(search.step + 1);
-    else if (kind === "epoch") this.goTo((Math.floor(search.step / search.stepsPerEpoch) + 1) * search.stepsPerEpoch);
-    else if (kind === "pace") [this.pace, this.began] = [pace, { step: search.step, at: performance.now() }];
-    else if (kind === "write") {
-      const accuracy = { accuracy: search.accuracy(search.effective, "test"), val_accuracy: search.accuracy(search.effective, "validation") };
-      const bytes = writeTicket(search.settings, search.masks, { ...meta, ...accuracy });
-      this.post({ kind: "ticket", bytes });
-    } else if (kind === "watch") {
-      this.watched = watched;
-      this.frame();
-    }
+    const [accuracy, val_accuracy] = ["test", "validation"].map((part) => search.accuracy(search.effective, part));
+    const bytes = writeTicket(search.settings, search.masks, { ...meta, accuracy, val_accuracy });
+    this.post({ kind: "ticket", bytes });
   }
 }
 
@@ -150,7 +140,7 @@ function startFind() {
   onmessage = ({ data }) => {
     try {
       if (data.kind === "start") worker = new FindWorker(new Search(readDigits(data.digits), data.settings), post);
-      else worker.take(data);
+      else worker[data.kind](data);
     } catch (error) {
       post({ kind: "failed", why: error.message });
     }

@@ -84,7 +84,7 @@ function interleaved(bits, version) {
 
 // ---------------------------------------------------------------- modules
 // Level L, and the mask that turns every second module: what is in a link looks random, so that it does as well as any.
-const format = 0x77c4;
+const formatBits = 0x77c4;
 
 // A value behind which stands the rest of its division, in bits.
 function withRest(value, divisor, bits) {
@@ -115,7 +115,7 @@ function patternsOf(version) {
   const isCorner = (x, y) => [x, y].every((place) => place === 6 || place === size - 7) && x + y < 2 * size - 14;
   for (const x of places) for (const y of places) if (!isCorner(x, y)) square(x, y, 2, [1]);
   for (let i = 0; i < 15; i++) {
-    const bit = (format >> i) & 1;
+    const bit = (formatBits >> i) & 1;
     put(...(i < 8 ? [8, i + (i > 5)] : [14 - i + (i < 9), 8]), bit);
     put(...(i < 8 ? [size - 1 - i, 8] : [8, size - 15 + i]), bit);
   }
