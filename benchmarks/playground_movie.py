@@ -36,7 +36,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
         page.goto(path.as_uri())
         frames = filmed(page)
-        page.get_by_role("tab").nth(1).click()
+        page.locator("#tab-wann").click()
         frames += filmed(page)
         browser.close()
     frames[0].save(OUT, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, quality=60, method=6)

@@ -152,7 +152,7 @@ def test_a_network_in_a_link(found):
     page.click("#find-link")
     wait(page, "location.hash.length > 30")
     page.click("#find-qr")
-    assert page.locator("#find-code canvas").bounding_box()["width"] > 100
+    assert page.locator("#find-code svg").bounding_box()["width"] > 100
     network = page.evaluate("untrained.find.last().effective.map(each => [...each])")
     link = page.evaluate("location.hash")
     page.click("#find-again")

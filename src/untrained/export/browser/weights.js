@@ -277,6 +277,17 @@ function sampleOf(weights) {
   return Float32Array.from({ length: m }, (_, j) => weights[Math.floor((j * weights.length) / m)]);
 }
 
+// The hashes of the weights of these names: of all of them if it is `inFull`, and of a sample.
+function hashesOf(tensors, names, inFull = true) {
+  const [full, sample] = [new Sha256(), new Sha256()];
+  for (const name of names) {
+    const head = utf8(`\n${name}\n`);
+    if (inFull) full.add(head).add(new Uint8Array(tensors[name].buffer));
+    sample.add(head).add(new Uint8Array(sampleOf(tensors[name]).buffer));
+  }
+  return [full, sample];
+}
+
 // All tensors of a ticket, by name, and what was checked. `masks` names methods that are masks and may have any fields.
 function readTicket(bytes, masks = []) {
   for (const name of masks) methods[name] ??= {};
@@ -303,13 +314,8 @@ function readWhole(bytes) {
   const names = ascending(head.tensors);
   const total = names.reduce((sum, name) => sum + product(head.tensors[name].shape), 0);
   const inFull = total <= wholeCheckLimit;
-  const [full, sample] = [new Sha256(), new Sha256()];
-  for (const name of names) {
-    const weights = weightsOf(head, name, stored);
-    sample.add(utf8(`\n${name}\n`)).add(new Uint8Array(sampleOf(weights).buffer));
-    if (inFull) full.add(utf8(`\n${name}\n`)).add(new Uint8Array(weights.buffer));
-    tensors[name] = weights;
-  }
+  for (const name of names) tensors[name] = weightsOf(head, name, stored);
+  const [full, sample] = hashesOf(tensors, names, inFull);
   const wrong = sample.hex() !== head.sample_sha256 ? "sample_sha256" : inFull && full.hex() !== head.weights_sha256 ? "weights_sha256" : "";
   if (wrong) refuse(`the weights do not have the ${wrong} in its header`);
   for (const [name, { dtype, data }] of Object.entries(stored)) {

@@ -12,32 +12,24 @@ function saveTicket(bytes) {
   tellHome(`Saved as found.ticket: ${beside(bytes.length)} In Python: ut.load("found.ticket").`);
 }
 
-// Goes on from a network of a ticket or a link, which is paused at first.
-function goOnFrom(network, masks, said) {
-  plays = false;
-  change(network, { anew: true, masks });
-  tellHome(said);
+// Goes on from what is read of a ticket or a link, paused at first.
+async function goOnFrom(read) {
+  try {
+    const { settings: its, masks } = await read();
+    plays = false;
+    change(its, { anew: true, masks });
+    tellHome(masks ? "This is the network that was saved. Play goes on from it." : "These are the settings of the link.");
+  } catch (error) {
+    tellHome(error.message);
+  }
 }
 
-async function openTicket(file) {
-  try {
+const openLink = (text) => text !== written && goOnFrom(() => readLink(text));
+const openTicket = (file) =>
+  goOnFrom(async () => {
     const { network, masks } = await readTicketFile(file);
-    const rate = rateOf(network.signed);
-    goOnFrom({ ...network, rate }, masks, "This is the ticket's network. Play goes on from it.");
-  } catch (error) {
-    tellHome(error.message);
-  }
-}
-
-function openLink(text) {
-  if (text === written) return;
-  try {
-    const { settings: its, masks } = readLink(text);
-    goOnFrom(its, masks, masks ? "This is the network of the link. Play goes on from it." : "These are the settings of the link.");
-  } catch (error) {
-    tellHome(error.message);
-  }
-}
+    return { settings: { ...network, rate: rateOf(network.signed) }, masks };
+  });
 
 let written = ""; // the link that this page itself has put into the address
 const addressWith = (text) => `${location.href.split("#")[0]}#find/${text}`;
@@ -57,25 +49,21 @@ async function copyLink() {
   tellHome(`${what}, ${how}: ${beside(written.length)}`);
 }
 
-// Draws it with the border that readers need, in black on white whatever the page's colours are.
-function drawQr(canvas, rows, perModule = 4) {
-  canvas.width = canvas.height = (rows.length + 8) * perModule;
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.fillStyle = "#000";
-  rows.forEach((row, y) => {
-    row.forEach((dark, x) => dark && context.fillRect((x + 4) * perModule, (y + 4) * perModule, perModule, perModule));
-  });
+// A QR code with the border that readers need, in black on white whatever the page's colours are.
+function qrPicture(rows) {
+  const size = rows.length + 8;
+  const dark = rows.flatMap((row, y) => Array.from(row, (bit, x) => (bit ? `M${x} ${y}h1v1h-1z` : ""))).join("");
+  const looks = { role: "img", "aria-label": "QR code of a link to this page that holds this network" };
+  const square = { width: 4 * size, height: 4 * size, viewBox: `-4 -4 ${size} ${size}` };
+  const paper = svg("rect", { x: -4, y: -4, width: size, height: size, fill: "#fff" });
+  return svg("svg", { ...looks, ...square, "shape-rendering": "crispEdges" }, paper, svg("path", { d: dark, fill: "#000" }));
 }
 
 async function showQr() {
   const rows = await askOnce("qrCode", addressWith("d"), writeDigits(last.settings, masksNow()).slice(1));
   f("code").replaceChildren();
   if (!rows) return tellHome("This network is too large for a QR code, which holds about 23,000 weights. Try narrower layers.");
-  const canvas = element("canvas", { role: "img", ariaLabel: "QR code of a link to this page that holds this network" });
-  drawQr(canvas, rows);
-  f("code").append(canvas);
+  f("code").append(qrPicture(rows));
   return tellHome("The whole network is in this square: seed, settings, and a bit for each edge.");
 }
 

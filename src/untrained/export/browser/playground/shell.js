@@ -65,61 +65,37 @@ function saveFile(name, contents, type = "application/octet-stream") {
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 // ---------------------------------------------------------------- tabs
-const tabs = Array.from(document.querySelectorAll("[role=tab]"));
-const watchers = new Map(tabs.map((tab) => [nameOfTab(tab), []]));
-let setUps = {}; // the functions that set up those tabs that were not shown yet
-
-function nameOfTab(tab) {
-  return tab.getAttribute("aria-controls");
-}
+// A tab is a section that a link leads to. What stands in the address after # is its name, and after a slash what it is
+// given.
+const watchers = {};
+let setUps = {}; // of each tab the function that sets it up, until it is first shown
+const hashParts = () => location.hash.slice(1).split("/", 2);
 
 // Calls `watch(true)` when the tab comes to be shown, and `watch(false)` when another takes its place.
 function watchTab(name, watch) {
-  watchers.get(name).push(watch);
-  if (!at(name).hidden) watch(true);
+  watchers[name] = watch;
+  watch(true);
 }
 
-function showTab(name) {
-  for (const tab of tabs) {
-    const [its, chosen] = [nameOfTab(tab), nameOfTab(tab) === name];
-    const changed = at(its).hidden === chosen;
-    tab.setAttribute("aria-selected", chosen);
-    tab.tabIndex = chosen ? 0 : -1;
-    at(its).hidden = !chosen;
-    if (chosen && its in setUps) {
-      const setUp = setUps[its];
-      delete setUps[its];
-      setUp();
-    } else if (changed) for (const watch of watchers.get(its)) watch(chosen);
+function showTab() {
+  const links = Array.from(document.querySelectorAll("nav a"));
+  const shown = links.find(({ hash }) => hash === `#${hashParts()[0]}`) ?? links[0];
+  for (const link of links) {
+    const [name, was] = [link.hash.slice(1), !at(link.hash.slice(1)).hidden];
+    link.setAttribute("aria-current", link === shown ? "page" : "false");
+    at(name).hidden = link !== shown;
+    if (was !== (link === shown)) watchers[name]?.(!was);
+    if (link !== shown) continue;
+    setUps[name]?.();
+    delete setUps[name];
   }
-}
-
-function chooseTab(tab) {
-  tab.focus();
-  history.replaceState(null, "", `#${nameOfTab(tab)}`);
-  showTab(nameOfTab(tab));
 }
 
 function setUpTabs(given) {
   setUps = given;
-  const steps = { ArrowLeft: -1, ArrowRight: 1 };
-  tabs.forEach((tab, i) => {
-    tab.addEventListener("click", () => chooseTab(tab));
-    tab.addEventListener("keydown", (event) => {
-      const to = { Home: 0, End: tabs.length - 1 }[event.key] ?? i + (steps[event.key] ?? NaN);
-      if (Number.isNaN(to)) return;
-      event.preventDefault();
-      chooseTab(tabs[(to + tabs.length) % tabs.length]);
-    });
-  });
-  // The address after # begins with the name of a tab.
-  const read = () => showTab(watchers.has(hashParts()[0]) ? hashParts()[0] : nameOfTab(tabs[0]));
-  addEventListener("hashchange", read);
-  read();
+  addEventListener("hashchange", showTab);
+  showTab();
 }
-
-// What stands in the address after #: the name of a tab, and after a slash what the tab is given.
-const hashParts = () => location.hash.slice(1).split("/", 2);
 
 // Calls `take` with what the address gives a tab, now and when it changes.
 function watchAddress(name, take) {

@@ -38,17 +38,6 @@ function writtenCodes(mask) {
   return concatenated([Uint8Array.of(2, 0, 1, 255), packedBits(mask)]);
 }
 
-// The two hashes of effective weights: of all of them, and of a sample.
-function hashesOf(named) {
-  const [full, sample] = [new Sha256(), new Sha256()];
-  for (const [name, weights] of named) {
-    const head = utf8(`\n${name}\n`);
-    full.add(head).add(new Uint8Array(weights.buffer));
-    sample.add(head).add(new Uint8Array(sampleOf(weights).buffer));
-  }
-  return [full.digest(), sample.digest()];
-}
-
 // Integers as BigInts, by the rules for the fields of a law or a method: JSON tells 1 from 1.0.
 function withIntegers(given, table) {
   const { fields } = table[given.name];
@@ -74,16 +63,17 @@ function headerOf(network, meta) {
 // The bytes of a ticket, in format 2 of docs/format.md. `meta`: labels, mean and std, and perhaps accuracies.
 function writeTicket(network, masks, meta) {
   const { seed, widths, law, keep } = network;
-  const named = digitLayers(widths).map(({ name, shape }, i) => [
-    name,
-    effectiveOf(edgePopup(network), drawnOf(law, seed, name, shape, keep), masks[i], shape),
-  ]);
+  const tensors = {};
+  digitLayers(widths).forEach(({ name, shape }, i) => {
+    tensors[name] = effectiveOf(edgePopup(network), drawnOf(law, seed, name, shape, keep), masks[i], shape);
+  });
+  const hashes = hashesOf(tensors, Object.keys(tensors)).map((hash) => hash.digest());
   const text = utf8(writtenJson(headerOf(network, meta)));
   // One block of deflate, without compression.
   const length = [text.length & 255, text.length >> 8];
   const packed = concatenated([Uint8Array.of(1, ...length, ...length.map((byte) => 255 - byte)), text]);
   const parts = [packed, ...masks.map(writtenCodes)].flatMap((part) => [varintOf(part.length), part]);
-  const rest = concatenated([...hashesOf(named), ...parts]);
+  const rest = concatenated([...hashes, ...parts]);
   return concatenated([utf8(magic), new Sha256().add(rest).digest().subarray(0, 8), rest]);
 }
 
