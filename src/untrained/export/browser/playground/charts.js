@@ -25,8 +25,10 @@ function drawLines(canvas, lines, most, written, spanned) {
   }
   on.fillText(spanned(span), right, height - 3);
   for (const { points, colour, thick = 1.8, opacity = 1 } of lines) {
+    const every = Math.ceil(points.length / 1000);
+    const drawn = points.filter((_, i) => i % every === 0 || i === points.length - 1);
     on.globalAlpha = opacity;
-    path(on, colours[colour], thick, points.map((point) => [x(point[0]), y(point[1])]));
+    path(on, colours[colour], thick, drawn.map((point) => [x(point[0]), y(point[1])]));
   }
   [on.globalAlpha, on.textAlign] = [1, "left"];
   let low = 0;

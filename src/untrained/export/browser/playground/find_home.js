@@ -7,7 +7,10 @@ const beside = (bytes) => {
 };
 const tellHome = (text) => (f("size").textContent = text);
 
-function saveTicket(bytes) {
+async function saveTicket() {
+  const meta = { labels: digits.labels, mean: [digits.mean], std: [digits.std] };
+  const bytes = await tell("write", { meta });
+  if (!bytes) return;
   saveFile("found.ticket", bytes);
   tellHome(`Saved as found.ticket: ${beside(bytes.length)} In Python: ut.load("found.ticket").`);
 }
@@ -68,8 +71,7 @@ async function showQr() {
 }
 
 function setUpHome() {
-  const meta = { labels: digits.labels, mean: [digits.mean], std: [digits.std] };
-  f("save").addEventListener("click", () => tell("write", { meta }));
+  f("save").addEventListener("click", saveTicket);
   watchFile("find", f("open"), openTicket);
   f("link").addEventListener("click", () => last && copyLink()); // nothing before the first frame
   f("qr").addEventListener("click", () => last && showQr());

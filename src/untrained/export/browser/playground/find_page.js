@@ -69,7 +69,14 @@ function showControls() {
   f("play").textContent = plays ? "Pause" : "Play";
 }
 
-const tell = (kind, more = {}) => finder.postMessage({ kind, ...more });
+// What the Worker answers; what it refuses is said on the page.
+const tell = (kind, given = {}) => ask(finder, kind, given).catch(({ message }) => fail(message));
+
+function fail(why) {
+  plays = false;
+  showControls();
+  f("said").textContent = `${why[0].toUpperCase()}${why.slice(1)}.`.replace("..", ".");
+}
 
 // To the next "step", to the next "epoch", "play" on, or "rest".
 function go(to) {
@@ -78,21 +85,22 @@ function go(to) {
   showControls();
 }
 
-let [asked, wanted] = [true, null]; // whether the Worker is still at a change, and the change that comes after it
+let [busy, wanted] = [false, null]; // whether the Worker is at a change, and the change that comes after it
 
 // Takes other settings. Another seed or other widths begin anew, as `anew` does; anything else goes on from the scores
 // as they are, or from those of `masks`.
-function change(given, more = {}) {
+async function change(given, more = {}) {
   settings = { ...settings, ...given };
   wanted = { ...wanted, ...more, settings, to: plays ? "play" : "rest" };
-  send();
   showControls();
-}
-
-function send() {
-  if (asked || !wanted) return;
-  tell("set", wanted);
-  [asked, wanted] = [true, null];
+  if (busy) return;
+  busy = true;
+  while (wanted) {
+    const next = wanted;
+    wanted = null;
+    await tell("set", next);
+  }
+  busy = false;
 }
 
 function setUpControls() {
@@ -120,7 +128,6 @@ function setUpControls() {
 function take(frame) {
   last = frame;
   if (frame.whole) {
-    answered();
     weights = frame.weights;
     const sizes = [64, ...frame.settings.widths, 10];
     if (frame.step === 0 || !edges.sizes) past = { accuracy: [], flips: [] };
@@ -133,20 +140,11 @@ function take(frame) {
   showFrame();
 }
 
-function answered() {
-  asked = false;
-  send();
-}
-
 const count = (frame) => frame.effective.reduce((sum, each) => sum + each.length, 0);
 
 function record({ step, stepsPerEpoch, validation, flips }) {
-  const { accuracy, flips: flipped } = past;
-  accuracy.push([step / stepsPerEpoch, ...validation]);
-  flips.forEach((share, i) => flipped.push([(step - flips.length + 1 + i) / stepsPerEpoch, share]));
-  for (const [name, most] of [["accuracy", 1500], ["flips", 3000]]) {
-    if (past[name].length > most) past[name] = past[name].filter((_, i) => i % 2 === 0);
-  }
+  past.accuracy.push([step / stepsPerEpoch, ...validation]);
+  flips.forEach((share, i) => past.flips.push([(step - flips.length + 1 + i) / stepsPerEpoch, share]));
 }
 
 function showFrame() {
@@ -162,7 +160,7 @@ function showFrame() {
   const lines = curves.map((looks, i) => ({ ...looks, points: past.accuracy.map((row) => [row[0], row[i + 1]]) }));
   drawLines(f("accuracy"), lines, 1, inPercent, epochs);
   f("accuracy").setAttribute("aria-label", `Validation accuracy after ${(step / stepsPerEpoch).toFixed(1)} epochs: found ${percent(validation[0])}, twin ${percent(validation[2])}, random ${percent(validation[1])}`);
-  const most = Math.max(0.001, ...past.flips.slice(1).map(([, share]) => share));
+  const most = past.flips.slice(1).reduce((highest, [, share]) => Math.max(highest, share), 0.001);
   drawLines(f("flips"), [{ ...curves[0], points: past.flips }], most, inPercent, epochs);
   histograms.forEach((each, l) => {
     drawHistogram(f(`histogram-${l}`), each);
@@ -202,14 +200,8 @@ function showEdge({ layer, to, from, s, w, sign, gradient, v, velocity, rate, ne
 
 // ---------------------------------------------------------------- start
 function setUpFind() {
-  finder.addEventListener("message", ({ data }) => {
-    if (data.kind === "frame") return take(data);
-    if (data.kind === "ticket") return saveTicket(data.bytes);
-    plays = false;
-    answered();
-    showControls();
-    f("said").textContent = `${data.why[0].toUpperCase()}${data.why.slice(1)}.`.replace("..", ".");
-  });
+  finder.addEventListener("message", ({ data }) => take(data));
+  finder.addEventListener("error", ({ message }) => fail(message.replace("Uncaught RangeError: ", "")));
   tell("start", { digits, settings });
   setUpControls();
   setUpDrawing();

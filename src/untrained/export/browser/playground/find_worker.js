@@ -22,10 +22,10 @@ function histogramsOf({ scores, lowest, settings: { signed, scope } }) {
   return scores.map((each, l) => histogramOf(each, lowest[l], signed, scope === "global" ? Math.max(...means) : means[l]));
 }
 
-// A message's `kind` names the method that takes it.
+// Messages name the method that takes them; frames are posted as they come.
 class FindWorker {
-  constructor(search, post) {
-    Object.assign(this, { search, post, target: 0, watched: null, sent: 0, queued: false });
+  constructor(search) {
+    Object.assign(this, { search, target: 0, watched: null, sent: 0, queued: false });
     this.channel = new MessageChannel(); // a timer would wait longer between slices
     this.channel.port1.onmessage = () => this.run();
     this.fresh();
@@ -94,7 +94,7 @@ class FindWorker {
     const { settings, step, stepsPerEpoch, over, time, masks, effective } = search;
     if (!this.playing) this.tested = this.accuracies("test");
     const shown = {
-      kind: "frame", whole, settings, step, stepsPerEpoch, over, time, playing: this.playing,
+      whole, settings, step, stepsPerEpoch, over, time, playing: this.playing,
       validation: this.accuracies("validation"), test: this.tested, flips: this.flips,
       kept: masks.map((mask) => mask.reduce((sum, bit) => sum + bit, 0)),
       histograms: histogramsOf(search), effective: effective.map((each) => each.slice()),
@@ -102,7 +102,7 @@ class FindWorker {
     };
     if (whole) shown.weights = search.weights.map((each) => each.slice());
     this.flips = [];
-    this.post(shown, shown.effective.map((each) => each.buffer));
+    postMessage(shown, shown.effective.map((each) => each.buffer));
     this.sent = performance.now();
   }
 
@@ -128,21 +128,16 @@ class FindWorker {
   write({ meta }) {
     const { search } = this;
     const [accuracy, val_accuracy] = ["test", "validation"].map((part) => search.accuracy(search.effective, part));
-    const bytes = writeTicket(search.settings, search.masks, { ...meta, accuracy, val_accuracy });
-    this.post({ kind: "ticket", bytes });
+    return writeTicket(search.settings, search.masks, { ...meta, accuracy, val_accuracy });
   }
 }
 
 // The function that makes a Worker listen: the first message brings the digits and the settings.
 function startFind() {
-  const post = (message, transfer = []) => postMessage(message, transfer);
   let worker = null;
-  onmessage = ({ data }) => {
-    try {
-      if (data.kind === "start") worker = new FindWorker(new Search(readDigits(data.digits), data.settings), post);
-      else worker[data.kind](data);
-    } catch (error) {
-      post({ kind: "failed", why: error.message });
-    }
-  };
+  answerBy((kind, given) => {
+    if (worker) return worker[kind](given);
+    worker = new FindWorker(new Search(readDigits(given.digits), given.settings));
+    return null;
+  });
 }

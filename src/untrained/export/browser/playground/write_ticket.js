@@ -9,21 +9,9 @@ const digitLayers = (widths) =>
 
 const edgePopup = ({ keep, scope, signed }) => ({ name: "EdgePopup", keep, scope, signed });
 
-const concatenated = (parts) => {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-};
-
-function varintOf(number) {
-  const bytes = [];
-  for (; number > 127; number = Math.floor(number / 128)) bytes.push((number % 128) + 128);
-  return Uint8Array.of(...bytes, number);
-}
+const concatenated = (parts) => Uint8Array.from(parts.flatMap((part) => Array.from(part)));
+const varintOf = (number) =>
+  number < 128 ? [number] : [(number % 128) + 128, ...varintOf(Math.floor(number / 128))];
 
 function packedBits(mask) {
   const bytes = new Uint8Array(Math.ceil(mask.length / 8));
