@@ -78,6 +78,7 @@ def test_both_tabs_play_by_themselves(written, opened):
     page, where = opened(written), "[...untrained.wann.player.scene.state]"
     until(page, "untrained.find.last()?.step > 0")
     page.locator("#tab-wann").click()
+    page.wait_for_selector("#wann:not([hidden])")
     before = page.evaluate(where)
     until(page, f"{where}.some((value, i) => value !== {before}[i])")
     page.wait_for_timeout(100)

@@ -15,6 +15,7 @@ WHERE = "[...untrained.wann.player.scene.state]"
 def tab(page):
     """The tab, at rest."""
     page.locator("#tab-wann").click()
+    page.wait_for_selector("#wann:not([hidden])")
     if page.get_by_role("button", name="Pause").count():
         page.get_by_role("button", name="Pause").first.click()
     return page

@@ -41,3 +41,11 @@ function begin(canvas) {
   on.font = "12px system-ui, sans-serif";
   return { on, width, height };
 }
+
+function path(on, colour, thick, points) {
+  on.strokeStyle = colour;
+  [on.lineWidth, on.lineJoin, on.lineCap] = [thick, "round", "round"];
+  on.beginPath();
+  points.forEach(([x, y]) => on.lineTo(x, y));
+  on.stroke();
+}

@@ -1,13 +1,5 @@
 // Charts on canvases: lines, a histogram with its threshold, weights as images.
 
-function path(on, colour, thick, points) {
-  on.strokeStyle = colour;
-  [on.lineWidth, on.lineJoin] = [thick, "round"];
-  on.beginPath();
-  points.forEach(([x, y]) => on.lineTo(x, y));
-  on.stroke();
-}
-
 // Lines of points [x, y], each perhaps with a name at its end; x begins at 0, and y goes from 0 to `most`. `written` and
 // `spanned` write a value of y, and the last one of x.
 function drawLines(canvas, lines, most, written, spanned) {

@@ -10,10 +10,9 @@ function readDigits({ mean, std, parts, levels, packed }) {
   const values = Float32Array.from(levels, (level) => Math.fround(level - shift) / slope);
   let at = 0;
   const take = (count) => all.subarray(at, (at += count));
-  const read = {};
-  for (const [part, count] of parts) {
-    const [pixels, classes] = [take(64 * count), take(count)];
-    read[part] = { images: Float32Array.from(pixels, (level) => values[level]), labels: classes };
-  }
-  return at === all.length ? read : wrong();
+  const read = parts.map(([part, count]) => {
+    const images = Float32Array.from(take(64 * count), (level) => values[level]);
+    return [part, { images, labels: take(count) }];
+  });
+  return at === all.length ? Object.fromEntries(read) : wrong();
 }

@@ -41,9 +41,7 @@ class Search {
     const { shapes } = layers;
     const count = shapes.reduce((sum, shape) => sum + product(shape), 0);
     Object.assign(this, { layers, count, step: 0, choice: new Choice(count), lowest: shapes.map(() => 0), settings: {} });
-    this.scores = drawUniform(seed, shapes, "scores");
-    this.random = drawUniform(seed, shapes, "random");
-    this.twin = drawUniform(seed, shapes, "twin");
+    for (const name of ["scores", "random", "twin"]) this[name] = drawUniform(seed, shapes, name);
     this.masks = shapes.map((shape) => new Uint8Array(product(shape)));
     for (const name of ["effective", "randomEffective", "velocities", "twinVelocities"]) {
       this[name] = shapes.map((shape) => new Float32Array(product(shape)));
@@ -196,8 +194,6 @@ class Search {
       }
     });
     this.choose();
-    if (this.masks.some((mask, l) => mask.some((kept, i) => kept !== masks[l][i]))) {
-      throw new RangeError("The mask has not as many edges as its settings say.");
-    }
+    if (String(this.masks) !== String(masks)) throw new RangeError("the mask has not as many edges as its settings say");
   }
 }

@@ -4,22 +4,17 @@ const sliceMilliseconds = 25;
 const frameMilliseconds = 125;
 const bins = 48;
 
-// Scores in bins, and where the threshold lies among them: [0, most] for |s|, [-most, most] for s.
-function histogramOf(scores, lowest, signed, most) {
-  const counts = new Uint32Array(bins);
-  const [from, width] = signed ? [-most, (2 * most) / bins] : [0, most / bins];
-  for (let i = 0; i < scores.length; i++) {
-    const at = Math.floor(((signed ? scores[i] : Math.abs(scores[i])) - from) / width);
-    counts[at < 0 ? 0 : at < bins ? at : bins - 1]++;
-  }
-  return { counts, from, to: most, place: Math.min(1, Math.max(0, (lowest - from) / (bins * width))) };
-}
-
-const meanSize = (scores) => scores.reduce((sum, s) => sum + Math.abs(s), 0) / scores.length;
-
+// Of each layer its scores in bins, and where the threshold lies among them: [0, most] for |s|, [-most, most] for s.
 function histogramsOf({ scores, lowest, settings: { signed, scope } }) {
-  const means = scores.map((each) => 4 * meanSize(each) || 1);
-  return scores.map((each, l) => histogramOf(each, lowest[l], signed, scope === "global" ? Math.max(...means) : means[l]));
+  const sizes = scores.map((each) => (4 * each.reduce((sum, s) => sum + Math.abs(s), 0)) / each.length || 1);
+  return scores.map((each, l) => {
+    const counts = new Uint32Array(bins);
+    const most = scope === "global" ? Math.max(...sizes) : sizes[l];
+    const [from, width] = signed ? [-most, (2 * most) / bins] : [0, most / bins];
+    const placeOf = (s) => Math.min(bins, Math.max(0, (s - from) / width));
+    for (const s of each) counts[Math.min(bins - 1, Math.floor(placeOf(signed ? s : Math.abs(s))))]++;
+    return { counts, from, to: most, place: placeOf(lowest[l]) / bins };
+  });
 }
 
 // Messages name the method that takes them; frames are posted as they come.

@@ -7,8 +7,6 @@ const linkVersion = 1;
 const steepest = 1000; // the highest learning rate
 const digitsOf = [0, 3, 5, 8, 10, 13, 15, 17]; // decimal digits for so many bytes
 
-const countOfWeights = (widths) => digitLayers(widths).reduce((sum, { shape }) => sum + product(shape), 0);
-
 // The fields of a law beside its name, in one order.
 const fieldsOf = (name) => Object.keys(laws[name].fields).sort();
 
@@ -99,8 +97,9 @@ function settingsOf(bytes) {
 }
 
 function masksOf(bytes, widths) {
-  const all = new Uint8Array(countOfWeights(widths));
+  const masks = digitLayers(widths).map(({ shape }) => new Uint8Array(product(shape)));
+  const all = concatenated(masks);
   readBits(bytes, all.length, 1, (i, bit) => (all[i] = bit), refuse);
   let at = 0;
-  return digitLayers(widths).map(({ shape }) => all.slice(at, (at += product(shape))));
+  return masks.map(({ length }) => all.slice(at, (at += length)));
 }

@@ -21,11 +21,11 @@ function arrangedLayers(net) {
   });
   const place = new Float64Array(count);
   const settle = (layer) => layer.forEach((node, i) => (place[node] = (i + 0.5) / layer.length));
+  const middleOf = (node) => neighbours[node].reduce((sum, each) => sum + place[each], 0) / (neighbours[node].length || 1);
   layers.forEach(settle);
   for (let sweep = 0; sweep < 8; sweep++) {
     for (const layer of sweep % 2 ? layers.slice(0, -1).reverse() : layers.slice(1, -1)) {
-      const wanted = new Map(layer.map((node) => [node, neighbours[node].reduce((sum, each) => sum + place[each], 0) / (neighbours[node].length || 1)]));
-      layer.sort((a, b) => wanted.get(a) - wanted.get(b));
+      layer.sort((a, b) => middleOf(a) - middleOf(b));
       settle(layer);
     }
   }
@@ -62,11 +62,11 @@ class NetPicture {
     const label = (x, y, text, anchor) => svg("text", { x, y, "text-anchor": anchor }, text);
     const texts = Array.from(spot).flatMap(([node, [x, y]]) => {
       const [k, output] = [node - net.inputs - 1, node - net.inputs - 1 - net.act.length + net.outputs];
-      const found = [];
-      if (k < 0 && names.inputs.length) found.push(label(x - radius - 5, y + 4, node ? names.inputs[node - 1] : "bias", "end"));
-      if (output >= 0 && names.outputs.length) found.push(label(x + radius + 5, y + 4, names.outputs[output], "start"));
-      if (k >= 0 && most <= 12 && across > 36) found.push(label(x, y - radius - 4, shortNames[net.act[k] - 1], "middle"));
-      return found;
+      return [
+        k < 0 && names.inputs.length && label(x - radius - 5, y + 4, node ? names.inputs[node - 1] : "bias", "end"),
+        output >= 0 && names.outputs.length && label(x + radius + 5, y + 4, names.outputs[output], "start"),
+        k >= 0 && most <= 12 && across > 36 && label(x, y - radius - 4, shortNames[net.act[k] - 1], "middle"),
+      ].filter(Boolean);
     });
     const says = `A network of ${net.src.length} connections and ${net.act.length - net.outputs} hidden nodes.`;
     const picture = svg("svg", { role: "img", "aria-label": says, width: this.width, height, viewBox: `0 0 ${this.width} ${height}` });

@@ -55,12 +55,8 @@ class CartScene {
     on.fillRect(Math.min(at, at + 50 * force), ground - 3, Math.abs(50 * force), 6);
     on.fillStyle = colours.quiet;
     on.fillRect(at - 24, ground - 12, 48, 24);
-    on.strokeStyle = this.isUpright() ? colours.for : colours.ink;
-    [on.lineWidth, on.lineCap] = [8, "round"];
-    on.beginPath();
-    on.moveTo(at, ground);
-    on.lineTo(at + metre * Math.sin(angle), ground - metre * Math.cos(angle));
-    on.stroke();
+    const end = [at + metre * Math.sin(angle), ground - metre * Math.cos(angle)];
+    path(on, this.isUpright() ? colours.for : colours.ink, 8, [[at, ground], end]);
   }
 
   facts() {
@@ -77,7 +73,7 @@ const playerNote = "One number for all connections at once. Try a negative one, 
 
 class WannPlayer {
   constructor(root) {
-    this.canvas = element("canvas", { className: "stage" });
+    this.canvas = element("canvas", { className: "stage", role: "img" });
     this.slider = element("input", { type: "range", min: -3, max: 3, step: 0.05, value: 1, id: `${root.id}-weight` });
     this.shown = element("output", { htmlFor: this.slider.id });
     const label = element("label", { htmlFor: this.slider.id, textContent: "Weight of every connection: " }, this.shown);
@@ -106,8 +102,7 @@ class WannPlayer {
     if (!same && w) this.slider.value = w;
     [this.net, this.scene, this.own] = [net, scene, null];
     this.nodes = new Float64Array(net.inputs + 1 + net.act.length).fill(1, 0, 1);
-    this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", scene.says);
+    this.canvas.ariaLabel = scene.says;
     if (!same) scene.restart();
     this.picture.draw(net, scene.names);
     this.share();

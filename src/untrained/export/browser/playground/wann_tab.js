@@ -8,19 +8,16 @@ class DigitsScene {
     this.examples = Array.from(labels, (label, i) => ({ label, x: pixels.subarray(64 * i, 64 * (i + 1)) }));
     this.names = { inputs: [], outputs: digits.labels };
     this.says = "A digit of the test part, and how much speaks for each of the ten answers.";
-    [this.at, this.time] = [0, 0];
+    this.restart();
   }
 
   restart() {
-    this.at = Math.floor(Math.random() * this.examples.length);
+    [this.at, this.time] = [Math.floor(Math.random() * this.examples.length), 0];
   }
 
   advance(seconds, net, nodes, w) {
     this.time += seconds;
-    if (this.time > 1.2) {
-      this.restart();
-      this.time = 0;
-    }
+    if (this.time > 1.2) this.restart();
     nodes.set(valuesOfNet(net, this.examples[this.at].x, w[0]));
   }
 
@@ -164,7 +161,7 @@ function drawCharts() {
   }));
   const front = search.front.map(({ connections, mean }) => [connections, mean]);
   const steps = front.flatMap(([x, y], i) => [[x, i ? front[i - 1][1] : 0], [x, y]]);
-  const most = 100 * Math.ceil(Math.max(...lines.flatMap(({ points }) => points.map(([, y]) => y))) / 100);
+  const most = 100 * Math.ceil(Math.max(1, ...lines.flatMap(({ points }) => points.map(([, y]) => y))) / 100);
   const [written, counted] = [(y) => y.toFixed(0), (what) => (x) => `${thousands(x)} ${what}`];
   drawLines(at("wann-rewards"), lines, most, written, counted("generations"));
   drawLines(at("wann-front"), [{ colour: "for", points: steps }], most, written, counted("connections"));
