@@ -173,7 +173,7 @@ def _lines(folder, *endings):
 def test_the_library_stays_small():
     """Totals that only fall; a commit that raises one gives its reason."""
     assert _lines(SOURCE) < 37_350
-    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 7_400
+    assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 7_150
 
 
 def test_files_and_functions_are_read_in_one_sitting():

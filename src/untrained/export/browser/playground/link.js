@@ -62,24 +62,18 @@ function bytesOfLink(text) {
 
 // {settings, masks} of a link; the masks may be null. An error's message is a sentence for the reader.
 function readLink(text) {
-  const damaged = () => {
-    throw new Error("This link is damaged: it was cut off or changed on its way.");
-  };
-  let bytes;
+  let later = false;
   try {
-    bytes = bytesOfLink(text.slice(0, 1e6));
+    const bytes = bytesOfLink(text.slice(0, 1e6));
+    const [rest, sum] = [bytes.subarray(4), new Sha256().add(bytes.subarray(4)).digest()];
+    if (!rest[0] || sum.subarray(0, 4).some((byte, i) => byte !== bytes[i])) refuse("its sum");
+    later = rest[0] > linkVersion;
+    if (!later) return settingsOf(rest.subarray(1));
   } catch {
-    damaged();
+    // What is wrong with it helps nobody.
   }
-  const rest = bytes.subarray(4);
-  const sum = new Sha256().add(rest).digest();
-  if (!rest[0] || sum.subarray(0, 4).some((byte, i) => byte !== bytes[i])) damaged();
-  if (rest[0] > linkVersion) throw new Error("This link was made by a later version of the playground.");
-  try {
-    return settingsOf(rest.subarray(1));
-  } catch {
-    return damaged();
-  }
+  const how = later ? "was made by a later version of the playground" : "is damaged: it was cut off or changed on its way";
+  throw new Error(`This link ${how}.`);
 }
 
 function settingsOf(bytes) {

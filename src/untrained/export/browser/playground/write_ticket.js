@@ -68,24 +68,24 @@ function writeTicket(network, masks, meta) {
 // {network, masks} of the bytes of a ticket, wherever that was made; an error's message is a sentence for the reader.
 function readFound(bytes) {
   const { head, tensors } = readTicket(bytes);
-  const not = (why) => {
-    throw new TicketError(`The playground cannot go on from this ticket: ${why}`);
-  };
   const names = ["fc1.weight", "fc2.weight", "fc3.weight"];
   const shapes = names.map((name) => head.tensors[name]?.shape ?? []);
   const widths = shapes.slice(0, 2).map(([to]) => to);
   const fits = digitLayers(widths).every(({ shape }, i) => String(shape) === String(shapes[i]));
   const { name, arguments: its = {} } = head.network ?? {};
   const plain = name === "fc" && (its.activation ?? "relu") === "relu" && String(its.shape) === "1,8,8";
-  if (!plain || !fits || Object.keys(tensors).length !== 3) {
-    not("its network is not one for the digits with two hidden layers, without biases and norms.");
-  }
-  if (Math.max(...widths) > mostNeurons) not(`its hidden layers have more than ${mostNeurons} neurons.`);
-  const used = names.map((name) => head.tensors[name].method);
-  if (used.some((each) => each?.name !== "EdgePopup")) not("its mask was not found by edge-popup.");
+  const used = names.map((each) => head.tensors[each]?.method ?? {});
   const [{ keep, scope, signed, structure }] = used;
-  if (used.some((each) => each !== used[0])) not("its layers have different settings.");
-  if (structure || scope === "normalised") not("it was found with another kind of choice.");
+  const one = "its network is not one for the digits with two hidden layers, without biases and norms.";
+  const faults = [
+    [!plain || !fits || Object.keys(tensors).length !== 3, one],
+    [Math.max(...widths) > mostNeurons, `its hidden layers have more than ${mostNeurons} neurons.`],
+    [used.some((each) => each.name !== "EdgePopup"), "its mask was not found by edge-popup."],
+    [used.some((each) => each !== used[0]), "its layers have different settings."],
+    [structure || scope === "normalised", "it was found with another kind of choice."],
+  ];
+  const [, why] = faults.find(([wrong]) => wrong) ?? [];
+  if (why) throw new TicketError(`The playground cannot go on from this ticket: ${why}`);
   // No weight that is drawn is 0, so that a 0 is one that was dropped.
   const masks = names.map((name) => Uint8Array.from(tensors[name], (weight) => (weight === 0 ? 0 : 1)));
   return { network: { seed: head.seed, widths, law: head.weights, keep, scope, signed }, masks };
