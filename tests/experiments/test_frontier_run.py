@@ -170,6 +170,10 @@ def test_the_command_prints_who_is_ahead_of_whom(made_up, capsys):
     ("changes", "says"),
     [
         ({"opponents": "biprop"}, "opponents must be all, none or names, got 'biprop'; known: binary-twin"),
+        ({"opponents": "int8-twn"}, "got 'int8-twn' (did you mean int8-twin?); known: binary-twin"),
+        ({"opponents": "imp-tickett(keep=0.1)"}, "(did you mean imp-ticket?); known"),
+        ({"opponents": "alll"}, "got 'alll' (did you mean all?)"),
+        ({"against": "biprp"}, "got 'biprp' (did you mean biprop?); it has"),
         ({"opponents": "mine.py:Own"}, "opponents must be all, none or names, got 'mine.py:Own'"),
         ({"opponents": "int8-twin(nope=1)"}, "no field 'nope'"),
         ({"methods": "ternary-twin"}, "methods must be those of tickets, got 'ternary-twin'; it belongs to opponents"),

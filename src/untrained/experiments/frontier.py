@@ -13,6 +13,7 @@ from untrained.experiments.by_name import opponent_of, split
 from untrained.experiments.choices import chance_of
 from untrained.experiments.compare import make_grid, run_grid, validate
 from untrained.experiments.testbed import has_width, opponents_for, scaled, suits
+from untrained.fields import suggest
 from untrained.models import NETWORKS
 from untrained.opponents import OPPONENTS
 from untrained.runs.frontier import Entry, Range, entries_of, ranges_of, sides
@@ -125,7 +126,8 @@ def _make_grid(settings: FrontierSettings) -> list[Cell]:
     tickets = [*split(settings.methods), *settings.method]
     for text in opponents:
         if opponent_of(text) is None:
-            raise ValueError(f"opponents must be all, none or names, got {text!r}; known: {', '.join(OPPONENTS)}")
+            near = suggest(text.partition("(")[0], [*OPPONENTS, *names])
+            raise ValueError(f"opponents must be all, none or names, got {text!r}{near}; known: {', '.join(OPPONENTS)}")
     for text in tickets:
         if text == "opponents" or opponent_of(text) is not None:
             raise ValueError(f"methods must be those of tickets, got {text!r}; it belongs to opponents")
@@ -140,7 +142,8 @@ def _make_grid(settings: FrontierSettings) -> list[Cell]:
     methods = list(dict.fromkeys(cell.method for cell in grid))
     if settings.against and settings.against not in methods:
         raise ValueError(
-            f"against must be a method of the table, got {settings.against!r}; it has {', '.join(methods)}"
+            f"against must be a method of the table, got {settings.against!r}{suggest(settings.against, methods)}; "
+            f"it has {', '.join(methods)}"
         )
     return grid
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from untrained.fields import suggest
+
 Place = tuple[str, float | None, float | None, str | None, str | None]
 """The (method, keep, width, law, norm) that the seeds of a row share."""
 
@@ -36,7 +38,9 @@ def find_references(places: Sequence[Place], against: str) -> list[Place | None]
     """
     chosen = [place for place in places if against in (place[0], full_name(place))]
     if not chosen:
-        raise ValueError(f"against must be a row of the table, got {against!r}; known: {'; '.join(names_of(places))}")
+        near = suggest(against, [*(place[0] for place in places), *names_of(places)])
+        known = "; ".join(names_of(places))
+        raise ValueError(f"against must be a row of the table, got {against!r}{near}; known: {known}")
     return [_find_reference(place, chosen) for place in places]
 
 

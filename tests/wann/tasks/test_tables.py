@@ -201,5 +201,7 @@ def test_missing_files_and_unknown_names(tmp_path):
     with pytest.raises(OSError):
         table(tmp_path)
     for name in ("", "swing", "Digits", "table.txt", "csv"):
-        with pytest.raises(ValueError, match="task must be one of"):
+        with pytest.raises(ValueError, match="task must be one of") as refused:
             task_named(name)
+        near = {"swing": "swingup", "Digits": "digits"}.get(name)
+        assert str(refused.value).endswith(f"got {name!r}" + (f" (did you mean {near}?)" if near else ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from untrained.fields import suggest
 from untrained.wann.tasks import environments
 from untrained.wann.tasks.images import digits, mnist
 from untrained.wann.tasks.tables import Predict, table
@@ -58,7 +59,8 @@ def task_named(
         return GymEnv(name.removeprefix("gym:"), max_steps=max_steps)
     if is_table:
         return table(name, predict)
-    raise ValueError(f"task must be one of {', '.join(NAMES)}, gym:ID or a .csv file, got {name!r}")
+    near = suggest(name, NAMES)
+    raise ValueError(f"task must be one of {', '.join(NAMES)}, gym:ID or a .csv file, got {name!r}{near}")
 
 
 def preset_of(name: str) -> str:
