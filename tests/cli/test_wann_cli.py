@@ -47,6 +47,7 @@ def run(tmp_path_factory):
 def test_a_run_leaves_all_that_it_says(run, capsys):
     files = {path.name for path in run.iterdir()}
     expected = {"found.json", "front", "picture.png", "results.json", "metrics.jsonl", "config.toml", "checkpoint.npz"}
+    expected |= {"machine.jsonl"}
     assert files == expected | {"report.html", ".lock"}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["generation"] for row in rows] == list(range(8))

@@ -14,6 +14,7 @@ import numpy as np
 
 from untrained.files import atomic_write, sole_writer
 from untrained.plot.figure import available
+from untrained.runs.machine import Machine, note_machine
 from untrained.runs.settings import to_toml
 from untrained.search.run_files import CONFIG, FOUND, FRONT, PICTURE, REPORT, RESULTS, TUNED
 from untrained.terminal.progress import show_step
@@ -24,6 +25,7 @@ from untrained.wann.evolution.progress import SearchProgress
 from untrained.wann.evolution.search import Row, Search
 from untrained.wann.networks.batch import Packed
 from untrained.wann.networks.net import Net
+from untrained.wann.numerics import jit
 from untrained.wann.runs.best_so_far import BestSoFar, draw, facts_of, write_front
 from untrained.wann.runs.settings import WannSettings, format_task_flag
 from untrained.wann.tasks.by_name import preset_of, task_named
@@ -119,6 +121,9 @@ def _run_in(folder: Path, settings: WannSettings, task: Task, search: Search) ->
             # A cluster's address is for this time only, and a file may not name one.
             local = replace(settings, workers=None) if isinstance(settings.workers, str) else settings
             unfinished.write_text(to_toml(local), encoding="utf-8")
+    workers = search.evaluator.workers
+    threads = 1 if isinstance(workers, str) else workers  # those of a cluster are not asked
+    note_machine(folder, Machine.here(threads, f"numpy {np.__version__}, {jit.VERSION}"))
     try:
         search.save(folder)
         _run_search(search, settings, folder)
