@@ -7,13 +7,14 @@ The network, its shared weight and its tuned weights were chosen on validation e
 episodes. Searches of as many islands and generations and the same seed are replaced.
 """
 
+import json
 import sys
 from operator import itemgetter
 from pathlib import Path
 
 from harness import measured, write
 from untrained.runs.rows import read_settings
-from untrained.search.run_files import CONFIG, FOUND, TUNED
+from untrained.search.run_files import CONFIG, FOUND, RESULTS, TUNED
 from untrained.wann import Net, Packed, swing_up
 from wann_search import TRIALS, figures_of
 
@@ -26,7 +27,7 @@ def row_of(run: Path) -> dict[str, object]:
     of_tuned = task.rewards(Packed.of([Net.load(run / TUNED)]), (1.0,), 1, reps=TRIALS, part="test")
     return {
         "seed": settings["seed"],
-        "islands": settings["islands"],
+        "islands": len(json.loads((run / RESULTS).read_text(encoding="utf-8"))["attempts"]),
         "generations": net.meta["generations"],
         **figures_of(task, net, float(net.meta["shared_weight"])),
         "weights": float(of_tuned[0, 0]),
