@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness import measured, write
-from untrained.experiments.compare import run_cell
+from untrained.experiments.cells import run_cell
 from untrained.runs.settings import CompareSettings
 from untrained.runs.table import TWIN, Cell
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import final
 
 from harness import measured, write
-from untrained.experiments.compare import run_cell
+from untrained.experiments.cells import run_cell
 from untrained.runs.settings import CompareSettings
 from untrained.runs.table import TWIN, Cell
 

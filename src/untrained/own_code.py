@@ -19,6 +19,8 @@ from typing import Any, TypeVar, final
 
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
+OBJECT = "object:"
+"""What the text of an object begins with that a user gave in Python; its name is the rest."""
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 Read = TypeVar("Read")
 
@@ -70,10 +72,11 @@ def with_absolute_path(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """Return the text without the folder of the file that it names."""
-    name, bracket, rest = text.strip().partition("(")
+    """Return the text without the folder of the file that it names, or the name of an object."""
+    text = text.removeprefix(OBJECT).strip()
+    name, bracket, rest = text.partition("(")
     place, colon, own = name.rpartition(":")
-    return f"{Path(place).name}:{own}{bracket}{rest}" if colon and place.endswith(".py") else text.strip()
+    return f"{Path(place).name}:{own}{bracket}{rest}" if colon and place.endswith(".py") else text
 
 
 def spelled(name: str, given: Mapping[str, Any]) -> str:

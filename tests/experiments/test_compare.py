@@ -27,6 +27,7 @@ from command_checks import interrupt_after, refused, running, write_images
 from untrained.cli import main
 from untrained.data.batches import Batches
 from untrained.data.dataset import load_data
+from untrained.experiments import cells as searches
 from untrained.experiments import compare as comparison
 from untrained.experiments import testbed as lab
 from untrained.experiments.compare import compare
@@ -361,7 +362,7 @@ def test_csv_and_json_say_the_same_and_so_does_every_cells_file(everything):
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "csv"])
 def test_a_finished_run_is_printed_as_a_table_alone_and_not_searched_again(copied, capsys, monkeypatch, form):
-    monkeypatch.setattr(comparison, "run_cell", lambda *arguments: pytest.fail("searched again"))
+    monkeypatch.setattr(searches, "run_cell", lambda *arguments: pytest.fail("searched again"))
     main(["compare", *AGAIN, "--out", str(copied), "--resume", "--against", "biprop", "--table", form])
     out, err = capsys.readouterr()
     assert out == render(of_lines(lines_of(cells_of(copied), "biprop")), form)
@@ -550,7 +551,7 @@ def test_two_jobs_find_the_same_bits_as_one(everything, own, tmp_path, capsys, m
 
 
 def test_workers_that_live_in_another_folder_write_where_they_are_told(own, tmp_path, monkeypatch):
-    true_cell = comparison.run_cell
+    true_cell = searches.run_cell
 
     def elsewhere(*arguments):
         with contextlib.chdir(tmp_path / "elsewhere"):
@@ -564,7 +565,7 @@ def test_workers_that_live_in_another_folder_write_where_they_are_told(own, tmp_
         for number in range(8):
             shade = number * 30 + 5 * ("b" in path) + ("test" in path)
             pil.new("L", (8, 8), shade).save(f"images/{path}/{number}.png")
-    monkeypatch.setattr(comparison, "run_cell", elsewhere)
+    monkeypatch.setattr(searches, "run_cell", elsewhere)
     setup = {"methods": "biprop", "method": ("beside.py:OwnPositive",), "widths": (8,), "epochs": 1, "seeds": 1}
     for data in ("digits", "images"):
         found = compare(**setup, data=data, data_dir=Path("data"), jobs=1, out=Path(f"run-{data}"))
@@ -740,7 +741,7 @@ def recorded(monkeypatch, settings):
     """What every cell does, in order: ("train", "val" or "test", sha256 of what was read) and {tensor: frozen}."""
     parts = {len(getattr(load_data("digits"), part)): part for part in ("train", "val", "test")}
     log = {}
-    true_iter, true_cell, true_masked = Batches.__iter__, comparison.run_cell, Workbench.masked
+    true_iter, true_cell, true_masked = Batches.__iter__, searches.run_cell, Workbench.masked
     current = [None]
 
     def read(self):
@@ -766,7 +767,7 @@ def recorded(monkeypatch, settings):
         return network
 
     monkeypatch.setattr(Batches, "__iter__", read)
-    monkeypatch.setattr(comparison, "run_cell", run)
+    monkeypatch.setattr(searches, "run_cell", run)
     monkeypatch.setattr(Workbench, "masked", masked)
     compare(jobs=1, widths=(8,), out=Path("recorded"), **settings)
     return log

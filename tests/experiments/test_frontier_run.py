@@ -11,6 +11,7 @@ import pytest
 import untrained as ut
 from command_checks import interrupt_after
 from untrained.cli import main
+from untrained.experiments import cells
 from untrained.experiments import compare as comparison
 from untrained.experiments.compare import compare
 from untrained.experiments.frontier import frontier
@@ -44,7 +45,7 @@ def made_up(monkeypatch):
             known = {"accuracy": 0.9, "val_accuracy": 0.9, "seconds": 1.0, "weights": 10, "kept": 5, "file_bytes": 99}
             return dataclasses.replace(cell, **known | result(cell))
 
-        monkeypatch.setattr(comparison, "run_cell", run)
+        monkeypatch.setattr(cells, "run_cell", run)
         return setups
 
     return take

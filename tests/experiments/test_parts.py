@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import untrained as ut
 from untrained.cli import main
+from untrained.experiments import cells
 from untrained.experiments import compare as comparison
 from untrained.experiments.parts import part_of
 from untrained.runs.settings import CompareSettings
@@ -134,14 +135,14 @@ def test_the_same_command_goes_on_and_ctrl_c_names_one(copied, capsys, monkeypat
     lost = copied / "cell-1-of-2/cells/biprop-0.5-seed0.json"
     lost.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "run_cell", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(cells, "run_cell", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(SystemExit):
             main(call)
     again = "untrained compare --out array --cell 1/2 --resume --method mine.py:Unlucky"
     assert capsys.readouterr().err.endswith(f"go on with: {again}\n")
     searched = []
-    run_cell = comparison.run_cell
-    monkeypatch.setattr(comparison, "run_cell", lambda *a: searched.append(a[1].name) or run_cell(*a))
+    run_cell = cells.run_cell
+    monkeypatch.setattr(cells, "run_cell", lambda *a: searched.append(a[1].name) or run_cell(*a))
     main([*again.split()[1:], "--jobs", "1"])
     assert sorted(searched) == [lost.stem, Cell("mine.py:Unlucky", None, 0).name]  # and what has failed
     printed = capsys.readouterr().out

@@ -153,7 +153,7 @@ def test_no_setting_in_a_file_runs_code(capsys, monkeypatch, planted, command):
     def enough(*_, **__):
         raise ValueError("the settings are read")
 
-    for module, name in ((lab.Workbench, "masked"), (comparison, "_run_cells"), (experiment, "Search")):
+    for module, name in ((lab.Workbench, "masked"), (comparison, "run_cells"), (experiment, "Search")):
         monkeypatch.setattr(module, name, enough)
     config, named = Path("config.toml"), 0
     for field in dataclasses.fields(COMMANDS[command]):

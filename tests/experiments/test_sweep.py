@@ -9,6 +9,7 @@ import pytest
 
 import untrained as ut
 from command_checks import interrupt_after
+from untrained.experiments import cells
 from untrained.experiments import compare as comparison
 from untrained.experiments.compare import compare
 from untrained.experiments.sweep import Sweep, sweep
@@ -74,7 +75,9 @@ def test_the_grid_is_the_product_and_its_lines_are_in_order(swept, axis):
         "weights": [(TWIN, None, None, None), *((m, 0.5, None, law) for m in (RANDOM, "edge-popup") for law in laws)],
     }[axis]
     assert found.axis == axis and [place(line) for line in found.lines] == wanted
-    assert [(*cell.place, cell.seed) for cell in found.cells] == [(*at, None, seed) for at in wanted for seed in (0, 1)]
+    assert [(*cell.place, cell.seed) for cell in found.cells] == [
+        (*at, None, None, seed) for at in wanted for seed in (0, 1)
+    ]
     assert [line.error for line in found.lines] == [""] * len(wanted)
     assert len({cell.name for cell in found.cells}) == len(found.cells)
     assert {path.stem for path in found.folder.glob("cells/*.json")} == {cell.name for cell in found.cells}
@@ -129,7 +132,7 @@ def test_the_same_cell_in_compare_and_sweep_is_the_same_network(swept, axis, num
 
 def test_every_cell_is_given_a_network_of_its_width(monkeypatch):
     seen = []
-    monkeypatch.setattr(comparison, "run_cell", lambda setup, cell, *_: (seen.append(setup), cell)[1])
+    monkeypatch.setattr(cells, "run_cell", lambda setup, cell, *_: (seen.append(setup), cell)[1])
     monkeypatch.setattr(comparison, "lines_of", lambda *arguments: [])  # of networks that nobody searched
     monkeypatch.setattr(comparison, "write_grid_report", lambda folder: folder)
     sweep(model="conv2", width="0.5,1,2", seeds=1, jobs=1, out=Path("run"))

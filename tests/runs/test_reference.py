@@ -5,21 +5,21 @@ import pytest
 from untrained.runs.reference import find_references, full_name, names_of
 from untrained.runs.table import TWIN, Cell, lines_of
 
-TWINS = [(TWIN, None, width, None, None) for width in (1.0, 2.0)]
-WIDE = [("edge-popup", 0.5, width, None, None) for width in (1.0, 2.0)]
-KEEPS = [(method, keep, None, None, None) for method in ("edge-popup", "biprop") for keep in (0.5, 0.1)]
-LEARNED = ("bernoulli", None, None, None, None)
+TWINS = [(TWIN, None, width, None, None, None) for width in (1.0, 2.0)]
+WIDE = [("edge-popup", 0.5, width, None, None, None) for width in (1.0, 2.0)]
+KEEPS = [(method, keep, None, None, None, None) for method in ("edge-popup", "biprop") for keep in (0.5, 0.1)]
+LEARNED = ("bernoulli", None, None, None, None, None)
 
 
 def test_names_are_short_unless_two_rows_would_share_them():
-    places = [TWINS[0], *KEEPS[:2], LEARNED, ("biprop", 0.5, None, "kaiming-normal(scaled=True)", None)]
+    places = [TWINS[0], *KEEPS[:2], LEARNED, ("biprop", 0.5, None, "kaiming-normal(scaled=True)", None, None)]
     assert names_of(places) == [TWIN, "edge-popup, keep 0.5", "edge-popup, keep 0.1", "bernoulli", "biprop"]
     assert full_name(places[-1]) == "biprop, keep 0.5, weights kaiming-normal(scaled=True)"
     assert len(set(names_of([*TWINS, *WIDE]))) == 4
 
 
 def test_all_rows_are_compared_with_one_of_its_name():
-    twin = (TWIN, None, None, None, None)
+    twin = (TWIN, None, None, None, None, None)
     assert find_references([twin, *KEEPS, LEARNED], TWIN) == [None, *[twin] * 5]
     one = KEEPS[1]
     assert find_references([twin, *KEEPS], full_name(one)) == [one, one, None, one, one]
@@ -27,10 +27,10 @@ def test_all_rows_are_compared_with_one_of_its_name():
 
 def test_rows_are_compared_with_the_row_of_a_method_at_the_same_place():
     assert find_references([*TWINS, *WIDE], TWIN) == [None, None, *TWINS]
-    assert find_references([*KEEPS, LEARNED, (TWIN, None, None, None, None)], "edge-popup") == [
+    assert find_references([*KEEPS, LEARNED, (TWIN, None, None, None, None, None)], "edge-popup") == [
         None, None, KEEPS[0], KEEPS[1], None, None,
     ]  # fmt: skip
-    laws = [(method, 0.5, None, law, None) for method in ("a", "b") for law in ("x", "y")]
+    laws = [(method, 0.5, None, law, None, None) for method in ("a", "b") for law in ("x", "y")]
     assert find_references(laws, "a") == [None, None, *laws[:2]]
 
 

@@ -163,7 +163,8 @@ def _find_config(arguments: Sequence[str]) -> tuple[Toml | Callable[..., None], 
         return ()
     if not Path(path).is_file():
         raise ValueError(f"--config: no such file: {path!r}")
-    read_toml(Path(path))
+    if read_toml(Path(path)).get("objects"):
+        raise ValueError(f"{path} is of a run with objects of Python: go on with it, or repeat it, by ut.compare")
     return (Toml(path, must_exist=True, use_commands_as_keys=False), _refuse_code)
 
 

@@ -31,6 +31,12 @@ class Part:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.batches)
 
+    def restart(self, seed: int) -> None:
+        """Seed a generator that the batches, or their sampler, draw their order from: each search begins alike."""
+        for each in (self.batches, getattr(self.batches, "sampler", None)):
+            if isinstance(generator := getattr(each, "generator", None), torch.Generator):
+                generator.manual_seed(seed)
+
     def set_epoch(self, epoch: int) -> None:
         """Pass the epoch on to the batches, or to their sampler."""
         for each in (self.batches, getattr(self.batches, "sampler", None)):
@@ -61,9 +67,11 @@ class BatchData:
     counts: Tensor
     meta: Mapping[str, Any] = field(default_factory=dict)
 
-    def batches(self, part: Literal["train", "val", "test"], *_: Any, **__: Any) -> Part:
-        """Return the batches of a part, whose size and order are their own."""
-        return getattr(self, part)
+    def batches(self, part: Literal["train", "val", "test"], *_: Any, seed: int = 0, **__: Any) -> Part:
+        """Return the batches of a part, whose size and order are their own; the seed is for a generator of theirs."""
+        its: Part = getattr(self, part)
+        its.restart(seed)
+        return its
 
 
 Data = DataSet | BatchData

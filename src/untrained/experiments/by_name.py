@@ -119,9 +119,14 @@ def import_method(name: str) -> type[Method]:
     cls = getattr(module, cls_name, None)
     if not (inspect.isclass(cls) and issubclass(cls, Method)):
         raise ValueError(f"{place} has no untrained.Method called {cls_name!r}")
-    if inspect.isabstract(cls) or not (dataclasses.is_dataclass(cls) and getattr(cls, "__final__", False)):
-        raise ValueError(f"{cls_name} must be a @final @dataclass(frozen=True) with init_scores and codes")
+    check_class(cls)
     return cls
+
+
+def check_class(cls: type[Method]) -> None:
+    """Raise a ValueError unless a class is a final method."""
+    if inspect.isabstract(cls) or not (dataclasses.is_dataclass(cls) and getattr(cls, "__final__", False)):
+        raise ValueError(f"{cls.__name__} must be a @final @dataclass(frozen=True) with init_scores and codes")
 
 
 def _gives_keep(text: str) -> bool:

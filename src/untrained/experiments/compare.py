@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import torch
-
 from untrained import plot
-from untrained.clusters.cluster import cluster_named
-from untrained.data.dataset import resolve_name
-from untrained.data.own import Data, is_own
-from untrained.experiments.by_name import entrant_of, last_of, law_of, split, takes_keep
+from untrained.data.dataset import DataSet
+from untrained.data.own import Data
+from untrained.experiments.by_name import law_of, split, takes_keep
+from untrained.experiments.cells import check_workers, import_joblib, run_cells
 from untrained.experiments.choices import chance_of, data_of
+from untrained.experiments.objects import NOTHING, Objects, take
 from untrained.experiments.parts import in_own_folder, join, part_of, read_parts
 from untrained.experiments.run_folder import claim_folder, resume_command, slug, write_settings
 from untrained.experiments.testbed import Workbench, choose_device, opponents_for, suits
-from untrained.masking.densities import takes_densities
-from untrained.methods import METHODS
+from untrained.methods import METHODS, Method
+from untrained.models.own import refuse_shared
 from untrained.opponents import Opponent
-from untrained.own_code import short, with_absolute_path
+from untrained.own_code import short
 from untrained.report.grid_page import write_grid_report
-from untrained.runs.machine import Machine, note_machine
 from untrained.runs.reference import find_references
 from untrained.runs.settings import CompareSettings, GridSettings, Setup, settle
 from untrained.runs.table import RANDOM, TWIN, Cell, Line, lines_of, read_cell, write_cell, write_results
 from untrained.runs.text_tables import of_lines
-from untrained.search.checkpoint import holds_run
 from untrained.search.metric import ACCURACY, Metric
 from untrained.search.run_files import CELLS, PICTURE
-from untrained.terminal.extras import install_command
 from untrained.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
 
 @final
@@ -65,7 +58,15 @@ class Comparison:
         return of_lines(self.lines).html()
 
 
-def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparison:
+def compare(
+    settings: CompareSettings | None = None,
+    *,
+    models: Mapping[str, str | Callable[..., nn.Module]] | Sequence[Any] | Callable[..., nn.Module] | None = None,
+    methods: str | Sequence[Method | Opponent | str] | Mapping[str, Method | Opponent | str] | None = None,
+    data: str | DataSet | Iterable[Any] | None = None,
+    loop: Callable[..., Any] | None = None,
+    **changes: Any,
+) -> Comparison:
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
 
     The trained twin and random subnetworks are always among them. There is no model selection: results are those of
@@ -76,52 +77,79 @@ def compare(settings: CompareSettings | None = None, **changes: Any) -> Comparis
 
     Args:
         settings: the settings; default `CompareSettings()`.
-        changes: fields of `CompareSettings` to change, such as `methods="edge-popup,biprop"`.
+        models: {name: function}, each of which returns a new `nn.Module`, from the arguments `shape` and `classes`
+            where it has them; or names of networks, a list, or one function; instead of `model`.
+        methods: method objects, names with options in brackets, or {name: method}; objects have their own `keep`.
+        data: a name, a `DataSet`, or three iterables of batches: train, validation and test.
+        loop: a function (model, train, ...) that trains a masked model in place, or returns a copy, as `fit` does;
+            parameters called `val`, `epochs`, `seed`, `out`, or as others of `fit`, get their values. It never gets the
+            test data. The twin and the opponents are trained by `fit`.
+        changes: fields of `CompareSettings` to change, such as `epochs=5`.
 
     Raises:
-        ValueError: a setting is out of range, an unknown method or row, or the folder holds another run.
+        ValueError: a setting is out of range, an unknown method or row, objects that cannot be told apart or sent to
+            the workers, or the folder holds another run, or one of other objects.
         OSError: another run writes into the folder now, or it cannot be written.
         FileNotFoundError, ConnectionError, ImportError: the data set or joblib cannot be found.
         KeyboardInterrupt: after Ctrl-C, with the command that resumes the run.
 
     Example:
-        >>> found = ut.compare(methods="biprop", widths=(8,), epochs=1, seeds=1, jobs=1, out="run")
+        >>> found = ut.compare(methods=[ut.Biprop(0.3)], widths=(8,), epochs=1, seeds=1, jobs=1, out="run")
         >>> [line.method for line in found.lines]
         ['trained twin', 'random-subnetwork', 'biprop']
     """
-    settings = settle(settings or CompareSettings(), changes)
-    grid = make_grid(settings)
-    bench = validate(settings)
-    metric = bench.objective.metric
+    settings = replace(settings or CompareSettings(), **changes)
+    objects, names = take(models, methods, data, loop, settings)
+    setups, settings = objects.setups(settings, names), settle(settings, names)
+    places = {name: ({"model": name},) for name in setups}
+    grid = [cell for name in setups for cell in make_grid(setups[name], lambda _, its=places[name]: its, objects)]
+    benches = {name: validate(each, objects=objects) for name, each in setups.items()}
+    bench, metric = next(iter(benches.values())), _metric_of(benches)
     chance = chance_of(bench.data, metric)
     title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"
 
     def draw(lines: Sequence[Line], _: Sequence[Cell]) -> Figure:
         return plot.comparison(title, lines)
 
-    return run_grid(settings, grid, lambda cell: settings, "compare", draw, chance, {}, metric)
+    return run_grid(
+        settings, grid, lambda cell: setups[cell.model], "compare", draw, chance, {}, metric, objects=objects
+    )
+
+
+def _metric_of(benches: Mapping[str | None, Workbench]) -> Metric:
+    """Return the metric of all networks, or raise a ValueError if they have different ones."""
+    found = {name: bench.objective.metric for name, bench in benches.items()}
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"{name} {metric.name}" for name, metric in found.items())
+        raise ValueError(f"all networks must have one metric, got {told}; name one, such as metric='accuracy'")
+    return next(iter(found.values()))
 
 
 def make_grid(
-    settings: GridSettings, places: Callable[[str], Iterable[Mapping[str, Any]]] = lambda method: ({},)
+    settings: GridSettings,
+    places: Callable[[str], Iterable[Mapping[str, Any]]] = lambda method: ({},),
+    objects: Objects = NOTHING,
 ) -> list[Cell]:
     """Return a cell without results for each method, keep, place and seed; the twin and the random ones come first.
 
-    Args:
-        settings: methods, fractions kept and seeds; "opponents" are those that suit the network.
-        places: a function that returns further fields of a method's cells, such as widths.
-
-    Raises:
-        ValueError: there is no such method, or an opponent has another width than a network that has none.
+    `places` returns further fields of a method's cells, such as widths. A ValueError is raised if there is no such
+    method, or an opponent has another width than a network that has none.
     """
     # The whole random network is in the table of `find`.
     groups = {"all": [name for name in METHODS if name != "dense"], "opponents": opponents_for(settings.model)}
     texts = [RANDOM, *(text for each in split(settings.methods) for text in groups.get(each, [each])), *settings.method]
     keeps: dict[str, Sequence[float | None]] = {TWIN: (None,)}
+    own = [keep for name in objects.methods for keep in objects.of(name) if keep is not None]
+    named = [text for text in texts[1:] if not objects.of(text) and takes_keep(objects.text_of(text))]
+    if own and not named and settings.keep != type(settings)().keep:
+        raise ValueError(f"keep is for methods by name, and these objects have their own, got {settings.keep}")
     for text in texts:
-        keeps[text] = settings.keeps() if takes_keep(text) else (None,)
+        if text == RANDOM:
+            keeps[text] = tuple(dict.fromkeys([*(settings.keeps() if named or not own else ()), *own]))
+        else:
+            keeps[text] = tuple(objects.of(text)) or (settings.keeps() if text in named else (None,))
         for keep in keeps[text]:
-            entrant = entrant_of(text, keep)  # raises before any file is written
+            entrant = objects.entrant(text, keep)  # raises before any file is written
             if isinstance(entrant, Opponent) and not suits(entrant, settings.model):
                 raise ValueError(f"{text}: {settings.model} has no width to vary; leave it out, or take another model")
     return [
@@ -133,14 +161,15 @@ def make_grid(
     ]
 
 
-def validate(setup: Setup, data: Data | None = None) -> Workbench:
+def validate(setup: Setup, data: Data | None = None, objects: Objects = NOTHING) -> Workbench:
     """Return the workbench, or raise the errors of `compare` for joblib, data, network, law, loss and metric.
 
-    This is before a file is written. `data` are read if they are not given.
+    This is before a file is written. `data` are read if neither they nor objects are given.
     """
-    _import_joblib()
-    bench = Workbench(setup, data_of(setup) if data is None else data, choose_device(setup.device), 0)
-    bench.network()
+    import_joblib()
+    data = objects.data if data is None else data
+    bench = Workbench(setup, data_of(setup) if data is None else data, choose_device(setup.device), 0, objects=objects)
+    refuse_shared(bench.network(), bench.network())
     if setup.weights != "recommended":
         law_of(setup.weights)
     _ = bench.objective
@@ -156,23 +185,18 @@ def run_grid(
     chance: float | None,
     facts: Mapping[str, Any] = {},
     metric: Metric = ACCURACY,
+    *,
+    objects: Objects = NOTHING,
 ) -> Comparison:
     """Search the missing cells of a grid, write each one at once, then the table, the picture and the page.
 
-    Args:
-        settings: the folder, whether to resume, and the number of jobs.
-        grid: all cells, in the order of the table.
-        setup_of: a function that returns the settings of a cell's network.
-        command: the command that resumes the run after Ctrl-C.
-        draw: a function that draws the picture of the table and its networks.
-        chance: metric on validation data up to which a network has not learned; None if that is not known.
-        facts: what else results.json tells the page.
-        metric: the metric of the cells.
+    The settings are those of the run, and `setup_of` returns those of a cell's network; `command` resumes the run;
+    `draw` takes the table and its networks; `facts` are what else results.json tells the page; `chance` is the metric
+    on validation data up to which a network has not learned, None if that is not known.
     """
     against = settings.against or TWIN
     find_references(list(dict.fromkeys(cell.place for cell in grid)), against)  # raises before any file is written
-    if isinstance(settings.jobs, str):
-        cluster_named(settings.jobs, "jobs")  # raises before any file is written
+    check_workers(settings, objects)  # likewise
     if settings.cell is not None:
         grid = part_of(grid, settings.cell)
     parts = read_parts(settings, grid) if settings.merge else {}
@@ -182,7 +206,6 @@ def run_grid(
         if not (folder / CELLS).is_dir():
             write_settings(folder, settings)
         (folder / CELLS).mkdir(exist_ok=True)
-
         join(parts, folder)
         done = {cell.name: read for cell, (_, read) in parts.items()} or {
             cell.name: read for cell in grid if (read := read_cell(folder, cell)) is not None
@@ -190,7 +213,7 @@ def run_grid(
         missing = {cell: setup_of(cell) for cell in grid if cell.name not in done}
         try:
             with show_progress(command, len(grid), len(done), "networks") as advance:
-                for cell in _run_cells(settings, missing, folder.resolve()):
+                for cell in run_cells(settings, missing, folder.resolve(), objects):
                     write_cell(folder, cell)
                     done[cell.name] = cell
                     advance(f"{cell.method} {cell.error or metric.show(cell.test)}")
@@ -205,131 +228,4 @@ def run_grid(
         picture = folder / PICTURE if plot.available() else None
         if picture is not None:
             plot.save(draw(lines, cells), picture)
-        report = write_grid_report(folder)
-    return Comparison(lines, cells, folder, picture, report)
-
-
-def _import_joblib() -> Any:
-    try:
-        import joblib
-    except ImportError:
-        raise ImportError(f"comparing needs joblib: {install_command('compare')}") from None
-    return joblib
-
-
-def _run_cells(settings: GridSettings, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
-    """Yield every cell with its results, as they are done."""
-    if isinstance(settings.jobs, str):
-        yield from _run_on_cluster(settings.jobs, cells, folder)
-        return
-    joblib = _import_joblib()
-    _, configured = joblib.parallel.get_active_backend()
-    jobs = settings.jobs
-    if jobs is None and configured in (None, 1):
-        # Without joblib.parallel_config: a core each, or the one GPU for one after the other.
-        jobs = -1 if choose_device(settings.device).type == "cpu" else 1
-    work = [joblib.delayed(run_cell)(*arguments) for arguments in _arguments(cells, folder)]
-    try:
-        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-    except ValueError:  # a backend that returns everything at the end
-        yield from joblib.Parallel(n_jobs=jobs)(work)
-    else:
-        with _children_ignore_sigint():
-            results = pool(work)  # starts the workers
-        try:
-            for cell in results:  # noqa: UP028  `yield from` closes the results itself
-                yield cell
-        except GeneratorExit:  # interrupted between two cells
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joblib advises to take all results
-                results.close()
-            raise
-
-
-def _arguments(cells: Mapping[Cell, Setup], folder: Path) -> list[tuple[Setup, Cell, str, Path]]:
-    """Return the arguments of `run_cell` for workers in any folder."""
-    return [
-        (_make_paths_absolute(setup), cell, with_absolute_path(cell.method), folder / CELLS / cell.name)
-        for cell, setup in cells.items()
-    ]
-
-
-def _run_on_cluster(name: str, cells: Mapping[Cell, Setup], folder: Path) -> Iterator[Cell]:
-    """Yield every cell with its results, as the workers of a cluster are done with them."""
-    kind, address = cluster_named(name, "jobs")
-    with contextlib.closing(kind(None, address)) as cluster:
-        for _, cell in cluster.run(_run_part, _arguments(cells, folder)):
-            yield cell
-
-
-def _run_part(_: None, arguments: tuple[Setup, Cell, str, Path]) -> Cell:
-    return run_cell(*arguments)
-
-
-@contextlib.contextmanager
-def _children_ignore_sigint() -> Iterator[None]:
-    """Make worker processes started in this block ignore SIGINT; the parent terminates them."""
-    if threading.current_thread() is not threading.main_thread():  # other threads cannot set handlers
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-def _make_paths_absolute(settings: Setup) -> Setup:
-    """Return the settings without relative paths, for workers in other folders."""
-    data_dir = None if settings.data_dir is None else Path(settings.data_dir).expanduser().resolve()
-    own = {name: getattr(settings, name) for name in ("model", "loss", "metric")}
-    own = {name: with_absolute_path(text) for name, text in own.items() if text is not None}
-    data = with_absolute_path(settings.data) if is_own(settings.data) else resolve_name(settings.data)
-    return replace(settings, data_dir=data_dir, data=data, **own)
-
-
-def run_cell(settings: Setup, cell: Cell, method_text: str, folder: Path) -> Cell:
-    """Search one network of the grid on one thread, resuming if it was interrupted, and return its results.
-
-    Args:
-        settings: settings of the network.
-        cell: the network's place in the grid.
-        method_text: its method, with absolute paths.
-        folder: the folder of its ticket, metrics and checkpoint.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        bench = Workbench(settings, data_of(settings), choose_device(settings.device), cell.seed, quiet=True)
-        resume, epochs = holds_run(folder), settings.epochs
-        folder.mkdir(parents=True, exist_ok=True)
-        note_machine(folder, Machine.with_torch(bench.device))
-        if cell.method == TWIN:
-            row = bench.train_twin(folder, resume=resume)
-        elif isinstance(entrant := entrant_of(method_text, cell.keep), Opponent):
-            row, epochs = bench.train_opponent(entrant, cell.method, folder), entrant.passes(epochs)
-        else:
-            last = last_of(method_text)
-            if not takes_densities(entrant):
-                bench = replace(bench, setup=replace(settings, densities="uniform"))
-            if any(each.learns for each in (entrant, last) if each is not None):
-                row, _ = bench.search(bench.masked(entrant, last), cell.method, folder, resume=resume, last=last)
-            else:
-                row, epochs = bench.baseline(cell.method, entrant, last), 0
-    except Exception as error:  # a search that diverged or does not suit the network does not end the others
-        text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        return replace(cell, error=" ".join(text.split()) or "failed")
-    finally:
-        torch.set_num_threads(threads)
-    return replace(
-        cell,
-        accuracy=row.accuracy,
-        val_accuracy=row.val_accuracy,
-        value=row.value,
-        val_value=row.val_value,
-        seconds=0.0 if row.seconds is None else row.seconds / epochs,
-        weights=row.weights,
-        kept=row.kept,
-        file_bytes=row.file_bytes,
-        epochs=epochs,
-    )
+        return Comparison(lines, cells, folder, picture, write_grid_report(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -83,8 +83,10 @@ def write_settings(folder: Path, settings: Setup) -> None:
 def resume_command(command: str, folder: Path, settings: Setup) -> str:
     """Return the command that resumes a run, with its network and methods if they are code, which no file may name."""
     cell = getattr(settings, "cell", None)
-    of_cell = [] if cell is None else ["--cell", cell]
-    words = ["untrained", command, "--out", str(folder.parent if of_cell else folder), *of_cell, "--resume"]
+    of_cell, out = ([], str(folder)) if cell is None else (["--cell", cell], str(folder.parent))
+    if getattr(settings, "objects", None):
+        return f"the same call of ut.{command}, with resume=True and out={out!r}"
+    words = ["untrained", command, "--out", out, *of_cell, "--resume"]
     if isinstance(jobs := getattr(settings, "jobs", None), str):
         words += ["--jobs", jobs]
     for name in ("model", "data", "loss", "metric", "methods", "method"):
@@ -100,6 +102,21 @@ def refuse_other_settings(settings: Setup, path: Path, advice: str) -> None:
     # A run of an older version lacks the settings that are younger.
     then = tomllib.loads(type(settings)().to_toml()) | read_toml(path)
     now = tomllib.loads(settings.to_toml())
+    _refuse_other_objects(now.pop("objects", []), then.pop("objects", []), path.parent, advice)
     for name in sorted((then.keys() | now.keys()) - _FREE_TO_CHANGE):
         if then.get(name) != now.get(name):
             raise ValueError(f"the run in {path.parent} has {name} = {then.get(name)}, not {now.get(name)}; {advice}")
+
+
+def _refuse_other_objects(now: Iterable[str], then: Iterable[str], folder: Path, advice: str) -> None:
+    """Raise ValueError if the objects of Python in two settings are not known to be the same."""
+    ours, theirs = (
+        {name: sha256 for name, _, sha256 in (each.rpartition(": ") for each in its)} for its in (now, then)
+    )
+    for name in {**theirs, **ours}:
+        for sha256 in (ours.get(name, "missing"), theirs.get(name, "missing")):
+            if sha256.startswith("unknown"):
+                raise ValueError(f"{name} may be another than in the run in {folder}: its contents are {sha256}")
+        if ours.get(name) != theirs.get(name):
+            told = "another than" if name in ours and name in theirs else "not" if name in ours else "missing, and"
+            raise ValueError(f"{name} is {told} in the run in {folder}; {advice}")

@@ -19,6 +19,8 @@ from untrained.data.dataset import DataSet, without_place
 from untrained.data.own import BatchData, Data
 from untrained.experiments.by_name import law_of
 from untrained.experiments.choices import function_of
+from untrained.experiments.objects import NOTHING, Objects
+from untrained.experiments.own_loop import run
 from untrained.files import atomic_write
 from untrained.masking.densities import balanced, erk
 from untrained.masking.last import last as with_last
@@ -27,7 +29,6 @@ from untrained.methods.base import Method
 from untrained.methods.recipe import WEIGHTS, WEIGHTS_UNDER_NORMS, Recipe
 from untrained.models import NETWORKS, build
 from untrained.models.brought import KEY, Brought
-from untrained.models.own import brought
 from untrained.opponents import OPPONENTS, Opponent
 from untrained.opponents.compressed import Compressed, shrink_
 from untrained.opponents.course import Course, start_
@@ -67,6 +68,7 @@ class Workbench:
         device: the device of the network.
         seed: seed of the weights, the first scores and the order of the images.
         quiet: show no progress.
+        objects: what the names of setup stand for.
     """
 
     setup: Setup
@@ -74,11 +76,12 @@ class Workbench:
     device: torch.device
     seed: int
     quiet: bool = False
+    objects: Objects = NOTHING
 
     @functools.cached_property
     def brought(self) -> Brought | None:
         """The network that the user brings, imported once for all networks of this workbench."""
-        return brought(self.setup.model)
+        return self.objects.network(self.setup.model)
 
     def network(self, wider: float = 1.0) -> nn.Module:
         """Return the network, not masked yet, `wider` times as wide."""
@@ -181,6 +184,22 @@ class Workbench:
             for method in [method for method in recipes if method != last] or list(recipes):
                 recipes[method] = replace(recipes[method], lr=lr)
         history = self._learn(network, folder, name, resume, recipe=recipes, meta=self._make_meta(), on_epoch=on_epoch)
+        return self._finish(network, name, folder, sum(history.column("seconds"))), history
+
+    def search_by(
+        self, loop: Callable[..., Any], network: nn.Module, name: str, folder: Path, *, resume: bool
+    ) -> tuple[Row, int | None]:
+        """Search by a loop of the user as `search` does; return its passes over the training data, too, if known."""
+        recipes = dict(find_recipes("paper" if self.setup.recipe == "paper" else None, network))
+        offered = self._options(folder) | self.choices | {
+            "val": self.batches("val"), "recipe": recipes, "meta": self._make_meta(), "resume": resume, "title": None,
+            "method": name, "settings": self.setup,
+        }  # fmt: skip
+        network, seconds, passes = run(loop, network, self.batches("train"), self.seed, offered)
+        return self._finish(network.to(self.device), name, folder, seconds), passes
+
+    def _finish(self, network: nn.Module, name: str, folder: Path, seconds: float) -> Row:
+        """Measure a network that was searched; write its answers and its ticket."""
         self.calibrate(network)
         test: float | None = None
         if isinstance(self.data, DataSet) and self.objective.form == "classes":
@@ -189,7 +208,7 @@ class Workbench:
             test = answers.accuracy if self.objective.metric == ACCURACY else None
         measured = self._measure(network, "test") if test is None else test, self._measure(network, "val")
         Ticket.of(network, self._make_meta(*measured)).save(folder / TICKET)
-        return self._make_row(name, network, (folder / TICKET).stat().st_size, history, *measured), history
+        return self._make_row(name, network, (folder / TICKET).stat().st_size, seconds, *measured)
 
     def train_twin(self, folder: Path, *, resume: bool) -> Row:
         """Train the weights of the same network, from torch's initial weights or those that its code gives."""
@@ -197,7 +216,8 @@ class Workbench:
         history = self._learn(twin, folder, TWIN, resume, recipe=self._weights_recipe)
         self.calibrate(twin)
         size = len(safetensors.torch.save({name: tensor.contiguous() for name, tensor in _drop_ties(twin).items()}))
-        return self._make_row(TWIN, twin, size, history, self._measure(twin, "test"), self._measure(twin, "val"))
+        seconds = sum(history.column("seconds"))
+        return self._make_row(TWIN, twin, size, seconds, self._measure(twin, "test"), self._measure(twin, "val"))
 
     @property
     def _weights_recipe(self) -> Recipe:
@@ -247,20 +267,22 @@ class Workbench:
             return Row(name, test, val, **its)
         return Row(name, math.nan, math.nan, **its, metric=self.objective.metric, value=test, val_value=val)
 
-    def _make_row(self, name: str, network: nn.Module, size: int, history: History | None, *measured: float) -> Row:
+    def _make_row(self, name: str, network: nn.Module, size: int, seconds: float | None, *measured: float) -> Row:
         if is_masked(network):
             chosen = masks(network).values()
             weights, kept = sum(mask.numel() for mask in chosen), sum(int(mask.sum()) for mask in chosen)
         else:
             weights = kept = sum(parameter.numel() for parameter in network.parameters())
-        seconds = None if history is None else sum(history.column("seconds"))
         return self._row(name, *measured, weights=weights, kept=kept, file_bytes=size, seconds=seconds)
 
     def _learn(self, network: nn.Module, folder: Path, title: str, resume: bool, **options: Any) -> History:
-        options |= {"epochs": self.setup.epochs, "amp": self.setup.amp, "seed": self.seed, "out": folder}
+        options |= self._options(folder)
         title_shown = None if self.quiet else title
         batches = self.batches("train"), self.batches("val")
         return fit(network, *batches, resume=resume, title=title_shown, **options, **self.choices)
+
+    def _options(self, folder: Path) -> dict[str, Any]:
+        return {"epochs": self.setup.epochs, "amp": self.setup.amp, "seed": self.seed, "out": folder}
 
     def _make_meta(self, test: float | None = None, val: float | None = None) -> dict[str, Any]:
         """Return the ticket's `meta`, with all facts for an evaluation."""

@@ -78,3 +78,14 @@ def brought(text: str) -> Brought | None:
         return found
     code = OwnCode.of(name)
     return OwnNetwork(code.name, given, code)
+
+
+def refuse_shared(one: nn.Module, other: nn.Module) -> None:
+    """Raise a ValueError if two networks share a module or a parameter: masking one would change the other."""
+    theirs = {id(part): name for name, part in (*other.named_modules(), *other.named_parameters())}
+    for name, part in (*one.named_modules(), *one.named_parameters()):
+        if id(part) in theirs:
+            raise ValueError(
+                f"the function of a network must build all of it anew at every call, and two of its networks share "
+                f"{name or theirs[id(part)] or 'everything'!r}"
+            )

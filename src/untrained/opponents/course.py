@@ -116,11 +116,7 @@ class Course:
         return start_(self.build(width), self.seed)
 
     def fit(
-        self,
-        network: nn.Module,
-        constrain: Callable[[Weights, float], Weights] | None = None,
-        *,
-        stage: str = "",
+        self, network: nn.Module, constrain: Callable[[Weights, float], Weights] | None = None, *, stage: str = ""
     ) -> float:
         """Train the weights of a network in place for all epochs, and return the seconds.
 

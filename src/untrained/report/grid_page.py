@@ -107,6 +107,9 @@ def _repeat(grid: Grid) -> Iterator[Section]:
     if default is not None and grid.command != "frontier":  # its densities depend on the method
         default = fill(default, grid.settings.get("recipe"))
     command = command_of(f"untrained {grid.command}", default, grid.settings) if default is not None else ""
+    if objects := grid.settings.get("objects"):  # which no command can name
+        text = "made by ut.compare in Python, with these objects and their hashes:"
+        command = "\n".join([text, *(clean(str(each), 400) for each in (objects if isinstance(objects, list) else []))])
     text = f"{TABLE} has a row for each network, {SUMMARY} the table; both lie beside this page."
     yield Section("Repeat the run", (text,), code=[line for line in (command, machine_lines(grid.machines)) if line])
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from untrained.fields import suggest
 
-Place = tuple[str, float | None, float | None, str | None, str | None]
-"""The (method, keep, width, law, norm) that the seeds of a row share."""
+Place = tuple[str, float | None, float | None, str | None, str | None, str | None]
+"""The (method, keep, width, law, norm, model) that the seeds of a row share."""
 
 
 def full_name(place: Place) -> str:
     """Return the method and all that is known of its place, such as "edge-popup, keep 0.5"."""
     method, *rest = place
-    titles = ("keep", "width", "weights", "norm")
+    titles = ("keep", "width", "weights", "norm", "model")
     return ", ".join(
         [method, *(f"{title} {value}" for title, value in zip(titles, rest, strict=True) if value is not None)]
     )
@@ -31,7 +31,7 @@ def find_references(places: Sequence[Place], against: str) -> list[Place | None]
 
     Args:
         places: all rows.
-        against: name of a row; or a method, of whose rows the one with the same keep, width, law and norm is taken.
+        against: name of a row; or a method, of whose rows that of the same keep, width, law, norm and model is meant.
 
     Raises:
         ValueError: no row is called so.

@@ -181,6 +181,7 @@ class GridSettings(Setup):
             the same command again continues it.
         merge: Join the parts in these folders, or in a folder that has all, into one run (default of --out: that
             folder).
+        objects: Objects of Python that take the place of names, and their hashes; a resumed run must have the same.
     """
 
     methods: str = "all"
@@ -191,6 +192,7 @@ class GridSettings(Setup):
     jobs: Annotated[int | str | None, Parameter(converter=number_or_cluster)] = None
     cell: str | None = None
     merge: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = ()
+    objects: Annotated[tuple[str, ...] | None, Parameter(parse=False)] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

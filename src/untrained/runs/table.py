@@ -49,6 +49,7 @@ class Cell(Measured):
         norm: "batch" or "none", in a frontier of networks with and without a norm.
         epochs: passes over the training data; None if that was not noted.
         value, val_value: of another metric than accuracy, on the test data and on the validation data; else None.
+        model: name of the network, in a comparison of several.
     """
 
     method: str
@@ -67,14 +68,15 @@ class Cell(Measured):
     norm: str | None = None
     value: float | None = None
     val_value: float | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
     def place(self) -> Place:
-        """The (method, keep, width, law, norm) that the seeds of one line share."""
-        return self.method, self.keep, self.width, self.law, self.norm
+        """The (method, keep, width, law, norm, model) that the seeds of one line share."""
+        return self.method, self.keep, self.width, self.law, self.norm, self.model
 
     @property
     def name(self) -> str:
@@ -83,16 +85,17 @@ class Cell(Measured):
         name += "" if self.width is None else f"-width{self.width}"
         name += "" if self.law is None else f"-{_file_name(self.law)}"
         name += "" if self.norm is None else f"-norm-{_file_name(self.norm)}"
+        name += "" if self.model is None else f"-model-{_file_name(self.model)}"
         return f"{name}-seed{self.seed}"
 
 
 @final
 @dataclass(frozen=True)
 class Line(Measured):
-    """Line of the table: means over the seeds of one method, fraction kept, width, law and norm.
+    """Line of the table: means over the seeds of one method, fraction kept, width, law, norm and model.
 
     Attributes:
-        method, keep, width, law, norm: as of a `Cell`.
+        method, keep, width, law, norm, model: as of a `Cell`.
         seeds: number of searches that did not fail.
         accuracy: on the test data, 0..1; NaN if the metric is another.
         std: sample standard deviation of `test` over seeds; 0 for one seed.
@@ -133,11 +136,12 @@ class Line(Measured):
     val_value: float | None = None
     mean_low: float | None = None
     mean_high: float | None = None
+    model: str | None = None
 
     @property
     def place(self) -> Place:
-        """The (method, keep, width, law, norm) of its cells."""
-        return self.method, self.keep, self.width, self.law, self.norm
+        """The (method, keep, width, law, norm, model) of its cells."""
+        return self.method, self.keep, self.width, self.law, self.norm, self.model
 
 
 def lines_of(
@@ -170,15 +174,15 @@ def lines_of(
 
 
 def by_method(lines: Iterable[Line]) -> dict[str, list[Line]]:
-    """Return the lines of each method, in the order of the table."""
+    """Return the lines of each method, of each network where there are several, in the order of the table."""
     groups: dict[str, list[Line]] = {}
     for line in lines:
-        groups.setdefault(line.method, []).append(line)
+        groups.setdefault(line.method if line.model is None else f"{line.model}: {line.method}", []).append(line)
     return groups
 
 
 def _line(group: Sequence[Cell], chance: float | None, metric: Metric) -> Line:
-    method, keep, width, law, norm = group[0].place
+    method, keep, width, law, norm, model = group[0].place
     good = [cell for cell in group if not cell.error]
     error = next((cell.error for cell in group if cell.error), "")
     values = [cell.test for cell in good]
@@ -210,6 +214,7 @@ def _line(group: Sequence[Cell], chance: float | None, metric: Metric) -> Line:
         val_value=None if metric == ACCURACY else _mean([cell.val for cell in good]),
         mean_low=None if interval is None else interval[0],
         mean_high=None if interval is None else interval[1],
+        model=model,
     )
 
 
@@ -271,10 +276,7 @@ def _flatten(difference: dict[str, Any] | None) -> dict[str, Any]:
 
 def _write_csv(path: Path, rows: Sequence[dict[str, Any]], titles: Sequence[str]) -> None:
     """Write rows of a table; what is not known is empty."""
-    with (
-        atomic_write(path) as unfinished,
-        unfinished.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with atomic_write(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, titles)
         writer.writeheader()
         writer.writerows(to_plain(row) for row in rows)

@@ -39,6 +39,7 @@ def of_lines(lines: Sequence[Line]) -> Table:
         test, validation = (f"{part} {metric.words}{metric.suffix}" for part in ("test", "validation"))
     unequal = len({line.epochs for line in lines if line.epochs}) > 1
     optional = {
+        "model": [line.model or "" for line in lines],
         "width": [f"{line.width:g}" if line.width is not None else "" for line in lines],
         "weights": [line.law or "" for line in lines],
         "norm": [line.norm or "" for line in lines],
@@ -46,8 +47,11 @@ def of_lines(lines: Sequence[Line]) -> Table:
         "epochs": [f"{line.epochs:g}" if line.epochs is not None else "" for line in lines] if unequal else [],
     }
     # A column that is empty in all lines is left out.
-    width, law, norm, difference, epochs = ({title: texts} if any(texts) else {} for title, texts in optional.items())
+    model, width, law, norm, difference, epochs = (
+        {title: texts} if any(texts) else {} for title, texts in optional.items()
+    )
     columns = {
+        **model,
         "method": [line.method for line in lines],
         **width,
         **law,
