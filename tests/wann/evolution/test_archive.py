@@ -125,12 +125,26 @@ def test_no_network_is_evaluated_again_but_survivors_in_their_first_generations(
 @needs_numba
 def test_a_search_that_forgets_goes_on_and_evaluates_anew(monkeypatch):
     monkeypatch.setattr(memory, "_MOST", 20)
-    search = search_of(preset=ARCHIVE)
+    monkeypatch.setattr(memory, "_RECENT", 3)
+    search, longest = search_of(preset=ARCHIVE), 0
     for _ in range(30):
         search.step()
-        assert len(search.state.memory.seen) <= 20
-        seen = search.state.memory.seen.values()
-        assert all(1 <= generations <= 8 for generations, _ in seen)
+        longest = max(longest, len(search.state.memory))
+        assert len(search.state.memory) <= 20
+    assert longest > 10
+    assert all(1 <= generations <= 8 for generations, _ in search.state.memory.earlier.values())
+
+
+@needs_numba
+@pytest.mark.parametrize("most", [20, 10_000])
+def test_how_much_of_the_memory_is_recent_changes_no_search(monkeypatch, most):
+    monkeypatch.setattr(memory, "_MOST", most)
+    whole = search_of(preset=ARCHIVE)
+    whole.run(20)
+    monkeypatch.setattr(memory, "_RECENT", 0)
+    other = search_of(preset=ARCHIVE)
+    other.run(20)
+    assert_same(whole, other)
 
 
 @needs_numba

@@ -104,7 +104,8 @@ def test_a_search_measures_whole_generations_and_finds_the_same(tried, seconds):
     assert_same(search, expected)
     quicker = min(seconds, key=lambda count: seconds[count])
     assert [count for count, part in counts if part == "train"] == [1, 2] * 3 + [quicker] * 15
-    assert [count for count, part in counts if part == "validation"] == [1, quicker, quicker]
+    first, *later = [count for count, part in counts if part == "validation"]
+    assert first == 1 and set(later) <= {quicker}
     assert search.evaluator.choice is not None and search.evaluator.choice.chosen == quicker
 
 

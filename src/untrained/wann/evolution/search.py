@@ -21,6 +21,7 @@ from untrained.wann.evolution.memory import Memory
 from untrained.wann.evolution.presets import Preset, preset_named
 from untrained.wann.evolution.ranking import choose_parents, mean_rewards, order_networks
 from untrained.wann.evolution.state import State
+from untrained.wann.evolution.validation import Validation
 from untrained.wann.evolution.workers import Evaluator
 from untrained.wann.networks.activations import ids_of
 from untrained.wann.networks.batch import Packed
@@ -31,7 +32,6 @@ from untrained.wann.tasks.task import Task
 Row = dict[str, Any]
 
 _CHOOSE_EVERY = 16  # generations between two choices on validation data
-_CHOICE_REPS = 8  # episodes per weight for a choice: the rewards of one generation are partly luck
 _SEEDS = 1 << 63
 
 
@@ -108,6 +108,7 @@ class Search:
         self.seed, self.islands, self.weights = int(seed), islands, tuple(float(w) for w in weights)
         self.migrate_every, self.restart_after, self.official_quirks = migrate_every, restart_after, official_quirks
         self.evaluator = Evaluator(task, workers)
+        self._validation = Validation(self.evaluator, self.choosing_weights, self.seed, self.preset.reps)
         self.rows: list[Row] = []
         none = np.full(islands, -np.inf), np.zeros(islands, np.int64)
         first = self._first_population(range(islands), 0)
@@ -182,7 +183,7 @@ class Search:
         if state.front:
             row |= {"chosen": state.front[-1].reward, "chosen_connections": state.front[-1].net.connections}
         if self.preset.selection == "archive":  # the authors judge a network by one generation alone
-            state = replace(state, memory=memory.shortened())
+            state = replace(state, memory=memory.settled())
         state = replace(self._breed(state, rewards), generation=state.generation + 1)
         # All at once: an interruption leaves either the old state or the new one.
         self.state, self._asked = self._restart(state), None
@@ -335,9 +336,8 @@ class Search:
         candidates = generation.promising(means, self.islands, share)
         if not len(candidates):
             return state
-        reps = max(_CHOICE_REPS, self.preset.reps)
         chosen = generation.networks.chosen(candidates)
-        rewards = self.evaluator.rewards(chosen, self.choosing_weights, self.seed, reps=reps, part="validation")
+        rewards = self._validation.rewards(chosen, [generation.names[number] for number in candidates])
         best, since = state.island_best.copy(), state.island_since.copy()
         for place in np.flatnonzero(mean_rewards(rewards) > -np.inf).tolist():
             island = candidates[place] // self.preset.population

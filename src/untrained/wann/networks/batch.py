@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from typing import final
 
 import numpy as np
@@ -94,11 +95,13 @@ class Packed:
 
     def digests(self) -> list[bytes]:
         """Return a hash of 16 bytes for each network; equal networks have the same."""
+        rows, edges = self.node_ptr.tolist(), self.edge_ptr[self.node_ptr].tolist()
+        act, counts = self.act.tobytes(), np.diff(self.edge_ptr).tobytes()
+        src, weight = self.src.tobytes(), self.weight.tobytes()
         found = []
-        for number in range(len(self)):
-            one = self.part(number, number + 1)
-            arrays = np.int64(len(one.act)), one.act, one.edge_ptr, one.src, one.weight
-            found.append(blake2b(b"".join(array.tobytes() for array in arrays), digest_size=16).digest())
+        for (row, end), (edge, last) in zip(pairwise(rows), pairwise(edges), strict=True):
+            parts = act[row:end], counts[8 * row : 8 * end], src[4 * edge : 4 * last], weight[8 * edge : 8 * last]
+            found.append(blake2b(b"".join(parts), digest_size=16).digest())
         return found
 
     def net(self, number: int) -> Net:
