@@ -74,10 +74,10 @@ def test_a_cell_shows_how_a_search_is_going(searched):
     find, compare, sweep, fit, silent = ([*shown(cell, "text/plain")][:-1] for cell in searched)
     assert [line.split("━")[0] for line in find[1:]] == ["found subnetwork ", "trained twin "]
     assert find[0].startswith("random network: measuring it")
-    assert "36/36" in find[1] and "validation" in find[1]
+    assert "100%" in find[1] and "validation" in find[1]
     assert len(compare) == 1 and compare[0].startswith("compare") and "3/3" in compare[0]
     assert len(sweep) == 1 and "5/5" in sweep[0]
-    assert len(fit) == 1 and fit[0].startswith(r"[red]mine\n ━") and "8/8" in fit[0] and "\x1b" not in fit[0]
+    assert len(fit) == 1 and fit[0].startswith(r"[red]mine\n ━") and "100%" in fit[0] and "\x1b" not in fit[0]
     assert silent == []
     assert not any(output["output_type"] in ("stream", "error") for cell in searched for output in cell)
 

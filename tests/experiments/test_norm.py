@@ -58,7 +58,7 @@ def test_one_image_a_step_is_refused_before_anything_is_made():
     assert not Path("run").exists()
 
 
-def draw_nothing(*arguments):
+def draw_nothing(*arguments, **_):
     arguments[4]((), ())  # the function that draws
     return Comparison((), (), Path(), None, Path())
 

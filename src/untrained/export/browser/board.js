@@ -1,5 +1,4 @@
-// The board for drawings: what stands on it becomes the input of a network. A page with a board has the shape of the
-// input as `inputShape`, perhaps a `fit` (see picture.js), and the functions `answer(pixels, done)` and `forget()`.
+// The board for drawings. Its page has `inputShape`, perhaps a `fit` (see picture.js), `answer` and `forget`.
 
 const [board, seen] = [at("board"), at("seen")];
 const ink = board?.getContext("2d", { willReadFrequently: true });
