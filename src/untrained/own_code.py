@@ -20,7 +20,7 @@ from typing import Any, TypeVar, final
 _SPELLING = re.compile(r"([^()]+)(\(.*\))?", re.DOTALL)
 _LONGEST = 1000
 OBJECT = "object:"
-"""What the text of an object begins with that a user gave in Python; its name is the rest."""
+"""Beginning of the text of an object that a user gave in Python; its name is the rest."""
 _WORD = re.compile(r"=\s*(?!(?:True|False|None)\b)([A-Za-z_][\w-]*)\s*(?=[,)])")
 Read = TypeVar("Read")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import untrained as ut
+from bank_commands import bank, refused
 from command_checks import running
-from untrained.cli import main
 
 SEARCH = ["--epochs", "1", "--no-twin"]
 
@@ -18,21 +18,6 @@ SEARCH = ["--epochs", "1", "--no-twin"]
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ut.plot, "available", lambda: False)
-
-
-def bank(*words):
-    main(["bank", *map(str, words)])
-
-
-def refused(capsys, *words):
-    """The one line that a wrong call prints."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        bank(*words)
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and len(err.splitlines()) == 1 and err.startswith("untrained: ")
-    assert not out
-    return err
 
 
 @pytest.fixture

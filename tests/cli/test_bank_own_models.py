@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import untrained as ut
-from untrained.cli import main
+from bank_commands import bank, refused
 from untrained.models.brought import KEY
 
 CODE = """
@@ -24,19 +24,6 @@ def elu(shape, classes, width=1):
 """
 OWN = ["--model", "nets/mine.py:cnn(width=2)"]
 SEARCH = ["--epochs", "1", "--no-twin", "--batch-size", "256"]
-
-
-def bank(*words):
-    main(["bank", *map(str, words)])
-
-
-def refused(capsys, *words):
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as stop:
-        bank(*words)
-    out, err = capsys.readouterr()
-    assert stop.value.code == 2 and len(err.splitlines()) == 1 and not out
-    return err
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, final
 
 from untrained._version import __version__
 from untrained.fields import check_fields
-from untrained.files import atomic_write, read_json_lines
+from untrained.files import read_json_lines, write_json_lines
 from untrained.native import processor
 from untrained.search.run_files import MACHINE
 from untrained.terminal.text import clean
@@ -73,9 +72,7 @@ def note_machine(folder: Path, machine: Machine) -> None:
     """Add a machine to those of a run's folder, unless it is there."""
     known = [row for row in read_json_lines(folder / MACHINE) if row is not None]
     if asdict(machine) not in known:
-        with atomic_write(folder / MACHINE) as unfinished:
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in [*known, asdict(machine)])
-            unfinished.write_text("".join(lines), encoding="utf-8")
+        write_json_lines(folder / MACHINE, [*known, asdict(machine)], ensure_ascii=False)
 
 
 def read_machines(folders: Iterable[Path], gaps: list[str]) -> list[Machine]:

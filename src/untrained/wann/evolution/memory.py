@@ -12,7 +12,7 @@ _ENOUGH = 8  # generations that judge a survivor; four times as many episodes as
 _RECENT = 1 << 12  # networks that a new memory copies
 _MOST = 1 << 17  # networks, ten megabytes in a checkpoint
 NAME_BYTES = 20
-ARRAYS = ("seen_names", "seen_generations", "seen_rewards", "seen_earlier")  # in a checkpoint
+ARRAYS: tuple[str, ...] = ("seen_names", "seen_generations", "seen_rewards", "seen_earlier")  # in a checkpoint
 
 Seen = Mapping[bytes, tuple[int, np.ndarray]]
 
@@ -84,7 +84,7 @@ class Memory:
         generations = np.array([count for _, (count, _) in items], np.int64)
         rewards = np.array([each for _, (_, each) in items], float)
         arrays: list[np.ndarray] = [names, generations, rewards, np.array(len(self.earlier), np.int64)]
-        return dict(zip(map(str, ARRAYS), arrays, strict=True))
+        return dict(zip(ARRAYS, arrays, strict=True))
 
     @staticmethod
     def from_arrays(
