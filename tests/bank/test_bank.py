@@ -93,7 +93,8 @@ def test_threads_that_ask_for_different_tasks_get_the_right_answers(bank, alone)
     expected, wrong = {name: model(X) for name, model in alone.items()}, []
 
     def ask(name: str) -> None:
-        wrong.extend(name for _ in range(30) if not torch.equal(bank(X, name), expected[name]))
+        # On some processors torch's own products differ in the last bit, by where a thread's memory lies.
+        wrong.extend(name for _ in range(30) if not torch.allclose(bank(X, name), expected[name], atol=1e-6))
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in bank.names]
     for thread in threads:

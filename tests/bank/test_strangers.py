@@ -346,7 +346,7 @@ def test_a_network_that_compiles_itself_answers_for_the_bank():
     torch._dynamo.utils.counters.clear()
     bank.model.compile(backend="eager", fullgraph=True)
     for name in _switches(bank, 50):
-        assert torch.equal(bank(x, name), answers[name])
+        torch.testing.assert_close(bank(x, name), answers[name])  # the compiler may take other products
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     torch.compiler.reset()
 
