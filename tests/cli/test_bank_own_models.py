@@ -73,6 +73,38 @@ def test_a_bank_remembers_what_a_ticket_remembers_and_measures_with_the_network(
     assert ut.Ticket.load("one.ticket").to_bytes() == _ticket_of("new.bank", "one").to_bytes()
 
 
+LOADER = """
+import torch
+
+def load(seed=0):
+    make = torch.Generator().manual_seed(seed)
+    x = torch.randn(90, 1, 8, 8, generator=make)
+    return tuple([(part, part.mean((1, 2, 3))[:, None])] for part in (x[:50], x[50:70], x[70:]))
+"""
+
+
+def test_a_task_of_ones_own_data_is_measured_on_them_by_the_metric_of_its_labels(here, capsys):
+    Path("numbers.py").write_text(LOADER, encoding="utf-8")
+    own = ["--data", "numbers.py:load(seed=5)"]
+    bank("add", "n.bank", "--name", "mean", "--out", "run", *OWN, *own, "--epochs", "1", "--no-twin")
+    capsys.readouterr()
+    said = refused(capsys, "eval", "n.bank", *OWN)
+    assert "n.bank: task 'mean': it was found on data of code" in said and "numbers.py:load(seed=5)" in said
+    assert "add --task" in refused(capsys, "eval", "n.bank", *OWN, *own)
+    assert "leave --task out" in refused(capsys, "eval", "n.bank", *OWN, "--task", "mean", "--infer")
+    assert "no task 'x'" in refused(capsys, "eval", "n.bank", *OWN, "--task", "x")
+    for metric, flags in (("RMSE", ()), ("R²", ("--metric", "r2"))):
+        bank("eval", "n.bank", "--task", "mean", *OWN, *own, *flags)
+        words = capsys.readouterr().out.split()
+        assert words[1] == "result" and words[5:7] == ["mean", metric] and words[8] == "20", words
+
+
+def test_a_task_is_measured_on_other_data_of_its_classes_alone(here, capsys):
+    bank("eval", "a.bank", "--task", "two", "--data", "digits", *OWN)
+    printed = capsys.readouterr().out
+    assert f"{_ticket_of('a.bank', 'two').meta['accuracy']:.2%}" in printed and "one" not in printed
+
+
 def _ticket_of(path, name):
     with ut.bank.file.opened(Path(path)) as read:
         return next(ticket for _, ticket, _ in read.tickets([name]))

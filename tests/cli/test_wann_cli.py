@@ -242,6 +242,8 @@ def test_it_is_printed_what_a_table_is_taken_for(capsys):
     table = _csv(ROWS)
     _run("--task", table, "--out", "run", "--generations", "1", *TINY)
     assert "read as 2 classes (0, 1)" in capsys.readouterr().out
+    networks = [Path("run/found.json"), *Path("run/front").iterdir()]
+    assert {Net.load(each).meta["task"] for each in networks} == {"table.csv"}  # not where it lies
     _run("eval", "run/found.json", "--task", table, "--trials", "2")
     assert "read as 2 classes (0, 1)" in capsys.readouterr().out
     _run("--task", table, "--predict", "numbers", "--out", "other", "--generations", "1", *TINY)

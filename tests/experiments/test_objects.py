@@ -22,6 +22,7 @@ from untrained.experiments import cells
 from untrained.experiments import compare as comparison
 from untrained.experiments.fingerprint import fingerprint
 from untrained.methods.masks import top_codes, uniform_scores
+from untrained.own_code import OwnCode
 from untrained.runs.text_tables import of_lines
 
 ONE = {"epochs": 1, "seeds": 1, "jobs": 1}
@@ -153,6 +154,38 @@ def test_networks_have_rows_of_their_own_and_a_finished_run_is_not_searched_agai
         ut.compare(**given, resume=True)
 
 
+CHOICES = """
+from torch.nn import functional as F
+
+def margin(outputs, targets):
+    return F.multi_margin_loss(outputs, targets)
+
+def surprise(outputs, targets):
+    return F.cross_entropy(outputs, targets)
+
+surprise.higher_is_better = False
+"""
+
+
+def test_a_loss_and_a_metric_may_be_functions_with_the_numbers_of_their_names(digits, monkeypatch):
+    Path("mine.py").write_text(CHOICES, encoding="utf-8")
+    mine = {name: OwnCode.of(f"mine.py:{name}").value for name in ("margin", "surprise")}
+    given = {"models": {"net": Net}, "methods": [Own(0.5)], "data": digits, **ONE}
+    names = ut.compare(**given, loss="mine.py:margin", metric="mine.py:surprise", out="names")
+    objects = ut.compare(**given, loss=mine["margin"], metric=mine["surprise"], out="objects")
+    assert numbers(objects) == numbers(names) and not any(cell.error for cell in objects.cells)
+    assert all(cell.value > 0 for cell in objects.cells)
+    plain = ut.compare(**given, metric=mine["surprise"], out="plain")  # another loss: other scores, another twin
+    assert plain.cells[0].value != objects.cells[0].value
+    assert len(ut.compare(**given, loss=mine["margin"], metric=mine["surprise"], out="objects", resume=True).cells) == 3
+    for name in ("loss", "metric"):
+        other = functools.partial(mine["surprise"])
+        other.higher_is_better = True
+        others = {"loss": mine["margin"], "metric": mine["surprise"], name: other}
+        with pytest.raises(ValueError, match=rf"^{name} is another than in the run in objects"):
+            ut.compare(**given, **others, out="objects", resume=True)
+
+
 def test_what_cannot_be_told_apart_is_not_gone_on_with(digits):
     lock = threading.Lock()
 
@@ -234,6 +267,12 @@ shared, whole = nn.Linear(64, 10), Net()
         ({"loop": lambda model, train, rate: None}, "loop: missing a required argument: 'rate'; it is called with"),
         ({"loop": Net()}, "loop must be a function (model, train, ...) that trains a masked model, got Net("),
         ({"data": [[], [], []]}, "data: train has no batch"),
+        ({"loss": 3}, "loss must be one of cross-entropy, next-token, mse, or a function, got 3"),
+        (
+            {"metric": lambda y, t: 0.0},
+            "the metric lambda must state its direction: lambda.higher_is_better = True, or",
+        ),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; known: cross-entropy"),
         ({"data": 3}, "data must give a DataSet or three iterables of batches, got a int"),
     ],
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untrained.bank.bank import Bank
+    from untrained.search.metric import Metric
 
 _ROUNDS = 200  # of a switch that is timed
 
@@ -116,12 +117,27 @@ def list_(file: Path, /, *, json_: Annotated[bool, Parameter(name="--json")] = F
 
 
 @app.command(name="eval")
-def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False, model: OwnModel = None) -> None:
-    """Measure the accuracy of every task on the test data of its search.
+def evaluate(
+    file: Path,
+    /,
+    *,
+    task: str | None = None,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    loss: str | None = None,
+    metric: str | None = None,
+    infer: bool = False,
+    model: OwnModel = None,
+) -> None:
+    """Measure the accuracy, or another metric, of every task on the test data of its search.
 
     Args:
         file: The bank.
+        task: Measure this task alone.
+        data: Data set for the one task: a known name, a folder of images, or FILE.py:NAME of your function (default:
+            that of its search, but for code: files do not run code).
         data_dir: Folder of the data sets and folders of images, or for their download.
+        loss, metric: As in find (default: by the type of the labels).
         infer: Also infer the task of each batch of 128 images, normalised as those of their own task, and measure the
             answers of the inferred one: the names of the classes must be the same. The page beside the bank then shows
             which tasks were taken for which.
@@ -130,26 +146,35 @@ def evaluate(file: Path, /, *, data_dir: Path | None = None, infer: bool = False
 
     from untrained.bank.file import task_in_errors
     from untrained.bank.network import load_with
+    from untrained.data.own import is_own
+    from untrained.experiments.choices import function_of
     from untrained.report.bank_page import write_bank_report
     from untrained.search.evaluation import evaluate as measure
+    from untrained.search.metric import ACCURACY
     from untrained.tickets.file import add_path_to_errors
 
-    bank, cells, taken_for = load_with(file, model), [], []
+    if data is not None and task is None:
+        raise ValueError(f"--data is for one task: add --task, got --data {data}")
+    if infer and task is not None:
+        raise ValueError("--infer is for all tasks: leave --task out")
+    bank, cells, metrics, taken_for = load_with(file, model), [], set(), []
     if infer and (unnamed := [task.name for task in bank.tasks if task.labels is None]):
         raise ValueError(f"--infer needs the labels of every task, and {unnamed[0]!r} has none")
-    for task in bank.tasks:
-        with add_path_to_errors(file), task_in_errors(task.name):
-            facts = facts_of(task.meta)
-        data, batches = test_batches(file, f"task {task.name!r}", facts, None, data_dir)
-        with bank.using(task.name) as network:
-            result = measure(network, batches)
-        cells.append((task.name, f"{result.accuracy:.2%}", f"{result.examples:,}", data))
+    for its in bank.tasks if task is None else [bank.task(task)]:
+        with add_path_to_errors(file), task_in_errors(its.name):
+            facts = {} if data is not None and is_own(data) else facts_of(its.meta)
+        name, batches = test_batches(file, f"task {its.name!r}", facts, data, data_dir, loss)
+        with bank.using(its.name) as network:
+            result = measure(network, batches, loss=function_of(loss), metric=function_of(metric))
+        metrics.add(result.metric)
+        cells.append((its.name, _with_name(result.metric, result.value), f"{result.examples:,}", name))
         if infer:
-            shares, right = _infer(bank, task.name, batches)
-            taken_for.append([shares[name] for name in bank.names])
-            cells[-1] += (f"{shares[task.name]:.2%}", f"{right:.2%}")
-    titles = ("task", "accuracy", "images", "data", *(("batches inferred", "accuracy inferred") if infer else ()))
-    Table(titles, cells).print()
+            shares, right = _infer(bank, its.name, batches)
+            taken_for.append([shares[each] for each in bank.names])
+            cells[-1] += (f"{shares[its.name]:.2%}", f"{right:.2%}")
+    title = "accuracy" if metrics <= {ACCURACY} else "result"
+    more = ("batches inferred", "accuracy inferred") if infer else ()
+    Table(("task", title, "examples", "data", *more), cells).print()
     if infer and cells:
         say(f"page     {write_bank_report(file, torch.tensor(taken_for))}")
 
@@ -253,6 +278,12 @@ def bench(file: Path, /, *, model: OwnModel = None) -> None:
     except ValueError as error:
         say(f"packed is left out: {error}")
     Table(("a switch", "µs"), [(what, f"{1e6 * seconds:,.1f}") for what, seconds in times.items()]).print()
+
+
+def _with_name(metric: Metric, value: float) -> str:
+    from untrained.search.metric import ACCURACY
+
+    return metric.show(value) if metric == ACCURACY else f"{metric.words} {metric.show(value)}"
 
 
 def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], float]:

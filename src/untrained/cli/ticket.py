@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +18,6 @@ from untrained.terminal.renderings import to_plain
 from untrained.terminal.text import Table, print_facts, say
 
 if TYPE_CHECKING:
-    from untrained.data.batches import Batches
     from untrained.tickets.ticket import Ticket
 
 _METHOD_HELP = "FILE.py:CLASS of your method, if the ticket was found by one."
@@ -59,25 +58,16 @@ def evaluate(
         loss, metric: As in find (default: by the type of the labels).
         amp: Compute in bfloat16.
     """
-    from untrained.data.own import is_own, read_data
-    from untrained.experiments.choices import function_of, ignored_by
-    from untrained.own_code import spelled
+    from untrained.data.own import is_own
+    from untrained.experiments.choices import function_of
     from untrained.search.evaluation import evaluate as measure
     from untrained.search.metric import ACCURACY
     from untrained.tickets.networks import network_for, rebuild
 
     with read_ticket(ticket, method) as read:
-        own = data is not None and is_own(data)
-        if not own and isinstance(code := read.meta.get("data_code"), dict):
-            needed = spelled(str(code.get("name")), code.get("arguments") or {})
-            raise ValueError(f"{ticket} was found on data of code, which no file runs: add --data {needed}")
-        facts = {} if own else facts_of(read.meta)
+        facts = {} if (own := data is not None and is_own(data)) else facts_of(read.meta)
         network = read.apply_(network_for(read, model) or rebuild(read))
-    if own:
-        made = read_data(str(data), data_dir, None, ignored_by(loss))
-        name, batches = made.name, made.batches("test", 500)
-    else:
-        name, batches = test_batches(ticket, str(ticket), facts, data, data_dir)
+    name, batches = test_batches(ticket, str(ticket), facts, data, data_dir, loss)
     result = measure(network, batches, amp=amp, loss=function_of(loss), metric=function_of(metric))
     what = "labels or values" if own else "images"
     say(f"{result.metric.words:<8}  {result.metric.show(result.value)} on {result.examples:,} test {what} of {name}")
@@ -262,10 +252,14 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts in `meta` for an evaluation, checked.
 
     Raises:
-        TicketError: one is missing, or of another type.
+        TicketError: one is missing, or of another type; or the data are of code.
     """
+    from untrained.own_code import spelled
     from untrained.tickets.header import TicketError
 
+    if isinstance(code := meta.get("data_code"), dict):
+        needed = spelled(str(code.get("name")), code.get("arguments") or {})
+        raise TicketError(f"it was found on data of code, which no file runs: add --data {needed}")
     good = isinstance(meta.get("data"), str)
     for name, kind in {"shape": int, "labels": str, "mean": float, "std": float}.items():
         values = meta.get(name)
@@ -276,15 +270,16 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_batches(
-    path: Path, what: str, facts: Mapping[str, Any], data: str | None, data_dir: Path | None
-) -> tuple[str, Batches]:
-    """Return the name of a ticket's data set and batches of its test images, with the classes in the ticket's order.
+    path: Path, what: str, facts: Mapping[str, Any], data: str | None, data_dir: Path | None, loss: str | None
+) -> tuple[str, Iterable[Any]]:
+    """Return the name of a ticket's data set and batches of its test part, with the classes in the ticket's order.
 
     Args:
         path: the file of the ticket, or of its bank.
         what: the ticket, in messages.
-        facts: of `facts_of`.
-        data, data_dir: another data set or folder than that of the search.
+        facts: of `facts_of`; not needed for data of code, whose classes are not checked.
+        data, data_dir: another data set or folder than that of the search; code is run.
+        loss: the text of `--loss`.
 
     Raises:
         ValueError: the images or classes are others.
@@ -294,8 +289,13 @@ def test_batches(
 
     from untrained.data.batches import Batches
     from untrained.data.dataset import Split, find_folder, load_data
+    from untrained.data.own import is_own, read_data
+    from untrained.experiments.choices import ignored_by
     from untrained.runs.data_folder import locate_data
 
+    if data is not None and is_own(data):
+        made = read_data(data, data_dir, None, ignored_by(loss))
+        return made.name, made.batches("test", 500)
     name, (_, height, width) = data or locate_data(facts["data"], data_dir, path), facts["shape"]
     test = load_data(name, data_dir, size=None if find_folder(name) is None else (height, width))
     labels = [unicodedata.normalize("NFC", label) for label in facts["labels"]]

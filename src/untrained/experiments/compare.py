@@ -65,6 +65,8 @@ def compare(
     methods: str | Sequence[Method | Opponent | str] | Mapping[str, Method | Opponent | str] | None = None,
     data: str | DataSet | Iterable[Any] | None = None,
     loop: Callable[..., Any] | None = None,
+    loss: str | Callable[..., Any] | None = None,
+    metric: str | Callable[..., Any] | None = None,
     **changes: Any,
 ) -> Comparison:
     """Search with every method, fraction kept and seed, on the same network, data and number of epochs.
@@ -84,6 +86,7 @@ def compare(
         loop: a function (model, train, ...) that trains a masked model in place, or returns a copy, as `fit` does;
             parameters called `val`, `epochs`, `seed`, `out`, or as others of `fit`, get their values. It never gets the
             test data. The twin and the opponents are trained by `fit`.
+        loss, metric: names or functions, as `fit` takes them; None: by the type of the labels.
         changes: fields of `CompareSettings` to change, such as `epochs=5`.
 
     Raises:
@@ -99,20 +102,20 @@ def compare(
         ['trained twin', 'random-subnetwork', 'biprop']
     """
     settings = replace(settings or CompareSettings(), **changes)
-    objects, names = take(models, methods, data, loop, settings)
+    objects, names = take(models, methods, data, loop, {"loss": loss, "metric": metric}, settings)
     setups, settings = objects.setups(settings, names), settle(settings, names)
     places = {name: ({"model": name},) for name in setups}
     grid = [cell for name in setups for cell in make_grid(setups[name], lambda _, its=places[name]: its, objects)]
     benches = {name: validate(each, objects=objects) for name, each in setups.items()}
-    bench, metric = next(iter(benches.values())), _metric_of(benches)
-    chance = chance_of(bench.data, metric)
+    bench, common = next(iter(benches.values())), _metric_of(benches)
+    chance = chance_of(bench.data, common)
     title = f"{settings.describe_network()} on {settings.data}, {settings.epochs} epochs"
 
     def draw(lines: Sequence[Line], _: Sequence[Cell]) -> Figure:
         return plot.comparison(title, lines)
 
     return run_grid(
-        settings, grid, lambda cell: setups[cell.model], "compare", draw, chance, {}, metric, objects=objects
+        settings, grid, lambda cell: setups[cell.model], "compare", draw, chance, {}, common, objects=objects
     )
 
 

@@ -26,6 +26,7 @@ from untrained.opponents import OPPONENTS, Opponent
 from untrained.own_code import OBJECT, OwnCode, spelled
 from untrained.runs.settings import CompareSettings, settle
 from untrained.runs.table import TWIN
+from untrained.search.objective import Objective
 
 Entrant = Method | Opponent
 _NAMES = {cls: name for name, cls in (METHODS | OPPONENTS).items()}
@@ -41,12 +42,14 @@ class Objects:
         methods: methods by their name: objects by their fraction kept, or a text of settings.
         data: the data.
         loop: the training loop for what learns by scores.
+        choices: the loss and the metric that are functions, by "loss" and "metric".
     """
 
     models: Mapping[str, OwnNetwork | str] = field(default_factory=dict)
     methods: Mapping[str, Mapping[float | None, Entrant] | str] = field(default_factory=dict)
     data: Data | None = None
     loop: Callable[..., Any] | None = None
+    choices: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def network(self, text: str) -> Brought | None:
         """Return the network that a text of settings names, imported if it is code; None for a name of `NETWORKS`."""
@@ -81,9 +84,17 @@ class Objects:
 NOTHING = Objects()
 
 
-def take(models: Any, methods: Any, data: Any, loop: Any, settings: CompareSettings) -> tuple[Objects, dict[str, Any]]:
-    """Return the objects among the arguments of `compare`, and the changes of the settings that have their names."""
-    changes: dict[str, Any] = {}
+def take(
+    models: Any, methods: Any, data: Any, loop: Any, choices: Mapping[str, Any], settings: CompareSettings
+) -> tuple[Objects, dict[str, Any]]:
+    """Return the objects among the arguments of `compare`, and the changes of the settings that have their names.
+
+    `choices` are the loss and the metric; None: that of the settings.
+    """
+    changes: dict[str, Any] = {name: given for name, given in choices.items() if isinstance(given, str)}
+    functions = {name: given for name, given in choices.items() if not isinstance(given, str | None)}
+    changes |= {name: f"{OBJECT}{_name_of(given)}" for name, given in functions.items()}
+    Objective.of(**{"loss": None, "metric": None} | functions)  # refuses what is no function
     networks = {} if models is None else _networks(models)
     if networks:
         if settings.model != CompareSettings().model:
@@ -99,26 +110,27 @@ def take(models: Any, methods: Any, data: Any, loop: Any, settings: CompareSetti
         data = None
     if loop is not None:
         check_loop(loop)
-    parts = _parts(networks, own, data, loop)
+    parts = _parts(Objects(networks, own, data, loop, functions))
     if parts:  # before a pass over the batches, which may draw their order
         changes["objects"] = tuple(f"{name}: {fingerprint(part)}" for name, part in parts.items())
     if data is not None:
-        data = check_data(data, changes["data"], {}, ignored_by(settings.loss))
-    return Objects(networks, own, data, loop), changes
+        data = check_data(data, changes["data"], {}, ignored_by(changes.get("loss", settings.loss)))
+    return Objects(networks, own, data, loop, functions), changes
 
 
-def _parts(models: Mapping[str, Any], methods: Mapping[str, Any], data: Any, loop: Any) -> dict[str, object]:
+def _parts(objects: Objects) -> dict[str, object]:
     """Return every object by its name in messages."""
+    models, data, loop = objects.models, objects.data, objects.loop
     parts = {f"models[{name!r}]": getattr(getattr(made, "code", None), "value", made) for name, made in models.items()}
-    parts |= {f"methods[{name!r}]": its for name, its in methods.items()}
-    return parts | {name: part for name, part in (("data", data), ("loop", loop)) if part is not None}
+    parts |= {f"methods[{name!r}]": its for name, its in objects.methods.items()}
+    return parts | {name: part for name, part in (("data", data), ("loop", loop)) if part is not None} | objects.choices
 
 
 def refuse_unportable(objects: Objects) -> None:
     """Raise a ValueError that names the object if one cannot be sent to another process."""
     from joblib.externals.loky.backend.reduction import dumps  # by cloudpickle, which writes functions of scripts
 
-    for name, part in _parts(objects.models, objects.methods, objects.data, objects.loop).items():
+    for name, part in _parts(objects).items():
         try:
             dumps(part)
         except Exception as error:  # an object may raise errors of any class

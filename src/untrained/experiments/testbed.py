@@ -107,7 +107,8 @@ class Workbench:
     @functools.cached_property
     def choices(self) -> dict[str, Any]:
         """The loss and the metric for `fit`: names, functions of the user, or None."""
-        return {name: function_of(getattr(self.setup, name)) for name in ("loss", "metric")}
+        own = self.objects.choices
+        return {name: own.get(name) or function_of(getattr(self.setup, name)) for name in ("loss", "metric")}
 
     @functools.cached_property
     def objective(self) -> Objective:

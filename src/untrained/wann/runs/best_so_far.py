@@ -58,7 +58,9 @@ def _has_learned(search: Search) -> bool:
 
 def facts_of(found: Found, search: Search, settings: WannSettings) -> dict[str, Any]:
     """Return the metadata of a network's file: how it was found."""
-    where = {"task": settings.task, "seed": search.seed, "generations": search.state.generation}
+    own = settings.task.lower().endswith(".csv")
+    task = Path(settings.task).name if own else settings.task  # where a table lies is nobody else's
+    where = {"task": task, "seed": search.seed, "generations": search.state.generation}
     limit = {} if settings.max_steps is None else {"max_steps": settings.max_steps}
     return where | limit | {"validation": found.reward}
 
