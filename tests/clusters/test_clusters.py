@@ -14,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import untrained as ut
 from toy_search import ISLANDS, Toy, assert_same, search_of
@@ -152,6 +155,30 @@ def test_a_comparison_is_what_one_process_finds_though_a_worker_dies(cluster, tm
     tickets = [[path.read_bytes() for path in Path(f).glob("cells/*/found.ticket")] for f in ("1", cluster[:1])]
     assert tickets[0] == tickets[1] != [] and [cell.error for cell in one] == ["", "", ""]
     assert "jobs" not in (Path(cluster[:1]) / "config.toml").read_text(encoding="utf-8")
+
+
+def test_objects_of_a_comparison_come_to_the_workers(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("untrained.experiments.compare.plot.available", lambda: False)
+    gain = 0.5  # of the closures: not importable by a worker
+    x = torch.randn(96, 12, generator=torch.Generator().manual_seed(0))
+    y = x[:, :3].argmax(1)
+
+    def net(shape, classes):
+        return nn.Sequential(nn.Linear(*shape, 8), nn.ReLU(), nn.Linear(8, classes))
+
+    def loss(outputs, targets):
+        return gain * nn.functional.cross_entropy(outputs, targets)
+
+    def loop(model, train, epochs, seed):
+        ut.fit(model, train, epochs=epochs, seed=seed, loss=loss, title=None)
+
+    data = [TensorDataset(x[part], y[part]) for part in (slice(48), slice(48, 72), slice(72, 96))]
+    given = {"models": net, "methods": [ut.EdgePopup(0.5), ut.Biprop(0.3)], "data": [DataLoader(d, 16) for d in data]}
+    given |= {"loop": loop, "loss": loss, "epochs": 1, "seeds": 2}
+    one, other = (ut.compare(**given, jobs=jobs, out=str(jobs)[:1]).cells for jobs in (1, cluster))
+    assert [dataclasses.replace(cell, seconds=0) for cell in one] == [dataclasses.replace(c, seconds=0) for c in other]
+    assert len(one) == 10 and not any(cell.error for cell in one)
 
 
 def test_the_command_finds_the_same_networks(cluster, tmp_path, monkeypatch, capsys):
