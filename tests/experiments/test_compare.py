@@ -574,11 +574,19 @@ def test_workers_that_live_in_another_folder_write_where_they_are_told(own, tmp_
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def _flat():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+
 def test_searches_side_by_side_in_threads_find_the_same_bits(tmp_path):
     setup = {"methods": "bernoulli,fedpm", "widths": (8,), "epochs": 1, "seeds": 2}
     one = compare(**setup, jobs=1, out=Path("one"))
     with joblib.parallel_config(backend="threading", n_jobs=4):
         other = compare(**setup, out=Path("threads"))
+        for own in ({"model": "mnist-conv"}, {"models": _flat}, {"loop": lambda m, x: None}):
+            with pytest.raises(ValueError, match="threads share torch's random numbers, which dropout"):
+                compare(**own, epochs=1, out="own")
+    assert not Path("own").exists()
     assert [cell.accuracy for cell in one.cells] == [cell.accuracy for cell in other.cells]
     assert tickets(Path("one")) == tickets(Path("threads"))
 

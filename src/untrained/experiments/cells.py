@@ -41,14 +41,27 @@ def import_joblib() -> Any:
 
 def check_workers(settings: GridSettings, objects: Objects) -> None:
     """Raise a ValueError if the settings name no cluster, or if objects cannot be sent to workers that need them."""
-    joblib, here = import_joblib(), False
     if isinstance(settings.jobs, str):
         cluster_named(settings.jobs, "jobs")
-    else:
-        backend, _ = joblib.parallel.get_active_backend()
-        here = joblib.effective_n_jobs(_jobs(settings)) == 1 or getattr(backend, "supports_sharedmem", False)
-    if not here:
+    if isinstance(settings.jobs, str) or (_many(settings) and not _by_threads()):
         refuse_unportable(objects)
+
+
+def refuse_threads(settings: GridSettings) -> None:
+    """Raise a ValueError if several searches at a time would be threads, which share torch's random numbers."""
+    if not isinstance(settings.jobs, str) and _many(settings) and _by_threads():
+        raise ValueError(
+            "threads share torch's random numbers, which dropout, and a network or loop of your own, may draw: take "
+            "processes, joblib.parallel_config('loky'), or jobs=1"
+        )
+
+
+def _many(settings: GridSettings) -> bool:
+    return import_joblib().effective_n_jobs(_jobs(settings)) > 1
+
+
+def _by_threads() -> bool:
+    return getattr(import_joblib().parallel.get_active_backend()[0], "supports_sharedmem", False)
 
 
 def _jobs(settings: GridSettings) -> int | None:

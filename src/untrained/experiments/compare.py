@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from torch import nn
+
 from untrained import plot
 from untrained.data.dataset import DataSet
 from untrained.data.own import Data
 from untrained.experiments.by_name import law_of, split, takes_keep
-from untrained.experiments.cells import check_workers, import_joblib, run_cells
+from untrained.experiments.cells import check_workers, import_joblib, refuse_threads, run_cells
 from untrained.experiments.choices import chance_of, data_of
 from untrained.experiments.objects import NOTHING, Objects, take
 from untrained.experiments.parts import in_own_folder, join, part_of, read_parts
@@ -32,7 +34,6 @@ from untrained.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import nn
 
 
 @final
@@ -164,15 +165,19 @@ def make_grid(
     ]
 
 
-def validate(setup: Setup, data: Data | None = None, objects: Objects = NOTHING) -> Workbench:
-    """Return the workbench, or raise the errors of `compare` for joblib, data, network, law, loss and metric.
+def validate(setup: CompareSettings, data: Data | None = None, objects: Objects = NOTHING) -> Workbench:
+    """Return the workbench, or raise the errors of `compare` for joblib, data, network, law, loss, metric and threads.
 
     This is before a file is written. `data` are read if neither they nor objects are given.
     """
     import_joblib()
     data = objects.data if data is None else data
     bench = Workbench(setup, data_of(setup) if data is None else data, choose_device(setup.device), 0, objects=objects)
-    refuse_shared(bench.network(), bench.network())
+    network = bench.network()
+    refuse_shared(network, bench.network())
+    draws = any(isinstance(layer, nn.Dropout) for layer in network.modules())
+    if draws or bench.brought is not None or objects.loop is not None:
+        refuse_threads(setup)
     if setup.weights != "recommended":
         law_of(setup.weights)
     _ = bench.objective

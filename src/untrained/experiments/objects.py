@@ -120,10 +120,11 @@ def take(
 
 def _parts(objects: Objects) -> dict[str, object]:
     """Return every object by its name in messages."""
-    models, data, loop = objects.models, objects.data, objects.loop
-    parts = {f"models[{name!r}]": getattr(getattr(made, "code", None), "value", made) for name, made in models.items()}
-    parts |= {f"methods[{name!r}]": its for name, its in objects.methods.items()}
-    return parts | {name: part for name, part in (("data", data), ("loop", loop)) if part is not None} | objects.choices
+    its = objects.models.items()
+    models = {f"models[{name!r}]": getattr(getattr(made, "code", None), "value", made) for name, made in its}
+    methods = {f"methods[{name!r}]": own for name, own in objects.methods.items()}
+    others: dict[str, object] = {"data": objects.data, "loop": objects.loop, **objects.choices}
+    return {**models, **methods, **{name: part for name, part in others.items() if part is not None}}
 
 
 def refuse_unportable(objects: Objects) -> None:
