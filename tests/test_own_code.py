@@ -73,4 +73,7 @@ def test_a_text_is_told_from_a_name_and_made_absolute(write):
     path = write("cnn.py", BUILD)
     assert is_code("cnn.py:build(width=2)") and is_code("mine:Net") and not is_code("conv2(a=':')")
     assert with_absolute_path("cnn.py:build(width=2)") == f"{path}:build(width=2)"
+    (path.parent / "bert").mkdir()
+    assert with_absolute_path("hf:./bert(task=causal-lm)") == f"hf:{path.parent / 'bert'}(task=causal-lm)"
+    assert with_absolute_path("hf:a/bert") == "hf:a/bert"  # of the hub
     assert with_absolute_path("mine:Net") == "mine:Net" and with_absolute_path("conv2") == "conv2"

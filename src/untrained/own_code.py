@@ -65,9 +65,11 @@ def is_code(text: str) -> bool:
 
 
 def with_absolute_path(text: str) -> str:
-    """Return the text with an absolute path to the file that it names, for processes in other folders."""
+    """Return the text with an absolute path to the file or folder that it names, for processes in other folders."""
     name = text.partition("(")[0].strip()
-    place, colon, _ = name.rpartition(":")
+    place, colon, own = name.rpartition(":")
+    if place == "hf" and Path(own).is_dir():
+        return text.replace(own, str(Path(own).resolve()), 1)
     return text.replace(place, str(_path(place).resolve()), 1) if colon and place.endswith(".py") else text
 
 
