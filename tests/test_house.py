@@ -172,7 +172,7 @@ def _lines(folder, *endings):
 
 def test_the_library_stays_small():
     """Totals that only fall; a commit that raises one gives its reason."""
-    assert _lines(SOURCE) < 37_860
+    assert _lines(SOURCE) < 37_900
     assert _lines(SOURCE, "js", "css", "cpp", "h", "html") < 7_150
 
 

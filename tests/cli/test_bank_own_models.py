@@ -96,7 +96,7 @@ def test_a_task_of_ones_own_data_is_measured_on_them_by_the_metric_of_its_labels
     for metric, flags in (("RMSE", ()), ("R²", ("--metric", "r2"))):
         bank("eval", "n.bank", "--task", "mean", *OWN, *own, *flags)
         words = capsys.readouterr().out.split()
-        assert words[1] == "result" and words[5:7] == ["mean", metric] and words[8] == "20", words
+        assert words[1] == metric and words[5] == "mean" and words[7] == "20", words
 
 
 def test_a_task_is_measured_on_other_data_of_its_classes_alone(here, capsys):

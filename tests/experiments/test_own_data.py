@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -76,6 +77,22 @@ def test_own_data_loss_and_metric_go_from_find_to_eval(own, capsys):
     assert "no file runs: add --data mine.py:load" in said
     said = refused(capsys, "find", "--out", "run", "--resume", "--model", "mine.py:net")
     assert "names code, and code that a file names is not run" in said
+
+
+def test_eval_takes_the_built_in_metric_of_the_search(own, capsys):
+    main(
+        ["find", "--model", "mine.py:net", "--data", "mine.py:load", "--metric", "r2", "--epochs", "1", "--out", "run"]
+    )
+    capsys.readouterr()
+    ticket = ut.Ticket.load("run/found.ticket")
+    given = ["--model", "mine.py:net", "--data", "mine.py:load"]
+    main(["eval", "run/found.ticket", *given])
+    assert f"R²        {ticket.meta['test']:.4g} on 16" in capsys.readouterr().out
+    main(["eval", "run/found.ticket", *given, "--metric", "rmse"])
+    assert "RMSE      " in capsys.readouterr().out
+    for wrong in ({"name": "x y"}, 3, {"what": 1}):
+        replace(ticket, meta={**ticket.meta, "metric": wrong}).save("odd.ticket")
+        assert "odd.ticket: " in refused(capsys, "eval", "odd.ticket", *given)
 
 
 def test_a_comparison_of_values_is_in_their_metric(own):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from untrained.cli.app import CONFIG_HELP
-from untrained.cli.ticket import OwnModel, facts_of, test_batches
+from untrained.cli.ticket import OwnModel, facts_of, metric_in, test_batches
 from untrained.runs.settings import Settings
 from untrained.terminal.text import Table, say
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from untrained.bank.bank import Bank
-    from untrained.search.metric import Metric
 
 _ROUNDS = 200  # of a switch that is timed
 
@@ -137,7 +136,7 @@ def evaluate(
         data: Data set for the one task: a known name, a folder of images, or FILE.py:NAME of your function (default:
             that of its search, but for code: files do not run code).
         data_dir: Folder of the data sets and folders of images, or for their download.
-        loss, metric: As in find (default: by the type of the labels).
+        loss, metric: As in find (default: by the type of the labels; the task's metric, if it is a built-in one).
         infer: Also infer the task of each batch of 128 images, normalised as those of their own task, and measure the
             answers of the inferred one: the names of the classes must be the same. The page beside the bank then shows
             which tasks were taken for which.
@@ -150,31 +149,30 @@ def evaluate(
     from untrained.experiments.choices import function_of
     from untrained.report.bank_page import write_bank_report
     from untrained.search.evaluation import evaluate as measure
-    from untrained.search.metric import ACCURACY
     from untrained.tickets.file import add_path_to_errors
 
     if data is not None and task is None:
         raise ValueError(f"--data is for one task: add --task, got --data {data}")
     if infer and task is not None:
         raise ValueError("--infer is for all tasks: leave --task out")
-    bank, cells, metrics, taken_for = load_with(file, model), [], set(), []
+    bank, cells, metrics, taken_for = load_with(file, model), [], {}, []
     if infer and (unnamed := [task.name for task in bank.tasks if task.labels is None]):
         raise ValueError(f"--infer needs the labels of every task, and {unnamed[0]!r} has none")
     for its in bank.tasks if task is None else [bank.task(task)]:
         with add_path_to_errors(file), task_in_errors(its.name):
             facts = {} if data is not None and is_own(data) else facts_of(its.meta)
+            chosen = function_of(metric or metric_in(its.meta))
         name, batches = test_batches(file, f"task {its.name!r}", facts, data, data_dir, loss)
         with bank.using(its.name) as network:
-            result = measure(network, batches, loss=function_of(loss), metric=function_of(metric))
-        metrics.add(result.metric)
-        cells.append((its.name, _with_name(result.metric, result.value), f"{result.examples:,}", name))
+            result = measure(network, batches, loss=function_of(loss), metric=chosen)
+        metrics |= {result.metric.words: None}
+        cells.append((its.name, result.metric.show(result.value), f"{result.examples:,}", name))
         if infer:
             shares, right = _infer(bank, its.name, batches)
             taken_for.append([shares[each] for each in bank.names])
             cells[-1] += (f"{shares[its.name]:.2%}", f"{right:.2%}")
-    title = "accuracy" if metrics <= {ACCURACY} else "result"
     more = ("batches inferred", "accuracy inferred") if infer else ()
-    Table(("task", title, "examples", "data", *more), cells).print()
+    Table(("task", ", ".join(metrics) or "accuracy", "examples", "data", *more), cells).print()
     if infer and cells:
         say(f"page     {write_bank_report(file, torch.tensor(taken_for))}")
 
@@ -278,12 +276,6 @@ def bench(file: Path, /, *, model: OwnModel = None) -> None:
     except ValueError as error:
         say(f"packed is left out: {error}")
     Table(("a switch", "µs"), [(what, f"{1e6 * seconds:,.1f}") for what, seconds in times.items()]).print()
-
-
-def _with_name(metric: Metric, value: float) -> str:
-    from untrained.search.metric import ACCURACY
-
-    return metric.show(value) if metric == ACCURACY else f"{metric.words} {metric.show(value)}"
 
 
 def _infer(bank: Bank, name: str, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], float]:

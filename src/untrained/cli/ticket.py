@@ -55,7 +55,7 @@ def evaluate(
         data: Data set: a known name, a folder of images, or FILE.py:NAME of your function (default: that of the
             search, but for code: files do not run code).
         data_dir: Folder of the data set, or for its download; for a ticket of a folder of images, where that lies.
-        loss, metric: As in find (default: by the type of the labels).
+        loss, metric: As in find (default: by the type of the labels; the ticket's metric, if it is a built-in one).
         amp: Compute in bfloat16.
     """
     from untrained.data.own import is_own
@@ -67,6 +67,7 @@ def evaluate(
     with read_ticket(ticket, method) as read:
         facts = {} if (own := data is not None and is_own(data)) else facts_of(read.meta)
         network = read.apply_(network_for(read, model) or rebuild(read))
+        metric = metric or metric_in(read.meta)
     name, batches = test_batches(ticket, str(ticket), facts, data, data_dir, loss)
     result = measure(network, batches, amp=amp, loss=function_of(loss), metric=function_of(metric))
     what = "labels or values" if own else "images"
@@ -267,6 +268,23 @@ def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     if not good or len(meta["shape"]) != 3 or not len(meta["mean"]) == len(meta["std"]) == meta["shape"][0]:
         raise TicketError("its meta has no data set; evaluate it from Python")
     return dict(meta)
+
+
+def metric_in(meta: Mapping[str, Any]) -> str | None:
+    """Return the name of the built-in metric in `meta`; None if there is none, or one of a function.
+
+    Raises:
+        TicketError: it cannot be one.
+    """
+    from untrained.search.measures import MEASURES
+    from untrained.search.metric import Metric
+    from untrained.tickets.header import TicketError
+
+    try:
+        found = Metric.read(meta) if "metric" in meta else None
+    except ValueError as error:
+        raise TicketError(str(error)) from None
+    return next((name for name, kind in MEASURES.items() if kind.metric == found), None)
 
 
 def test_batches(
