@@ -16,7 +16,7 @@ from untrained.wann.numerics.vector_math import cos, sin
 from untrained.wann.tasks.control import JitEnv
 from untrained.wann.tasks.upright import upright
 
-# ---- cart-pole swing-up: x, speed, angle (0 is up), angular speed
+# ---- cart-pole swing-up: x, speed, angle (0 is up), angular speed; its cos and sin, which are needed again
 
 _CART = ("x", "ẋ", "cos θ", "sin θ", "θ̇")
 
@@ -24,25 +24,26 @@ _CART = ("x", "ẋ", "cos θ", "sin θ", "θ̇")
 def _swing_up_reset(seed):
     np.random.seed(seed)
     x, speed = np.random.normal(0.0, 0.2), np.random.normal(0.0, 0.2)
-    return (x, speed, math.pi + np.random.normal(0.0, 0.2), np.random.normal(0.0, 0.2))
+    angle = math.pi + np.random.normal(0.0, 0.2)
+    return (x, speed, angle, np.random.normal(0.0, 0.2), cos(angle), sin(angle))
 
 
 def _swing_up_hard_reset(seed):
     np.random.seed(seed)
     x, speed = np.random.uniform(-1.2, 1.2), np.random.normal(0.0, 1.0)
-    return (x, speed, np.random.uniform(-math.pi, math.pi), np.random.normal(0.0, 1.0))
+    angle = np.random.uniform(-math.pi, math.pi)
+    return (x, speed, angle, np.random.normal(0.0, 1.0), cos(angle), sin(angle))
 
 
 def _swing_up_observe(state):
-    x, speed, angle, spin = state
-    return (x, speed, cos(angle), sin(angle), spin)
+    x, speed, _, spin, c, s = state
+    return (x, speed, c, s, spin)
 
 
 def _swing_up_step(state, action):
-    x, speed, angle, spin = state
+    x, speed, angle, spin, c, s = state
     g, cart, pole, length, friction, dt = 9.82, 0.5, 0.5, 0.6, 0.1, 0.01
     both, lever = cart + pole, pole * length
-    c, s = cos(angle), sin(angle)
     force = 10.0 * min(max(action[0], -1.0), 1.0)
     pull = (-2.0 * lever * (spin * spin) * s + 3.0 * pole * g * s * c + 4.0 * force - 4.0 * friction * speed) / (
         4.0 * both - 3.0 * pole * (c * c)
@@ -52,8 +53,9 @@ def _swing_up_step(state, action):
     )
     x, angle = x + speed * dt, angle + spin * dt
     speed, spin = speed + pull * dt, spin + turn * dt
-    reward = (cos(angle) + 1.0) / 2.0 * cos(x / 2.4 * (math.pi / 2.0))
-    return (x, speed, angle, spin), reward, abs(x) > 2.4
+    c, s = cos(angle), sin(angle)
+    reward = (c + 1.0) / 2.0 * cos(x / 2.4 * (math.pi / 2.0))
+    return (x, speed, angle, spin, c, s), reward, abs(x) > 2.4
 
 
 def _swing_up_measures(states):
