@@ -43,6 +43,7 @@ def test_moves_are_exact_in_float32(step, fan_in, moves):
     assert abs(size * max(1, fan_in) ** 0.5 / step - 1) <= 2**-16
 
 
+@pytest.mark.slow
 # Inductor imports modules of torch that still use torch.jit.
 @pytest.mark.filterwarnings("ignore:`torch.jit.* is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")

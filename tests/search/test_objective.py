@@ -120,6 +120,8 @@ def test_the_layout_is_decided_by_the_shapes_or_refused():
         ((6, 3), torch.arange(6) % 3, {"metric": "f1"}, "unknown metric 'f1'; known: accuracy"),
         ((6, 3), torch.arange(6) % 3, {"loss": "mse(ignore_index=1)"}, "no ignore_index"),
         ((6, 3), torch.arange(6) % 3, {"loss": 3}, "loss must be one of"),
+        ((6, 3), torch.arange(6) % 3, {"loss": torch.nn.NLLLoss}, r"got the class: write NLLLoss\(\)"),
+        ((6, 3), torch.arange(6) % 3, {"metric": torch.nn.L1Loss}, r"metric must .* the class: write L1Loss\(\)"),
         ((6, 3), torch.arange(6) % 3, {"metric": lambda a, b: 0.5}, "must state its direction"),
         ((6, 3), torch.arange(6) % 3, {"loss": lambda a, b: a[:, 0], "metric": "accuracy"}, r"one number.*\(6,\)"),
         ((6, 3), torch.arange(6) % 3, {"loss": lambda a, b: 0.5, "metric": "accuracy"}, "float tensor.*a float"),

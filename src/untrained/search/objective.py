@@ -66,6 +66,9 @@ class Objective:
             ValueError: there is no such loss or metric, or they do not suit each other.
         """
         form, ignored, own = None, IGNORED, None
+        for name, given in (("loss", loss), ("metric", metric)):
+            if isinstance(given, type):
+                raise ValueError(f"{name} must be a function or an object, got the class: write {given.__name__}()")
         if isinstance(loss, str):
             match = _SPELLING.fullmatch(loss.strip())
             form = look_up("loss", LOSSES, match[1] if match else loss)
