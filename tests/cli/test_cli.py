@@ -54,6 +54,18 @@ def refused(capsys, *arguments):
     return err
 
 
+def test_find_on_pretrained_weights_does_not_call_them_random(capsys):
+    text = "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    Path("net.py").write_text(text, encoding="utf-8")
+    flags = ["--model", "net.py:net", "--pretrained", "--epochs", "1", "--no-twin", "--out", "run"]
+    main(["find", "--batch-size", "512", *flags])
+    printed = capsys.readouterr().out
+    assert (
+        "The first network is the pretrained one; of the found one only a code" in printed
+        and "first three" not in printed
+    )
+
+
 def test_find_prints_the_four_networks_and_writes_the_run(capsys, pictures):
     main([*SMALL, "--out", "run", "--epochs", "8"])
     printed = "\n".join(lines_of(capsys))

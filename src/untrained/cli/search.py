@@ -69,7 +69,10 @@ def find(
 def _what_was_learned(ticket: Path) -> str:
     from untrained.tickets.ticket import Ticket
 
-    codes = Ticket.load(ticket).codes.values()
+    read = Ticket.load(ticket)
+    codes = read.codes.values()
+    if read.law is None:
+        return "The first network is the pretrained one; of the found one only a code for each weight was learned."
     if all(0 <= int(its.min()) and int(its.max()) <= 1 for its in codes if its.numel()):
         return "Of the first three networks not one weight was trained; of the found one only the mask was learned."
     return "The first two networks are random; of the found one a small integer was learned for each weight: its code."
