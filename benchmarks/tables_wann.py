@@ -155,8 +155,8 @@ def wann_search() -> str:
 
 def wann_seeds() -> str:
     rows, lines = measured("wann_seeds"), []
-    for kind in sorted({(row["islands"], row["generations"]) for row in rows}):
-        its = [row for row in rows if (row["islands"], row["generations"]) == kind]
+    for tens in sorted({row["seed"] // 10 for row in rows}):
+        its = [row for row in rows if row["seed"] // 10 == tens]
         cells = [[row[name] for row in its] for name in ("shared", "tuned", "weights", "longest upright (s)")]
         ranges = [
             f"{min(cell):{form}} – {statistics.median(cell):{form}} – {max(cell):{form}}"
@@ -164,8 +164,9 @@ def wann_seeds() -> str:
         ]
         both = sum(row["shared"] >= 515 or row["tuned"] >= 723 for row in its)
         held = sum(longest >= 2.5 for longest in cells[-1])
-        lines.append([*(f"{number:,}" for number in kind), *ranges, f"{held} of {len(its)}", f"{both} of {len(its)}"])
-    titles = ["islands", "generations", "random shared weight", "tuned shared weight", "tuned weights"]
+        seeds = f"{its[0]['seed']} to {its[-1]['seed']}"
+        lines.append([seeds, *ranges, f"{held} of {len(its)}", f"{both} of {len(its)}"])
+    titles = ["seeds", "random shared weight", "tuned shared weight", "tuned weights"]
     titles.append("longest upright, s")
     return table([*titles, "2.5 s and more", "515 or 723"], lines)
 
