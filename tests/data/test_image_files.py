@@ -93,6 +93,8 @@ def test_other_modes_are_read_as_pillow_converts_them(tmp_path: Path, mode: str)
         image = image.convert("RGB")  # no format holds it
     image.save(tmp_path / "x.tif")
     grey = mode in ("1", "L")
+    if mode == "YCbCr" and int(Image.__version__.split(".")[0]) < 13:
+        pytest.skip("this Pillow cannot read the YCbCr that it wrote")
     with Image.open(tmp_path / "x.tif") as opened:
         expected = np.asarray(opened.convert("L" if grey else "RGB")).reshape(5, 7, -1).transpose(2, 0, 1)
     assert np.array_equal(read([tmp_path / "x.tif"])[0], expected)

@@ -160,8 +160,12 @@ def _groups(states: Iterable[MaskState]) -> list[Group]:
 
 def _states_outside_a_pass(module: nn.Module) -> list[MaskState]:
     """Return the masked tensors within a module, or none while a forward pass is in progress."""
-    first = next((each for each in module.modules() if isinstance(each, MaskState)), None)
-    if first is None or first._in_forward:
+    for first in module.modules():  # torch 2.8 cannot compile `next` with a default
+        if isinstance(first, MaskState):
+            break
+    else:
+        return []
+    if first._in_forward:
         return []
     states = _states(module)
     if "_is_replica" in vars(module):
