@@ -148,8 +148,8 @@ def _make_copy_class(base: type[nn.Module]) -> type[nn.Module]:
 
 def _states(module: nn.Module) -> list[MaskState]:
     """Return the masked tensors within a module."""
-    record = vars(module).get("_untrained")
-    if record is not None and "_is_replica" not in vars(module):
+    record = module.__dict__.get("_untrained")
+    if record is not None and "_is_replica" not in module.__dict__:
         return record.states
     return [each for each in module.modules() if isinstance(each, MaskState)]
 
@@ -168,7 +168,7 @@ def _states_outside_a_pass(module: nn.Module) -> list[MaskState]:
     if first._in_forward:
         return []
     states = _states(module)
-    if "_is_replica" in vars(module):
+    if "_is_replica" in module.__dict__:
         for group in _groups(states):
             twin = copy.copy(group)
             twin.states = [state for state in states if state.group is group]
