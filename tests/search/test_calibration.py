@@ -82,7 +82,8 @@ def test_other_norms_are_left_alone():
     (before, modes), batch = state(model), [(torch.randn(9, 4), torch.zeros(9))]
     after, modes_after = state(ut.calibrate_(model, batch, dtype=torch.float16))
     assert modes == modes_after
-    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    # Evaluation of an instance norm rounds its statistics anew before torch 2.13.
+    changed = {name for name, tensor in after.items() if not torch.allclose(tensor, before[name], rtol=1e-6)}
     assert changed == {f"used.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
 
 

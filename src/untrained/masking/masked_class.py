@@ -148,8 +148,8 @@ def _make_copy_class(base: type[nn.Module]) -> type[nn.Module]:
 
 def _states(module: nn.Module) -> list[MaskState]:
     """Return the masked tensors within a module."""
-    record = module.__dict__.get("_untrained")
-    if record is not None and "_is_replica" not in module.__dict__:
+    record = vars(module).get("_untrained")
+    if record is not None and "_is_replica" not in vars(module):
         return record.states
     return [each for each in module.modules() if isinstance(each, MaskState)]
 
@@ -160,15 +160,11 @@ def _groups(states: Iterable[MaskState]) -> list[Group]:
 
 def _states_outside_a_pass(module: nn.Module) -> list[MaskState]:
     """Return the masked tensors within a module, or none while a forward pass is in progress."""
-    for first in module.modules():  # torch 2.8 cannot compile `next` with a default
-        if isinstance(first, MaskState):
-            break
-    else:
-        return []
-    if first._in_forward:
+    first = next((each for each in module.modules() if isinstance(each, MaskState)), None)
+    if first is None or first._in_forward:
         return []
     states = _states(module)
-    if "_is_replica" in module.__dict__:
+    if "_is_replica" in vars(module):
         for group in _groups(states):
             twin = copy.copy(group)
             twin.states = [state for state in states if state.group is group]

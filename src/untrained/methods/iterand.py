@@ -82,8 +82,8 @@ class IteRand(Method):
     def codes(self, weights: Tensors, scores: Tensors) -> dict[str, Tensor]:
         kept = top_codes(scores, self.keep, together=False, signed=True)
         return {
-            # Rounded: an average of equal numbers may be a last bit below.
-            name: (kept[name].view(torch.uint8) * (1 + weight[1].round().to(torch.uint8))).view(torch.int8)
+            # Rounded: an average of equal numbers may be a last bit below. Above 127 the codes are negative.
+            name: (kept[name].to(torch.uint8) * (1 + weight[1].round().to(torch.uint8))).to(torch.int8)
             for name, weight in weights.items()
         }
 

@@ -64,7 +64,7 @@ def rebuild(ticket: Ticket) -> nn.Module:
     except ValueError as error:
         raise TicketError(f"its network cannot be built: {error}") from None
     ticket._check_fit(tensors_of(network))
-    return network.to_empty(device=torch.empty(0).device)  # get_default_device fails in torch 2.8 once it was None
+    return network.to_empty(device=torch.get_default_device())
 
 
 def _build_library(ticket: Ticket, own: Brought, told: Description) -> nn.Module:
