@@ -23,6 +23,7 @@ from tables_playground import playground  # noqa: F401  by name
 from tables_production import production_files, production_forms  # noqa: F401  by name
 from tables_wann import (  # noqa: F401  by name
     wann_activations,
+    wann_biped,
     wann_champions,
     wann_classics,
     wann_commands,

@@ -77,6 +77,19 @@ def wann_classics() -> str:
     return table(["", "connections", "solved from", *_KINDS, "at the tuned shared weight"], rows)
 
 
+def wann_biped() -> str:
+    found = measured("wann_biped")
+    shared, tuned = (
+        "{:.0f} ± {:.0f}".format(*found["columns"][kind]) for kind in ("random shared weight", "tuned shared weight")
+    )
+    return (
+        f"**BipedalWalker-v3** stays far behind: in {found['minutes']:.0f} minutes on two cores, which had other work, "
+        f"too, a search of {found['population']} networks came to generation {found['generations']}, in episodes of "
+        f"{found['steps']} steps. Its network of {found['connections']} connections gets {shared} at a random shared "
+        f"weight and {tuned} at the tuned one in {found['trials']} whole episodes; the paper's 51 ± 108 and 261 ± 58."
+    ).replace(" -", " −")
+
+
 def wann_commands() -> str:
     rows = [
         [f"`{name}`", f"`{net.meta['command']}`", f"{net.meta['generations']:,}", str(len(net.meta["searches"]))]
