@@ -23,13 +23,13 @@ def main(run: Path) -> None:
         read_rows(run / METRICS, "generation", []),
         Net.load(run / FOUND),
     )
-    shared = best_shared(GymEnv("BipedalWalker-v3", max_steps=settings["max_steps"]), net, seed=settings["seed"])
+    shared = best_shared(GymEnv("BipedalWalker-v3", max_steps=net.meta["max_steps"]), net, seed=settings["seed"])
     columns = four_columns(GymEnv("BipedalWalker-v3"), net, shared=shared, trials=TRIALS, seed=settings["seed"])
     found = {
         "generations": len(rows),
         "minutes": sum(row["seconds"] for row in rows) / 60,
         "population": settings["population"],
-        "steps": settings["max_steps"],
+        "steps": net.meta["max_steps"],
         "connections": net.connections,
         "trials": TRIALS,
         "columns": {column.name: [column.mean, column.std] for column in columns},
