@@ -168,6 +168,8 @@ def wann_search() -> str:
 
 def wann_seeds() -> str:
     rows, lines = measured("wann_seeds"), []
+    if len({(row["islands"], row["generations"]) for row in rows}) > 1:
+        raise ValueError("the seeds were searched with different islands or generations, and would be mixed")
     for tens in sorted({row["seed"] // 10 for row in rows}):
         its = [row for row in rows if row["seed"] // 10 == tens]
         cells = [[row[name] for row in its] for name in ("shared", "tuned", "weights", "longest upright (s)")]

@@ -18,11 +18,8 @@ TRIALS = 20
 
 
 def main(run: Path) -> None:
-    settings, rows, net = (
-        read_settings(run / CONFIG, []),
-        read_rows(run / METRICS, "generation", []),
-        Net.load(run / FOUND),
-    )
+    settings, net = read_settings(run / CONFIG, []), Net.load(run / FOUND)
+    rows = read_rows(run / METRICS, "generation", [])
     shared = best_shared(GymEnv("BipedalWalker-v3", max_steps=net.meta["max_steps"]), net, seed=settings["seed"])
     columns = four_columns(GymEnv("BipedalWalker-v3"), net, shared=shared, trials=TRIALS, seed=settings["seed"])
     found = {

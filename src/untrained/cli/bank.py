@@ -145,7 +145,6 @@ def evaluate(
 
     from untrained.bank.file import task_in_errors
     from untrained.bank.network import load_with
-    from untrained.data.own import is_own
     from untrained.experiments.choices import function_of
     from untrained.report.bank_page import write_bank_report
     from untrained.search.evaluation import evaluate as measure
@@ -160,7 +159,7 @@ def evaluate(
         raise ValueError(f"--infer needs the labels of every task, and {unnamed[0]!r} has none")
     for its in bank.tasks if task is None else [bank.task(task)]:
         with add_path_to_errors(file), task_in_errors(its.name):
-            facts = {} if data is not None and is_own(data) else facts_of(its.meta)
+            facts = facts_of(its.meta, data)
             chosen = function_of(metric or metric_in(its.meta))
         name, batches = test_batches(file, f"task {its.name!r}", facts, data, data_dir, loss)
         with bank.using(its.name) as network:

@@ -58,19 +58,18 @@ def evaluate(
         loss, metric: As in find (default: by the type of the labels; the ticket's metric, if it is a built-in one).
         amp: Compute in bfloat16.
     """
-    from untrained.data.own import is_own
     from untrained.experiments.choices import function_of
     from untrained.search.evaluation import evaluate as measure
     from untrained.search.metric import ACCURACY
     from untrained.tickets.networks import network_for, rebuild
 
     with read_ticket(ticket, method) as read:
-        facts = {} if (own := data is not None and is_own(data)) else facts_of(read.meta)
+        facts = facts_of(read.meta, data)
         network = read.apply_(network_for(read, model) or rebuild(read))
         metric = metric or metric_in(read.meta)
     name, batches = test_batches(ticket, str(ticket), facts, data, data_dir, loss)
     result = measure(network, batches, amp=amp, loss=function_of(loss), metric=function_of(metric))
-    what = "labels or values" if own else "images"
+    what = "images" if facts else "labels or values"
     say(f"{result.metric.words:<8}  {result.metric.show(result.value)} on {result.examples:,} test {what} of {name}")
     print(f"sha256    {_hash_file(ticket)}")
     facts = {"ticket": ticket, "data": name, "sha256": _hash_file(ticket), **result._asdict()}
@@ -249,15 +248,18 @@ def _describe_classes(labels: Sequence[str]) -> str:
     return f"{len(labels)} classes ({shown})"
 
 
-def facts_of(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts in `meta` for an evaluation, checked.
+def facts_of(meta: Mapping[str, Any], data: str | None = None) -> dict[str, Any]:
+    """Return the facts in `meta` for an evaluation, checked; none for data that are the user's code, which need none.
 
     Raises:
         TicketError: one is missing, or of another type; or the data are of code.
     """
+    from untrained.data.own import is_own
     from untrained.own_code import spelled
     from untrained.tickets.header import TicketError
 
+    if data is not None and is_own(data):
+        return {}
     if isinstance(code := meta.get("data_code"), dict):
         needed = spelled(str(code.get("name")), code.get("arguments") or {})
         raise TicketError(f"it was found on data of code, which no file runs: add --data {needed}")
@@ -295,7 +297,7 @@ def test_batches(
     Args:
         path: the file of the ticket, or of its bank.
         what: the ticket, in messages.
-        facts: of `facts_of`; not needed for data of code, whose classes are not checked.
+        facts: of `facts_of`; none for data of code, whose classes are not checked.
         data, data_dir: another data set or folder than that of the search; code is run.
         loss: the text of `--loss`.
 
@@ -307,11 +309,11 @@ def test_batches(
 
     from untrained.data.batches import Batches
     from untrained.data.dataset import Split, find_folder, load_data
-    from untrained.data.own import is_own, read_data
+    from untrained.data.own import read_data
     from untrained.experiments.choices import ignored_by
     from untrained.runs.data_folder import locate_data
 
-    if data is not None and is_own(data):
+    if data is not None and not facts:
         made = read_data(data, data_dir, None, ignored_by(loss))
         return made.name, made.batches("test", 500)
     name, (_, height, width) = data or locate_data(facts["data"], data_dir, path), facts["shape"]
